@@ -1,0 +1,2 @@
+//! One turn: transcript, model, tools, reply.
+#![forbid(unsafe_code)]

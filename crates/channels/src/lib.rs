@@ -1,0 +1,2 @@
+//! One file per vendor: its wire format to and from our messages.
+#![forbid(unsafe_code)]

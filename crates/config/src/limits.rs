@@ -1,0 +1,66 @@
+//! Limits that are not settings: each with the reason for its value.
+
+use std::time::Duration;
+
+/// The largest config file, in bytes. The original's largest documented config has 40 kB.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// The deepest nesting of a config. The schema has 9 levels.
+pub const CONFIG_DEPTH: usize = 32;
+/// The largest WebSocket message before sign-in, in bytes: a `connect` with every member has 2 kB.
+pub const CONNECT_BYTES: usize = 8 * 1024;
+/// The largest WebSocket message, in bytes: what upstream servers announce.
+pub const MESSAGE_BYTES: usize = 512 * 1024;
+/// How much may wait to be sent to a client before it is dropped, in bytes: what upstream servers announce.
+pub const BUFFERED_BYTES: usize = 1536 * 1024;
+/// How long a peer has to complete the handshake. Upstream clients connect within 1 s.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a peer has to send a request head: against slow senders.
+pub const HEAD: Duration = Duration::from_secs(5);
+/// The largest request head, in bytes: browsers send 2 kB.
+pub const HEAD_BYTES: usize = 8 * 1024;
+/// The largest body of a chat completion, in bytes: upstream's limit.
+pub const COMPLETION_BYTES: usize = 1024 * 1024;
+/// The time between ticks. Clients close after two that are missing.
+pub const TICK: Duration = Duration::from_secs(30);
+/// Connections that have not signed in, all together.
+pub const UNAUTHENTICATED_CONNECTIONS: usize = 100;
+/// Connections in all: 5 000 idle ones take about 50 MB.
+pub const CONNECTIONS: usize = 10_000;
+/// Failed sign-ins from one address within [`SIGN_IN_WINDOW`] before it is refused. Five forgives a typo.
+pub const FAILED_SIGN_INS: u32 = 5;
+/// The window of [`FAILED_SIGN_INS`], and how long a refusal lasts.
+pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(300);
+/// Addresses remembered by the throttle: 64 bytes each.
+pub const THROTTLE_ENTRIES: usize = 65_536;
+/// How far a device's clock may be off.
+pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
+/// Turns that may wait in one session. More is a client that does not listen.
+pub const QUEUED_TURNS: usize = 100;
+/// Model calls in one turn: a model that loops is stopped.
+pub const TURN_STEPS: u32 = 50;
+/// Tokens that one turn may use in all.
+pub const TURN_TOKENS: u64 = 2_000_000;
+/// Characters of a message sent to the agent.
+pub const MESSAGE_CHARS: usize = 200_000;
+/// The longest output of a command that is kept, in bytes; the rest is read and thrown away.
+pub const COMMAND_OUTPUT_BYTES: usize = 100_000;
+/// The longest command, in bytes.
+pub const COMMAND_BYTES: usize = 64 * 1024;
+/// The largest file that a tool reads or writes, in bytes.
+pub const TOOL_FILE_BYTES: u64 = 2 * 1024 * 1024;
+/// The longest text of a file that one call of `read` gives to the model, in bytes.
+pub const TOOL_READ_BYTES: usize = 100_000;
+/// One line or event of a model's stream, in bytes.
+pub const MODEL_EVENT_BYTES: usize = 1024 * 1024;
+/// A model's whole answer, in bytes.
+pub const MODEL_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// How long to wait for a connection to a provider.
+pub const PROVIDER_CONNECT: Duration = Duration::from_secs(10);
+/// How long a provider may be silent: slow local models take a minute to read a long prompt.
+pub const PROVIDER_IDLE: Duration = Duration::from_secs(180);
+/// Tries of one model call in all, when the provider answers 429 or 5xx.
+pub const PROVIDER_TRIES: u32 = 4;
+/// How long a stop may wait for running turns.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// How long the book may take to write before what waits for it is refused.
+pub const RECORD: Duration = Duration::from_secs(2);

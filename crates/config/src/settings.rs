@@ -1,0 +1,382 @@
+//! The settings that exist here. A field's doc comment is its reference: what it does, and why its
+//! default is what it is.
+
+use std::collections::BTreeMap;
+
+use moltbot_protocol::ids::AgentId;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Agents: who answers.
+    pub agents: AgentsConfig,
+    /// The gateway: how it listens and whom it lets in.
+    pub gateway: GatewayConfig,
+    /// What is logged.
+    pub logging: LoggingConfig,
+    /// Stamps of the program that wrote the file.
+    pub meta: MetaConfig,
+    /// Model providers.
+    pub models: ModelsConfig,
+    /// Sessions.
+    pub session: SessionConfig,
+    /// Tools.
+    pub tools: ToolsConfig,
+}
+
+/// Stamps of the program that wrote the file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct MetaConfig {
+    /// The version that wrote the file last.
+    pub last_touched_version: Option<String>,
+    /// When it did, in RFC 3339.
+    pub last_touched_at: Option<String>,
+}
+
+/// How the gateway listens and whom it lets in.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct GatewayConfig {
+    /// Whom the gateway lets in.
+    pub auth: AuthConfig,
+    /// The address to listen on. Loopback: being reachable is a decision, not an accident.
+    pub bind: BindMode,
+    /// The HTTP interface.
+    pub http: HttpConfig,
+    /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
+    pub mode: GatewayMode,
+    /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            auth: AuthConfig::default(),
+            bind: BindMode::Loopback,
+            http: HttpConfig::default(),
+            mode: GatewayMode::Local,
+            port: 18789,
+        }
+    }
+}
+
+/// The address to listen on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum BindMode {
+    /// The tailnet's address when there is one, else loopback.
+    Auto,
+    /// An address of the owner's choice.
+    Custom,
+    /// Every address of this machine.
+    Lan,
+    /// 127.0.0.1 and ::1.
+    Loopback,
+    /// The tailnet's address.
+    Tailnet,
+}
+
+/// Where the gateway runs.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayMode {
+    /// Here.
+    Local,
+    /// On another machine.
+    Remote,
+}
+
+/// Whom the gateway lets in.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct AuthConfig {
+    /// `token` or `password`; `password` when only a password is set.
+    pub mode: Option<AuthMode>,
+    /// The shared token: at least 32 characters, 20 of them different. Made at the first start.
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+    /// The shared password: at least 15 characters.
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+}
+
+/// What a client presents.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// A password.
+    Password,
+    /// A token.
+    Token,
+}
+
+/// The HTTP interface.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct HttpConfig {
+    /// The endpoints.
+    pub endpoints: EndpointsConfig,
+}
+
+/// The endpoints.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct EndpointsConfig {
+    /// `POST /v1/chat/completions`.
+    pub chat_completions: ChatCompletionsConfig,
+}
+
+/// `POST /v1/chat/completions`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ChatCompletionsConfig {
+    /// Whether it answers. On: it needs the same credential as every other way in.
+    pub enabled: bool,
+}
+
+impl Default for ChatCompletionsConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// Agents: who answers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct AgentsConfig {
+    /// What holds for every agent that does not say otherwise.
+    pub defaults: AgentDefaults,
+    /// The agents. Empty means one agent named `main`.
+    pub list: Vec<AgentConfig>,
+}
+
+/// What holds for every agent that does not say otherwise.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct AgentDefaults {
+    /// Characters of one workspace file that go into the system prompt, 1 to 1 000 000. 20 000 are five pages.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub bootstrap_max_chars: u32,
+    /// Tokens of conversation that a model may be sent, 1000 to 10 000 000; the model's own window when
+    /// absent.
+    #[schemars(range(min = 1000, max = 10_000_000))]
+    pub context_tokens: Option<u64>,
+    /// The model, as `provider/model`.
+    pub model: Option<ModelChoice>,
+    /// Whether to leave the workspace without its first files.
+    pub skip_bootstrap: bool,
+    /// The longest time a turn may take, in seconds, 1 to 86 400. Ten minutes, as upstream.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub timeout_seconds: u32,
+    /// The folder that the agent works in; `workspace` in the state folder when absent. `~` is the home.
+    pub workspace: Option<String>,
+}
+
+impl Default for AgentDefaults {
+    fn default() -> Self {
+        Self {
+            bootstrap_max_chars: 20_000,
+            context_tokens: None,
+            model: None,
+            skip_bootstrap: false,
+            timeout_seconds: 600,
+            workspace: None,
+        }
+    }
+}
+
+/// One agent.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AgentConfig {
+    /// The agent's name: `[a-z0-9][a-z0-9_-]{0,63}`.
+    #[schemars(with = "String")]
+    pub id: AgentId,
+    /// Whether messages that name no agent go here. The first agent is when none says so.
+    #[serde(default)]
+    pub default: bool,
+    /// The name that people see.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The folder that the agent works in.
+    #[serde(default)]
+    pub workspace: Option<String>,
+    /// The model, as `provider/model`.
+    #[serde(default)]
+    pub model: Option<ModelChoice>,
+}
+
+/// A model, alone or with its fallbacks.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(untagged)]
+pub enum ModelChoice {
+    /// `provider/model`.
+    One(String),
+    /// A model and those to try after it.
+    Ordered(OrderedModels),
+}
+
+/// A model and those to try after it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct OrderedModels {
+    /// `provider/model`.
+    pub primary: Option<String>,
+    /// Not used yet: failover comes with several providers.
+    pub fallbacks: Vec<String>,
+}
+
+impl ModelChoice {
+    /// The first model, as `provider/model`.
+    pub fn primary(&self) -> Option<&str> {
+        match self {
+            Self::One(model) => Some(model),
+            Self::Ordered(models) => models.primary.as_deref(),
+        }
+    }
+}
+
+/// Model providers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ModelsConfig {
+    /// Whether the built-in providers stay beside these. `merge` is the default.
+    pub mode: ModelsMode,
+    /// The providers by name. `anthropic`, `openai` and `openrouter` need no entry but their key.
+    pub providers: BTreeMap<String, ProviderConfig>,
+}
+
+/// Whether the built-in providers stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelsMode {
+    /// Built-in providers stay beside those of the config.
+    #[default]
+    Merge,
+    /// Only those of the config.
+    Replace,
+}
+
+/// One provider.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProviderConfig {
+    /// The wire format. `openai-completions` is what most servers speak.
+    pub api: Option<ProviderApi>,
+    /// The key. A reference such as `${OPENAI_API_KEY}` stays a reference in the file.
+    #[schemars(with = "Option<String>")]
+    pub api_key: Option<SecretString>,
+    /// The address that `/chat/completions` or `/v1/messages` is added to. It may be on this machine or in
+    /// the owner's network; the exact host and port are then allowed, and no others.
+    pub base_url: Option<String>,
+    /// Headers sent with every request.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, SecretString>,
+    /// The models that it offers.
+    pub models: Vec<ModelConfig>,
+}
+
+/// The wire format of a provider.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+pub enum ProviderApi {
+    /// Anthropic Messages.
+    #[serde(rename = "anthropic-messages")]
+    AnthropicMessages,
+    /// OpenAI Chat Completions and everything compatible.
+    #[serde(rename = "openai-completions")]
+    OpenAiCompletions,
+}
+
+/// One model of a provider.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ModelConfig {
+    /// The provider's name of the model.
+    pub id: String,
+    /// The name that people see.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Tokens of its window, at least 1000; 200 000 when absent, as upstream.
+    #[serde(default)]
+    #[schemars(range(min = 1000, max = 100_000_000))]
+    pub context_window: Option<u64>,
+    /// Tokens of one answer, at least 1; 8192 when absent, as upstream.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_tokens: Option<u64>,
+    /// Whether it thinks before it answers.
+    #[serde(default)]
+    pub reasoning: bool,
+    /// Whether it can call tools. A small model that cannot is not offered any.
+    #[serde(default)]
+    pub tools: Option<bool>,
+}
+
+/// Sessions.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct SessionConfig {
+    /// The main session's name. Only `main` is served.
+    pub main_key: Option<String>,
+}
+
+/// Tools.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ToolsConfig {
+    /// Tools that no agent gets, by name.
+    pub deny: Vec<String>,
+    /// The tool that runs commands.
+    pub exec: ExecConfig,
+}
+
+/// The tool that runs commands.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExecConfig {
+    /// The longest time a command may take, in seconds, 1 to 86 400. Half an hour, as upstream.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub timeout_sec: u32,
+}
+
+impl Default for ExecConfig {
+    fn default() -> Self {
+        Self { timeout_sec: 1800 }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct LoggingConfig {
+    /// The least level that goes to the log file.
+    pub level: LogLevel,
+    /// The least level that goes to the terminal.
+    pub console_level: Option<LogLevel>,
+}
+
+/// A level of logging.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything that helps a developer.
+    Debug,
+    /// What failed.
+    Error,
+    /// What happened.
+    #[default]
+    Info,
+    /// Nothing.
+    Silent,
+    /// Every step.
+    Trace,
+    /// What may fail soon.
+    Warn,
+}

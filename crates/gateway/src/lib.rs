@@ -1,0 +1,2 @@
+//! Connections, method dispatch, inbound routing.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! Command line and composition root.
+#![forbid(unsafe_code)]
+
+fn main() {}

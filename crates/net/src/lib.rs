@@ -1,0 +1,2 @@
+//! The door to the network: the only listener, the only HTTP and WebSocket client.
+#![forbid(unsafe_code)]

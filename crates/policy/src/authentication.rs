@@ -1,0 +1,209 @@
+//! Layer 2, authentication: who is it?
+//!
+//! One function, [`verify`], judges every sign-in. From outside every failure looks alike; the cause is for
+//! the book. A client's id, headers and scopes are claims and play no part.
+
+mod device;
+mod strength;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use moltbot_config::settings::{AuthConfig, AuthMode};
+use moltbot_protocol::connect::{DeviceProof, DeviceText};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::refusal::Refusal;
+use crate::throttle::Attempt;
+
+pub use strength::{WeakCredential, check_token};
+
+/// What every failed sign-in is told.
+pub const UNAUTHORIZED: &str = "unauthorized: the gateway token or password is missing or wrong, or the device's signature is not valid; `moltbot status` on the gateway's machine says where the token is";
+
+/// The shared credential, as a digest: the secret itself is not kept.
+pub struct Credential {
+    mode: AuthMode,
+    digest: [u8; 32],
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credential({:?})", self.mode)
+    }
+}
+
+impl Credential {
+    /// The credential of a config.
+    ///
+    /// # Errors
+    /// When there is none, or it is weak: the gateway must then not start.
+    pub fn from_config(auth: &AuthConfig) -> Result<Self, WeakCredential> {
+        let mode = auth.mode.unwrap_or(match (&auth.token, &auth.password) {
+            (None, Some(_)) => AuthMode::Password,
+            (Some(_) | None, _) => AuthMode::Token,
+        });
+        let secret = match mode {
+            AuthMode::Password => {
+                strength::check_password(auth.password.as_ref().ok_or(WeakCredential::NoPassword)?)?
+            }
+            AuthMode::Token => strength::check_token(auth.token.as_ref().ok_or(WeakCredential::NoToken)?)?,
+        };
+        Ok(Self { mode, digest: digest(secret.expose_secret()) })
+    }
+
+    /// Compares over equal-length digests in constant time: stopping early would tell how far it matched.
+    fn matches(&self, presented: &SecretString) -> bool {
+        self.digest.ct_eq(&digest(presented.expose_secret())).into()
+    }
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// What a peer presents. HTTP's bearer is tried as whichever the gateway expects.
+#[derive(Debug, Default)]
+pub struct Presented {
+    /// A token.
+    pub token: Option<SecretString>,
+    /// A password.
+    pub password: Option<SecretString>,
+}
+
+impl Presented {
+    /// A bearer credential, which may be the token or the password.
+    pub fn bearer(secret: SecretString) -> Self {
+        Self { token: Some(secret.clone()), password: Some(secret) }
+    }
+}
+
+/// A device's proof with everything that its signature covers.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceClaim<'a> {
+    /// The key and signature.
+    pub proof: &'a DeviceProof,
+    /// The fields that are signed, as the client sent them.
+    pub text: DeviceText<'a>,
+    /// The nonce that this connection was challenged with.
+    pub challenge: &'a str,
+    /// The time, in milliseconds since the epoch.
+    pub now_ms: u64,
+}
+
+/// Whether a connection comes from this machine, directly.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Locality {
+    /// From this machine's own loopback, not forwarded, not by a page.
+    Local,
+    /// From anywhere else, or nobody can tell.
+    Remote,
+}
+
+/// Somebody who signed in. Made only by [`verify`].
+#[derive(Debug)]
+#[must_use = "an identity must be granted rights, or refused"]
+pub struct Identity {
+    pub(crate) method: &'static str,
+    pub(crate) device: Option<String>,
+    pub(crate) locality: Locality,
+}
+
+/// Judges a sign-in: the device's signature first, when there is one, then the shared credential.
+///
+/// # Errors
+/// A refusal whose message is [`UNAUTHORIZED`] whatever was wrong; its code and cause are for the book.
+pub fn verify(
+    attempt: &Attempt,
+    credential: &Credential,
+    presented: &Presented,
+    device: Option<DeviceClaim<'_>>,
+    locality: Locality,
+) -> Result<Identity, Refusal> {
+    let source = attempt.source().address();
+    let refuse =
+        |code: &'static str| Refusal::new(code, UNAUTHORIZED).because(format!("{code} from {source}"));
+    let device = match device {
+        None => None,
+        Some(claim) => Some(device::verify(&claim, locality).map_err(refuse)?),
+    };
+    let (secret, method, missing, mismatch) = match credential.mode {
+        AuthMode::Password => (&presented.password, "password", "password_missing", "password_mismatch"),
+        AuthMode::Token => (&presented.token, "token", "token_missing", "token_mismatch"),
+    };
+    let secret = secret.as_ref().filter(|secret| !secret.expose_secret().trim().is_empty());
+    match secret {
+        None => Err(refuse(missing)),
+        Some(secret) if credential.matches(secret) => Ok(Identity { method, device, locality }),
+        Some(_) => Err(refuse(mismatch)),
+    }
+}
+
+/// Whether 32 random bytes make a token that passes the rules, and the token: 43 base64url characters.
+///
+/// # Errors
+/// When they do not; the caller draws again. It happens about once in 10⁶ draws.
+pub fn token_from(random: &[u8; 32]) -> Result<SecretString, WeakCredential> {
+    let token = SecretString::from(URL_SAFE_NO_PAD.encode(random));
+    check_token(&token)?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::throttle::{Source, Throttle};
+
+    const TOKEN: &str = "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM";
+
+    fn attempt() -> Attempt {
+        let source = Source::of("127.0.0.1".parse().unwrap());
+        Throttle::default().admit(source, Duration::ZERO).unwrap()
+    }
+
+    fn auth(token: Option<&str>, password: Option<&str>) -> AuthConfig {
+        AuthConfig { mode: None, token: token.map(Into::into), password: password.map(Into::into) }
+    }
+
+    #[test]
+    fn every_failed_sign_in_looks_alike_and_differs_in_the_book() {
+        let credential = Credential::from_config(&auth(Some(TOKEN), None)).unwrap();
+        let codes = [None, Some(""), Some("  "), Some("wrong"), TOKEN.get(1..)].map(|token| {
+            let presented = Presented { token: token.map(Into::into), password: None };
+            let refusal = verify(&attempt(), &credential, &presented, None, Locality::Local).unwrap_err();
+            assert_eq!(refusal.message, UNAUTHORIZED);
+            refusal.code
+        });
+        let expected =
+            ["token_missing", "token_missing", "token_missing", "token_mismatch", "token_mismatch"];
+        assert_eq!(codes, expected);
+    }
+
+    #[test]
+    fn the_password_does_not_open_a_gateway_in_token_mode() {
+        let both = auth(Some(TOKEN), Some("correct horse battery"));
+        let credential = Credential::from_config(&both).unwrap();
+        let presented = Presented { token: None, password: Some("correct horse battery".into()) };
+        assert!(verify(&attempt(), &credential, &presented, None, Locality::Local).is_err());
+        let bearer = Presented::bearer(TOKEN.into());
+        assert_eq!(verify(&attempt(), &credential, &bearer, None, Locality::Local).unwrap().method, "token");
+    }
+
+    #[test]
+    fn no_credential_is_no_gateway() {
+        assert!(matches!(Credential::from_config(&auth(None, None)), Err(WeakCredential::NoToken)));
+        let mut none = auth(None, None);
+        none.mode = Some(AuthMode::Password);
+        assert!(matches!(Credential::from_config(&none), Err(WeakCredential::NoPassword)));
+    }
+
+    #[test]
+    fn a_drawn_token_has_43_characters_and_passes_the_rules() {
+        let random: [u8; 32] = std::array::from_fn(|n| u8::try_from((n * 97 + 13) % 256).unwrap());
+        assert_eq!(token_from(&random).unwrap().expose_secret().len(), 43);
+        assert!(token_from(&[7; 32]).is_err(), "32 equal bytes are drawn again");
+    }
+}

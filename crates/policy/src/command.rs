@@ -1,0 +1,160 @@
+//! Layer 5, command validation: which commands the agent may run.
+//!
+//! Pure: nothing here runs a command. [`review`] reads one and answers; only a [`CommandPermit`] opens the
+//! sandbox, and only this module can make one. In this version every command that is well-formed may run,
+//! because each runs behind the same walls; what a command says does not yet change the answer.
+
+use moltbot_config::limits;
+use moltbot_protocol::ids::{RunId, SessionKey};
+
+use crate::file::relative_path;
+use crate::profile::Profile;
+use crate::record::{Decision, Entry, Permit};
+use crate::refusal::Refusal;
+
+/// What the agent wants to run.
+#[derive(Clone, Debug)]
+pub struct CommandRequest {
+    /// A line for the shell.
+    pub script: String,
+    /// The folder it starts in, relative to the workspace.
+    pub directory: String,
+    /// The conversation it is for.
+    pub session: SessionKey,
+    /// The run it is for.
+    pub run: RunId,
+}
+
+/// Proof that a command passed review. The sandbox takes nothing else.
+///
+/// ```compile_fail
+/// let forged = moltbot_policy::command::CommandPermit { script: "id".into() };
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is dropped runs nothing"]
+pub struct CommandPermit {
+    script: String,
+    directory: String,
+    profile: Profile,
+    actor: String,
+    session: Option<String>,
+}
+
+impl CommandPermit {
+    /// The line for the shell.
+    pub fn script(&self) -> &str {
+        &self.script
+    }
+
+    /// The folder it starts in, relative to the workspace, without `..`.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// The walls around it.
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What the book is told when the command has ended.
+    pub fn end_entry(&self, outcome: &str) -> Entry {
+        let entry = Entry::new(self.actor.clone(), "command.end", self.script.clone(), Decision::Done);
+        let entry = entry.with("outcome", outcome);
+        match &self.session {
+            None => entry,
+            Some(session) => entry.in_session(session.clone()),
+        }
+    }
+}
+
+impl Permit for CommandPermit {
+    fn entry(&self) -> Entry {
+        let entry = Entry::new(self.actor.clone(), "command.start", self.script.clone(), Decision::Allowed);
+        let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
+        match &self.session {
+            None => entry,
+            Some(session) => entry.in_session(session.clone()),
+        }
+    }
+}
+
+/// Reviews a command of the agent.
+///
+/// # Errors
+/// When it is empty, longer than [`limits::COMMAND_BYTES`], has a NUL, or starts outside the workspace.
+pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit, Refusal> {
+    let CommandRequest { script, directory, session, run } = request;
+    if script.trim().is_empty() {
+        return Err(Refusal::new("command_empty", "the command is empty; give a shell command in `command`"));
+    }
+    if script.len() > limits::COMMAND_BYTES {
+        let message =
+            format!("the command has {} bytes; at most {} may run", script.len(), limits::COMMAND_BYTES);
+        return Err(Refusal::new("command_too_long", message));
+    }
+    if script.contains('\0') {
+        return Err(Refusal::new("command_malformed", "the command has a NUL character; remove it"));
+    }
+    let directory = relative_path(&directory)?;
+    Ok(CommandPermit {
+        script,
+        directory,
+        profile,
+        actor: format!("agent:{run}"),
+        session: Some(session.into()),
+    })
+}
+
+/// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
+pub fn permit_probe(script: &'static str) -> CommandPermit {
+    CommandPermit {
+        script: script.into(),
+        directory: String::new(),
+        profile: Profile::for_probe(),
+        actor: "gateway".into(),
+        session: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moltbot_config::Config;
+    use moltbot_protocol::ids::AgentId;
+
+    use super::*;
+
+    fn judge(script: &str, directory: &str) -> Result<CommandPermit, &'static str> {
+        let request = CommandRequest {
+            script: script.into(),
+            directory: directory.into(),
+            session: SessionKey::main_of(&AgentId::main()),
+            run: RunId::parse("r").unwrap(),
+        };
+        review(request, Profile::for_exec(&Config::default(), None)).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_command_that_is_malformed_gets_no_permit() {
+        let long = "x".repeat(limits::COMMAND_BYTES + 1);
+        for (script, directory, code) in [
+            ("", "", "command_empty"),
+            (" \n", "", "command_empty"),
+            ("a\0b", "", "command_malformed"),
+            (long.as_str(), "", "command_too_long"),
+            ("ls", "../..", "path_outside"),
+            ("ls", "/etc", "path_outside"),
+        ] {
+            assert_eq!(judge(script, directory).err(), Some(code), "verdict on {script:.20} in {directory}");
+        }
+        assert_eq!(judge("ls", "./src").unwrap().directory(), "src");
+    }
+
+    #[test]
+    fn the_book_is_told_the_whole_command_before_it_runs() {
+        let entry = judge("ls -la", "").unwrap().entry();
+        assert_eq!(
+            (entry.action, entry.target.as_str(), entry.decision),
+            ("command.start", "ls -la", Decision::Allowed)
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! The judge: decides who may bind, sign in, call and run, and issues permits.
+//!
+//! Pure: no I/O, no clock (time is an argument), no randomness. A permit has private fields, is made only
+//! here, is not `Clone`, and opens a door only after [`record`] has seen it into the book.
+#![forbid(unsafe_code)]
+
+pub mod authentication;
+pub mod authorization;
+pub mod command;
+pub mod file;
+pub mod network;
+pub mod profile;
+mod record;
+mod refusal;
+pub mod throttle;
+
+pub use record::{Book, Decision, Entry, Permit, Recorded, Unrecorded, record};
+pub use refusal::Refusal;

@@ -1,0 +1,74 @@
+//! Layer 4, sandbox isolation: which walls stand around a command.
+//!
+//! Pure: the sandbox builds the walls, this module says how high.
+
+use std::time::Duration;
+
+use moltbot_config::{Config, limits};
+
+/// The walls of a sandbox. There is no network in any profile of this version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Profile {
+    /// How the command sees the workspace.
+    pub workspace: WorkspaceAccess,
+    /// The largest address space of one process, in bytes.
+    pub address_space: u64,
+    /// Resident memory of all its processes together, in bytes.
+    pub memory: u64,
+    /// Processes and threads at once.
+    pub processes: u64,
+    /// Open files of one process.
+    pub open_files: u64,
+    /// The largest file, in bytes.
+    pub file_size: u64,
+    /// Processor time of one process, in seconds.
+    pub cpu_seconds: u64,
+    /// Size of the private `/tmp`, in bytes.
+    pub temporary_bytes: u64,
+    /// Output that is kept, in bytes; the rest is read and thrown away.
+    pub output_bytes: usize,
+    /// How long the command may take.
+    pub timeout: Duration,
+}
+
+/// How a command sees the workspace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WorkspaceAccess {
+    /// An empty folder that is gone afterwards.
+    None,
+    /// Its files, which it cannot change.
+    ReadOnly,
+    /// Its files, which it can change.
+    ReadWrite,
+}
+
+impl Profile {
+    /// The walls for a command of the agent's `exec` tool. `asked` is the timeout that the model asks for; the
+    /// config's limit holds when it asks for more.
+    pub fn for_exec(config: &Config, asked: Option<Duration>) -> Self {
+        let longest = Duration::from_secs(u64::from(config.tools.exec.timeout_sec));
+        Self { timeout: asked.map_or(longest, |asked| asked.min(longest)), ..Self::strict() }
+    }
+
+    /// The walls for the probe at start: as for a command, with little time and no workspace.
+    pub fn for_probe() -> Self {
+        Self { workspace: WorkspaceAccess::None, timeout: Duration::from_secs(20), ..Self::strict() }
+    }
+
+    /// The figures of the sandbox design: enough for a compiler, not for a fork bomb.
+    const fn strict() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            workspace: WorkspaceAccess::ReadWrite,
+            address_space: 4096 * MIB,
+            memory: 2048 * MIB,
+            processes: 128,
+            open_files: 1024,
+            file_size: 256 * MIB,
+            cpu_seconds: 120,
+            temporary_bytes: 64 * MIB,
+            output_bytes: limits::COMMAND_OUTPUT_BYTES,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}

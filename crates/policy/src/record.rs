@@ -1,0 +1,136 @@
+//! What is about to happen goes into the book first: [`record`] is the only way to a [`Recorded`] permit.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+/// One line of the book, before it is numbered and chained.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// Who acts: a device, a credential kind, an agent, `gateway`.
+    pub actor: String,
+    /// The conversation it belongs to.
+    pub session: Option<String>,
+    /// What is done, in the form `area.verb`, such as `command.start`.
+    pub action: &'static str,
+    /// What it is done to.
+    pub target: String,
+    /// How it was decided.
+    pub decision: Decision,
+    /// More facts, none of them secret.
+    pub details: BTreeMap<&'static str, String>,
+}
+
+impl Entry {
+    /// An entry without a session or details.
+    pub fn new(
+        actor: impl Into<String>,
+        action: &'static str,
+        target: impl Into<String>,
+        decision: Decision,
+    ) -> Self {
+        let (actor, target) = (actor.into(), target.into());
+        Self { actor, session: None, action, target, decision, details: BTreeMap::new() }
+    }
+
+    /// Names the conversation.
+    #[must_use]
+    pub fn in_session(mut self, session: impl Into<String>) -> Self {
+        self.session = Some(session.into());
+        self
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.details.insert(name, value.into());
+        self
+    }
+}
+
+/// How something was decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// It may happen.
+    Allowed,
+    /// It happened: a fact after the act.
+    Done,
+    /// It may not.
+    Refused,
+}
+
+impl Decision {
+    /// The name in the book.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Done => "done",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Proof of one decision, that can say what it permits.
+pub trait Permit {
+    /// What the book is told.
+    fn entry(&self) -> Entry;
+}
+
+/// The book. Implemented by the ledger, and by nothing else outside tests.
+pub trait Book {
+    /// Writes one line and returns its number once it is on disk. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// When it cannot be on disk within the time allowed; the act must then not happen.
+    fn enter(&self, entry: Entry) -> Result<u64, Unrecorded>;
+}
+
+/// The book could not be written, so the act does not happen.
+#[derive(Clone, Debug, Error)]
+#[error(
+    "{action} is refused because it cannot be recorded: {cause}; free disk space or repair the ledger folder, then try again"
+)]
+pub struct Unrecorded {
+    /// The action refused.
+    pub action: &'static str,
+    /// Why the book could not be written.
+    pub cause: String,
+}
+
+/// A permit that is in the book. Doors take nothing else.
+#[derive(Debug)]
+#[must_use = "a recorded permit that is dropped does nothing"]
+pub struct Recorded<P> {
+    permit: P,
+    sequence: u64,
+}
+
+impl<P> Recorded<P> {
+    /// What is permitted.
+    pub const fn permit(&self) -> &P {
+        &self.permit
+    }
+
+    /// Its line in the book.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What is permitted, used up.
+    pub fn into_permit(self) -> P {
+        self.permit
+    }
+}
+
+/// Enters a permit into the book. There is no other way to a [`Recorded`].
+///
+/// ```compile_fail
+/// let forged = moltbot_policy::Recorded { permit: (), sequence: 1 };
+/// ```
+///
+/// # Errors
+/// When the book cannot be written; the permit is used up, and the act does not happen.
+pub fn record<P: Permit>(permit: P, book: &impl Book) -> Result<Recorded<P>, Unrecorded> {
+    let sequence = book.enter(permit.entry())?;
+    Ok(Recorded { permit, sequence })
+}

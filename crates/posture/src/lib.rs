@@ -1,0 +1,2 @@
+//! What is configured and what is true here.
+#![forbid(unsafe_code)]

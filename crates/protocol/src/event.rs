@@ -1,0 +1,17 @@
+//! The names of events.
+
+/// A run's progress in detail.
+pub const AGENT: &str = "agent";
+/// A run's progress as chat.
+pub const CHAT: &str = "chat";
+/// The first frame of every connection.
+pub const CONNECT_CHALLENGE: &str = "connect.challenge";
+/// The gateway's health.
+pub const HEALTH: &str = "health";
+/// The gateway is about to stop.
+pub const SHUTDOWN: &str = "shutdown";
+/// Sent at a fixed interval, so that a client sees a dead connection.
+pub const TICK: &str = "tick";
+
+/// The events that a client may be sent after `hello-ok`.
+pub const ALL: [&str; 5] = [AGENT, CHAT, HEALTH, SHUTDOWN, TICK];

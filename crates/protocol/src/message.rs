@@ -1,0 +1,174 @@
+//! Messages of a conversation, and the two that cross the border to a channel.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{RunId, SessionKey};
+
+/// One entry of a transcript. The shape that `chat.history` shows and upstream transcripts have.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "role", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Message {
+    /// What the model said.
+    Assistant {
+        /// Text and tool calls, in order.
+        content: Vec<Part>,
+        /// When, in milliseconds since the epoch.
+        timestamp: u64,
+        /// The provider's name.
+        provider: String,
+        /// The model's name.
+        model: String,
+        /// What it cost.
+        usage: Usage,
+        /// Why it ended.
+        stop_reason: StopReason,
+        /// What went wrong, when `stop_reason` is `error`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error_message: Option<String>,
+    },
+    /// What a tool answered.
+    ToolResult {
+        /// The call's id.
+        tool_call_id: String,
+        /// The tool's name.
+        tool_name: String,
+        /// What the model is told.
+        content: Vec<Part>,
+        /// Whether it is an error.
+        is_error: bool,
+        /// When, in milliseconds since the epoch.
+        timestamp: u64,
+    },
+    /// What the person said.
+    User {
+        /// Text and images, in order.
+        content: Vec<Part>,
+        /// When, in milliseconds since the epoch.
+        timestamp: u64,
+    },
+}
+
+impl Message {
+    /// The text parts, joined.
+    pub fn text(&self) -> String {
+        let (Self::Assistant { content, .. } | Self::ToolResult { content, .. } | Self::User { content, .. }) =
+            self;
+        text_of(content)
+    }
+}
+
+/// The text parts of a content, joined.
+pub fn text_of(content: &[Part]) -> String {
+    let texts = content.iter().filter_map(|part| match part {
+        Part::Text { text } => Some(text.as_str()),
+        Part::ToolCall { .. } => None,
+    });
+    texts.collect::<Vec<_>>().join("")
+}
+
+/// A piece of a message.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Part {
+    /// Words.
+    Text {
+        /// The words.
+        text: String,
+    },
+    /// A call of a tool.
+    ToolCall {
+        /// The provider's id of the call.
+        id: String,
+        /// The tool's name.
+        name: String,
+        /// The arguments: an object, or the text as it came when it was not JSON.
+        arguments: Value,
+    },
+}
+
+impl Part {
+    /// A text part.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text { text: text.into() }
+    }
+}
+
+/// Tokens that a run used. Zero where the provider did not say.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Tokens read, without those from a cache.
+    pub input: u64,
+    /// Tokens written.
+    pub output: u64,
+    /// Tokens read from the provider's cache.
+    pub cache_read: u64,
+    /// Tokens written to the provider's cache.
+    pub cache_write: u64,
+    /// All of them.
+    pub total_tokens: u64,
+}
+
+impl Usage {
+    /// The sum of two, kept at the maximum when it would overflow.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            total_tokens: self.total_tokens.saturating_add(other.total_tokens),
+        }
+    }
+}
+
+/// Why a model stopped.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StopReason {
+    /// The person stopped it.
+    Aborted,
+    /// It failed.
+    Error,
+    /// It ran into its limit of tokens.
+    Length,
+    /// It was done.
+    Stop,
+    /// It wants a tool.
+    ToolUse,
+}
+
+/// A message that came in through a channel. It says who speaks, not who may.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboundMessage {
+    /// The channel's name, such as `webchat`.
+    pub channel: &'static str,
+    /// Our account on that channel.
+    pub account: String,
+    /// The channel's own id of the message: the same message twice has the same id.
+    pub external_id: String,
+    /// The conversation.
+    pub session: SessionKey,
+    /// The run's name.
+    pub run: RunId,
+    /// What was said.
+    pub text: String,
+    /// Instructions of this request alone, added to the system prompt.
+    pub extra_system_prompt: Option<String>,
+    /// The longest time the turn may take, in milliseconds; the config's when absent.
+    pub timeout_ms: Option<u64>,
+}
+
+/// A message that leaves through a channel.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboundMessage {
+    /// The conversation.
+    pub session: SessionKey,
+    /// The run that it answers.
+    pub run: RunId,
+    /// What is said.
+    pub text: String,
+}

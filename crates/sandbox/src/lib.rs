@@ -1,0 +1,1 @@
+//! The door to processes: runs a recorded command inside walls.

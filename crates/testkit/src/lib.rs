@@ -1,0 +1,2 @@
+//! A scripted model, a client, a temporary home. For tests only.
+#![forbid(unsafe_code)]

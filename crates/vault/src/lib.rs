@@ -1,0 +1,2 @@
+//! The door to the disk: owner-only, atomic files, opened by handle.
+#![forbid(unsafe_code)]
