@@ -1,0 +1,39 @@
+# moltbot: two commands do everything on a fresh Debian machine with Rust.
+#   make run     builds the release and starts the gateway in the foreground
+#   make test    installs what the tests need, then passes every test
+.PHONY: run build test test-model bench lint lint-code lint-deny setup clean
+
+CARGO ?= cargo
+ARGS ?=
+
+run: build
+	./target/release/moltbot up $(ARGS)
+
+build:
+	$(CARGO) build --release --locked -p moltbot
+
+setup:
+	sh tests/setup.sh
+
+test:
+	sh tests/run.sh
+
+test-model: build
+	sh tests/real-model/run.sh
+
+bench: build
+	sh tests/bench.sh
+
+lint: lint-code lint-deny
+
+lint-code:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	sh tests/uncalled.sh
+
+lint-deny:
+	command -v cargo-deny > /dev/null || $(CARGO) install cargo-deny --locked
+	cargo-deny check bans licenses sources
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,160 @@
+//! ARCHITECTURE.md as a test: the manifests keep to its table, and the doors are where it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads the repository that it is part of")]
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The table: crate name to the crates it may import, all without the `moltbot-` in front.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let page = text(&root().join("ARCHITECTURE.md"));
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `moltbot")).map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let name = short(cells[0].trim_end_matches('`'));
+        let imports = cells[2].split(", ").filter(|name| *name != "none").map(str::to_owned).collect();
+        (name, imports)
+    });
+    rows.collect()
+}
+
+/// `moltbot-net` and `-net` are `net`; the program itself is `moltbot`.
+fn short(name: &str) -> String {
+    let name = name.trim_start_matches("moltbot").trim_start_matches('-');
+    if name.is_empty() { "moltbot".into() } else { name.into() }
+}
+
+/// The crates of the workspace with the crates of ours in each dependency section.
+fn manifests() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+    let crates = std::fs::read_dir(root().join("crates")).unwrap();
+    let manifests = crates.map(|folder| {
+        let folder = folder.unwrap();
+        let mut sections: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut section = String::new();
+        for line in text(&folder.path().join("Cargo.toml")).lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']').to_owned();
+            } else if let Some(name) = line.strip_prefix("moltbot") {
+                let end = name.find(['.', ' ', '=']).unwrap_or(name.len());
+                sections.entry(section.clone()).or_default().insert(short(&line[..end + "moltbot".len()]));
+            }
+        }
+        (folder.file_name().into_string().unwrap(), sections)
+    });
+    manifests.collect()
+}
+
+/// Production code of every crate but the testkit: the file and its text before its own tests.
+fn production() -> Vec<(String, String)> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for name in manifests().keys().filter(|name| *name != "testkit") {
+        walk(&root().join("crates").join(name).join("src"), &mut files);
+    }
+    let relative = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
+    let before_tests = |text: String| text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
+    files.iter().map(|path| (relative(path), before_tests(text(path)))).collect()
+}
+
+#[test]
+fn every_crate_imports_only_what_its_row_names() {
+    let table = table();
+    let manifests = manifests();
+    let rows: BTreeSet<&String> = table.keys().collect();
+    let crates: BTreeSet<&String> = manifests.keys().collect();
+    assert_eq!(crates, rows, "crates and the rows of ARCHITECTURE.md");
+    for (name, sections) in &manifests {
+        for (section, ours) in sections {
+            for import in ours {
+                let allowed = match section.as_str() {
+                    "dependencies" => table[name].contains(import),
+                    "dev-dependencies" => table[name].contains(import) || import == "testkit",
+                    _ => false,
+                };
+                assert!(allowed, "moltbot-{name} may not import {import} in [{section}]");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pure_crates_stay_pure() {
+    for name in ["protocol", "config", "policy"] {
+        let manifest = text(&root().join("crates").join(name).join("Cargo.toml"));
+        for forbidden in ["tokio", "rustix", "reqwest", "getrandom", "rusqlite", "jiff"] {
+            let used = manifest.lines().any(|line| line.starts_with(forbidden));
+            assert!(!used, "moltbot-{name} uses {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn there_is_one_book() {
+    let books: Vec<String> = production()
+        .into_iter()
+        .filter(|(_, code)| code.contains("Book for "))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(books.len(), 1, "{books:?}");
+    assert!(books[0].starts_with("crates/ledger/"), "{books:?}");
+}
+
+#[test]
+fn unsafe_code_is_in_one_short_file() {
+    const HOME: &str = "crates/sandbox/src/sys.rs";
+    for (path, code) in production() {
+        let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let found = code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl") || code.contains("unsafe extern");
+        assert!(!found || path == HOME, "{path} has unsafe code");
+        if path == HOME {
+            assert!(code.lines().count() < 200, "{HOME} has {} lines", code.lines().count());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_five_hundred_lines_before_its_tests() {
+    let long: Vec<String> = production()
+        .into_iter()
+        .filter(|(path, _)| !path.contains("unsupported"))
+        .map(|(path, code)| format!("{path}: {}", code.lines().count()))
+        .filter(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap() > 500)
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn the_doors_are_the_ones_we_know() {
+    let doors: BTreeSet<String> = production()
+        .into_iter()
+        .filter(|(_, code)| code.contains("expect(clippy::disallowed"))
+        .map(|(path, _)| path.split('/').nth(1).unwrap().to_owned())
+        .collect();
+    let known = ["ledger", "moltbot", "net", "sandbox", "store", "vault"].map(str::to_owned);
+    let strangers: Vec<&String> = doors.iter().filter(|door| !known.contains(door)).collect();
+    assert!(strangers.is_empty(), "crates that go around a door: {strangers:?}");
+}
+
+#[test]
+fn every_library_forbids_unsafe_but_the_sandbox() {
+    for name in manifests().keys().filter(|name| *name != "sandbox") {
+        let file = if name == "moltbot" { "main.rs" } else { "lib.rs" };
+        let head = text(&root().join("crates").join(name).join("src").join(file));
+        assert!(head.contains("#![forbid(unsafe_code)]"), "moltbot-{name} does not forbid unsafe code");
+    }
+}
