@@ -1,2 +1,20 @@
 //! The door to the network: the only listener, the only HTTP and WebSocket client.
+//!
+//! [`listen`] takes a recorded permit to bind. A [`Client`] is bound to one purpose and one destination: it
+//! judges and records each time it is opened, and the [`Door`] that it then hands out sends requests to that
+//! destination alone, to addresses that were judged after the name was resolved. No redirect is followed, no
+//! proxy is taken from the environment, no cookie is kept. What the bytes mean is for others to know.
 #![forbid(unsafe_code)]
+
+mod discovery;
+mod error;
+mod fetch;
+pub mod gateway_client;
+mod http_client;
+mod listener;
+
+pub use discovery::{LoopbackModel, loopback_answers};
+pub use error::FetchError;
+pub use fetch::{Body, Client, Door, Method, Request, Response};
+pub use listener::{ListenError, Listener, listen};
+pub use url::Url;

@@ -1,0 +1,76 @@
+//! Looks for a model server on this machine.
+
+use futures_util::future::join_all;
+use moltbot_config::limits;
+use moltbot_ledger::Ledger;
+use moltbot_policy::network::{Destination, Purpose, Reach};
+use serde_json::Value;
+use url::Url;
+
+use crate::error::FetchError;
+use crate::fetch::{Client, Method, Request};
+
+/// A server on this machine that offers a model.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LoopbackModel {
+    /// The program that listens on that port by custom.
+    pub server: &'static str,
+    /// The address that `/chat/completions` is added to.
+    pub base_url: String,
+    /// The first model that can chat.
+    pub model: String,
+}
+
+/// Where the common programs listen, in the order in which they are preferred.
+const SERVERS: [(&str, u16); 4] =
+    [("Ollama", 11434), ("llama.cpp", 8080), ("LM Studio", 1234), ("vLLM", 8000)];
+
+/// Asks the ports where model servers listen by custom, all at once, and takes the first that offers a model.
+/// Other programs use those ports too: only one that answers `GET /v1/models` with a model counts.
+pub async fn loopback_answers(ledger: &Ledger) -> Option<LoopbackModel> {
+    first_of(&SERVERS, ledger).await
+}
+
+async fn first_of(servers: &[(&'static str, u16)], ledger: &Ledger) -> Option<LoopbackModel> {
+    let asked = servers.iter().map(|(server, port)| async move {
+        let base_url = format!("http://127.0.0.1:{port}/v1");
+        match ask(&base_url, ledger).await {
+            Ok(model) => model.map(|model| LoopbackModel { server, base_url, model }),
+            Err(error) => {
+                tracing::debug!(server, port, %error, "no model server");
+                None
+            }
+        }
+    });
+    join_all(asked).await.into_iter().flatten().next()
+}
+
+/// The first model of a server, if it is one.
+async fn ask(base_url: &str, ledger: &Ledger) -> Result<Option<String>, FetchError> {
+    let Ok(url) = Url::parse(&format!("{base_url}/models")) else { return Ok(None) };
+    let destination = Destination::parse(&url, Reach::Configured)?;
+    let door = Client::new(Purpose::Discovery, destination, ledger.clone()).open(&url, "gateway").await?;
+    if !door.knock(&url, limits::DISCOVERY).await {
+        return Ok(None);
+    }
+    let request =
+        Request { method: Method::Get, url, headers: Vec::new(), body: None, idle: limits::DISCOVERY };
+    let response = door.send(request).await?;
+    if response.status != 200 {
+        return Ok(None);
+    }
+    Ok(chat_model(&response.text(limits::DISCOVERY_BYTES).await?))
+}
+
+/// The first model in a list that can chat: models that only embed say so in their name.
+fn chat_model(body: &str) -> Option<String> {
+    let list: Value = serde_json::from_str(body).ok()?;
+    let ids = list.get("data")?.as_array()?.iter().filter_map(|model| model.get("id")?.as_str());
+    let usable = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= 256
+            && !id.to_ascii_lowercase().contains("embed")
+            && !id.contains(char::is_control)
+    };
+    ids.into_iter().find(usable).map(str::to_owned)
+}

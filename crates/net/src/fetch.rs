@@ -1,0 +1,272 @@
+//! Requests to the one destination that a client is bound to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use moltbot_config::limits;
+use moltbot_ledger::Ledger;
+use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress};
+use moltbot_policy::{Recorded, Refusal, Unrecorded, record};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::error::FetchError;
+use crate::http_client;
+
+/// What may connect to one destination for one purpose. Cheap to make and to clone: nothing is connected,
+/// and no certificate is read, before the first request.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<ClientInner>,
+}
+
+struct ClientInner {
+    purpose: Purpose,
+    destination: Destination,
+    ledger: Ledger,
+    http: OnceCell<reqwest::Client>,
+}
+
+impl std::fmt::Debug for ClientInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientInner").field("destination", &self.destination).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client for one destination and one purpose.
+    pub fn new(purpose: Purpose, destination: Destination, ledger: Ledger) -> Self {
+        Self { inner: Arc::new(ClientInner { purpose, destination, ledger, http: OnceCell::new() }) }
+    }
+
+    /// Judges a connection to `url` and enters it into the book. The door may then send many requests: one
+    /// decision for each provider and turn.
+    ///
+    /// # Errors
+    /// When the URL is not at the client's destination, or the book cannot be written.
+    pub async fn open(&self, url: &Url, actor: &str) -> Result<Door, FetchError> {
+        let permit = egress(self.inner.purpose, url, &self.inner.destination, actor)?;
+        http_client::judge_literal(&self.inner.destination, url)?;
+        let ledger = self.inner.ledger.clone();
+        let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
+        let stopped = |_| Unrecorded { action: "egress.open", cause: "the program is stopping".into() };
+        Ok(Door { permit: recorded.map_err(stopped)??, client: self.clone() })
+    }
+}
+
+/// A judged and recorded way to one destination.
+#[derive(Debug)]
+pub struct Door {
+    permit: Recorded<EgressPermit>,
+    client: Client,
+}
+
+/// How a request acts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Sends a body.
+    Post,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    /// How it acts.
+    pub method: Method,
+    /// What it asks for: a URL at the door's destination.
+    pub url: Url,
+    /// Headers. Each value is treated as a secret.
+    pub headers: Vec<(String, SecretString)>,
+    /// The body.
+    pub body: Option<Bytes>,
+    /// The longest silence: until the head of the answer is there, and between two pieces of its body.
+    pub idle: Duration,
+}
+
+impl Door {
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// When the URL or an address is out of reach, nothing answers in time, or the answer is a redirect.
+    /// Any other status is an answer.
+    pub async fn send(&self, request: Request) -> Result<Response, FetchError> {
+        let target = self.judge(&request.url)?;
+        let idle = request.idle;
+        let http = self.http(&request.url, &target).await?;
+        let request = into_http(request, &target)?;
+        let answer = match timeout(idle, http.execute(request)).await {
+            Ok(answer) => answer.map_err(|error| FetchError::sending(error, target.clone()))?,
+            Err(_) => return Err(FetchError::Timeout { target, what: "answering", limit: idle }),
+        };
+        let status = answer.status().as_u16();
+        if (300..400).contains(&status) {
+            return Err(FetchError::Redirected { target, status });
+        }
+        Ok(Response::new(answer, target, idle))
+    }
+
+    /// Whether anything accepts connections at a literal address, without a word of HTTP: much cheaper than a
+    /// request when nothing does.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the door to the network, and the permit is recorded"
+    )]
+    pub(crate) async fn knock(&self, url: &Url, patience: Duration) -> bool {
+        if self.judge(url).is_err() {
+            return false;
+        }
+        let destination = self.permit.permit().destination();
+        let host = destination.host().trim_matches(['[', ']']);
+        let Ok(address) = host.parse::<std::net::IpAddr>() else { return false };
+        let connected = timeout(patience, TcpStream::connect((address, destination.port()))).await;
+        matches!(connected, Ok(Ok(_)))
+    }
+
+    /// Judges a URL by the permit, and names its target.
+    fn judge(&self, url: &Url) -> Result<String, Refusal> {
+        let permit = self.permit.permit();
+        let destination = permit.destination();
+        let target = format!("{}:{}", destination.host(), destination.port());
+        if !permit.covers(url) {
+            let host = url.host_str().unwrap_or_default();
+            return Err(Refusal::new(
+                "egress_refused",
+                format!("{host} is not {target}, which is all this client may reach"),
+            ));
+        }
+        http_client::judge_literal(destination, url)?;
+        Ok(target)
+    }
+
+    async fn http(&self, url: &Url, target: &str) -> Result<&reqwest::Client, FetchError> {
+        let failed = |source| FetchError::Client { target: target.to_owned(), source };
+        let inner = &self.client.inner;
+        let made = inner.http.get_or_try_init(|| async {
+            let (destination, url) = (inner.destination.clone(), url.clone());
+            let built = tokio::task::spawn_blocking(move || http_client::build(&destination, &url)).await;
+            built.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.without_url().into()))
+        });
+        made.await
+    }
+}
+
+fn into_http(request: Request, target: &str) -> Result<reqwest::Request, FetchError> {
+    let method = match request.method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+    };
+    let mut made = reqwest::Request::new(method, request.url);
+    for (name, value) in &request.headers {
+        let unusable = || FetchError::Header { target: target.into(), what: format!("header {name:?}") };
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+        let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        made.headers_mut().insert(header, value);
+    }
+    *made.body_mut() = request.body.map(Into::into);
+    Ok(made)
+}
+
+/// The head of an answer, with its body still to come.
+#[derive(Debug)]
+pub struct Response {
+    /// The status, never 3xx.
+    pub status: u16,
+    /// How long the server asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// What the body is.
+    pub content_type: Option<String>,
+    answer: reqwest::Response,
+    target: String,
+    idle: Duration,
+}
+
+impl Response {
+    fn new(answer: reqwest::Response, target: String, idle: Duration) -> Self {
+        let header = |name| header_text(answer.headers(), &name);
+        Self {
+            status: answer.status().as_u16(),
+            retry_after: header(RETRY_AFTER).as_deref().and_then(seconds),
+            content_type: header(CONTENT_TYPE),
+            answer,
+            target,
+            idle,
+        }
+    }
+
+    /// Reads the body as text; what is not UTF-8 in it is replaced.
+    ///
+    /// # Errors
+    /// When it is larger than `max` bytes, ends early or pauses for too long.
+    pub async fn text(self, max: usize) -> Result<String, FetchError> {
+        let mut body = self.stream(max);
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = body.chunk().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The body, piece by piece, `max` bytes at most.
+    pub fn stream(self, max: usize) -> Body {
+        Body { answer: self.answer, target: self.target, idle: self.idle, max, left: max }
+    }
+}
+
+/// A body that arrives in pieces. Dropping it ends the connection.
+#[derive(Debug)]
+pub struct Body {
+    answer: reqwest::Response,
+    target: String,
+    idle: Duration,
+    max: usize,
+    left: usize,
+}
+
+impl Body {
+    /// The next piece, or nothing at the end. Nothing is lost when the wait is given up.
+    ///
+    /// # Errors
+    /// When the body is too large, ends early, or pauses for longer than the request allowed.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let target = || self.target.clone();
+        let piece = match timeout(self.idle, self.answer.chunk()).await {
+            Ok(Ok(piece)) => piece,
+            Ok(Err(error)) => {
+                let source = Some(error.without_url().into());
+                return Err(FetchError::Interrupted { target: target(), source });
+            }
+            Err(_) => {
+                return Err(FetchError::Timeout {
+                    target: target(),
+                    what: "sending its answer",
+                    limit: self.idle,
+                });
+            }
+        };
+        let length = piece.as_ref().map_or(0, Bytes::len);
+        match self.left.checked_sub(length) {
+            Some(left) => self.left = left,
+            None => return Err(FetchError::TooLarge { target: target(), max: self.max }),
+        }
+        Ok(piece)
+    }
+}
+
+fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// `Retry-After` in seconds. Its other form, a date, needs a clock that agrees with the server's.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse::<f64>().ok()?;
+    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(wait.min(limits::PROVIDER_WAIT))
+}
