@@ -1,0 +1,32 @@
+#!/bin/sh
+# Passes every test: sets up, lints, runs the tests, then the budgets on the release build, and at the end says which
+# tests this machine could not run. A skip that is not in tests/skips-allowed.txt fails the run.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+export MOLTBOT_SKIP_FILE="$PWD/target/skipped.tsv"
+export MOLTBOT_TEST_TOOLS="$PWD/target/test-tools"
+mkdir -p target
+: > "$MOLTBOT_SKIP_FILE"
+
+sh tests/setup.sh
+make lint
+$cargo nextest run --workspace --locked --no-fail-fast
+$cargo test --workspace --locked --doc --quiet
+make build
+sh tests/bench.sh --budgets
+
+echo
+if [ -s "$MOLTBOT_SKIP_FILE" ]; then
+    echo "skipped here:"
+    sort -u "$MOLTBOT_SKIP_FILE"
+    cut -f1 "$MOLTBOT_SKIP_FILE" | sort -u > target/skipped.names
+    grep -v '^#' tests/skips-allowed.txt | cut -f1 | sort -u > target/allowed.names || true
+    if unexpected=$(comm -23 target/skipped.names target/allowed.names) && [ -n "$unexpected" ]; then
+        echo "not allowed to be skipped:"
+        echo "$unexpected"
+        exit 1
+    fi
+else
+    echo "skipped here: none"
+fi

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs what the tests need from the package registries: Debian packages, cargo-nextest, and the client libraries
+# that other people wrote. What is there already is left alone.
+set -eu
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+cache=$PWD/target/test-tools
+mkdir -p "$cache"
+
+missing=""
+need() { command -v "$1" > /dev/null 2>&1 || missing="$missing $2"; }
+need cc build-essential
+need python3 python3
+need perl perl
+need node nodejs
+need npm npm
+need setpriv util-linux
+python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
+if [ -n "$missing" ]; then
+    echo "installing:$missing"
+    if [ "$(id -u)" = 0 ]; then sudo=""; else sudo=sudo; fi
+    $sudo apt-get update -q
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $missing
+fi
+
+command -v cargo-nextest > /dev/null 2>&1 || $cargo install cargo-nextest --locked
+
+python=$cache/python
+[ -x "$python/bin/python" ] || python3 -m venv "$python"
+"$python/bin/python" -c 'import openai; assert openai.__version__ == "3.54.0"' 2> /dev/null ||
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check openai==3.54.0
+
+[ -f "$cache/node/node_modules/openai/package.json" ] ||
+    npm install --prefix "$cache/node" --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0
