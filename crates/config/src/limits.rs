@@ -64,3 +64,41 @@ pub const PROVIDER_TRIES: u32 = 4;
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// How long the book may take to write before what waits for it is refused.
 pub const RECORD: Duration = Duration::from_secs(2);
+/// The longest wait between two tries of a model call, whatever the provider asks for.
+pub const PROVIDER_WAIT: Duration = Duration::from_secs(60);
+/// The first wait between two tries of a model call; each later one is twice as long.
+pub const PROVIDER_BACKOFF: Duration = Duration::from_millis(500);
+/// How long an unused connection to a provider is kept: the next step of a turn comes within seconds.
+pub const PROVIDER_KEEP: Duration = Duration::from_secs(60);
+/// Unused connections kept to one provider.
+pub const PROVIDER_KEPT: usize = 2;
+/// A provider's error message that is read, in bytes.
+pub const PROVIDER_ERROR_BYTES: usize = 64 * 1024;
+/// How long a model server on this machine may take to say which models it has.
+pub const DISCOVERY: Duration = Duration::from_millis(300);
+/// The largest list of models that is read, in bytes: a thousand models take 200 kB.
+pub const DISCOVERY_BYTES: usize = 512 * 1024;
+/// Connections that wait to be accepted: what a burst of reconnecting clients needs.
+pub const BACKLOG: u32 = 1024;
+/// How often a free port is drawn again when it is taken on the second address.
+pub const FREE_PORT_TRIES: u32 = 16;
+/// Tool calls in one answer of a model.
+pub const MODEL_TOOL_CALLS: usize = 64;
+/// What a lock file may say about its holder, in bytes: a process id, a port and a version have 100.
+pub const LOCK_BYTES: u64 = 4096;
+/// The longest text of one member of a record in the book, in bytes; the rest is cut off and counted.
+pub const LEDGER_TEXT_BYTES: usize = 4096;
+/// Details of one record in the book. The longest entry has 4.
+pub const LEDGER_DETAILS: usize = 16;
+/// Records that may wait for the book: more than there are threads that can wait for it.
+pub const LEDGER_WAITING: usize = 4096;
+/// How long the book may gather records for one flush under load. A flush of an ordinary disk takes as long.
+pub const LEDGER_GATHER: Duration = Duration::from_millis(5);
+/// Records of the book in one flush: beyond this a flush costs more by its bytes than by its being one.
+pub const LEDGER_BATCH: usize = 256;
+/// Bytes of the book in one flush, give or take one record. No more than this can be torn by a power cut.
+pub const LEDGER_BATCH_BYTES: usize = 1024 * 1024;
+/// The longest line of the book, in bytes: every text of a record at its longest, each character escaped.
+pub const LEDGER_LINE_BYTES: usize = 512 * 1024;
+/// The size at which a segment of the book ends, in bytes: verified in a fifth of a second at start.
+pub const LEDGER_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
