@@ -102,3 +102,40 @@ pub const LEDGER_BATCH_BYTES: usize = 1024 * 1024;
 pub const LEDGER_LINE_BYTES: usize = 512 * 1024;
 /// The size at which a segment of the book ends, in bytes: verified in a fifth of a second at start.
 pub const LEDGER_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of frame headers that one WebSocket message may have over its text: about 10 000 fragments, where
+/// clients send one.
+pub const FRAGMENT_BYTES: usize = 64 * 1024;
+/// Requests of one connection that are being answered at the same time. Clients have a handful.
+pub const REQUESTS_IN_FLIGHT: usize = 128;
+/// Runs that wait or work, of all sessions: each may hold [`MESSAGE_CHARS`].
+pub const RUNS: usize = 1000;
+/// Chat completions that are answered at the same time: each holds its answer until the client took it.
+pub const COMPLETIONS_IN_FLIGHT: usize = 64;
+/// How long a client has to send a request's body: 1 MiB takes a slow line 10 s.
+pub const BODY: Duration = Duration::from_secs(30);
+/// How long a closing connection may take to say goodbye.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// The least time between two chat deltas of one run: each carries the whole text so far.
+pub const DELTA_INTERVAL: Duration = Duration::from_millis(150);
+/// The longest that `agent.wait` waits.
+pub const AGENT_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Messages of a session that are read at once: what upstream's `chat.history` allows.
+pub const HISTORY_MESSAGES: u32 = 1000;
+/// Bytes of messages that are read at once: what upstream's `chat.history` answers at most.
+pub const HISTORY_BYTES: usize = 6 * 1024 * 1024;
+/// Characters of a session's last message in a list: what `sessions.preview` shows when not told otherwise.
+pub const PREVIEW_CHARS: usize = 240;
+/// Sessions in one list: 1000 rows have about 400 kB.
+pub const SESSIONS_LISTED: u32 = 1000;
+/// Changes of the state db that share one commit: more would make the first of them wait.
+pub const STATE_BATCH: usize = 64;
+/// Pages of the state db that one connection remembers, in KiB: the inner pages of a large file fit.
+pub const STATE_CACHE_KIB: i64 = 512;
+/// The largest state db that is checked as a whole after an unclean stop, in bytes: that takes 0.1 s.
+pub const STATE_CHECKED_BYTES: i64 = 32 * 1024 * 1024;
+/// Reads of the state db at once: one long history does not keep the others waiting.
+pub const STATE_READERS: usize = 2;
+/// Changes that wait for the state db; who comes later waits outside. Each holds one message in memory.
+pub const STATE_WAITING: usize = 1024;
+/// Characters of a session's title: one line of a terminal.
+pub const TITLE_CHARS: usize = 80;

@@ -1,2 +1,26 @@
 //! State that outlives a process: inbox, turns, transcripts, outbox, sessions.
+//!
+//! One SQLite file, `state.db`, in the state folder. One thread writes, and writes what is waiting in one
+//! commit; whoever waits is answered after that commit, so what was answered survives a power cut. Reads
+//! have their own connections and never wait for the disk of a write.
+//!
+//! A message is one *turn* from [`Store::accept`] to [`Store::finish`]. What is said in between is kept by
+//! [`Store::journal`] before it has an effect, so that [`Store::pending`] can tell after a crash how far a
+//! turn came. A plain turn is two commits.
+//!
+//! The store decides nothing: who may speak and which turn runs next is decided above it.
 #![forbid(unsafe_code)]
+
+mod database;
+mod error;
+mod readers;
+mod schema;
+mod session;
+mod store;
+mod turn;
+mod writer;
+
+pub use error::StoreError;
+pub use session::{History, SessionFilter, SessionRow};
+pub use store::Store;
+pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, StoredMessage, TurnEnd, TurnId, TurnState};

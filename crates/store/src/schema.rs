@@ -1,0 +1,77 @@
+//! The schema and its versions.
+//!
+//! `user_version` in the file says how many of [`MIGRATIONS`] it has seen. Each runs in one transaction with
+//! the new number, so a crash leaves either version and nothing between.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use moltbot_vault::StateDir;
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::database::Failure;
+use crate::error::StoreError;
+
+/// Every schema, oldest first.
+pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// Brings the file to the newest schema and counts this opening. Returns its number.
+pub(crate) fn migrate(
+    database: &mut Connection,
+    state: &StateDir,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<i64, Failure> {
+    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_path_buf(), found, known }.into());
+    }
+    if found == 0 {
+        require_empty(database, path)?;
+    } else if found < known {
+        back_up(database, state, path, found)?;
+    }
+    let mut boot = None;
+    for (version, sql) in (1u32..).zip(migrations).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        let last = version == known;
+        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        if last {
+            boot = Some(count_boot(&transaction)?);
+        }
+        transaction.commit()?;
+    }
+    boot.map_or_else(|| Ok(count_boot(database)?), Ok)
+}
+
+/// One more opening of the file.
+fn count_boot(database: &Connection) -> rusqlite::Result<i64> {
+    database.query_row("UPDATE facts SET value = value + 1 WHERE name = 'boot' RETURNING value", [], |row| {
+        row.get(0)
+    })
+}
+
+/// A file without a version must be empty: we do not write into a database of somebody else's.
+fn require_empty(database: &Connection, path: &Path) -> Result<(), Failure> {
+    let objects: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if objects == 0 { Ok(()) } else { Err(StoreError::Foreign { path: path.to_path_buf() }.into()) }
+}
+
+/// Copies the file to `state.db.before-<version>` beside it. A copy of that version that is there already
+/// is from a migration that did not end, and stays.
+fn back_up(database: &Connection, state: &StateDir, path: &Path, found: u32) -> Result<(), Failure> {
+    let name = format!("state.db.before-{}", found.saturating_add(1));
+    let file = path.with_file_name(&name);
+    let failed = |source| StoreError::File { path: file.clone(), source: Arc::new(source) };
+    if !state.create(&name, &[]).map_err(failed)? {
+        return Ok(());
+    }
+    // `VACUUM INTO` accepts an empty file, so the copy has the owner's mode from birth.
+    let copied = database.execute("VACUUM INTO ?1", [file.to_string_lossy()]);
+    copied.map(|_| ()).map_err(|source| {
+        let source = Arc::new(source);
+        StoreError::Backup { path: path.to_path_buf(), source }.into()
+    })
+}

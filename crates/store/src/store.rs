@@ -1,0 +1,172 @@
+//! The face of the store.
+
+use std::sync::Arc;
+
+use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::message::{InboundMessage, Message};
+use moltbot_vault::StateDir;
+
+use crate::database;
+use crate::error::StoreError;
+use crate::readers::Readers;
+use crate::session::{self, History, SessionFilter, SessionRow, Transcript};
+use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
+use crate::writer::Writer;
+
+/// State that outlives the process. A clone is another handle of the same store.
+///
+/// Every method that writes answers after the commit: what it said is on the disk. The methods need a Tokio
+/// runtime. When the last handle is dropped the file is closed, as by [`Store::close`].
+#[derive(Clone)]
+pub struct Store(Arc<Parts>);
+
+struct Parts {
+    // Dropped first: the writer closes last and takes the log with it.
+    readers: Readers,
+    writer: Writer,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("commits", &self.commits()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens `state.db` in the state folder, and creates it when it is missing.
+    ///
+    /// One program at a time: the caller holds the folder's lock. A file that was not closed is checked
+    /// first, one with an older schema is copied and migrated.
+    ///
+    /// # Errors
+    /// When the file is damaged, foreign, of a newer program, or cannot be opened; when the disk is full.
+    /// It is never replaced by an empty one.
+    pub fn open(state: &StateDir) -> Result<Self, StoreError> {
+        let opened = database::open(state)?;
+        let readers = Readers::of(opened.path.clone());
+        let writer = Writer::start(opened)?;
+        Ok(Self(Arc::new(Parts { readers, writer })))
+    }
+
+    /// Keeps a message, in one commit, as the last turn of its session. After this it may be acknowledged.
+    ///
+    /// The same message again (channel, account and external id), or the same run again, changes nothing and
+    /// answers how far the first one is.
+    ///
+    /// # Errors
+    /// When it cannot be kept; then it must not be acknowledged.
+    pub async fn accept(&self, message: &InboundMessage, now_ms: u64) -> Result<Accepted, StoreError> {
+        let message = message.clone();
+        self.0.writer.write(move |database| turn::accept(database, &message, now_ms)).await
+    }
+
+    /// The turns without an end, in the order of their acceptance: what a new process has to go on with.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn pending(&self) -> Result<Vec<PendingTurn>, StoreError> {
+        // On the writer's connection: at the start of a process it is the only one that is open.
+        self.0.writer.write(turn::pending).await
+    }
+
+    /// Keeps one round of a turn, in one commit, before the tools that it calls are run.
+    ///
+    /// # Errors
+    /// When the turn is unknown or has ended, or when it cannot be kept; then no tool may run.
+    pub async fn journal(&self, turn: TurnId, step: Step) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| turn::journal(database, turn, step)).await
+    }
+
+    /// Ends a turn, in one commit: its last messages, its reply in the outbox, its state, its session's totals.
+    ///
+    /// # Errors
+    /// When the turn is unknown or has ended already, when it is [`crate::Ending::Done`] before an earlier turn of its
+    /// session ended, or when it cannot be kept; the turn stays pending then.
+    pub async fn finish(&self, turn: TurnId, end: TurnEnd) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| turn::finish(database, turn, &end)).await
+    }
+
+    /// How far a run is; nothing when there is no such run.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn run(&self, run: &RunId) -> Result<Option<RunStatus>, StoreError> {
+        let run = run.clone();
+        self.0.readers.read(move |database| turn::run_status(database, &run)).await
+    }
+
+    /// What a person sees of a session: its newest `limit` messages, oldest first, among them those of turns
+    /// that run or wait. No more than [`moltbot_config::limits::HISTORY_MESSAGES`] and
+    /// [`moltbot_config::limits::HISTORY_BYTES`]. For a prompt, [`Store::context`] is the right one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn history(&self, session: &SessionKey, limit: u32) -> Result<History, StoreError> {
+        let session = session.clone();
+        self.0.readers.read(move |database| session::history(database, &session, limit)).await
+    }
+
+    /// What a model is told of the past: the newest `limit` messages of the turn's session from before that
+    /// turn, oldest first. Neither its own message nor those that wait behind it are in there. When older
+    /// ones are left out, it begins with a person's message. Bounded as [`Store::history`].
+    ///
+    /// # Errors
+    /// When the turn is unknown, or it cannot be read.
+    pub async fn context(&self, turn: TurnId, limit: u32) -> Result<Vec<Message>, StoreError> {
+        self.0.readers.read(move |database| session::context(database, turn, limit)).await
+    }
+
+    /// The sessions that `filter` names, last changed first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
+        self.0.readers.read(move |database| session::list(database, &filter)).await
+    }
+
+    /// Begins a session anew under the same key, and answers its new id; nothing when there is no such
+    /// session. The old transcript stays in the file. Turns that are not finished go on in the old one.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn reset_session(&self, key: &SessionKey, now_ms: u64) -> Result<Option<String>, StoreError> {
+        let key = key.clone();
+        self.0.writer.write(move |database| session::reset(database, &key, now_ms)).await
+    }
+
+    /// Removes a session, with every word of it when `delete_transcript` is set. Whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while it has turns that are not finished; or when it cannot be kept.
+    pub async fn delete_session(
+        &self,
+        key: &SessionKey,
+        delete_transcript: bool,
+    ) -> Result<bool, StoreError> {
+        let key = key.clone();
+        let transcript = if delete_transcript { Transcript::Delete } else { Transcript::Keep };
+        self.0.writer.write(move |database| session::delete(database, &key, transcript)).await
+    }
+
+    /// The key of the session with that id; nothing when a reset or a deletion left the id behind.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn find_session(&self, session_id: &str) -> Result<Option<SessionKey>, StoreError> {
+        let session_id = session_id.to_owned();
+        self.0.readers.read(move |database| session::find(database, &session_id)).await
+    }
+
+    /// Commits that changed something, since this store was opened: what it asked of the disk.
+    pub fn commits(&self) -> u64 {
+        self.0.writer.commits()
+    }
+
+    /// Writes what is waiting and closes the file. Everything after this answers [`StoreError::Closed`].
+    ///
+    /// Waits for the disk: call it where that is allowed.
+    pub fn close(&self) {
+        self.0.readers.close();
+        self.0.writer.close();
+    }
+}

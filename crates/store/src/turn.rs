@@ -1,0 +1,191 @@
+//! Turns: one message from its acceptance to its end.
+//!
+//! The inbox is the table of turns itself: a message that came twice finds its first turn there. What a
+//! turn said is in the transcript from the moment it is journalled, ordered by turn and then by number, so
+//! that a message which waits behind another stands behind that one's answer.
+
+use std::fmt;
+
+use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::message::{InboundMessage, Message, Usage};
+
+mod accept;
+mod finish;
+mod read;
+
+pub(crate) use accept::accept;
+pub(crate) use finish::{finish, journal};
+pub(crate) use read::{pending, run_status};
+
+/// The number of a turn. Turns are numbered in the order of their acceptance, over all sessions.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TurnId(pub(crate) i64);
+
+impl fmt::Display for TurnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What became of a message that was offered to the store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Accepted {
+    /// It was here before, or its run was: this is how far that run is.
+    Duplicate(RunStatus),
+    /// It is kept, and is the last turn of its session.
+    Fresh(PendingTurn),
+}
+
+/// A message as the store keeps it: an [`InboundMessage`] whose channel is not known at build time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredMessage {
+    /// The channel's name.
+    pub channel: String,
+    /// Our account on that channel.
+    pub account: String,
+    /// The channel's own id of the message.
+    pub external_id: String,
+    /// The conversation.
+    pub session: SessionKey,
+    /// The run's name.
+    pub run: RunId,
+    /// What was said.
+    pub text: String,
+    /// Instructions of this request alone.
+    pub extra_system_prompt: Option<String>,
+    /// The longest time the turn may take, in milliseconds; the config's when absent.
+    pub timeout_ms: Option<u64>,
+}
+
+impl From<InboundMessage> for StoredMessage {
+    fn from(message: InboundMessage) -> Self {
+        Self {
+            channel: message.channel.into(),
+            account: message.account,
+            external_id: message.external_id,
+            session: message.session,
+            run: message.run,
+            text: message.text,
+            extra_system_prompt: message.extra_system_prompt,
+            timeout_ms: message.timeout_ms,
+        }
+    }
+}
+
+/// A turn without an end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingTurn {
+    /// The turn's number.
+    pub id: TurnId,
+    /// The message that it answers.
+    pub message: StoredMessage,
+    /// The session's id at the time of acceptance.
+    pub session_id: String,
+    /// When it was accepted, in milliseconds since the epoch.
+    pub accepted_ms: u64,
+    /// What was journalled, in order. Empty for a fresh turn. The calls of the last step's answer have no
+    /// results: whether their tools ran is unknown, so they must not run again by themselves.
+    pub steps: Vec<Step>,
+}
+
+/// One round of a turn, journalled before the tools that it calls are run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The results of the calls of the step before; empty for the first.
+    pub results: Vec<Message>,
+    /// What the model said, with its calls.
+    pub answer: Message,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// The person stopped it.
+    Aborted,
+    /// It was answered.
+    Done,
+    /// It failed.
+    Error,
+}
+
+/// The end of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnEnd {
+    /// How it ended.
+    pub ending: Ending,
+    /// What was said since the last journalled step: results of its calls, and the last answer.
+    pub messages: Vec<Message>,
+    /// What is to be delivered through the channel of the message: the outbox row.
+    pub reply: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What all its model calls used.
+    pub usage: Usage,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// When it ended, in milliseconds since the epoch.
+    pub ended_ms: u64,
+}
+
+/// Where a turn is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TurnState {
+    /// The person stopped it.
+    Aborted,
+    /// It was answered.
+    Done,
+    /// It failed.
+    Error,
+    /// It is kept and has no end yet.
+    Received,
+}
+
+impl From<Ending> for TurnState {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Aborted => Self::Aborted,
+            Ending::Done => Self::Done,
+            Ending::Error => Self::Error,
+        }
+    }
+}
+
+impl TurnState {
+    const ALL: [Self; 4] = [Self::Aborted, Self::Done, Self::Error, Self::Received];
+
+    /// The name in the file.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Aborted => "aborted",
+            Self::Done => "done",
+            Self::Error => "error",
+            Self::Received => "received",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunStatus {
+    /// The run.
+    pub run: RunId,
+    /// Its conversation.
+    pub session: SessionKey,
+    /// Where it is.
+    pub state: TurnState,
+    /// When it was accepted, in milliseconds since the epoch.
+    pub accepted_ms: u64,
+    /// When it ended, in milliseconds since the epoch.
+    pub ended_ms: Option<u64>,
+    /// What it said: the reply, or the last words of a run that has none. Absent while it is not ended, and
+    /// after its transcript was deleted.
+    pub text: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What it used.
+    pub usage: Usage,
+}

@@ -1,0 +1,73 @@
+//! The beginning of a turn: the inbox.
+
+use moltbot_protocol::ids::RunId;
+use moltbot_protocol::message::{InboundMessage, Message, Part};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::{Accepted, PendingTurn, RunStatus, StoredMessage, TurnId, TurnState, read};
+use crate::database::{self, Failure};
+use crate::session;
+
+/// Keeps the message as the last turn of its session, which is created when there is none.
+///
+/// The text goes into the transcript at once and nowhere else.
+pub(crate) fn accept(
+    database: &Connection,
+    message: &InboundMessage,
+    now_ms: u64,
+) -> Result<Accepted, Failure> {
+    if let Some(status) = earlier(database, message)? {
+        return Ok(Accepted::Duplicate(status));
+    }
+    let session = match session::current(database, &message.session)? {
+        Some(session) => session,
+        None => session::create(database, &message.session, now_ms)?,
+    };
+    let turn = insert(database, message, session.row, now_ms)?;
+    let said = Message::User { content: vec![Part::text(message.text.clone())], timestamp: now_ms };
+    session::append(database, session.row, turn, &[said], now_ms)?;
+    Ok(Accepted::Fresh(PendingTurn {
+        id: turn,
+        message: StoredMessage::from(message.clone()),
+        session_id: session.session_id,
+        accepted_ms: now_ms,
+        steps: Vec::new(),
+    }))
+}
+
+/// The run of the same message, else the run of the same name.
+fn earlier(database: &Connection, message: &InboundMessage) -> Result<Option<RunStatus>, Failure> {
+    let mut statement = database
+        .prepare_cached("SELECT run FROM turns WHERE channel = ?1 AND account = ?2 AND external_id = ?3")?;
+    let key = [message.channel, &message.account, &message.external_id];
+    let run: Option<String> = statement.query_row(key, |row| row.get(0)).optional()?;
+    match run {
+        Some(run) => read::run_status(database, &database::run_id(&run)?),
+        None => read::run_status(database, &message.run),
+    }
+}
+
+fn insert(
+    database: &Connection,
+    message: &InboundMessage,
+    session: i64,
+    now_ms: u64,
+) -> rusqlite::Result<TurnId> {
+    let mut statement = database.prepare_cached(
+        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms,
+                            extra_system_prompt, timeout_ms)
+         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :extra, :timeout)",
+    )?;
+    let turn = statement.insert(named_params! {
+        ":session": session,
+        ":run": RunId::as_str(&message.run),
+        ":channel": message.channel,
+        ":account": message.account,
+        ":external_id": message.external_id,
+        ":state": TurnState::Received.name(),
+        ":now": database::whole(now_ms),
+        ":extra": message.extra_system_prompt,
+        ":timeout": message.timeout_ms.map(database::whole),
+    })?;
+    Ok(TurnId(turn))
+}

@@ -1,0 +1,70 @@
+//! The middle and the end of a turn.
+
+use moltbot_protocol::message::Message;
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::{Ending, Step, TurnEnd, TurnId, TurnState};
+use crate::database::{self, Failure};
+use crate::error::StoreError;
+use crate::session;
+
+/// Keeps a step of a turn that has no end yet.
+pub(crate) fn journal(database: &Connection, turn: TurnId, step: Step) -> Result<(), Failure> {
+    let session = require_unfinished(database, turn)?;
+    let mut messages = step.results;
+    let now_ms = match &step.answer {
+        Message::Assistant { timestamp, .. }
+        | Message::ToolResult { timestamp, .. }
+        | Message::User { timestamp, .. } => *timestamp,
+    };
+    messages.push(step.answer);
+    session::append(database, session, turn, &messages, now_ms)
+}
+
+/// Ends a turn: its last messages, its reply, its state, and what it adds to its session.
+pub(crate) fn finish(database: &Connection, turn: TurnId, end: &TurnEnd) -> Result<(), Failure> {
+    let session = require_unfinished(database, turn)?;
+    if end.ending == Ending::Done {
+        require_first(database, turn, session)?;
+    }
+    session::append(database, session, turn, &end.messages, end.ended_ms)?;
+    if let Some(reply) = &end.reply {
+        let mut statement = database.prepare_cached("INSERT INTO outbox (turn, text) VALUES (?1, ?2)")?;
+        statement.execute((turn.0, reply))?;
+    }
+    let mut statement = database.prepare_cached(
+        "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage WHERE id = :turn",
+    )?;
+    statement.execute(named_params! {
+        ":state": TurnState::from(end.ending).name(),
+        ":ended": database::whole(end.ended_ms),
+        ":error": end.error,
+        ":usage": database::to_json(&end.usage)?,
+        ":turn": turn.0,
+    })?;
+    session::add_totals(database, session, end.usage, end.model.as_deref())
+}
+
+/// The session's row of a turn that has no end yet.
+fn require_unfinished(database: &Connection, turn: TurnId) -> Result<i64, Failure> {
+    let mut statement = database.prepare_cached("SELECT session, state FROM turns WHERE id = ?1")?;
+    let found =
+        statement.query_row([turn.0], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).optional()?;
+    let (session, state) = found.ok_or(StoreError::UnknownTurn { turn })?;
+    match TurnState::parse(&state) {
+        Some(TurnState::Received) => Ok(session),
+        Some(TurnState::Aborted | TurnState::Done | TurnState::Error) => {
+            Err(StoreError::AlreadyEnded { turn }.into())
+        }
+        None => Err(database::unreadable("a turn's state", &state).into()),
+    }
+}
+
+/// Refuses to answer a message before one that came earlier: the answer would not know it.
+fn require_first(database: &Connection, turn: TurnId, session: i64) -> Result<(), Failure> {
+    let mut statement = database.prepare_cached(
+        "SELECT id FROM turns WHERE session = ?1 AND state = 'received' AND id < ?2 ORDER BY id LIMIT 1",
+    )?;
+    let earlier = statement.query_row([session, turn.0], |row| row.get(0)).optional()?;
+    earlier.map_or(Ok(()), |earlier| Err(StoreError::OutOfOrder { turn, earlier: TurnId(earlier) }.into()))
+}
