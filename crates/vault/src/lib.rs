@@ -1,2 +1,24 @@
 //! The door to the disk: owner-only, atomic files, opened by handle.
+//!
+//! Every path is resolved by the kernel beneath a folder that is held open, without following a link, and what
+//! was opened is looked at before it is used. A file is owner-only from its first moment and is replaced as a
+//! whole or not at all. What a turn or a socket is, this crate does not know.
 #![forbid(unsafe_code)]
+
+mod device_key;
+mod error;
+mod folder;
+mod lock;
+mod owner_file;
+mod random;
+mod root;
+mod state_dir;
+mod workspace;
+
+pub use device_key::{DeviceKey, KeyError};
+pub use error::{FileError, OpenError};
+pub use lock::{Lock, LockError};
+pub use owner_file::OwnerFile;
+pub use random::{RandomError, draw_token, random, random_id};
+pub use state_dir::{AppendFile, StateDir};
+pub use workspace::Workspace;

@@ -1,0 +1,332 @@
+//! A folder held open, and what is done beneath it. The floor that every public type of this crate stands on.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::error::FileError;
+use crate::random::random;
+
+/// Owner may read and write; nobody else may do anything.
+pub(crate) const FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Owner may enter, list and change; nobody else may do anything.
+pub(crate) const FOLDER: Mode = Mode::RWXU;
+/// How the kernel resolves every path: beneath the folder, through no link of any kind.
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+/// How a folder is opened.
+pub(crate) const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OPEN);
+/// How anything is opened: not inherited, never waiting for a pipe's other end, never becoming our terminal.
+pub(crate) const OPEN: OFlags =
+    OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// The end of a temporary file's name. [`Folder::list`] leaves such files out.
+const TEMPORARY: &str = ".tmp";
+
+/// A folder held open, with the path that errors name.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) const fn new(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens `name` beneath this folder; `Missing` when it is not there.
+    pub(crate) fn open(&self, name: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, FileError> {
+        check_name(name)?;
+        self.open_part(OsStr::new(name), flags, mode)
+    }
+
+    fn open_part(&self, part: &OsStr, flags: OFlags, mode: Mode) -> Result<OwnedFd, FileError> {
+        retry_on_intr(|| rustix::fs::openat2(&self.fd, part, flags | OPEN, mode, BENEATH))
+            .map_err(|errno| FileError::of(errno, "open", &self.path.join(part)))
+    }
+
+    /// Opens the folder `name`, making it and those above it owner-only where they are missing.
+    pub(crate) fn folder(&self, name: &str) -> Result<Self, FileError> {
+        check_name(name)?;
+        let mut folder: Option<Self> = None;
+        for part in name.split('/') {
+            folder = Some(folder.as_ref().unwrap_or(self).step(OsStr::new(part))?);
+        }
+        folder.ok_or_else(|| FileError::Name { name: name.to_owned() })
+    }
+
+    /// Opens or makes one folder directly beneath this one.
+    pub(crate) fn step(&self, part: &OsStr) -> Result<Self, FileError> {
+        let path = self.path.join(part);
+        match self.open_part(part, OPEN_FOLDER, Mode::empty()) {
+            Err(FileError::Missing { .. }) => {}
+            opened => return Ok(Self::new(opened?, path)),
+        }
+        let error = |errno| FileError::of(errno, "create the folder", &path);
+        match rustix::fs::mkdirat(&self.fd, part, FOLDER) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(error(errno)),
+        }
+        let fd = self.open_part(part, OPEN_FOLDER, Mode::empty())?;
+        // The umask may have taken bits away.
+        rustix::fs::fchmod(&fd, FOLDER).map_err(error)?;
+        sync(&self.fd, &self.path)?;
+        Ok(Self::new(fd, path))
+    }
+
+    /// The folder that holds `name`, opened, and the last part of `name`.
+    fn parent<'a>(&self, name: &'a str) -> Result<(Option<Self>, &'a str), FileError> {
+        check_name(name)?;
+        match name.rsplit_once('/') {
+            None => Ok((None, name)),
+            Some((above, leaf)) => {
+                let fd = self.open(above, OPEN_FOLDER, Mode::empty())?;
+                Ok((Some(Self::new(fd, self.path.join(above))), leaf))
+            }
+        }
+    }
+
+    /// Like [`Self::parent`], making the folders that are missing.
+    fn made_parent<'a>(&self, name: &'a str) -> Result<(Option<Self>, &'a str), FileError> {
+        check_name(name)?;
+        match name.rsplit_once('/') {
+            None => Ok((None, name)),
+            Some((above, leaf)) => Ok((Some(self.folder(above)?), leaf)),
+        }
+    }
+
+    /// The bytes of the regular file `name`, or nothing when there is none.
+    pub(crate) fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, FileError> {
+        let fd = match self.open(name, OFlags::RDONLY, Mode::empty()) {
+            Err(FileError::Missing { .. }) => return Ok(None),
+            opened => opened?,
+        };
+        let path = self.path.join(name);
+        let (fd, stat) = require_file(fd, &path)?;
+        read_all(&fd, &stat, max, &path).map(Some)
+    }
+
+    /// Replaces `name` as a whole with a file of `mode`, on disk when this returns.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
+        let (parent, leaf) = self.made_parent(name)?;
+        let parent = parent.as_ref().unwrap_or(self);
+        let temporary = Temporary::write(parent, leaf, bytes, mode)?;
+        rustix::fs::renameat(&parent.fd, &temporary.name, &parent.fd, leaf)
+            .map_err(|errno| FileError::of(errno, "replace", &parent.path.join(leaf)))?;
+        temporary.keep();
+        sync(&parent.fd, &parent.path)
+    }
+
+    /// Makes `name` with these bytes, on disk when this returns; `false` when something is there already.
+    pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, FileError> {
+        let (parent, leaf) = self.made_parent(name)?;
+        let parent = parent.as_ref().unwrap_or(self);
+        if parent.stat(leaf)?.is_some() {
+            return Ok(false);
+        }
+        // Linked under its name only when complete: nobody ever reads half of it.
+        let temporary = Temporary::write(parent, leaf, bytes, FILE)?;
+        match rustix::fs::linkat(&parent.fd, &temporary.name, &parent.fd, leaf, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(false),
+            Err(errno) => return Err(FileError::of(errno, "create", &parent.path.join(leaf))),
+        }
+        drop(temporary);
+        sync(&parent.fd, &parent.path)?;
+        Ok(true)
+    }
+
+    /// Opens `name` with `flags`, making it owner-only when it is missing.
+    pub(crate) fn open_or_create(&self, name: &str, flags: OFlags) -> Result<OwnedFd, FileError> {
+        let (parent, leaf) = self.made_parent(name)?;
+        let parent = parent.as_ref().unwrap_or(self);
+        let path = self.path.join(name);
+        match parent.open(leaf, flags, Mode::empty()) {
+            Err(FileError::Missing { .. }) => {}
+            opened => return require_file(opened?, &path).map(|(fd, _)| fd),
+        }
+        match parent.open(leaf, flags | OFlags::CREATE | OFlags::EXCL, FILE) {
+            Ok(fd) => {
+                rustix::fs::fchmod(&fd, FILE)
+                    .map_err(|errno| FileError::of(errno, "set the mode of", &path))?;
+                sync(&parent.fd, &parent.path)?;
+                Ok(fd)
+            }
+            // Somebody else made it in between.
+            Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                require_file(parent.open(leaf, flags, Mode::empty())?, &path).map(|(fd, _)| fd)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What `name`, directly beneath this folder, is; a link is not followed.
+    pub(crate) fn stat(&self, leaf: &str) -> Result<Option<Stat>, FileError> {
+        match rustix::fs::statat(&self.fd, leaf, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(FileError::of(errno, "look at", &self.path.join(leaf))),
+        }
+    }
+
+    /// What `name`, at any depth, is; nothing when a part of it is missing.
+    pub(crate) fn look(&self, name: &str) -> Result<Option<Stat>, FileError> {
+        match self.parent(name) {
+            Ok((parent, leaf)) => parent.as_ref().unwrap_or(self).stat(leaf),
+            Err(FileError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names in this folder, sorted, without temporary files.
+    pub(crate) fn list(&self) -> Result<Vec<String>, FileError> {
+        let error = |errno| FileError::of(errno, "list", &self.path);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." && !(name.starts_with('.') && name.ends_with(TEMPORARY)) {
+                names.push(name.into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Gives `from` the name `to`, replacing what has it.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let (old, old_leaf) = self.parent(from)?;
+        let (new, new_leaf) = self.made_parent(to)?;
+        let (old, new) = (old.as_ref().unwrap_or(self), new.as_ref().unwrap_or(self));
+        rustix::fs::renameat(&old.fd, old_leaf, &new.fd, new_leaf)
+            .map_err(|errno| FileError::of(errno, "rename", &self.path.join(from)))?;
+        sync(&new.fd, &new.path)?;
+        sync(&old.fd, &old.path)
+    }
+
+    /// Removes the file `name`.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), FileError> {
+        let (parent, leaf) = self.parent(name)?;
+        let parent = parent.as_ref().unwrap_or(self);
+        rustix::fs::unlinkat(&parent.fd, leaf, AtFlags::empty())
+            .map_err(|errno| FileError::of(errno, "remove", &self.path.join(name)))?;
+        sync(&parent.fd, &parent.path)
+    }
+}
+
+/// A complete file under a name drawn at random, removed unless it is kept.
+struct Temporary<'a> {
+    folder: &'a Folder,
+    name: String,
+}
+
+impl<'a> Temporary<'a> {
+    fn write(folder: &'a Folder, leaf: &str, bytes: &[u8], mode: Mode) -> Result<Self, FileError> {
+        let path = folder.path.join(leaf);
+        let draw = random().map_err(|source| FileError::Random { path: path.clone(), source })?;
+        let name = format!(".{:016x}{TEMPORARY}", u64::from_be_bytes(draw));
+        let fd = folder.open(&name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE)?;
+        let temporary = Self { folder, name };
+        write_all(&fd, bytes, &path)?;
+        // The umask may have taken bits away; the file that is replaced may have had more.
+        rustix::fs::fchmod(&fd, mode).map_err(|errno| FileError::of(errno, "set the mode of", &path))?;
+        sync(&fd, &path)?;
+        Ok(temporary)
+    }
+
+    fn keep(mut self) {
+        self.name.clear();
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if self.name.is_empty() {
+            return;
+        }
+        if let Err(errno) = rustix::fs::unlinkat(&self.folder.fd, &self.name, AtFlags::empty()) {
+            // The write has failed or succeeded already; what stays is an owner-only leftover.
+            tracing::warn!(folder = %self.folder.path.display(), name = %self.name, %errno, "a temporary file stays");
+        }
+    }
+}
+
+/// Refuses what is not a plain path beneath a folder: the kernel would refuse most of it, less clearly.
+fn check_name(name: &str) -> Result<(), FileError> {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    if name.split('/').all(plain) { Ok(()) } else { Err(FileError::Name { name: name.to_owned() }) }
+}
+
+/// `fd` and what it is, when that is a regular file.
+pub(crate) fn require_file<Fd: AsFd>(fd: Fd, path: &Path) -> Result<(Fd, Stat), FileError> {
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| FileError::of(errno, "look at", path))?;
+    require_regular(&stat, path)?;
+    Ok((fd, stat))
+}
+
+/// Refuses everything but regular files, by name.
+pub(crate) fn require_regular(stat: &Stat, path: &Path) -> Result<(), FileError> {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Symlink => return Err(FileError::Symlink { path: path.to_owned() }),
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "something unknown",
+    };
+    Err(FileError::NotFile { path: path.to_owned(), kind })
+}
+
+/// Reads a regular file to its end, and no more than `max` bytes even if it grows meanwhile.
+pub(crate) fn read_all(fd: &OwnedFd, stat: &Stat, max: u64, path: &Path) -> Result<Vec<u8>, FileError> {
+    let too_large = |size| FileError::TooLarge { path: path.to_owned(), size, max };
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size > max {
+        return Err(too_large(size));
+    }
+    // One byte more than it has, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
+    loop {
+        bytes.reserve(1);
+        let read = retry_on_intr(|| rustix::io::read(fd, spare_capacity(&mut bytes)))
+            .map_err(|errno| FileError::of(errno, "read", path))?;
+        if read == 0 {
+            return Ok(bytes);
+        }
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if size > max {
+            return Err(too_large(size));
+        }
+    }
+}
+
+/// Writes all of `bytes`.
+pub(crate) fn write_all(fd: &OwnedFd, mut bytes: &[u8], path: &Path) -> Result<(), FileError> {
+    while !bytes.is_empty() {
+        let written = retry_on_intr(|| rustix::io::write(fd, bytes))
+            .map_err(|errno| FileError::of(errno, "write", path))?;
+        // A disk that takes nothing and says nothing is treated as full: waiting for it could last for ever.
+        let rest = bytes.get(written..).filter(|_| written > 0);
+        bytes = rest.ok_or_else(|| FileError::of(Errno::NOSPC, "write", path))?;
+    }
+    Ok(())
+}
+
+/// Waits until a file or folder is on disk.
+pub(crate) fn sync<Fd: AsFd>(fd: Fd, path: &Path) -> Result<(), FileError> {
+    // Not retried: after a failed fsync the kernel may have forgotten what was not written.
+    rustix::fs::fsync(fd).map_err(|errno| FileError::of(errno, "flush", path))
+}

@@ -1,0 +1,83 @@
+//! One file wherever the owner put it, such as the config.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, Stat};
+
+use crate::error::FileError;
+use crate::folder::{FILE, read_all, require_file};
+use crate::root::{OTHERS, open_parent};
+
+/// A file that the owner may have put anywhere and that only the owner may read.
+#[derive(Clone, Debug)]
+pub struct OwnerFile {
+    path: PathBuf,
+}
+
+impl OwnerFile {
+    /// The file at an absolute `path`, whether it is there or not.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its bytes, at most `max`; nothing when there is no such file.
+    ///
+    /// Rights of others are taken away first, and a warning logged.
+    ///
+    /// # Errors
+    /// When it is a link, not a file, somebody else's, larger than `max`, or cannot be read or repaired.
+    pub fn read(&self, max: u64) -> Result<Option<Vec<u8>>, FileError> {
+        if !self.path.parent().is_some_and(Path::exists) {
+            return Ok(None);
+        }
+        let (folder, leaf) = open_parent(&self.path)?;
+        let fd = match folder.open(leaf, OFlags::RDONLY, Mode::empty()) {
+            Err(FileError::Missing { .. }) => return Ok(None),
+            opened => opened?,
+        };
+        let (fd, stat) = require_file(fd, &self.path)?;
+        self.require_private(&fd, &stat)?;
+        read_all(&fd, &stat, max, &self.path).map(Some)
+    }
+
+    /// Makes it hold `bytes`, owner-only: the old file or the new one, on disk when this returns.
+    ///
+    /// # Errors
+    /// When it is a link, not a file, somebody else's, or cannot be written; what was there stays.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), FileError> {
+        let (folder, leaf) = open_parent(&self.path)?;
+        if let Some(stat) = folder.stat(leaf)? {
+            crate::folder::require_regular(&stat, &self.path)?;
+            self.require_ours(&stat)?;
+        }
+        folder.replace(leaf, bytes, FILE)
+    }
+
+    fn require_ours(&self, stat: &Stat) -> Result<(), FileError> {
+        let user = rustix::process::geteuid().as_raw();
+        if stat.st_uid == user {
+            return Ok(());
+        }
+        Err(FileError::Foreign { path: self.path.clone(), owner: stat.st_uid, user })
+    }
+
+    fn require_private(&self, fd: &std::os::fd::OwnedFd, stat: &Stat) -> Result<(), FileError> {
+        self.require_ours(stat)?;
+        let mode = stat.st_mode & 0o7777;
+        if mode & OTHERS == 0 {
+            return Ok(());
+        }
+        let private = Mode::from_raw_mode(mode & Mode::RWXU.as_raw_mode());
+        if rustix::fs::fchmod(fd, private).is_err() {
+            return Err(FileError::Exposed { path: self.path.clone(), mode });
+        }
+        let mode = format!("{mode:04o}");
+        tracing::warn!(path = %self.path.display(), mode, "a file was open to others; it is owner-only now");
+        Ok(())
+    }
+}
