@@ -94,7 +94,7 @@ impl Part {
     }
 }
 
-/// Tokens that a run used. Zero where the provider did not say.
+/// Tokens that a run used, by the provider's count; estimated by size where it did not say.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
