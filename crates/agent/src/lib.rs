@@ -1,2 +1,18 @@
 //! One turn: transcript, model, tools, reply.
+//!
+//! [`Agent::take_turn`] takes one message to its reply or to the sentence that says why there is none. It
+//! holds no door of its own: models are reached through `net`, commands run in `sandbox`, files are opened
+//! by `vault`, and each of them takes only what the judge permitted and the book has seen.
 #![forbid(unsafe_code)]
+
+mod agent;
+mod history;
+pub mod model;
+mod prompt;
+mod report;
+mod tools;
+mod turn;
+mod workspace;
+
+pub use agent::{Agent, AgentDescription, AgentError, Parts};
+pub use report::{ToolCallReport, TurnEvent, TurnReport};

@@ -1,0 +1,232 @@
+//! The agents of an installation: who they are, where they work, and which models they may ask.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use moltbot_config::Config;
+use moltbot_config::settings::AgentConfig;
+use moltbot_ledger::Ledger;
+use moltbot_protocol::ids::AgentId;
+use moltbot_protocol::message::{Message, Part};
+use moltbot_sandbox::Sandbox;
+use moltbot_store::{PendingTurn, Store};
+use moltbot_vault::{FileError, OpenError, StateDir, Workspace};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Answer, ModelError, Models, Prompt};
+use crate::report::{TurnEvent, TurnReport};
+use crate::{turn, workspace};
+
+/// Everything that takes turns. Cheap to clone.
+#[derive(Clone)]
+pub struct Agent {
+    parts: Arc<Inside>,
+}
+
+/// What an [`Agent`] is made of.
+pub struct Parts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The models that may be asked.
+    pub models: Models,
+    /// Where transcripts are.
+    pub store: Store,
+    /// The book.
+    pub ledger: Ledger,
+    /// Where commands run.
+    pub sandbox: Sandbox,
+    /// The state folder, in which sessions other than the main ones get folders of their own.
+    pub state: StateDir,
+    /// The owner's home, which `~` in a workspace stands for and which may not itself be a workspace.
+    pub home: PathBuf,
+}
+
+/// One agent, as `agents.list` shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AgentDescription {
+    /// Its id.
+    pub id: AgentId,
+    /// Whether messages that name no agent go to it.
+    pub default: bool,
+    /// The name that people see.
+    pub name: Option<String>,
+}
+
+/// Why the agents could not be set up.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
+pub enum AgentError {
+    /// Two entries of `agents.list` have the same id.
+    #[error("agents.list has two agents with the id {id}; give each an id of its own")]
+    Duplicate { id: AgentId },
+    /// A workspace's folder is among the gateway's own files.
+    #[error(
+        "the workspace {path} of agent {id} is among the gateway's own files; use `workspace`, a name that begins with `workspace-`, or a folder elsewhere"
+    )]
+    Inside { id: AgentId, path: PathBuf },
+    /// A workspace's folder cannot be opened.
+    #[error("cannot open the workspace {path} of agent {id}; name another folder in the config")]
+    Open { id: AgentId, path: PathBuf, source: OpenError },
+    /// A workspace's path is not absolute.
+    #[error("the workspace {path:?} of agent {id} is not absolute; begin it with `/` or `~/`")]
+    Relative { id: AgentId, path: String },
+    /// A first file could not be written.
+    #[error("cannot write the first files of the workspace {path}; free disk space or correct its owner")]
+    Seed { path: PathBuf, source: FileError },
+}
+
+/// What all clones share.
+pub(crate) struct Inside {
+    pub(crate) config: Arc<Config>,
+    pub(crate) models: Models,
+    pub(crate) store: Store,
+    pub(crate) ledger: Ledger,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) state: StateDir,
+    agents: Vec<AgentDescription>,
+    workspaces: BTreeMap<AgentId, Workspace>,
+}
+
+impl Agent {
+    /// Opens each agent's workspace, creating and seeding it when it is new. Reaches no network and probes
+    /// nothing.
+    ///
+    /// # Errors
+    /// When two agents share an id, or a workspace cannot be opened or seeded.
+    pub fn new(parts: Parts) -> Result<Self, AgentError> {
+        let Parts { config, models, store, ledger, sandbox, state, home } = parts;
+        let agents = describe(&config.agents.list)?;
+        let mut workspaces = BTreeMap::new();
+        for agent in &agents {
+            let path = workspace::path_of(agent, &config.agents, &state, &home)?;
+            let folder = workspace::open(&agent.id, &path, &state, &home)?;
+            if !config.agents.defaults.skip_bootstrap {
+                workspace::seed(&folder)?;
+            }
+            workspaces.insert(agent.id.clone(), folder);
+        }
+        let inside = Inside { config, models, store, ledger, sandbox, state, agents, workspaces };
+        Ok(Self { parts: Arc::new(inside) })
+    }
+
+    /// The agents, in the order of the config.
+    pub fn agents(&self) -> Vec<AgentDescription> {
+        self.parts.agents.clone()
+    }
+
+    /// The models that may be asked.
+    pub fn models(&self) -> &Models {
+        &self.parts.models
+    }
+
+    /// Takes one accepted message to its reply, or to the sentence that says why there is none; either end
+    /// is in the store before this returns. `watcher` sees what happens as it happens and must not block.
+    /// Cancelling `abort` ends the turn within a second and kills a running tool. `clock` gives
+    /// milliseconds since the epoch.
+    pub async fn take_turn(
+        &self,
+        turn: PendingTurn,
+        watcher: &(dyn Fn(TurnEvent<'_>) + Send + Sync),
+        abort: CancellationToken,
+        clock: &(dyn Fn() -> u64 + Send + Sync),
+    ) -> TurnReport {
+        turn::take(&self.parts, turn, watcher, abort, clock).await
+    }
+
+    /// Asks a model for one word, to see that it answers. `name` is `provider/model`; the default agent's
+    /// model when absent.
+    ///
+    /// # Errors
+    /// When no model is configured, or it does not answer.
+    pub async fn test_model(&self, name: Option<&str>) -> Result<Answer, ModelError> {
+        let model = match name {
+            Some(name) => self.parts.models.named(name)?,
+            None => self.parts.models.chosen(&self.parts.default_agent())?,
+        };
+        let conversation = model.open("owner").await?;
+        let question =
+            Message::User { content: vec![Part::text("Answer with the word: ready")], timestamp: 0 };
+        let prompt = Prompt {
+            system: "This is a test of the connection. Answer in one word.".into(),
+            messages: vec![question],
+            tools: Vec::new(),
+            max_tokens: Some(64),
+        };
+        conversation.ask(&prompt, &mut |_| {}, &CancellationToken::new()).await
+    }
+}
+
+impl Inside {
+    /// The workspace of an agent; `None` when there is no such agent.
+    pub(crate) fn workspace_of(&self, agent: &AgentId) -> Option<&Workspace> {
+        self.workspaces.get(agent)
+    }
+
+    /// The agent that messages without one go to.
+    fn default_agent(&self) -> AgentId {
+        let default = self.agents.iter().find(|agent| agent.default);
+        default.map_or_else(AgentId::main, |agent| agent.id.clone())
+    }
+
+    /// The name that people see of an agent, when it has one.
+    pub(crate) fn name_of(&self, agent: &AgentId) -> Option<&str> {
+        self.agents.iter().find(|entry| entry.id == *agent).and_then(|entry| entry.name.as_deref())
+    }
+
+    /// The agents' ids for a sentence.
+    pub(crate) fn agent_names(&self) -> String {
+        self.agents.iter().map(|agent| agent.id.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The agents of the config: one named `main` when it lists none; exactly one is the default, the first
+/// that says so, else the first.
+fn describe(list: &[AgentConfig]) -> Result<Vec<AgentDescription>, AgentError> {
+    if list.is_empty() {
+        return Ok(vec![AgentDescription { id: AgentId::main(), default: true, name: None }]);
+    }
+    let default = list.iter().position(|agent| agent.default).unwrap_or(0);
+    let mut agents: Vec<AgentDescription> = Vec::with_capacity(list.len());
+    for (index, agent) in list.iter().enumerate() {
+        if agents.iter().any(|earlier| earlier.id == agent.id) {
+            return Err(AgentError::Duplicate { id: agent.id.clone() });
+        }
+        let (id, name) = (agent.id.clone(), agent.name.clone());
+        agents.push(AgentDescription { id, default: index == default, name });
+    }
+    Ok(agents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(id: &str, default: bool) -> AgentConfig {
+        AgentConfig { id: AgentId::parse(id).unwrap(), default, name: None, workspace: None, model: None }
+    }
+
+    #[test]
+    fn exactly_one_agent_is_the_default() {
+        for (list, expected) in [
+            (vec![], "main*"),
+            (vec![agent("a", false), agent("b", false)], "a* b"),
+            (vec![agent("a", false), agent("b", true), agent("c", true)], "a b* c"),
+        ] {
+            let agents = describe(&list).unwrap();
+            let shown: Vec<String> =
+                agents.iter().map(|a| format!("{}{}", a.id, if a.default { "*" } else { "" })).collect();
+            assert_eq!(shown.join(" "), expected);
+        }
+    }
+
+    #[test]
+    fn two_agents_with_one_id_are_refused() {
+        assert!(matches!(
+            describe(&[agent("a", false), agent("a", true)]),
+            Err(AgentError::Duplicate { .. })
+        ));
+    }
+}

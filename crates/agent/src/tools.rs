@@ -1,0 +1,254 @@
+//! What the model may call: `read`, `write`, `edit` and `exec`, and the way each takes to its door.
+//!
+//! A call is read strictly, judged by `policy`, entered into the book, and only then acted on. Whatever goes
+//! wrong on that way is the call's result, told to the model as an error; a refusal is entered as well.
+
+mod arguments;
+mod edit;
+mod exec;
+mod output;
+mod read;
+mod write;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use moltbot_config::{Config, limits};
+use moltbot_ledger::Ledger;
+use moltbot_policy::file::{self, FileAct, FilePermit};
+use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
+use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_sandbox::Sandbox;
+use moltbot_vault::Workspace;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::ToolSpec;
+
+/// A tool. In alphabetical order, which is the order that the model sees.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tool {
+    Edit,
+    Exec,
+    Read,
+    Write,
+}
+
+impl Tool {
+    const ALL: [Self; 4] = [Self::Edit, Self::Exec, Self::Read, Self::Write];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Edit => "edit",
+            Self::Exec => "exec",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    fn spec(self) -> ToolSpec {
+        match self {
+            Self::Edit => edit::spec(),
+            Self::Exec => exec::spec(),
+            Self::Read => read::spec(),
+            Self::Write => write::spec(),
+        }
+    }
+}
+
+/// The tools of one turn, with everything that they act on.
+pub(crate) struct Toolbox {
+    pub(crate) config: Arc<Config>,
+    pub(crate) ledger: Ledger,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) workspace: Workspace,
+    pub(crate) session: SessionKey,
+    pub(crate) run: RunId,
+    /// Cancelled when the turn ends before its time; kills a running command.
+    pub(crate) stop: CancellationToken,
+}
+
+/// What a tool call came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ToolResult {
+    /// What the model is told.
+    pub(crate) text: String,
+    /// Whether it is an error.
+    pub(crate) is_error: bool,
+}
+
+impl ToolResult {
+    fn done(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_error: false }
+    }
+
+    fn error(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_error: true }
+    }
+
+    /// The result of a call that did not end in time after its turn was stopped.
+    pub(crate) fn stopped() -> Self {
+        Self::error("the turn was stopped while this was running; its outcome is unknown")
+    }
+}
+
+/// The tools that the config does not deny.
+fn allowed(config: &Config) -> impl Iterator<Item = Tool> {
+    let denied =
+        |tool: &Tool| config.tools.deny.iter().any(|name| name.trim().eq_ignore_ascii_case(tool.name()));
+    Tool::ALL.into_iter().filter(move |tool| !denied(tool))
+}
+
+impl Toolbox {
+    /// What a model is offered: every tool that the config does not deny.
+    pub(crate) fn offered(&self) -> Vec<ToolSpec> {
+        offered(&self.config)
+    }
+
+    /// Does what a call asks for. Never fails: what goes wrong is the result.
+    pub(crate) async fn call(&self, name: &str, arguments: Value) -> ToolResult {
+        let done = match allowed(&self.config).find(|tool| tool.name() == name) {
+            Some(Tool::Edit) => edit::run(self, arguments).await,
+            Some(Tool::Exec) => Box::pin(exec::run(self, arguments)).await,
+            Some(Tool::Read) => read::run(self, arguments).await,
+            Some(Tool::Write) => write::run(self, arguments).await,
+            None => Err(self.unknown(name)),
+        };
+        done.unwrap_or_else(ToolResult::error)
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let name = output::visible(output::beginning(name, 64));
+        let names: Vec<String> = allowed(&self.config).map(|tool| format!("`{}`", tool.name())).collect();
+        if names.is_empty() {
+            return format!("there is no tool `{name}`, and none at all; answer without tools");
+        }
+        format!("there is no tool `{name}`; there are {}", names.join(", "))
+    }
+
+    /// Reads a whole file: judged, recorded, opened beneath the workspace.
+    async fn read_file(&self, path: &str) -> Result<Vec<u8>, String> {
+        let permit = self.permit_file(FileAct::Read, path).await?;
+        let workspace = self.workspace.clone();
+        let read = spawn_blocking(move || workspace.read(permit, limits::TOOL_FILE_BYTES)).await;
+        read.map_err(|_| stopped())?.map_err(|error| sentence(&error))
+    }
+
+    /// Reads a whole file as text.
+    async fn read_text(&self, path: &str) -> Result<String, String> {
+        let bytes = self.read_file(path).await?;
+        let size = bytes.len();
+        let binary = || {
+            format!(
+                "{path:?} is not a text file ({size} bytes); look at it with a command such as `file` or `xxd`"
+            )
+        };
+        if bytes.contains(&0) {
+            return Err(binary());
+        }
+        String::from_utf8(bytes).map_err(|_| binary())
+    }
+
+    /// Writes a whole file: judged, recorded, replaced at once.
+    async fn write_file(&self, path: &str, text: String) -> Result<(), String> {
+        let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        if size > limits::TOOL_FILE_BYTES {
+            let most = limits::TOOL_FILE_BYTES;
+            return Err(format!("the text has {size} bytes and a file may have {most}; split it"));
+        }
+        let permit = self.permit_file(FileAct::Write, path).await?;
+        let workspace = self.workspace.clone();
+        let written = spawn_blocking(move || workspace.write(permit, text.as_bytes())).await;
+        written.map_err(|_| stopped())?.map_err(|error| sentence(&error))
+    }
+
+    async fn permit_file(&self, act: FileAct, path: &str) -> Result<Recorded<FilePermit>, String> {
+        let permit = match file::judge(act, path, &self.session, &self.run) {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                let action = match act {
+                    FileAct::Read => "file.read",
+                    FileAct::Write => "file.write",
+                };
+                return Err(self.refuse(action, path, &refusal).await);
+            }
+        };
+        let ledger = self.ledger.clone();
+        let recorded = spawn_blocking(move || record(permit, &ledger)).await;
+        recorded.map_err(|_| stopped())?.map_err(|unrecorded| sentence(&unrecorded))
+    }
+
+    /// Enters a refusal and gives its sentence. The act is refused whether or not it can be entered.
+    async fn refuse(&self, action: &'static str, target: &str, refusal: &Refusal) -> String {
+        let target = output::beginning(target, limits::COMMAND_BYTES);
+        let entry = Entry::new(format!("agent:{}", self.run), action, target, Decision::Refused)
+            .in_session(self.session.as_str())
+            .with("code", refusal.code);
+        let ledger = self.ledger.clone();
+        match spawn_blocking(move || ledger.enter(entry)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(%error, action, "a refusal could not be recorded"),
+            Err(error) => tracing::error!(%error, action, "a refusal could not be recorded"),
+        }
+        refusal.message.clone()
+    }
+}
+
+fn offered(config: &Config) -> Vec<ToolSpec> {
+    allowed(config).map(Tool::spec).collect()
+}
+
+/// An error and its causes as one sentence.
+pub(crate) fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What a call is told whose thread ended: the program is stopping.
+fn stopped() -> String {
+    "the tool could not run because the gateway is stopping".into()
+}
+
+/// A schema of an object with these members, of which `required` must be there.
+fn object(properties: &Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_tool_is_not_offered() {
+        let mut config = Config::default();
+        let names = |config: &Config| offered(config).iter().map(|tool| tool.name).collect::<Vec<_>>();
+        assert_eq!(names(&config), ["edit", "exec", "read", "write"]);
+        config.tools.deny = vec!["Exec".into(), "browser".into()];
+        assert_eq!(names(&config), ["edit", "read", "write"]);
+    }
+
+    #[test]
+    fn every_schema_names_what_must_be_there() {
+        for tool in offered(&Config::default()) {
+            let required = tool.parameters["required"].as_array().unwrap();
+            assert!(!required.is_empty(), "tool {}", tool.name);
+            for name in required {
+                assert!(
+                    tool.parameters["properties"][name.as_str().unwrap()].is_object(),
+                    "tool {}",
+                    tool.name
+                );
+            }
+        }
+    }
+}
