@@ -1,2 +1,14 @@
-//! What is configured and what is true here.
+//! What is configured and what is true here: the checks of `moltbot doctor`.
+//!
+//! A check states one fact, judges it, and names the fix. Checks look and never repair; what they need from
+//! doors that only the program may open (a sandbox that was tried, a port that was knocked at) is handed in.
 #![forbid(unsafe_code)]
+
+mod check;
+mod machine;
+pub mod model;
+mod settings;
+
+pub use check::{Check, Level, worst};
+pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable};
+pub use settings::{config, credential};

@@ -1,0 +1,48 @@
+//! Facts of the config: whether it is valid, and whether its credential is strong.
+
+use moltbot_config::settings::AuthConfig;
+use moltbot_config::{ConfigErrors, Loaded};
+use moltbot_policy::authentication::Credential;
+
+use crate::check::Check;
+
+/// Whether the config is valid, and all of it is used.
+pub fn config(loaded: Result<&Loaded, &ConfigErrors>) -> Check {
+    const ID: &str = "config";
+    match loaded {
+        Err(errors) => {
+            Check::fail(ID, errors.to_string(), "correct it; `moltbot config path` says where it is")
+        }
+        Ok(loaded) if loaded.unsupported.is_empty() => Check::ok(ID, "the config is valid"),
+        Ok(loaded) => {
+            let paths: Vec<_> = loaded.unsupported.iter().map(|entry| entry.path.as_str()).collect();
+            let what = format!("the config is valid; not supported yet: {}", paths.join(", "));
+            Check::warn(ID, what, "nothing to do: these settings have no effect in this version")
+        }
+    }
+}
+
+/// Whether the gateway's token or password keeps the rules.
+pub fn credential(auth: &AuthConfig) -> Check {
+    const ID: &str = "gateway.auth";
+    match Credential::from_config(auth) {
+        Ok(_) => Check::ok(ID, "the gateway's credential is strong"),
+        Err(weak) => {
+            Check::fail(ID, weak.to_string(), "set it with `moltbot config set gateway.auth.token '\"…\"'`")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Level;
+
+    #[test]
+    fn a_weak_credential_stops_the_gateway() {
+        let auth = |token: &str| AuthConfig { token: Some(token.into()), ..AuthConfig::default() };
+        assert_eq!(credential(&auth("short")).level, Level::Fail);
+        assert_eq!(credential(&auth("q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM")).level, Level::Ok);
+        assert_eq!(credential(&AuthConfig::default()).level, Level::Fail);
+    }
+}
