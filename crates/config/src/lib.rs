@@ -7,4 +7,26 @@
 pub mod limits;
 pub mod settings;
 
+mod edit;
+mod initial;
+mod judge;
+mod load;
+mod path;
+mod reader;
+mod redact;
+mod report;
+mod schema;
+mod shape;
+mod substitution;
+mod tree;
+mod unsupported;
+mod values;
+
+pub use edit::{EditError, get, set};
+pub use initial::initial;
+pub use load::{Loaded, Unsupported, load};
+pub use path::InvalidPath;
+pub use redact::redact;
+pub use report::{ConfigError, ConfigErrorKind, ConfigErrors};
+pub use schema::schema;
 pub use settings::Config;

@@ -38,6 +38,8 @@ pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
 pub const QUEUED_TURNS: usize = 100;
 /// Model calls in one turn: a model that loops is stopped.
 pub const TURN_STEPS: u32 = 50;
+/// Tool calls in one answer of a model: models make a handful at once, and each may take a minute.
+pub const ANSWER_CALLS: usize = 64;
 /// Tokens that one turn may use in all.
 pub const TURN_TOKENS: u64 = 2_000_000;
 /// Characters of a message sent to the agent.

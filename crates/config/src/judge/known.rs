@@ -1,0 +1,196 @@
+//! Values of settings that are known and not served yet, judged by their shapes.
+
+use super::words::{quoted_list, type_of};
+use super::{Judge, Unserved, member_shape, nearest, short};
+use crate::path::{Path, Step, quote};
+use crate::report::ConfigErrorKind;
+use crate::shape::Shape;
+use crate::substitution::expand;
+use crate::tree::{Kind, Member, Node, Number};
+use crate::unsupported::MOVED;
+
+impl Judge<'_> {
+    /// Judges a value by its shape alone.
+    pub(super) fn known(&mut self, node: &Node, shape: &'static Shape) {
+        if let Some(note) = shape.note() {
+            self.list(&self.path.to_string(), node.start, Some(note));
+        }
+        let shape = shape.plain();
+        match &node.kind {
+            Kind::Object { members, .. } => {
+                if takes_objects(shape) {
+                    return self.known_members(members, shape);
+                }
+            }
+            Kind::List { items, .. } => {
+                if let Some(element) = shape.element() {
+                    for (index, item) in items.iter().enumerate() {
+                        self.within(Step::Index(index), |judge| judge.known(item, element));
+                    }
+                    return;
+                }
+            }
+            Kind::Bool(true) => {
+                if let Shape::Never(why) = shape {
+                    let message = format!("true is not accepted: {why}");
+                    let fix = Some("remove the setting".to_owned());
+                    return self.find(ConfigErrorKind::Refused, node, message, "false".into(), fix);
+                }
+            }
+            Kind::Bool(false) | Kind::Null | Kind::Number(_) | Kind::Text(_) => {}
+        }
+        if matches!(shape, Shape::SandboxMode) {
+            return self.sandbox_mode(node);
+        }
+        if !self.accepts(node, shape) {
+            self.misfit(node, shape);
+        }
+    }
+
+    fn known_members(&mut self, members: &[Member], shape: &'static Shape) {
+        for member in members {
+            match member_shape(Some(shape), &member.key) {
+                None => {
+                    let known: Vec<&str> =
+                        shape.members().iter().map(|(name, _)| name.trim_end_matches('*')).collect();
+                    self.unknown_key(member, &known);
+                }
+                Some(inner) => {
+                    let step = Step::Key(member.key.clone());
+                    self.within(step, |judge| judge.known(&member.value, inner));
+                }
+            }
+        }
+    }
+
+    /// Whether a value has a shape, without looking into it. A value that is missing is found elsewhere.
+    pub(super) fn accepts(&self, node: &Node, shape: &Shape) -> bool {
+        match (shape.plain(), &node.kind) {
+            (Shape::Any, _)
+            | (Shape::Flag, Kind::Bool(_))
+            | (Shape::Never(_), Kind::Bool(false))
+            | (Shape::List(_), Kind::List { .. })
+            | (Shape::Map(_) | Shape::Object(_) | Shape::Open(_), Kind::Object { .. })
+            | (Shape::Number, Kind::Number(_))
+            | (Shape::Text | Shape::TextOr(_), Kind::Text(_)) => true,
+            (Shape::TextOr(inner), _) => self.accepts(node, inner),
+            (Shape::OneOf(texts), Kind::Text(text)) => match expand(text, self.environment) {
+                Ok(expanded) => texts.iter().any(|one| *one == expanded.expose()),
+                Err(_) => true,
+            },
+            (Shape::Whole(least, most), Kind::Number(Number::Whole(whole))) => {
+                (i128::from(*least)..=i128::from(*most)).contains(whole)
+            }
+            _ => false,
+        }
+    }
+
+    fn misfit(&mut self, node: &Node, shape: &'static Shape) {
+        if let (Shape::OneOf(allowed), Kind::Text(text)) = (shape, &node.kind) {
+            if let Ok(expanded) = expand(text, self.environment) {
+                self.not_one_of(node, expanded.expose(), allowed, None);
+            }
+            return;
+        }
+        let is_range = matches!((shape, &node.kind), (Shape::Whole(..), Kind::Number(Number::Whole(_))));
+        let (kind, message) = if is_range {
+            (ConfigErrorKind::Range, format!("{} is out of its range", self.show(node)))
+        } else {
+            (ConfigErrorKind::Type, format!("{} is {}", self.show(node), type_of(node)))
+        };
+        self.find(kind, node, message, expectation(shape), Some("correct it, or remove the setting".into()));
+    }
+
+    /// Commands never run outside a sandbox here, so that a config that asks for it is not obeyed silently.
+    fn sandbox_mode(&mut self, node: &Node) {
+        const MODES: &[&str] = &["all", "non-main"];
+        let text = match &node.kind {
+            Kind::Text(text) => expand(text, self.environment),
+            _ => return self.misfit(node, &Shape::OneOf(MODES)),
+        };
+        let Ok(text) = text else { return };
+        if text.expose().trim().eq_ignore_ascii_case("off") {
+            let message = "\"off\" is not accepted: no command runs outside the sandbox in this version";
+            let fix = "write \"all\", or remove the setting; to run no commands at all, put \"exec\" into `tools.deny`";
+            self.find(ConfigErrorKind::Refused, node, message.into(), quoted_list(MODES), Some(fix.into()));
+        } else if !MODES.contains(&text.expose()) {
+            self.not_one_of(node, text.expose(), MODES, None);
+        }
+    }
+
+    /// Notes that a member does nothing yet. The entries of a map are listed one by one.
+    pub(super) fn leave_out(&mut self, member: &Member, shape: Option<&'static Shape>) {
+        self.skipped.insert(member.start);
+        let path = self.within(Step::Key(member.key.clone()), |judge| judge.path.clone());
+        let note = shape.and_then(Shape::note);
+        match (shape, &member.value.kind) {
+            (Some(Shape::Map(_)), Kind::Object { members, .. }) if !members.is_empty() => {
+                for entry in members {
+                    let mut path = path.clone();
+                    path.0.push(Step::Key(entry.key.clone()));
+                    self.list(&path.to_string(), entry.start, None);
+                }
+            }
+            _ => {
+                // A note was listed at the value, when the value was judged by its shape alone.
+                self.unserved.retain(|one| one.at != member.value.start);
+                self.list(&path.to_string(), member.start, note);
+            }
+        }
+    }
+
+    fn list(&mut self, path: &str, at: usize, note: Option<&'static str>) {
+        self.unserved.push(Unserved { path: path.to_owned(), at, note });
+    }
+
+    /// Finds a key that no setting has, with the nearest that there is.
+    pub(super) fn unknown_key(&mut self, member: &Member, known: &[&str]) {
+        let mut full: Path = self.path.clone();
+        full.0.push(Step::Key(member.key.clone()));
+        let full = full.to_string();
+        if member.key == "$include" {
+            let message = "`$include` is not served yet: the config would be obeyed only in part".to_owned();
+            let fix = "copy the settings of the included files into this one".to_owned();
+            return self.find_key(ConfigErrorKind::Refused, member, message, None, fix);
+        }
+        let message = format!("there is no setting {}", quote(&short(&member.key)));
+        let mut expected = None;
+        let fix = if !self.findings.has_room() {
+            String::new()
+        } else if let Some((_, place)) = MOVED.iter().find(|(old, _)| *old == full) {
+            format!("move it to `{place}`")
+        } else if let Some(near) = nearest::nearest(&member.key, known.iter().copied()) {
+            format!("did you mean `{near}`?")
+        } else {
+            expected = Some(format!("one of {}", known.join(", ")));
+            "remove it, or move it to where it belongs".to_owned()
+        };
+        self.find_key(ConfigErrorKind::UnknownKey, member, message, expected, fix);
+    }
+}
+
+fn takes_objects(shape: &Shape) -> bool {
+    match shape {
+        Shape::Map(_) | Shape::Object(_) | Shape::Open(_) => true,
+        Shape::TextOr(inner) => takes_objects(inner),
+        _ => false,
+    }
+}
+
+/// What a shape expects, in words.
+fn expectation(shape: &Shape) -> String {
+    match shape.plain() {
+        Shape::Any | Shape::Noted(..) => "anything".into(),
+        Shape::Flag => "true or false".into(),
+        Shape::List(_) => "a list".into(),
+        Shape::Map(_) | Shape::Object(_) | Shape::Open(_) => "an object".into(),
+        Shape::Never(_) => "false".into(),
+        Shape::Number => "a number".into(),
+        Shape::OneOf(texts) => format!("one of {}", quoted_list(texts)),
+        Shape::SandboxMode => "\"all\" or \"non-main\"".into(),
+        Shape::Text => "a text in quotes".into(),
+        Shape::TextOr(inner) => format!("a text in quotes, or {}", expectation(inner)),
+        Shape::Whole(least, most) if *most == i64::MAX => format!("a whole number of at least {least}"),
+        Shape::Whole(least, most) => format!("a whole number from {least} to {most}"),
+    }
+}

@@ -1,0 +1,146 @@
+//! From the bytes of a file to a [`Config`], or to everything that is wrong with it.
+
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::judge::{Judged, judge};
+use crate::limits;
+use crate::reader::{self, SyntaxError};
+use crate::redact::redact;
+use crate::report::{ConfigError, ConfigErrorKind, ConfigErrors, Finding, Findings, Source};
+use crate::settings::Config;
+use crate::tree::Node;
+use crate::values::Values;
+
+/// A config that is valid.
+pub struct Loaded {
+    /// The settings that work.
+    pub config: Config,
+    /// The settings that are known and do nothing yet, in the order of the file.
+    pub unsupported: Vec<Unsupported>,
+    /// The file as it is written, with references such as `${NAME}` in place; secrets that stand in the
+    /// file itself are in it, so that it is shown only after [`redact`](crate::redact).
+    pub value: Value,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("config", &self.config)
+            .field("unsupported", &self.unsupported)
+            .field("value", &redact(&self.value))
+            .finish()
+    }
+}
+
+/// A setting that is accepted and does nothing yet.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unsupported {
+    /// The setting, as `channels.telegram`.
+    pub path: String,
+    /// The line of its key, from 1.
+    pub line: usize,
+    /// The character of the line, from 1.
+    pub column: usize,
+    /// What holds instead, when its owner could think that it makes something safer.
+    pub note: Option<String>,
+}
+
+/// Reads a config. `name` is what messages call the file; `environment` looks up the variables of `${NAME}`
+/// references.
+///
+/// # Errors
+/// Every error of the file at once, with its place; when it is no JSON5 at all, the first fault.
+pub fn load(
+    text: &[u8],
+    name: &str,
+    environment: &dyn Fn(&str) -> Option<SecretString>,
+) -> Result<Loaded, ConfigErrors> {
+    let text = decode(text, name)?;
+    let (root, outline) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
+    let Judged { findings, skipped, unserved } = judge(&root, environment);
+    let source = Source::new(text, outline.hidden, text.len());
+    if let Some(errors) = findings.into_errors(name, &source) {
+        return Err(errors);
+    }
+    let values = Values { node: &root, skipped: &skipped, environment };
+    let config = Config::deserialize(values).map_err(|error| {
+        // The judge let pass what a setting does not take: a fault of this program, said plainly.
+        let fix = "report this as a fault of moltbot, with the setting that it names";
+        whole_file(name, ConfigErrorKind::Type, format!("a setting cannot be used: {error}"), fix)
+    })?;
+    let mut unsupported: Vec<Unsupported> = unserved
+        .into_iter()
+        .map(|one| {
+            let (line, column) = source.place(one.at);
+            Unsupported { path: one.path, line, column, note: one.note.map(str::to_owned) }
+        })
+        .collect();
+    unsupported.sort_by_key(|one| (one.line, one.column));
+    Ok(Loaded { config, unsupported, value: root.to_json() })
+}
+
+/// Reads a text to a tree, for work on the text itself.
+pub(crate) fn parse(text: &str, name: &str) -> Result<Node, ConfigErrors> {
+    let text = decode(text.as_bytes(), name)?;
+    let (root, _) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
+    Ok(root)
+}
+
+fn decode<'a>(text: &'a [u8], name: &str) -> Result<&'a str, ConfigErrors> {
+    let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    if size > limits::CONFIG_BYTES {
+        let message = format!("it has {size} bytes; a config has at most {}", limits::CONFIG_BYTES);
+        return Err(whole_file(name, ConfigErrorKind::Size, message, "check that this is a config"));
+    }
+    std::str::from_utf8(text).map_err(|fault| {
+        let at = fault.valid_up_to();
+        let valid = text.get(..at).map(String::from_utf8_lossy).unwrap_or_default();
+        let byte = text.get(at).copied().unwrap_or_default();
+        let message = format!("it is not UTF-8: byte {at} is 0x{byte:02x}");
+        let mut errors = whole_file_error(ConfigErrorKind::Encoding, message, "save the file as UTF-8");
+        let line = valid.rsplit('\n').next().unwrap_or("");
+        errors.line = valid.matches('\n').count().saturating_add(1);
+        errors.column = line.chars().count().saturating_add(1);
+        ConfigErrors::new(name, vec![errors], 0)
+    })
+}
+
+fn syntax_error(fault: SyntaxError, text: &str, name: &str) -> ConfigErrors {
+    let SyntaxError { at, message, fix, path, outline } = fault;
+    let end =
+        text.get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at.saturating_add(c.len_utf8()));
+    let source = Source::new(text, outline.hidden, end);
+    let mut findings = Findings::default();
+    findings.add(Finding {
+        kind: ConfigErrorKind::Syntax,
+        path: path.to_string(),
+        message,
+        expected: None,
+        fix: Some(fix.to_owned()),
+        at: at..end,
+        shown: false,
+    });
+    findings.into_errors(name, &source).unwrap_or_else(|| ConfigErrors::new(name, Vec::new(), 1))
+}
+
+fn whole_file(name: &str, kind: ConfigErrorKind, message: String, fix: &str) -> ConfigErrors {
+    ConfigErrors::new(name, vec![whole_file_error(kind, message, fix)], 0)
+}
+
+fn whole_file_error(kind: ConfigErrorKind, message: String, fix: &str) -> ConfigError {
+    ConfigError {
+        kind,
+        path: String::new(),
+        message,
+        expected: None,
+        fix: Some(fix.to_owned()),
+        line: 0,
+        column: 0,
+        excerpt: None,
+    }
+}

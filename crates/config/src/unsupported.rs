@@ -1,0 +1,111 @@
+//! Settings that other generations of this program know and this one does not serve yet.
+//!
+//! One table, [`TREE`]: what is in it is accepted, checked against its shape, and listed by
+//! `config validate` as not supported yet. Members of [`settings`](crate::settings) are not repeated here,
+//! unless values beyond those served are known too. A setting that begins to work moves from here to
+//! there. A [`Shape::Noted`] is a wish for more safety that is not granted: its owner is told what holds.
+
+mod agents;
+mod gateway;
+mod messages;
+mod services;
+mod tools;
+
+use crate::shape::{COUNT, OBJECT, Shape, TEXTS};
+use Shape::{Any, Flag, List, Map, Noted, Object, OneOf, Open, Text};
+
+/// Everything that is known beside the settings that work.
+pub(crate) static TREE: Shape = Object(&[
+    ("agents", agents::AGENTS),
+    ("approvals", messages::APPROVALS),
+    ("audio", OBJECT),
+    ("auth", services::AUTH),
+    ("bindings", messages::BINDINGS),
+    ("broadcast", OBJECT),
+    ("browser", services::BROWSER),
+    ("canvasHost", services::CANVAS_HOST),
+    ("channels", messages::CHANNELS),
+    ("commands", messages::COMMANDS),
+    ("cron", services::CRON),
+    ("diagnostics", OBJECT),
+    ("discovery", services::DISCOVERY),
+    ("env", OBJECT),
+    ("gateway", gateway::GATEWAY),
+    ("hooks", services::HOOKS),
+    ("logging", LOGGING),
+    ("media", OBJECT),
+    ("messages", messages::MESSAGES),
+    ("models", services::MODELS),
+    ("nodeHost", OBJECT),
+    ("plugins", services::PLUGINS),
+    ("session", messages::SESSION),
+    ("skills", services::SKILLS),
+    ("talk", services::TALK),
+    ("tools", tools::TOOLS),
+    ("ui", OBJECT),
+    ("update", OBJECT),
+    ("web", OBJECT),
+    ("wizard", OBJECT),
+]);
+
+/// `logging`.
+const LOGGING: Shape = Object(&[
+    ("consoleStyle", OneOf(&["compact", "json", "pretty"])),
+    ("file", Text),
+    ("redactPatterns", Noted("the built-in patterns are used", &TEXTS)),
+    ("redactSensitive", Noted("secrets are always kept out of the logs", &OneOf(&["off", "tools"]))),
+]);
+
+/// Settings that had another place in older configs: `(where it is found, where it belongs)`.
+pub(crate) const MOVED: &[(&str, &str)] = &[
+    ("agent", "agents.defaults"),
+    ("discord", "channels.discord"),
+    ("gateway.password", "gateway.auth.password"),
+    ("gateway.token", "gateway.auth.token"),
+    ("identity", "agents.list[0].identity"),
+    ("imessage", "channels.imessage"),
+    ("msteams", "channels.msteams"),
+    ("routing", "bindings, messages and channels"),
+    ("signal", "channels.signal"),
+    ("slack", "channels.slack"),
+    ("telegram", "channels.telegram"),
+    ("tools.bash", "tools.exec"),
+    ("whatsapp", "channels.whatsapp"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(shape: &Shape, path: &str, seen: &mut Vec<String>) {
+        for (name, member) in shape.members() {
+            let path = format!("{path}.{name}");
+            seen.push(path.clone());
+            visit(member, &path, seen);
+        }
+        if let Shape::List(inner) | Shape::Map(inner) = shape.plain() {
+            visit(inner, &format!("{path}[]"), seen);
+        }
+    }
+
+    #[test]
+    fn members_are_in_order_and_none_is_there_twice() {
+        fn ordered(shape: &Shape, path: &str) {
+            let names: Vec<&str> = shape.members().iter().map(|(name, _)| *name).collect();
+            let mut sorted = names.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(names, sorted, "{path}");
+            for (name, member) in shape.members() {
+                ordered(member, &format!("{path}.{name}"));
+            }
+            if let Shape::List(inner) | Shape::Map(inner) = shape.plain() {
+                ordered(inner, &format!("{path}[]"));
+            }
+        }
+        ordered(&TREE, "");
+        let mut seen = Vec::new();
+        visit(&TREE, "", &mut seen);
+        assert!(seen.len() > 250, "{}", seen.len());
+    }
+}

@@ -1,0 +1,107 @@
+//! Channels, sessions and messages: what is known of them and not served yet.
+
+use super::{Any, COUNT, Flag, List, Map, Noted, Object, OneOf, Open, Shape, TEXTS, Text};
+
+/// `approvals`.
+pub(super) const APPROVALS: Shape = Object(&[(
+    "exec",
+    Object(&[
+        ("agentFilter", TEXTS),
+        ("enabled", Flag),
+        ("mode", OneOf(&["both", "session", "targets"])),
+        ("sessionFilter", TEXTS),
+        (
+            "targets",
+            List(&Object(&[("accountId", Text), ("channel", Text), ("threadId", Any), ("to", Text)])),
+        ),
+    ]),
+)]);
+
+/// `bindings`.
+pub(super) const BINDINGS: Shape = List(&Object(&[("agentId", Text), ("match", MATCH)]));
+
+const MATCH: Shape = Object(&[
+    ("accountId", Text),
+    ("channel", Text),
+    ("guildId", Text),
+    ("peer", Object(&[("id", Text), ("kind", OneOf(&["channel", "dm", "group"]))])),
+    ("teamId", Text),
+]);
+
+/// `channels`: the names are those of channels and of plugins. Policies in it are judged wherever they
+/// stand, by [`refusals`](crate::refusals).
+pub(super) const CHANNELS: Shape = Map(&Open(&[
+    ("accounts", Map(&Open(ACCOUNT))),
+    ("allowFrom", List(&Any)),
+    ("chunkMode", OneOf(&["length", "newline"])),
+    ("configWrites", Flag),
+    ("dmHistoryLimit", COUNT),
+    ("enabled", Flag),
+    ("groupAllowFrom", List(&Any)),
+    ("historyLimit", COUNT),
+    ("mediaMaxMb", Shape::Number),
+    ("textChunkLimit", COUNT),
+]));
+
+const ACCOUNT: super::super::shape::Members =
+    &[("allowFrom", List(&Any)), ("configWrites", Flag), ("enabled", Flag), ("groupAllowFrom", List(&Any))];
+
+/// `commands`.
+pub(super) const COMMANDS: Shape = Object(&[
+    ("bash", Flag),
+    ("config", Flag),
+    ("debug", Flag),
+    ("native", Any),
+    ("nativeSkills", Any),
+    ("restart", Flag),
+    ("text", Flag),
+    ("useAccessGroups", Flag),
+]);
+
+/// `messages`.
+pub(super) const MESSAGES: Shape = Object(&[
+    ("ackReaction*", Any),
+    ("groupChat", Open(&[("historyLimit", COUNT), ("mentionPatterns", TEXTS)])),
+    ("inbound", Open(&[("debounceMs", COUNT)])),
+    ("messagePrefix", Text),
+    ("queue", QUEUE),
+    ("responsePrefix", Text),
+    ("tts", Open(&[])),
+]);
+
+const QUEUE: Shape = Object(&[
+    ("byChannel", Map(&Any)),
+    ("cap", COUNT),
+    ("debounceMs", COUNT),
+    ("drop", OneOf(&["new", "old", "summarize"])),
+    ("mode", OneOf(&["collect", "followup", "interrupt", "queue", "steer", "steer-backlog"])),
+]);
+
+/// `session`.
+pub(super) const SESSION: Shape = Object(&[
+    ("agentToAgent", Object(&[("maxPingPongTurns", Shape::Whole(0, 5))])),
+    ("dmScope", OneOf(&["main", "per-account-channel-peer", "per-channel-peer", "per-peer"])),
+    ("identityLinks", Map(&TEXTS)),
+    ("mainKey", Noted("the main session is always named `main`", &Text)),
+    ("reset", RESET),
+    ("resetByChannel", Map(&RESET)),
+    ("resetByType", Object(&[("dm", RESET), ("group", RESET), ("thread", RESET)])),
+    ("resetTriggers", TEXTS),
+    ("scope", OneOf(&["global", "per-sender"])),
+    ("sendPolicy", Noted("replies go to whoever asked", &SEND_POLICY)),
+    ("store", Text),
+]);
+
+const RESET: Shape =
+    Object(&[("atHour", Shape::Whole(0, 23)), ("idleMinutes", COUNT), ("mode", OneOf(&["daily", "idle"]))]);
+
+const SEND_POLICY: Shape = Object(&[
+    ("default", OneOf(&["allow", "deny"])),
+    (
+        "rules",
+        List(&Object(&[
+            ("action", OneOf(&["allow", "deny"])),
+            ("match", Object(&[("channel", Text), ("chatType", Text), ("keyPrefix", Text)])),
+        ])),
+    ),
+]);
