@@ -1,0 +1,249 @@
+//! The thread that writes the book, and the handle that everybody else holds.
+//!
+//! Records that arrive while the disk flushes share the next flush. Alone, a record is written at once; under
+//! load the writer waits for as many as it had the last time, but no longer than a flush takes.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use moltbot_config::limits;
+use moltbot_policy::{Book, Decision, Entry, Unrecorded};
+use moltbot_vault::{Lock, LockError, StateDir, random_id};
+
+use crate::disk::Disk;
+use crate::error::LedgerError;
+use crate::journal::Journal;
+use crate::opening::{Position, Torn, find_end};
+use crate::record::{Body, Stamp};
+
+/// The book's folder in the state folder.
+const FOLDER: &str = "ledger";
+/// The lock in it: two writers would fork the chain.
+const LOCK: &str = "writer.lock";
+/// The writer's stack: it holds a batch on the heap and calls nothing deep.
+const STACK: usize = 256 * 1024;
+
+/// The book, opened. Clones share it; the last one closes it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    orders: Sender<Order>,
+    waiting: Arc<AtomicUsize>,
+    flushes: Arc<AtomicU64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Order {
+    Enter(Waiting),
+    Stop,
+}
+
+/// A record that a thread waits for.
+struct Waiting {
+    body: Body,
+    /// When that thread gives up. After it the act will not happen, so the record must not be written.
+    until: Instant,
+    reply: SyncSender<Result<u64, String>>,
+}
+
+impl Ledger {
+    /// Opens the book in the state folder, or begins one, and writes `ledger.start`.
+    ///
+    /// The last segment is verified. An end torn by a crash is moved to a file beside it and recorded as
+    /// `ledger.recovered`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Tampered`] when a line is not what was written, [`LedgerError::Busy`] when another
+    /// process has the book open, or when the disk refuses.
+    pub fn open(state: &StateDir) -> Result<Self, LedgerError> {
+        let folder = state.folder(FOLDER)?;
+        let lock = folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
+            LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
+            other => LedgerError::Lock(other),
+        })?;
+        let mut end = find_end(&folder)?;
+        let torn = end.torn.take();
+        Self::start(folder, lock, end, torn)
+    }
+
+    /// How often the book was flushed to disk since it was opened.
+    pub fn flushes(&self) -> u64 {
+        self.shared.flushes.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits and `ledger.stop`, and closes the book: whatever comes later is refused. Blocks until
+    /// that is done; a second call finds nothing to do.
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+
+    fn start(folder: StateDir, lock: Lock, end: Position, torn: Option<Torn>) -> Result<Self, LedgerError> {
+        let flushes = Arc::new(AtomicU64::new(0));
+        let segment = end.name.clone();
+        let mut journal = Journal::new(folder, end, Stamp::new(random_id()?), Arc::clone(&flushes));
+        let mut first: Vec<Body> = torn.map(|torn| recovered(&segment, &torn)).into_iter().collect();
+        first.push(started(&segment));
+        journal.append(&first)?;
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (orders, queue) = mpsc::channel();
+        let writer = Writer::new(journal, queue, Arc::clone(&waiting));
+        let run = move || {
+            writer.run();
+            drop(lock);
+        };
+        let thread = std::thread::Builder::new().name("ledger".into()).stack_size(STACK).spawn(run);
+        let thread = Mutex::new(Some(thread.map_err(|source| LedgerError::Thread { source })?));
+        Ok(Self { shared: Arc::new(Shared { orders, waiting, flushes, thread }) })
+    }
+}
+
+impl Book for Ledger {
+    /// Like the trait says. A record whose waiter gave up while the disk was writing it may stay in the book:
+    /// it then tells of an act that did not happen, never the other way round.
+    fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
+        let refuse = |cause: String| Unrecorded { action: entry.action, cause };
+        let shared = &self.shared;
+        if shared.waiting.fetch_add(1, Ordering::Relaxed) >= limits::LEDGER_WAITING {
+            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(refuse(format!("{} records are waiting for the disk", limits::LEDGER_WAITING)));
+        }
+        let (reply, answer) = mpsc::sync_channel(1);
+        let until = Instant::now() + limits::RECORD;
+        let order = Order::Enter(Waiting { body: Body::of(&entry), until, reply });
+        if shared.orders.send(order).is_err() {
+            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(refuse("the book is closed".into()));
+        }
+        match answer.recv_timeout(limits::RECORD) {
+            Ok(Ok(sequence)) => Ok(sequence),
+            Ok(Err(cause)) => Err(refuse(cause)),
+            Err(RecvTimeoutError::Disconnected) => Err(refuse("the book is closed".into())),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(refuse(format!("the disk did not answer within {} s", limits::RECORD.as_secs())))
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn shutdown(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else {
+            return;
+        };
+        if self.orders.send(Order::Stop).is_err() {
+            tracing::error!("the book's writer had ended before it was told to");
+        }
+        if thread.join().is_err() {
+            tracing::error!("the book's writer failed; the end of the book is verified at the next start");
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// What the thread owns.
+struct Writer<D: Disk> {
+    journal: Journal<D>,
+    queue: Receiver<Order>,
+    waiting: Arc<AtomicUsize>,
+    /// Records of the last flush: as many may come again.
+    usual: usize,
+    /// How long the last flush took: waiting longer would cost more than it saves.
+    flush: Duration,
+    stopping: bool,
+}
+
+impl<D: Disk> Writer<D> {
+    const fn new(journal: Journal<D>, queue: Receiver<Order>, waiting: Arc<AtomicUsize>) -> Self {
+        Self { journal, queue, waiting, usual: 1, flush: Duration::ZERO, stopping: false }
+    }
+
+    fn run(mut self) {
+        while !self.stopping {
+            let batch = self.gather();
+            if !batch.is_empty() {
+                self.write(batch);
+            }
+        }
+        let stop = Entry::new("gateway", "ledger.stop", FOLDER, Decision::Done);
+        if let Err(error) = self.journal.append(&[Body::of(&stop)]) {
+            tracing::error!(error = error.told(), "the end of the book could not be recorded");
+        }
+    }
+
+    /// Waits for a record and takes those that come with it.
+    fn gather(&mut self) -> Vec<Waiting> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        self.take(self.queue.recv().ok(), &mut batch, &mut bytes);
+        let until = Instant::now() + self.flush.min(limits::LEDGER_GATHER);
+        while !self.stopping && batch.len() < limits::LEDGER_BATCH && bytes < limits::LEDGER_BATCH_BYTES {
+            let order = match self.queue.try_recv() {
+                Ok(order) => Some(order),
+                Err(TryRecvError::Disconnected) => None,
+                Err(TryRecvError::Empty) if batch.len() >= self.usual => break,
+                Err(TryRecvError::Empty) => {
+                    match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(order) => Some(order),
+                        Err(RecvTimeoutError::Disconnected) => None,
+                        Err(RecvTimeoutError::Timeout) => break,
+                    }
+                }
+            };
+            self.take(order, &mut batch, &mut bytes);
+        }
+        batch
+    }
+
+    fn take(&mut self, order: Option<Order>, batch: &mut Vec<Waiting>, bytes: &mut usize) {
+        match order {
+            None | Some(Order::Stop) => self.stopping = true,
+            Some(Order::Enter(record)) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                if record.until > Instant::now() {
+                    *bytes = bytes.saturating_add(record.body.length());
+                    batch.push(record);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: Vec<Waiting>) {
+        let start = Instant::now();
+        self.usual = batch.len();
+        let (bodies, replies): (Vec<Body>, Vec<SyncSender<_>>) =
+            batch.into_iter().map(|record| (record.body, record.reply)).unzip();
+        let written = self.journal.append(&bodies).map_err(|error| error.told());
+        self.flush = start.elapsed();
+        for (reply, position) in replies.into_iter().zip(0..) {
+            let answer = written.as_ref().map(|first| first.saturating_add(position)).map_err(String::clone);
+            if reply.send(answer).is_err() {
+                tracing::debug!("a record came too late for the one who waited for it");
+            }
+        }
+    }
+}
+
+fn started(segment: &str) -> Body {
+    let entry = Entry::new("gateway", "ledger.start", segment, Decision::Done);
+    let entry = entry.with("pid", std::process::id().to_string());
+    Body::of(&entry.with("version", env!("CARGO_PKG_VERSION")))
+}
+
+fn recovered(segment: &str, torn: &Torn) -> Body {
+    let entry = Entry::new("gateway", "ledger.recovered", segment, Decision::Done);
+    let entry = entry.with("bytes", torn.bytes.to_string()).with("sha256", torn.hash.clone());
+    Body::of(&entry.with("file", torn.name.clone()))
+}
