@@ -1,2 +1,22 @@
-//! Connections, method dispatch, inbound routing.
+//! The running server: connections, method dispatch, inbound routing.
+//!
+//! One port speaks HTTP and WebSocket. A request is judged in one order: connection limits, head, open ways,
+//! tries of this source, credential, the book, and only then its route or method. What a message becomes is
+//! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
+
+mod connection;
+mod dispatch;
+mod gateway;
+mod handshake;
+mod http;
+mod hub;
+mod inbound;
+mod methods;
+mod outbox;
+mod shared;
+mod sign_in;
+mod socket;
+
+pub use connection::{Challenged, Connection, Open};
+pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};

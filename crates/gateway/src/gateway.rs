@@ -1,0 +1,185 @@
+//! A gateway from its start to its end: bind, resume, accept, drain.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use moltbot_agent::Agent;
+use moltbot_config::{Config, limits};
+use moltbot_ledger::Ledger;
+use moltbot_net::{ListenError, Listener};
+use moltbot_policy::authentication::{Credential, WeakCredential};
+use moltbot_policy::{Refusal, Unrecorded, network, record};
+use moltbot_protocol::event;
+use moltbot_sandbox::Sandbox;
+use moltbot_store::{Store, StoreError};
+use moltbot_vault::StateDir;
+use serde_json::json;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use crate::http::admission::Admission;
+use crate::outbox::Closing;
+use crate::shared::Shared;
+use crate::{http, inbound};
+
+/// How long to wait before accepting again when the operating system has no more to give, such as file
+/// descriptors: other connections end meanwhile.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The config file as it is written, with references in place of what they stand for, for `config.get`.
+    pub config_json: serde_json::Value,
+    /// Where the config file is, for telling the owner.
+    pub config_path: PathBuf,
+    /// The state folder, for telling the owner.
+    pub state: StateDir,
+    /// The book.
+    pub ledger: Ledger,
+    /// Where messages, turns and sessions are kept.
+    pub store: Store,
+    /// Who answers.
+    pub agent: Agent,
+    /// Where commands run; probed once the gateway answers.
+    pub sandbox: Sandbox,
+    /// The time, in milliseconds since the epoch.
+    pub clock: fn() -> u64,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The shared credential is missing or weak.
+    #[error(transparent)]
+    Credential(#[from] WeakCredential),
+    /// The socket cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The config asks for an address that is not offered.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The unfinished turns of the last run cannot be read.
+    #[error("cannot read the unfinished turns of the last run; run `moltbot doctor`")]
+    Resume(#[source] StoreError),
+    /// The book cannot be written.
+    #[error(transparent)]
+    Unrecorded(#[from] Unrecorded),
+}
+
+/// Why a gateway is asked to stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StopReason {
+    /// To start again: clients are told to come back.
+    Restart,
+    /// To be gone.
+    Stop,
+}
+
+/// How a gateway stopped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stopped {
+    /// Why.
+    pub reason: StopReason,
+    /// Turns that did not end in time or had not begun. They are resumed at the next start.
+    pub unfinished: usize,
+}
+
+/// A gateway that listens.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    listener: Listener,
+    ticking: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Binds the port and takes up the unfinished turns of the last run, in their order and before any new
+    /// message. The sandbox is probed beside, so that clients need not wait for it. Must be called inside a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// When the credential is missing or weak, the address is refused or taken, the book cannot be written,
+    /// or the unfinished turns cannot be read. Nothing listens then.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let credential = Credential::from_config(&parts.config.gateway.auth)?;
+        let permit = network::bind(&parts.config.gateway).map_err(StartError::Refused)?;
+        let ledger = parts.ledger.clone();
+        let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
+        let recorded =
+            recorded.map_err(|error| Unrecorded { action: "gateway.listen", cause: error.to_string() })??;
+        let pending = parts.store.pending().await.map_err(StartError::Resume)?;
+        let listener = moltbot_net::listen(recorded)?;
+        let shared = Shared::new(parts, credential, listener.port());
+        inbound::resume(&shared, pending);
+        shared.health.probe_sandbox(&shared);
+        let ticking = tokio::spawn(tick(Arc::clone(&shared)));
+        Ok(Self { shared, listener, ticking })
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.listener.port()
+    }
+
+    /// Serves until `stop` says why not to, then drains: no new connections and messages, a `shutdown` event
+    /// to everybody, up to [`limits::DRAIN`] for running turns, and close code 1012.
+    pub async fn run_until(self, stop: impl Future<Output = StopReason>) -> Stopped {
+        let Self { shared, listener, ticking } = self;
+        let reason = tokio::select! {
+            reason = stop => reason,
+            never = accept(&shared, &listener) => match never {},
+        };
+        drop(listener);
+        ticking.abort();
+        let unfinished = drain(&shared, reason).await;
+        Stopped { reason, unfinished }
+    }
+}
+
+/// Accepts connections as long as it is polled.
+async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infallible {
+    let admission = Admission::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => match admission.admit() {
+                Some(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), stream, peer, seat))),
+                None => http::turn_away(&stream),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn tick(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(limits::TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval.tick().await; // the first is at once
+    loop {
+        interval.tick().await;
+        shared.hub.tick((shared.clock)());
+    }
+}
+
+/// Ends what runs. Turns that do not end in time are dropped where they are: their journal is on disk, and
+/// the next start resumes them, as it would after a crash.
+async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
+    let payload = match reason {
+        StopReason::Restart => json!({"reason": "gateway restarting", "restartExpectedMs": 1500}),
+        StopReason::Stop => json!({"reason": "gateway stopping"}),
+    };
+    shared.hub.broadcast_to_all(event::SHUTDOWN, &payload);
+    let unfinished = shared.inbound.drain(limits::DRAIN).await;
+    shared.hub.close_all(Closing::Restart);
+    shared.stopping.cancel();
+    shared.connections.close();
+    if tokio::time::timeout(limits::LINGER, shared.connections.wait()).await.is_err() {
+        tracing::warn!("some clients did not close in time and were dropped");
+    }
+    unfinished
+}

@@ -1,0 +1,329 @@
+//! From a challenge to an open connection, or to one of the ways to fail.
+//!
+//! Exactly one small frame is read. What is wrong with a frame is said plainly, because an honest client can
+//! mend it; what is wrong with a credential is not, because a guesser could.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moltbot_config::limits;
+use moltbot_policy::authentication::{DeviceClaim, Presented};
+use moltbot_policy::authorization::{Grant, grant};
+use moltbot_protocol::connect::{
+    CLIENT_MODES, ConnectParams, ConnectionPolicy, DeviceText, Features, GrantedAuth, HelloOk,
+    ServerDescription, is_known_client,
+};
+use moltbot_protocol::error::{ErrorCode, WireError};
+use moltbot_protocol::frame::{EventFrame, RequestFrame, ResponseFrame};
+use moltbot_protocol::method::Method;
+use moltbot_protocol::scope::Scope;
+use moltbot_protocol::{PROTOCOL_MAX, PROTOCOL_MIN, event};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use crate::connection::{Challenged, Connection, Open, Peer};
+use crate::shared::Shared;
+use crate::sign_in::{Claim, SignInError};
+use crate::socket::{Goodbye, Incoming, Socket};
+
+const NOT_CONNECT: &str = "invalid handshake: first request must be connect";
+
+/// Why a handshake fails, and how the peer is told.
+enum Failure {
+    /// The peer is gone.
+    Gone,
+    /// What came is no request: only the close frame can say so.
+    Frame(Goodbye),
+    /// What came is a request: it is answered, then the connection is closed.
+    Request { id: String, error: WireError, code: u16 },
+}
+
+/// A `connect` that was read and understood.
+struct Connect {
+    id: String,
+    params: ConnectParams,
+    protocol: u32,
+}
+
+impl Connection<Challenged> {
+    /// Sends the challenge. Nothing is returned when the peer is gone already.
+    pub(crate) async fn challenge(mut socket: Socket, peer: Peer, shared: Arc<Shared>) -> Option<Self> {
+        let nonce = moltbot_vault::random_id()
+            .inspect_err(|error| tracing::error!(%error, "no challenge can be drawn"))
+            .ok()?;
+        let payload = json!({"nonce": nonce, "ts": shared.now_ms()});
+        let frame = EventFrame::single(event::CONNECT_CHALLENGE, payload);
+        socket.feed(to_text(&frame)).await.ok()?;
+        socket.flush().await.ok()?;
+        Some(Self { socket, peer, shared, state: Challenged { nonce } })
+    }
+
+    /// Reads `connect` and answers it. Nothing is returned when the peer was refused: it has been told and
+    /// the connection is closed.
+    pub async fn sign_in(mut self) -> Option<Connection<Open>> {
+        match self.judge().await {
+            Ok((connect, grant)) => self.open(connect, grant).await,
+            Err(failure) => {
+                self.refuse(failure).await;
+                None
+            }
+        }
+    }
+
+    async fn judge(&mut self) -> Result<(Connect, Grant), Failure> {
+        let text = match tokio::time::timeout(limits::HANDSHAKE, self.first_text()).await {
+            Ok(text) => text?,
+            Err(_) => return Err(Failure::Frame(Goodbye::new(Goodbye::NORMAL, "handshake timeout"))),
+        };
+        let connect = read(&text)?;
+        let grant = self.authenticate(&connect).await.map_err(|error| connect.failure(&error))?;
+        Ok((connect, grant))
+    }
+
+    async fn first_text(&mut self) -> Result<String, Failure> {
+        loop {
+            return match self.socket.next().await {
+                Incoming::Life => continue,
+                Incoming::Gone => Err(Failure::Gone),
+                Incoming::Broken(goodbye) => Err(Failure::Frame(goodbye)),
+                Incoming::Text(text) if text.len() > limits::CONNECT_BYTES => {
+                    Err(Failure::Frame(Goodbye::new(Goodbye::TOO_LARGE, "message too large")))
+                }
+                Incoming::Text(text) => Ok(text.as_str().to_owned()),
+            };
+        }
+    }
+
+    async fn authenticate(&self, connect: &Connect) -> Result<Grant, SignInError> {
+        let params = &connect.params;
+        let token = params.auth.as_ref().and_then(|auth| auth.token.as_deref());
+        let password = params.auth.as_ref().and_then(|auth| auth.password.as_deref());
+        let secret = |text: Option<&str>| text.map(|text| SecretString::from(text.to_owned()));
+        let asked = params.scopes.as_deref().unwrap_or_default();
+        let device = params.device.as_ref().map(|proof| DeviceClaim {
+            proof,
+            text: DeviceText {
+                device_id: &proof.id,
+                client_id: &params.client.id,
+                client_mode: &params.client.mode,
+                role: params.role.as_deref().unwrap_or("operator"),
+                scopes: asked,
+                signed_at: proof.signed_at,
+                token: token.unwrap_or_default(),
+                nonce: proof.nonce.as_deref(),
+                platform: &params.client.platform,
+                device_family: params.client.device_family.as_deref().unwrap_or_default(),
+            },
+            challenge: &self.state.nonce,
+            now_ms: self.shared.now_ms(),
+        });
+        let claim = Claim {
+            source: self.peer.source,
+            presented: Presented { token: secret(token), password: secret(password) },
+            device,
+            locality: self.peer.locality,
+            way: "websocket",
+        };
+        let rights = |identity| grant(identity, params.role.as_deref(), asked);
+        self.shared.sign_in.judge(claim, rights).await
+    }
+
+    async fn refuse(mut self, failure: Failure) {
+        let goodbye = match failure {
+            Failure::Gone => return,
+            Failure::Frame(goodbye) => goodbye,
+            Failure::Request { id, error, code } => {
+                let goodbye = Goodbye::new(code, &error.message);
+                let answer = to_text(&ResponseFrame::failure(id, error));
+                if self.socket.feed(answer).await.is_err() {
+                    return;
+                }
+                goodbye
+            }
+        };
+        self.socket.close(goodbye).await;
+    }
+
+    /// Answers `hello-ok`, followed by the health as an event. Broadcasts wait from before the snapshot is
+    /// taken, so that nothing is missed in between.
+    async fn open(mut self, connect: Connect, grant: Grant) -> Option<Connection<Open>> {
+        let membership = self.shared.hub.join(grant.require(Scope::Read).is_ok());
+        let hello = hello(&self.shared, &connect, &grant).await;
+        let sent = async {
+            self.socket.feed(to_text(&ResponseFrame::success(connect.id, hello))).await?;
+            if grant.require(Scope::Read).is_ok() {
+                let health = self.shared.health.current(&self.shared).await;
+                let frame = EventFrame::single(event::HEALTH, health.value().clone());
+                self.socket.feed(to_text(&frame)).await?;
+            }
+            self.socket.flush().await
+        };
+        if sent.await.is_err() {
+            self.shared.hub.leave(&membership);
+            return None;
+        }
+        let Self { mut socket, peer, shared, .. } = self;
+        socket.welcome();
+        let state = Open { grant: Arc::new(grant), membership };
+        Some(Connection { socket, peer, shared, state })
+    }
+}
+
+/// Reads the one frame.
+fn read(text: &str) -> Result<Connect, Failure> {
+    let Ok(frame) = RequestFrame::parse(text) else {
+        return Err(Failure::Frame(Goodbye::new(Goodbye::POLICY, NOT_CONNECT)));
+    };
+    let fail = |error| Failure::Request { id: frame.id.clone(), error, code: Goodbye::POLICY };
+    if frame.method != "connect" {
+        return Err(fail(WireError::invalid(NOT_CONNECT)));
+    }
+    let params: ConnectParams = frame.params("connect").map_err(fail)?;
+    if !is_known_client(&params.client.id) || !CLIENT_MODES.contains(&params.client.mode.as_str()) {
+        let message = "invalid connect params: client.id or client.mode is not one of the known ones";
+        return Err(fail(WireError::invalid(message)));
+    }
+    let protocol = PROTOCOL_MAX.min(params.max_protocol);
+    if protocol < PROTOCOL_MIN.max(params.min_protocol) {
+        let error =
+            WireError::invalid("protocol mismatch").with_details(json!({"expectedProtocol": PROTOCOL_MAX}));
+        return Err(Failure::Request { id: frame.id, error, code: Goodbye::PROTOCOL });
+    }
+    Ok(Connect { id: frame.id, params, protocol })
+}
+
+impl Connect {
+    fn failure(&self, error: &SignInError) -> Failure {
+        let error = match error {
+            SignInError::Limited(limited) => limited_error(limited.retry_after),
+            SignInError::Refused(refusal) if refusal.code == "not_paired" => {
+                WireError::new(ErrorCode::NotPaired, refusal.message.clone())
+            }
+            SignInError::Refused(refusal) => WireError::invalid(refusal.message.clone()),
+            SignInError::Unrecorded(unrecorded) => {
+                tracing::error!(%unrecorded, "a sign-in could not be recorded");
+                WireError::unavailable("sign-in is not possible now: it cannot be recorded")
+            }
+        };
+        Failure::Request { id: self.id.clone(), error, code: Goodbye::POLICY }
+    }
+}
+
+fn limited_error(retry_after: Duration) -> WireError {
+    let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    let seconds = milliseconds.div_ceil(1000);
+    WireError::new(
+        ErrorCode::RateLimited,
+        format!("too many failed sign-ins from this address; try again in {seconds} s"),
+    )
+    .retry_after(milliseconds)
+}
+
+/// The payload of `hello-ok`.
+async fn hello(shared: &Arc<Shared>, connect: &Connect, grant: &Grant) -> Value {
+    let hello = HelloOk {
+        kind: "hello-ok",
+        protocol: connect.protocol,
+        server: ServerDescription {
+            version: env!("CARGO_PKG_VERSION").into(),
+            conn_id: moltbot_vault::random_id().unwrap_or_default(),
+        },
+        features: Features {
+            methods: Method::ALL.iter().map(|method| method.name()).collect(),
+            events: event::ALL.to_vec(),
+        },
+        snapshot: snapshot(shared, grant).await,
+        policy: ConnectionPolicy {
+            max_payload: limits::MESSAGE_BYTES,
+            max_buffered_bytes: limits::BUFFERED_BYTES,
+            tick_interval_ms: u64::try_from(limits::TICK.as_millis()).unwrap_or(u64::MAX),
+        },
+        auth: GrantedAuth {
+            role: grant.role().name(),
+            scopes: grant.scopes().iter().map(|scope| scope.name()).collect(),
+        },
+    };
+    serde_json::to_value(hello).unwrap_or_default()
+}
+
+/// The state at this moment. Paths of this machine are for the owner alone, health for who may read.
+async fn snapshot(shared: &Arc<Shared>, grant: &Grant) -> Value {
+    let agent = shared.default_agent();
+    let mut snapshot = json!({
+        "presence": [],
+        "health": {},
+        "stateVersion": {"presence": 0, "health": 0},
+        "uptimeMs": shared.uptime_ms(),
+        "sessionDefaults": {
+            "defaultAgentId": agent.as_str(),
+            "mainKey": "main",
+            "mainSessionKey": moltbot_protocol::ids::SessionKey::main_of(&agent).as_str(),
+            "scope": "per-sender",
+        },
+    });
+    let mut add = |name: &str, value: Value| {
+        if let Some(members) = snapshot.as_object_mut() {
+            members.insert(name.into(), value);
+        }
+    };
+    if grant.require(Scope::Read).is_ok() {
+        add("health", shared.health.current(shared).await.value().clone());
+    }
+    if grant.require(Scope::Admin).is_ok() {
+        add("configPath", json!(shared.config_path.to_string_lossy()));
+        add("stateDir", json!(shared.state.path().to_string_lossy()));
+    }
+    snapshot
+}
+
+/// A frame as text. Frames are made of texts and numbers: writing them cannot fail.
+fn to_text(frame: &impl serde::Serialize) -> String {
+    serde_json::to_string(frame).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(text: &str) -> String {
+        match read(text) {
+            Ok(connect) => format!("protocol {}", connect.protocol),
+            Err(Failure::Gone) => "gone".into(),
+            Err(Failure::Frame(goodbye)) => format!("{} {}", goodbye.code, goodbye.reason),
+            Err(Failure::Request { error, code, .. }) => format!("{code} res {}", error.message),
+        }
+    }
+
+    fn connect(min: u32, max: u32, id: &str) -> String {
+        json!({"type": "req", "id": "1", "method": "connect", "params": {
+            "minProtocol": min, "maxProtocol": max,
+            "client": {"id": id, "version": "1", "platform": "linux", "mode": "cli"},
+        }})
+        .to_string()
+    }
+
+    #[test]
+    fn the_newest_protocol_of_both_is_spoken() {
+        for (min, max, expected) in [
+            (3, 3, "protocol 3"),
+            (4, 4, "protocol 4"),
+            (1, 9, "protocol 4"),
+            (3, 4, "protocol 4"),
+            (1, 2, "1002 res protocol mismatch"),
+            (5, 9, "1002 res protocol mismatch"),
+            (4, 3, "1002 res protocol mismatch"),
+        ] {
+            assert_eq!(outcome(&connect(min, max, "cli")), expected, "{min} to {max}");
+        }
+    }
+
+    #[test]
+    fn only_a_request_is_answered_before_the_connection_is_closed() {
+        let unanswered = format!("1008 {NOT_CONNECT}");
+        assert_eq!(outcome("hello"), unanswered);
+        assert_eq!(outcome(r#"{"type":"event","event":"x"}"#), unanswered);
+        let health = r#"{"type":"req","id":"1","method":"health"}"#;
+        assert_eq!(outcome(health), format!("1008 res {NOT_CONNECT}"));
+        assert!(outcome(&connect(3, 3, "evil")).starts_with("1008 res invalid connect params: "));
+    }
+}

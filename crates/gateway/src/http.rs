@@ -1,0 +1,214 @@
+//! One HTTP request, in one order: its head, the open ways, tries of its source, its credential, the book,
+//! and only then its route. A stranger learns nothing from asking for a path.
+
+pub(crate) mod admission;
+mod answer;
+mod completions;
+pub(crate) mod route;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use moltbot_config::limits;
+use moltbot_policy::authentication::{Locality, Presented};
+use moltbot_policy::authorization::{Grant, grant_request};
+use moltbot_policy::network::{self, RequestHead};
+use moltbot_policy::throttle::Source;
+use secrecy::SecretString;
+use tokio::net::TcpStream;
+
+use crate::shared::Shared;
+use crate::sign_in::{Claim, SignInError};
+use admission::Seat;
+use answer::Body;
+
+/// Header lines of one request: browsers send 20.
+const HEADERS: usize = 64;
+/// The headers that carry the token, besides `Authorization`, under each brand.
+const TOKEN_HEADERS: [&str; 3] = ["x-moltbot-token", "x-clawdbot-token", "x-openclaw-token"];
+/// The headers by which a proxy shows itself.
+const FORWARDING: [&str; 4] = ["forwarded", "x-real-ip", "via", "x-forwarded"];
+/// What a connection beyond the limits is told.
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Serves one connection until it ends or becomes a WebSocket.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+    let tracker = shared.connections.clone();
+    let stopping = shared.stopping.clone();
+    let seat = Arc::new(seat);
+    let service = service_fn(move |request| {
+        let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
+        async move { Ok::<_, Infallible>(Box::pin(respond(shared, peer, seat, request)).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD)
+        .max_buf_size(limits::HEAD_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let serving = async move {
+        let mut connection = std::pin::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    };
+    tracker.track_future(serving).await;
+}
+
+/// Tells a connection that there is no room, without waiting for anything.
+pub(crate) fn turn_away(stream: &TcpStream) {
+    if let Err(error) = stream.try_write(BUSY) {
+        tracing::debug!(%error, "a connection was turned away unheard");
+    }
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    seat: Arc<Seat>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let head = head(request.headers());
+    if let Err(refusal) = network::judge_head(&head, shared.port) {
+        return answer::error(StatusCode::FORBIDDEN, refusal.code, &refusal.message);
+    }
+    let locality = network::locality(peer.ip(), &head);
+    if request.method() == Method::GET && request.uri().path() == "/healthz" {
+        return answer::text("ok");
+    }
+    if upgrade::is_asked_for(request.headers()) {
+        return upgrade::accept(shared, Source::of(peer.ip()), locality, seat, &mut request);
+    }
+    match sign_in(&shared, peer, locality, request.headers()).await {
+        Ok(grant) => {
+            seat.signed_in();
+            route::answer(&shared, &grant, request).await
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// What the head says about where the request comes from. A header that is there twice or is not text counts
+/// as there and as nobody's.
+fn head(headers: &HeaderMap) -> RequestHead<'_> {
+    RequestHead {
+        host: single(headers, header::HOST).unwrap_or_default(),
+        origin: single(headers, header::ORIGIN).unwrap_or(Some("null")),
+        fetch_site: single(headers, HeaderName::from_static("sec-fetch-site")).unwrap_or(Some("cross-site")),
+        forwarded: headers
+            .keys()
+            .any(|name| FORWARDING.iter().any(|prefix| name.as_str().starts_with(prefix))),
+    }
+}
+
+/// The one value of a header; an error when it has several, or one that is not text.
+fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguous> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Ambiguous),
+        (Some(_), Some(_)) => Err(Ambiguous),
+    }
+}
+
+#[derive(Debug)]
+struct Ambiguous;
+
+async fn sign_in(
+    shared: &Shared,
+    peer: SocketAddr,
+    locality: Locality,
+    headers: &HeaderMap,
+) -> Result<Grant, SignInError> {
+    let presented = bearer(headers).map(Presented::bearer).unwrap_or_default();
+    let claim = Claim { source: Source::of(peer.ip()), presented, device: None, locality, way: "http" };
+    shared.sign_in.judge(claim, |identity| Ok(grant_request(identity))).await
+}
+
+/// The credential of a request: `Authorization: Bearer`, else a brand's own header.
+fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+    let authorization = single(headers, header::AUTHORIZATION).ok().flatten();
+    let scheme = authorization.and_then(|value| value.split_once(' '));
+    let token = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+    let own = || {
+        let names = TOKEN_HEADERS.iter().map(|name| HeaderName::from_static(name));
+        names.filter_map(|name| single(headers, name).ok().flatten()).next()
+    };
+    token.or_else(own).map(|token| SecretString::from(token.trim().to_owned()))
+}
+
+fn refused(error: &SignInError) -> Response<Body> {
+    match error {
+        SignInError::Limited(limited) => {
+            let seconds = limited.retry_after.as_millis().div_ceil(1000);
+            let message = format!("too many failed sign-ins from this address; try again in {seconds} s");
+            let mut response = answer::error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", &message);
+            answer::retry_after(&mut response, limited.retry_after);
+            response
+        }
+        SignInError::Refused(_) => answer::unauthorized(),
+        SignInError::Unrecorded(unrecorded) => {
+            tracing::error!(%unrecorded, "a sign-in could not be recorded");
+            let message = "sign-in is not possible now: it cannot be recorded";
+            answer::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn the_credential_is_read_from_one_of_its_headers() {
+        for (lines, expected) in [
+            (vec![("authorization", "Bearer t1")], Some("t1")),
+            (vec![("authorization", "bearer  t1 ")], Some("t1")),
+            (vec![("authorization", "Basic dTpw")], None),
+            (vec![("authorization", "Bearer a"), ("authorization", "Bearer b")], None),
+            (vec![("x-openclaw-token", "t2")], Some("t2")),
+            (vec![("authorization", "Bearer t1"), ("x-moltbot-token", "t2")], Some("t1")),
+            (vec![], None),
+        ] {
+            let found = bearer(&headers(&lines));
+            assert_eq!(found.as_ref().map(|secret| secret.expose_secret()), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_nobodys() {
+        let twice = headers(&[("host", "localhost"), ("host", "evil.test")]);
+        assert_eq!(head(&twice).host, None);
+        let origins = headers(&[("origin", "http://localhost"), ("origin", "http://evil.test")]);
+        assert_eq!(head(&origins).origin, Some("null"));
+        assert!(head(&headers(&[("x-forwarded-for", "10.0.0.1")])).forwarded);
+        assert!(!head(&headers(&[("host", "localhost")])).forwarded);
+    }
+}

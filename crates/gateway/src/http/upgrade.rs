@@ -1,0 +1,89 @@
+//! From an HTTP request to a WebSocket, whose first act is the challenge.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Parts};
+use hyper_util::rt::TokioIo;
+use moltbot_policy::authentication::Locality;
+use moltbot_policy::throttle::Source;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::admission::Seat;
+use super::answer::{self, Body};
+use super::single;
+use crate::connection::{Connection, Peer};
+use crate::shared::Shared;
+use crate::socket::Socket;
+
+/// Whether the request asks to become something else. Any path will do: clients use several.
+pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
+}
+
+/// Agrees to a proper request, and serves the WebSocket in a task of its own.
+pub(super) fn accept(
+    shared: Arc<Shared>,
+    source: Source,
+    locality: Locality,
+    seat: Arc<Seat>,
+    request: &mut Request<Incoming>,
+) -> Response<Body> {
+    let Some(key) = websocket_key(request) else {
+        let message = "only upgrades to WebSocket version 13 are answered";
+        let mut response = answer::error(StatusCode::UPGRADE_REQUIRED, "upgrade_refused", message);
+        let version = HeaderName::from_static("sec-websocket-version");
+        response.headers_mut().insert(version, HeaderValue::from_static("13"));
+        return response;
+    };
+    let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) else {
+        return answer::error(StatusCode::BAD_REQUEST, "upgrade_refused", "the key cannot be used");
+    };
+    let upgrade = hyper::upgrade::on(request);
+    let tracker = shared.connections.clone();
+    tracker.spawn(serve(shared, Peer { source, locality }, seat, upgrade));
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// The key of a proper request for a WebSocket.
+fn websocket_key(request: &Request<Incoming>) -> Option<&str> {
+    let headers = request.headers();
+    let value = |name| single(headers, name).ok().flatten();
+    let has = |name, word: &str| {
+        value(name).is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+    };
+    let proper = request.method() == Method::GET
+        && has(header::CONNECTION, "upgrade")
+        && has(header::UPGRADE, "websocket")
+        && has(header::SEC_WEBSOCKET_VERSION, "13");
+    value(header::SEC_WEBSOCKET_KEY).filter(|key| proper && key.len() == 24)
+}
+
+/// A WebSocket from its challenge to its end. What happens once, at its beginning, is boxed, so that the
+/// thousands that idle afterwards do not keep room for it.
+async fn serve(shared: Arc<Shared>, peer: Peer, seat: Arc<Seat>, upgrade: OnUpgrade) {
+    let Some(socket) = Box::pin(socket(upgrade)).await else { return };
+    let Some(challenged) = Box::pin(Connection::challenge(socket, peer, shared)).await else { return };
+    let Some(open) = Box::pin(challenged.sign_in()).await else { return };
+    seat.signed_in();
+    Box::pin(open.serve()).await;
+}
+
+/// The socket under an upgraded connection. HTTP's buffers stay behind.
+async fn socket(upgrade: OnUpgrade) -> Option<Socket> {
+    let upgraded = upgrade.await.inspect_err(|error| tracing::debug!(%error, "an upgrade failed")).ok()?;
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(Parts { io, read_buf, .. }) => Some(Socket::new(io.into_inner(), read_buf.to_vec()).await),
+        Err(_) => None, // every connection of ours is a TCP stream
+    }
+}

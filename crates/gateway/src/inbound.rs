@@ -1,0 +1,119 @@
+//! The path of one message: there is room, it is kept, it waits its turn, it is answered, everybody is told.
+//!
+//! A message is acknowledged only after it is on disk. Within a session one turn runs at a time, in the
+//! order of acceptance; sessions do not wait for each other.
+
+mod progress;
+mod queue;
+mod run;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use moltbot_protocol::ids::SessionKey;
+use moltbot_protocol::message::InboundMessage;
+use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
+use thiserror::Error;
+
+use crate::shared::{Shared, lock};
+use progress::Progress;
+
+pub(crate) use queue::Inbound;
+pub(crate) use run::{AbortOnDrop, End, Hearing, Run};
+
+/// What became of a message.
+pub(crate) enum Received {
+    /// It was here before.
+    Duplicate(RunStatus),
+    /// It is kept and waits its turn.
+    Fresh(Arc<Run>),
+}
+
+/// Why a message is not taken.
+#[derive(Debug, Error)]
+pub(crate) enum InboundError {
+    /// The gateway stops.
+    #[error("the gateway is stopping; send again when it is back")]
+    Stopping,
+    /// The session has as many turns waiting as it may, or the gateway as many runs.
+    #[error("too many messages are waiting; wait for answers before you send more")]
+    Full,
+    /// The message could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The task that keeps messages broke.
+    #[error("the message could not be kept; look into the gateway's log")]
+    Broken,
+}
+
+/// Takes a message. When this returns without an error the message is on disk. In a task of its own: a
+/// client that hangs up in between must not leave a message that is kept but waits for nobody.
+pub(crate) async fn receive(
+    shared: &Arc<Shared>,
+    message: InboundMessage,
+    hearing: Hearing,
+) -> Result<Received, InboundError> {
+    let shared = Arc::clone(shared);
+    let taking = tokio::spawn(async move {
+        let place = shared.inbound.reserve(&message.session)?;
+        match shared.store.accept(&message, shared.now_ms()).await? {
+            Accepted::Duplicate(status) => Ok(Received::Duplicate(status)),
+            Accepted::Fresh(turn) => {
+                let run = Arc::new(Run::new(&turn, hearing));
+                enqueue(&shared, turn, &run);
+                drop(place);
+                Ok(Received::Fresh(run))
+            }
+        }
+    });
+    taking.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a message could not be taken");
+        Err(InboundError::Broken)
+    })
+}
+
+/// Takes up the turns that the last run of the gateway left without an end.
+pub(crate) fn resume(shared: &Arc<Shared>, pending: Vec<PendingTurn>) {
+    for turn in pending {
+        tracing::info!(run = %turn.message.run, session = %turn.message.session, "a turn is resumed");
+        let run = Arc::new(Run::new(&turn, Hearing::End));
+        enqueue(shared, turn, &run);
+    }
+}
+
+fn enqueue(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
+    let session = turn.message.session.clone();
+    if shared.inbound.push(turn, run) {
+        let working = work(Arc::clone(shared), session.clone());
+        shared.inbound.spawn(session, working);
+    }
+}
+
+/// Takes the session's turns one after the other, until none waits.
+async fn work(shared: Arc<Shared>, session: SessionKey) {
+    while let Some((turn, run)) = shared.inbound.next(&session) {
+        take(&shared, turn, &run).await;
+    }
+}
+
+/// Takes one turn to its end and tells everybody.
+async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
+    let progress = std::sync::Mutex::new(Progress::new(run));
+    let watcher = |event: moltbot_agent::TurnEvent<'_>| {
+        lock(&progress).tell(&shared.hub, run, event, shared.now_ms());
+    };
+    let clock = shared.clock;
+    let taking = shared.agent.take_turn(turn, &watcher, run.abort_token(), &clock);
+    let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
+        tracing::error!(run = %run.id, "a turn broke; it is taken up again at the next start");
+        shared.inbound.forget(&run.id);
+        return run.end(End::Interrupted);
+    };
+    let report = Arc::new(report);
+    // The run is found by its waiters in memory until its end is told, and in the store from then on.
+    shared.inbound.forget(&report.run);
+    run.end(End::Report(Arc::clone(&report)));
+    lock(&progress).tell_end(&shared.hub, &report);
+    shared.health.touch();
+}

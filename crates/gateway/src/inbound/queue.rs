@@ -1,0 +1,166 @@
+//! Who waits for whom: one line for each session, one run at a time in each.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use moltbot_config::limits;
+use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_store::PendingTurn;
+use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
+
+use super::InboundError;
+use super::run::{End, Run};
+use crate::shared::lock;
+
+/// The lines of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    lines: Mutex<Lines>,
+    workers: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    closed: bool,
+    sessions: HashMap<SessionKey, Line>,
+    /// Every run that waits or works.
+    runs: HashMap<RunId, Arc<Run>>,
+    /// Places that are taken by messages on their way to the disk.
+    reserved: usize,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: VecDeque<(PendingTurn, Arc<Run>)>,
+    reserved: usize,
+    works: bool,
+    worker: Option<AbortHandle>,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.reserved == 0 && !self.works
+    }
+}
+
+/// A place in a line, for a message on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    inbound: &'a Inbound,
+    session: SessionKey,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut lines = lock(&self.inbound.lines);
+        lines.reserved = lines.reserved.saturating_sub(1);
+        if let Some(line) = lines.sessions.get_mut(&self.session) {
+            line.reserved = line.reserved.saturating_sub(1);
+            if line.is_empty() {
+                lines.sessions.remove(&self.session);
+            }
+        }
+    }
+}
+
+impl Inbound {
+    /// Takes a place in the session's line, before the message is on disk: what is kept has its place.
+    pub(super) fn reserve(&self, session: &SessionKey) -> Result<Place<'_>, InboundError> {
+        let mut lines = lock(&self.lines);
+        if lines.closed {
+            return Err(InboundError::Stopping);
+        }
+        if lines.runs.len().saturating_add(lines.reserved) >= limits::RUNS {
+            return Err(InboundError::Full);
+        }
+        let line = lines.sessions.entry(session.clone()).or_default();
+        if line.waiting.len().saturating_add(line.reserved) >= limits::QUEUED_TURNS {
+            return Err(InboundError::Full);
+        }
+        line.reserved = line.reserved.saturating_add(1);
+        lines.reserved = lines.reserved.saturating_add(1);
+        Ok(Place { inbound: self, session: session.clone() })
+    }
+
+    /// Adds a turn to its line by its number: commits that were answered in another order than they were
+    /// made change nothing. Returns whether the line needs a worker.
+    pub(super) fn push(&self, turn: PendingTurn, run: &Arc<Run>) -> bool {
+        let mut lines = lock(&self.lines);
+        lines.runs.insert(run.id.clone(), Arc::clone(run));
+        let line = lines.sessions.entry(run.session.clone()).or_default();
+        let at = line.waiting.partition_point(|(before, _)| before.id < turn.id);
+        line.waiting.insert(at, (turn, Arc::clone(run)));
+        !std::mem::replace(&mut line.works, true)
+    }
+
+    /// Starts the worker of a line.
+    pub(super) fn spawn(&self, session: SessionKey, work: impl Future<Output = ()> + Send + 'static) {
+        let worker = self.workers.spawn(work).abort_handle();
+        if let Some(line) = lock(&self.lines).sessions.get_mut(&session) {
+            line.worker = Some(worker);
+        }
+    }
+
+    /// The next turn of the line; nothing when none waits or the gateway stops, and the worker is done.
+    pub(super) fn next(&self, session: &SessionKey) -> Option<(PendingTurn, Arc<Run>)> {
+        let mut lines = lock(&self.lines);
+        let closed = lines.closed;
+        let line = lines.sessions.get_mut(session)?;
+        let next = if closed { None } else { line.waiting.pop_front() };
+        if next.is_none() {
+            line.works = false;
+            line.worker = None;
+            if line.is_empty() {
+                lines.sessions.remove(session);
+            }
+        }
+        next
+    }
+
+    /// The run is at its end.
+    pub(super) fn forget(&self, run: &RunId) {
+        lock(&self.lines).runs.remove(run);
+    }
+
+    /// A run that waits or works.
+    pub(crate) fn find(&self, run: &RunId) -> Option<Arc<Run>> {
+        lock(&self.lines).runs.get(run).map(Arc::clone)
+    }
+
+    /// Stops every run of the session, those that wait among them, and names them.
+    pub(crate) fn abort_session(&self, session: &SessionKey) -> Vec<String> {
+        let lines = lock(&self.lines);
+        let mut runs: Vec<&Arc<Run>> = lines.runs.values().filter(|run| run.session == *session).collect();
+        runs.sort_by_key(|run| run.accepted_ms);
+        for run in &runs {
+            run.abort();
+        }
+        runs.into_iter().map(|run| run.id.as_str().to_owned()).collect()
+    }
+
+    /// How many runs wait or work.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.lines).runs.len()
+    }
+
+    /// Takes no more messages, lets running turns end within `patience`, and drops those that do not where
+    /// they are. Returns how many turns are left without an end.
+    pub(crate) async fn drain(&self, patience: Duration) -> usize {
+        lock(&self.lines).closed = true;
+        self.workers.close();
+        if tokio::time::timeout(patience, self.workers.wait()).await.is_err() {
+            for line in lock(&self.lines).sessions.values() {
+                line.worker.as_ref().inspect(|worker| worker.abort());
+            }
+            self.workers.wait().await;
+        }
+        let left = std::mem::take(&mut lock(&self.lines).runs);
+        for run in left.values() {
+            run.end(End::Interrupted);
+        }
+        left.len()
+    }
+}

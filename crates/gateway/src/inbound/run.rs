@@ -1,0 +1,126 @@
+//! A run: a turn that somebody watches.
+
+use std::sync::{Arc, Mutex};
+
+use moltbot_agent::TurnReport;
+use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_store::PendingTurn;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::shared::lock;
+
+/// What whoever sent the message wants to hear of its run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hearing {
+    /// How it ended.
+    End,
+    /// The words, as they are said.
+    Words,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// The gateway stopped before it did. It is resumed at the next start.
+    Interrupted,
+    /// It has an end, which is on disk.
+    Report(Arc<TurnReport>),
+}
+
+/// A run that waits or works.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) session: SessionKey,
+    pub(crate) session_id: String,
+    pub(crate) accepted_ms: u64,
+    abort: CancellationToken,
+    end: watch::Sender<Option<End>>,
+    words: Option<Words>,
+}
+
+/// Words that were said and not yet taken. They are gathered here, so that a slow listener costs the length
+/// of the answer and no more.
+#[derive(Debug, Default)]
+struct Words {
+    pending: Mutex<String>,
+    more: Notify,
+}
+
+impl Run {
+    pub(crate) fn new(turn: &PendingTurn, hearing: Hearing) -> Self {
+        let words = match hearing {
+            Hearing::End => None,
+            Hearing::Words => Some(Words::default()),
+        };
+        Self {
+            id: turn.message.run.clone(),
+            session: turn.message.session.clone(),
+            session_id: turn.session_id.clone(),
+            accepted_ms: turn.accepted_ms,
+            abort: CancellationToken::new(),
+            end: watch::Sender::new(None),
+            words,
+        }
+    }
+
+    pub(super) fn abort_token(&self) -> CancellationToken {
+        self.abort.clone()
+    }
+
+    /// Stops it, whether it works or waits.
+    pub(crate) fn abort(&self) {
+        self.abort.cancel();
+    }
+
+    pub(super) fn end(&self, end: End) {
+        self.end.send_replace(Some(end));
+    }
+
+    pub(super) fn say(&self, delta: &str) {
+        if let Some(words) = &self.words {
+            lock(&words.pending).push_str(delta);
+            words.more.notify_one();
+        }
+    }
+
+    /// Resolves when it has ended.
+    pub(crate) async fn ended(&self) -> End {
+        let mut end = self.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(End::Interrupted),
+            Err(_) => End::Interrupted, // the sender is ours, so this is never seen
+        }
+    }
+
+    /// The next words, or nothing more once it has ended and everything was taken.
+    pub(crate) async fn next_words(&self) -> Option<String> {
+        let words = self.words.as_ref()?;
+        loop {
+            // Looked at before the words: those said before the end are taken before the end is seen.
+            let ended = self.end.borrow().is_some();
+            let said = std::mem::take(&mut *lock(&words.pending));
+            if !said.is_empty() {
+                return Some(said);
+            }
+            if ended {
+                return None;
+            }
+            tokio::select! {
+                () = words.more.notified() => {}
+                _ = self.ended() => {}
+            }
+        }
+    }
+}
+
+/// Stops a run when whoever waits for it goes away.
+#[derive(Debug)]
+pub(crate) struct AbortOnDrop(pub(crate) Arc<Run>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort(); // without effect when it has ended
+    }
+}

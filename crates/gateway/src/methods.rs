@@ -1,0 +1,123 @@
+//! The methods, one file for each family.
+
+pub(crate) mod agent;
+mod chat;
+mod config;
+pub(crate) mod health;
+mod listing;
+mod sessions;
+
+use std::sync::Arc;
+
+use moltbot_agent::TurnReport;
+use moltbot_channels::webchat::MessageError;
+use moltbot_policy::authorization::Grant;
+use moltbot_protocol::error::WireError;
+use moltbot_protocol::ids::{AgentId, SessionKey};
+use moltbot_protocol::message::StopReason;
+use moltbot_protocol::method::Method;
+use moltbot_store::StoreError;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::dispatch::{failure, success};
+use crate::inbound::InboundError;
+use crate::outbox::InFlight;
+use crate::shared::Shared;
+
+/// A request whose sender may make it.
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) method: Method,
+    pub(crate) params: Option<Box<RawValue>>,
+    pub(crate) grant: Arc<Grant>,
+}
+
+impl Call {
+    /// The parameters as `T`; absent ones read as an empty object.
+    fn params<T: DeserializeOwned>(&self) -> Result<T, WireError> {
+        let text = self.params.as_deref().map_or("{}", RawValue::get);
+        let name = self.method.name();
+        serde_json::from_str(text)
+            .map_err(|error| WireError::invalid(format!("invalid {name} params: {error}")))
+    }
+}
+
+type Outcome = Result<Value, WireError>;
+
+/// Answers a request.
+pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
+    let outcome = match call.method {
+        Method::Agent => agent::run(&shared, &call, &place).await,
+        Method::AgentWait => agent::wait(&shared, &call).await,
+        Method::AgentsList => listing::agents(&shared, &call),
+        Method::ChatAbort => chat::abort(&shared, &call),
+        Method::ChatHistory => chat::history(&shared, &call).await,
+        Method::ChatSend => chat::send(&shared, &call).await,
+        Method::ConfigGet => config::get(&shared, &call),
+        Method::Health => Ok(shared.health.current(&shared).await.value().clone()),
+        Method::ModelsList => listing::models(&shared, &call),
+        Method::ModelsTest => listing::test_model(&shared, &call).await,
+        Method::SessionsDelete => sessions::delete(&shared, &call).await,
+        Method::SessionsList => sessions::list(&shared, &call).await,
+        Method::SessionsPreview => sessions::preview(&shared, &call).await,
+        Method::SessionsReset => sessions::reset(&shared, &call).await,
+        Method::Status => Ok(shared.health.current(&shared).await.status().clone()),
+    };
+    place.answer(match outcome {
+        Ok(payload) => success(&call.id, &payload.to_string()),
+        Err(error) => failure(call.id, error),
+    });
+}
+
+/// Reads a session key, and sees that its agent exists.
+fn session(shared: &Shared, key: &str) -> Result<SessionKey, WireError> {
+    let session = SessionKey::parse(key, &shared.default_agent())
+        .map_err(|error| WireError::invalid(error.to_string()))?;
+    known_agent(shared, &session.agent())?;
+    Ok(session)
+}
+
+/// Demands that the agent exists.
+pub(crate) fn known_agent(shared: &Shared, id: &AgentId) -> Result<(), WireError> {
+    let agents = shared.agent.agents();
+    if agents.iter().any(|agent| agent.id == *id) {
+        return Ok(());
+    }
+    let names: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
+    Err(WireError::invalid(format!(
+        "agent {id:?} does not exist; there is: {}",
+        names.join(", "),
+        id = id.as_str()
+    )))
+}
+
+fn unusable(error: &MessageError) -> WireError {
+    WireError::invalid(error.to_string())
+}
+
+fn not_kept(error: &InboundError) -> WireError {
+    match error {
+        InboundError::Store(error) => store_failed(error),
+        InboundError::Broken | InboundError::Full | InboundError::Stopping => {
+            WireError::unavailable(error.to_string())
+        }
+    }
+}
+
+fn store_failed(error: &StoreError) -> WireError {
+    tracing::error!(%error, source = ?std::error::Error::source(error), "the store failed");
+    WireError::unavailable(error.to_string())
+}
+
+/// Why the model stopped, in one word that clients know.
+pub(crate) const fn stop_reason(report: &TurnReport) -> &'static str {
+    match report.stop_reason {
+        StopReason::Aborted => "aborted",
+        StopReason::Error => "error",
+        StopReason::Length => "length",
+        StopReason::Stop => "stop",
+        StopReason::ToolUse => "toolUse",
+    }
+}

@@ -1,0 +1,86 @@
+//! `chat.*`: say something, stop what runs, read what was said.
+
+use moltbot_channels::webchat;
+use moltbot_protocol::chat::{Aborted, ChatAbortParams, ChatHistory, ChatHistoryParams, ChatSendParams};
+use moltbot_protocol::error::WireError;
+use moltbot_protocol::ids::RunId;
+use moltbot_store::{RunStatus, TurnState};
+use serde_json::{Value, json};
+
+use std::sync::Arc;
+
+use super::{Call, Outcome, not_kept, session, store_failed, unusable};
+use crate::inbound::{self, Hearing, Received};
+use crate::shared::Shared;
+
+/// Messages of a history, when the client does not say.
+const HISTORY: u32 = 200;
+/// Messages of a history at most.
+const HISTORY_MAX: u32 = 1000;
+
+/// Acknowledges a message once it is on disk, or stops what runs when the message is a word that says so.
+pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
+    let params: ChatSendParams = call.params()?;
+    let session = session(shared, &params.session_key)?;
+    if webchat::is_stop_word(&params.message) {
+        return Ok(aborted(shared.inbound.abort_session(&session)));
+    }
+    let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
+    let run = message.run.clone();
+    match inbound::receive(shared, message, Hearing::End).await.map_err(|error| not_kept(&error))? {
+        Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
+        Received::Duplicate(status) => Ok(duplicate(&status)),
+    }
+}
+
+/// How far a message is that was sent before.
+pub(super) fn duplicate(status: &RunStatus) -> Value {
+    let run = status.run.as_str();
+    match status.state {
+        TurnState::Aborted => json!({"runId": run, "status": "aborted"}),
+        TurnState::Done => json!({"runId": run, "status": "ok"}),
+        TurnState::Error => json!({"runId": run, "status": "error", "summary": status.error}),
+        TurnState::Received => json!({"runId": run, "status": "in_flight"}),
+    }
+}
+
+fn aborted(run_ids: Vec<String>) -> Value {
+    let aborted = Aborted { ok: true, aborted: !run_ids.is_empty(), run_ids };
+    serde_json::to_value(aborted).unwrap_or_default()
+}
+
+/// Stops one run of a session, or all of them.
+pub(super) fn abort(shared: &Shared, call: &Call) -> Outcome {
+    let params: ChatAbortParams = call.params()?;
+    let session = session(shared, &params.session_key)?;
+    let Some(run) = params.run_id else {
+        return Ok(aborted(shared.inbound.abort_session(&session)));
+    };
+    let run = RunId::parse(&run).map_err(|error| WireError::invalid(error.to_string()))?;
+    match shared.inbound.find(&run) {
+        None => Ok(aborted(Vec::new())),
+        Some(found) if found.session != session => Err(WireError::invalid("runId does not match sessionKey")),
+        Some(found) => {
+            found.abort();
+            Ok(aborted(vec![run.into()]))
+        }
+    }
+}
+
+/// What was said in a session.
+pub(super) async fn history(shared: &Shared, call: &Call) -> Outcome {
+    let params: ChatHistoryParams = call.params()?;
+    let limit = params.limit.unwrap_or(HISTORY);
+    if !(1..=HISTORY_MAX).contains(&limit) {
+        return Err(WireError::invalid(format!("limit must be 1 to {HISTORY_MAX}, not {limit}")));
+    }
+    let session = session(shared, &params.session_key)?;
+    let history = shared.store.history(&session, limit).await.map_err(|error| store_failed(&error))?;
+    let history = ChatHistory {
+        session_key: session.into(),
+        session_id: history.session_id,
+        messages: history.messages,
+        thinking_level: "off",
+    };
+    serde_json::to_value(history).map_err(|error| WireError::unavailable(error.to_string()))
+}

@@ -1,0 +1,160 @@
+//! `sessions.*`: the list of conversations, a glance into several, a new start, an end.
+
+use std::time::Duration;
+
+use moltbot_protocol::error::WireError;
+use moltbot_protocol::ids::{AgentId, SessionKey};
+use moltbot_protocol::message::Message;
+use moltbot_protocol::sessions::{SessionKeyParams, SessionRow, SessionsListParams, SessionsPreviewParams};
+use moltbot_store::SessionFilter;
+use serde_json::{Value, json};
+
+use super::health::defaults;
+use super::{Call, Outcome, session, store_failed};
+use crate::shared::Shared;
+
+/// Keys in one preview.
+const PREVIEW_KEYS: usize = 64;
+/// Messages of one session in a preview, when the client does not say.
+const PREVIEW_MESSAGES: u32 = 12;
+/// Characters of one message in a preview, when the client does not say.
+const PREVIEW_CHARS: u32 = 240;
+
+pub(super) async fn list(shared: &Shared, call: &Call) -> Outcome {
+    let params: SessionsListParams = call.params()?;
+    let agent = params.agent_id.as_deref().map(AgentId::parse).transpose();
+    let agent = agent.map_err(|error| WireError::invalid(error.to_string()))?;
+    if params.limit == Some(0) {
+        return Err(WireError::invalid("limit must be at least 1"));
+    }
+    let now = shared.now_ms();
+    let active = params.active_minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+    let active = active.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    let filter = SessionFilter {
+        limit: params.limit,
+        active_since_ms: active.map(|age| now.saturating_sub(age)),
+        agent: agent.clone(),
+        search: params.search.clone(),
+    };
+    // Labels and spawned sessions do not exist here: whoever asks for one gets none.
+    let nothing = params.label.is_some() || params.spawned_by.is_some();
+    let rows = if nothing {
+        Vec::new()
+    } else {
+        shared.store.sessions(filter).await.map_err(|e| store_failed(&e))?
+    };
+    let rows: Vec<SessionRow> = rows.into_iter().map(|row| shown(row, &params)).collect();
+    Ok(json!({
+        "ts": now,
+        "path": "state.db",
+        "count": rows.len(),
+        "defaults": defaults(shared, &agent.unwrap_or_else(|| shared.default_agent())),
+        "sessions": rows,
+    }))
+}
+
+fn shown(row: moltbot_store::SessionRow, params: &SessionsListParams) -> SessionRow {
+    let wants = |wanted: Option<bool>, text| if wanted == Some(true) { text } else { None };
+    SessionRow {
+        kind: kind(&row.key),
+        key: row.key.into(),
+        session_id: row.session_id,
+        updated_at: row.updated_ms,
+        usage: row.usage,
+        total_tokens: row.usage.total_tokens,
+        message_count: row.message_count,
+        model: row.model,
+        derived_title: wants(params.include_derived_titles, row.title),
+        last_message_preview: wants(params.include_last_message, row.last_message),
+    }
+}
+
+fn kind(key: &SessionKey) -> &'static str {
+    let group = key.as_str().split(':').any(|part| part == "group" || part == "channel");
+    if group { "group" } else { "direct" }
+}
+
+pub(super) async fn preview(shared: &Shared, call: &Call) -> Outcome {
+    let params: SessionsPreviewParams = call.params()?;
+    if params.keys.len() > PREVIEW_KEYS {
+        return Err(WireError::invalid(format!("at most {PREVIEW_KEYS} keys can be previewed at once")));
+    }
+    let limit = params.limit.unwrap_or(PREVIEW_MESSAGES).clamp(1, 100);
+    let chars = usize::try_from(params.max_chars.unwrap_or(PREVIEW_CHARS).clamp(1, 10_000)).unwrap_or(1);
+    let mut previews = Vec::with_capacity(params.keys.len());
+    for key in &params.keys {
+        previews.push(glance(shared, key, limit, chars).await);
+    }
+    Ok(json!({"ts": shared.now_ms(), "previews": previews}))
+}
+
+async fn glance(shared: &Shared, key: &str, limit: u32, chars: usize) -> Value {
+    let told = |status: &str, items: Vec<Value>| json!({"key": key, "status": status, "items": items});
+    let Ok(session) = session(shared, key) else { return told("missing", Vec::new()) };
+    match shared.store.history(&session, limit).await {
+        Err(_) => told("error", Vec::new()),
+        Ok(history) if history.session_id.is_none() => told("missing", Vec::new()),
+        Ok(history) => {
+            let items: Vec<Value> = history.messages.iter().filter_map(|said| item(said, chars)).collect();
+            told(if items.is_empty() { "empty" } else { "ok" }, items)
+        }
+    }
+}
+
+fn item(message: &Message, chars: usize) -> Option<Value> {
+    let role = match message {
+        Message::Assistant { .. } => "assistant",
+        Message::ToolResult { .. } => "tool",
+        Message::User { .. } => "user",
+    };
+    let text: String = message.text().chars().take(chars).collect();
+    (!text.trim().is_empty()).then(|| json!({"role": role, "text": text}))
+}
+
+pub(super) async fn reset(shared: &Shared, call: &Call) -> Outcome {
+    let params: SessionKeyParams = call.params()?;
+    if params.delete_transcript.is_some() {
+        return Err(WireError::invalid(
+            "invalid sessions.reset params: deleteTranscript belongs to sessions.delete",
+        ));
+    }
+    let key = session(shared, &params.key)?;
+    let now = shared.now_ms();
+    let id = shared.store.reset_session(&key, now).await.map_err(|error| store_failed(&error))?;
+    shared.health.touch();
+    // A session that was never spoken in begins with its first message.
+    let entry = id.map(|id| json!({"sessionId": id, "updatedAt": now}));
+    Ok(json!({"ok": true, "key": key.as_str(), "entry": entry}))
+}
+
+pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {
+    let params: SessionKeyParams = call.params()?;
+    let key = session(shared, &params.key)?;
+    if key.is_main() {
+        return Err(WireError::invalid(format!("Cannot delete the main session ({key}).")));
+    }
+    let transcript = params.delete_transcript.unwrap_or(true);
+    let deleted = shared.store.delete_session(&key, transcript).await.map_err(|error| match error {
+        moltbot_store::StoreError::Busy { .. } => WireError::invalid(error.to_string()),
+        other => store_failed(&other),
+    })?;
+    shared.health.touch();
+    Ok(json!({"ok": true, "key": key.as_str(), "deleted": deleted, "archived": []}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_of_a_group_is_told_from_one_of_a_person() {
+        for (key, expected) in [
+            ("main", "direct"),
+            ("agent:main:telegram:dm:7", "direct"),
+            ("agent:main:telegram:group:7", "group"),
+            ("agent:main:slack:channel:c1:thread:2", "group"),
+        ] {
+            assert_eq!(kind(&SessionKey::parse(key, &AgentId::main()).unwrap()), expected, "{key}");
+        }
+    }
+}

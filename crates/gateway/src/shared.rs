@@ -1,0 +1,87 @@
+//! What every connection of one gateway shares.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use moltbot_agent::Agent;
+use moltbot_policy::authentication::Credential;
+use moltbot_protocol::ids::AgentId;
+use moltbot_sandbox::Sandbox;
+use moltbot_store::Store;
+use moltbot_vault::StateDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::gateway::Parts;
+use crate::http::route::Routes;
+use crate::hub::Hub;
+use crate::inbound::Inbound;
+use crate::methods::health::Health;
+use crate::sign_in::SignIn;
+
+pub(crate) struct Shared {
+    pub(crate) config_json: serde_json::Value,
+    pub(crate) config_path: PathBuf,
+    pub(crate) state: StateDir,
+    pub(crate) store: Store,
+    pub(crate) agent: Agent,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) clock: fn() -> u64,
+    pub(crate) port: u16,
+    pub(crate) began: Instant,
+    pub(crate) sign_in: SignIn,
+    pub(crate) routes: Routes,
+    pub(crate) hub: Hub,
+    pub(crate) inbound: Inbound,
+    pub(crate) health: Health,
+    /// Cancelled when running turns have had their time.
+    pub(crate) stopping: CancellationToken,
+    /// The tasks of connections.
+    pub(crate) connections: TaskTracker,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts, credential: Credential, port: u16) -> Arc<Self> {
+        let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, clock } = parts;
+        let began = Instant::now();
+        Arc::new(Self {
+            routes: Routes::of(&config.gateway.http),
+            config_json,
+            config_path,
+            state,
+            store,
+            agent,
+            sandbox,
+            clock,
+            port,
+            began,
+            sign_in: SignIn::new(credential, ledger, began),
+            hub: Hub::default(),
+            inbound: Inbound::default(),
+            health: Health::default(),
+            stopping: CancellationToken::new(),
+            connections: TaskTracker::new(),
+        })
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// The agent that messages without one go to.
+    pub(crate) fn default_agent(&self) -> AgentId {
+        let agents = self.agent.agents();
+        agents.into_iter().find(|agent| agent.default).map_or_else(AgentId::main, |agent| agent.id)
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Locks, also after a panic elsewhere: what these mutexes guard is consistent between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,251 @@
+//! One WebSocket: text messages in and out, bounded in size, in fragments and in memory.
+//!
+//! The codec is tungstenite's. It bounds frames and messages, but not the number of fragments; the reader
+//! below it does, by counting what comes in until a message is whole.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use moltbot_config::limits;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error};
+
+/// A connection's read buffer. Larger ones cost every idle connection as much.
+const READ_BUFFER: usize = 4096;
+/// How much is gathered before it is written. The buffer grows only when it is needed.
+const WRITE_BUFFER: usize = 16 * 1024;
+/// What is read and thrown away of a peer that is told to go: without reading, the kernel would reset the
+/// connection and our reason would be lost.
+const DISCARDED: usize = 1024 * 1024;
+/// The marker of [`Metered`]'s error.
+const TOO_MUCH: &str = "too many bytes before a message was whole";
+
+/// Why a connection ends, with the code and text of the close frame.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Goodbye {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl Goodbye {
+    /// A normal end.
+    pub(crate) const NORMAL: u16 = 1000;
+    /// The peer broke the protocol.
+    pub(crate) const PROTOCOL: u16 = 1002;
+    /// The peer sent something other than text.
+    pub(crate) const UNSUPPORTED: u16 = 1003;
+    /// The peer sent text that is not UTF-8.
+    pub(crate) const NOT_TEXT: u16 = 1007;
+    /// Policy ends the connection.
+    pub(crate) const POLICY: u16 = 1008;
+    /// The peer sent too much.
+    pub(crate) const TOO_LARGE: u16 = 1009;
+    /// The gateway restarts.
+    pub(crate) const RESTART: u16 = 1012;
+
+    /// The text is cut to what a close frame holds.
+    pub(crate) fn new(code: u16, reason: &str) -> Self {
+        let mut reason = reason.to_owned();
+        reason.truncate(reason.floor_char_boundary(120));
+        Self { code, reason }
+    }
+}
+
+/// What came in.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// The peer is gone, or the connection is broken.
+    Gone,
+    /// The peer broke a rule: say why and go.
+    Broken(Goodbye),
+    /// A ping or pong.
+    Life,
+    /// A whole text message.
+    Text(tokio_tungstenite::tungstenite::Utf8Bytes),
+}
+
+/// One WebSocket, at the server's end.
+pub(crate) struct Socket {
+    stream: WebSocketStream<Metered>,
+}
+
+impl Socket {
+    /// A socket on a stream whose upgrade was answered; `read` is what came after the request's head. Only
+    /// [`limits::CONNECT_BYTES`] are read until [`Socket::welcome`].
+    pub(crate) async fn new(stream: TcpStream, read: Vec<u8>) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(limits::BUFFERED_BYTES.saturating_mul(8))
+            .max_message_size(Some(limits::MESSAGE_BYTES))
+            .max_frame_size(Some(limits::MESSAGE_BYTES));
+        let metered = Metered { stream, allowance: limits::CONNECT_BYTES + READ_BUFFER, full: 0 };
+        let stream = WebSocketStream::from_partially_read(metered, read, Role::Server, Some(config)).await;
+        Self { stream }
+    }
+
+    /// Lets the peer send messages of full size from now on.
+    pub(crate) fn welcome(&mut self) {
+        let metered = self.stream.get_mut();
+        metered.full = limits::MESSAGE_BYTES + limits::FRAGMENT_BYTES + READ_BUFFER;
+        metered.allowance = metered.full;
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Incoming {
+        loop {
+            let incoming = match self.stream.next().await {
+                None => Incoming::Gone,
+                Some(Err(error)) => broken(&error),
+                Some(Ok(Message::Text(text))) => {
+                    let metered = self.stream.get_mut();
+                    metered.allowance = metered.full;
+                    Incoming::Text(text)
+                }
+                Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                    self.credit(payload.len());
+                    Incoming::Life
+                }
+                Some(Ok(Message::Binary(_))) => {
+                    Incoming::Broken(Goodbye::new(Goodbye::UNSUPPORTED, "only text messages are accepted"))
+                }
+                // The codec answers it; the stream then ends by itself.
+                Some(Ok(Message::Close(_) | Message::Frame(_))) => continue,
+            };
+            return incoming;
+        }
+    }
+
+    /// The next message, when it is here already.
+    pub(crate) fn next_now(&mut self) -> Option<Incoming> {
+        self.next().now_or_never()
+    }
+
+    /// A control frame is no part of a message: what it took is given back.
+    fn credit(&mut self, payload: usize) {
+        let metered = self.stream.get_mut();
+        if metered.full > 0 {
+            metered.allowance = metered.allowance.saturating_add(payload + 14).min(metered.full);
+        }
+    }
+
+    /// Gathers a text message; [`Socket::flush`] sends it at the latest.
+    pub(crate) async fn feed(&mut self, text: String) -> Result<(), Gone> {
+        self.stream.feed(Message::text(text)).await.map_err(Gone::because)
+    }
+
+    /// Asks the peer for a sign of life.
+    pub(crate) async fn ping(&mut self) -> Result<(), Gone> {
+        self.stream.feed(Message::Ping(Bytes::new())).await.map_err(Gone::because)
+    }
+
+    /// Sends what was gathered.
+    pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
+        self.stream.flush().await.map_err(Gone::because)
+    }
+
+    /// Says goodbye within [`limits::LINGER`], and waits as long for the peer to hear it.
+    pub(crate) async fn close(mut self, goodbye: Goodbye) {
+        let frame = CloseFrame { code: CloseCode::from(goodbye.code), reason: goodbye.reason.into() };
+        let farewell = async {
+            match self.stream.close(Some(frame)).await {
+                Ok(()) => {}
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => {}
+                Err(error) => return tracing::debug!(%error, "a client did not hear the goodbye"),
+            }
+            self.stream.get_mut().discard().await;
+        };
+        if tokio::time::timeout(limits::LINGER, farewell).await.is_err() {
+            tracing::debug!("a client did not close in time and was dropped");
+        }
+    }
+}
+
+/// The connection is broken; there is nobody to tell.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl Gone {
+    fn because(error: Error) -> Self {
+        tracing::debug!(%error, "a connection broke while sending");
+        Self
+    }
+}
+
+fn broken(error: &Error) -> Incoming {
+    let (code, reason) = match error {
+        Error::Capacity(error::CapacityError::MessageTooLong { .. }) => {
+            (Goodbye::TOO_LARGE, "message too large")
+        }
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.to_string() == TOO_MUCH) => {
+            (Goodbye::TOO_LARGE, "message too large or in too many fragments")
+        }
+        Error::Utf8(_) => (Goodbye::NOT_TEXT, "text is not UTF-8"),
+        Error::Protocol(error::ProtocolError::ResetWithoutClosingHandshake) => return Incoming::Gone,
+        Error::Protocol(_) => (Goodbye::PROTOCOL, "the WebSocket protocol was broken"),
+        _ => return Incoming::Gone,
+    };
+    Incoming::Broken(Goodbye::new(code, reason))
+}
+
+/// A stream that reads only so much until it is given more.
+#[derive(Debug)]
+struct Metered {
+    stream: TcpStream,
+    allowance: usize,
+    /// What each message may take; nothing before the peer has signed in, so that one small message is all
+    /// it can send.
+    full: usize,
+}
+
+impl Metered {
+    /// Reads and throws away until the peer closes.
+    async fn discard(&mut self) {
+        let mut scratch = [0; 1024];
+        let mut left = DISCARDED;
+        while let Ok(read @ 1..) = self.stream.read(&mut scratch).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.allowance == 0 {
+            return Poll::Ready(Err(io::Error::other(TOO_MUCH)));
+        }
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let read = buffer.filled().len().saturating_sub(before);
+        this.allowance = this.allowance.saturating_sub(read);
+        outcome
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
