@@ -1,2 +1,19 @@
 //! A scripted model, a client, a temporary home. For tests only.
+//!
+//! - [`model::ScriptedModel`]: a provider on loopback that says what the test tells it to say.
+//! - [`home::Home`]: a temporary home with a config.
+//! - [`process::Gateway`]: the real program, run in such a home.
+//! - [`client::Connect`] and [`client::Client`]: a client of protocols 3 and 4.
+//! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules.
+//! - [`skip`]: a test that cannot run here says so.
+//!
+//! What goes wrong in here panics with what was expected: a helper of a test fails its test.
 #![forbid(unsafe_code)]
+#![expect(clippy::panic, clippy::expect_used, reason = "a helper of a test fails its test")]
+
+pub mod client;
+pub mod home;
+pub mod model;
+pub mod process;
+pub mod raw;
+pub mod skip;

@@ -1,0 +1,202 @@
+//! The real program, run in a temporary home.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::Connect;
+use crate::home::Home;
+
+/// How long a gateway may take to answer, or to stop: longer than it drains.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to look.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// `program` with these arguments in this home, and no other variables than `HOME`, `PATH` and
+/// `MOLTBOT_STATE_DIR`.
+#[expect(clippy::disallowed_methods, reason = "a test starts the real program")]
+pub fn command(program: impl AsRef<Path>, home: &Home, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command
+        .args(arguments)
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("MOLTBOT_STATE_DIR", home.state_path())
+        .current_dir(home.path())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs `program` with these arguments in this home to its end.
+pub fn run(program: impl AsRef<Path>, home: &Home, arguments: &[&str]) -> Output {
+    command(program, home, arguments).output().expect("the program starts")
+}
+
+/// A running `moltbot gateway run`. Killed when it is dropped.
+pub struct Gateway {
+    child: Child,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
+    port: u16,
+    token: String,
+    log: PathBuf,
+}
+
+impl Gateway {
+    /// Starts the program (`env!("CARGO_BIN_EXE_moltbot")`) with the home's config and waits until it answers.
+    ///
+    /// # Panics
+    /// With the program's output, when it ends or does not answer within a minute.
+    pub fn start(program: impl AsRef<Path>, home: &Home) -> Self {
+        Self::start_with(program, home, &[])
+    }
+
+    /// The same with more variables in its environment.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub fn start_with(program: impl AsRef<Path>, home: &Home, environment: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(own).collect();
+        let log = home.path().join("gateway.log");
+        let child = spawn(program.as_ref(), home, &environment, &log);
+        let token = home.token().unwrap_or_default();
+        let program = program.as_ref().to_path_buf();
+        let mut gateway = Self { child, program, environment, port: home.port(), token, log };
+        gateway.wait_until_it_answers();
+        gateway
+    }
+
+    /// Starts it again in the same home, after [`Gateway::kill9`] or [`Gateway::terminate`].
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub fn restart(&mut self, home: &Home) {
+        self.kill9();
+        self.child = spawn(&self.program, home, &self.environment, &self.log);
+        self.wait_until_it_answers();
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its token, from the config.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A client that presents the token.
+    pub fn connect(&self) -> Connect {
+        Connect::to(self.port).token(&self.token)
+    }
+
+    /// What it printed so far, to either stream, over all its starts.
+    #[expect(clippy::disallowed_methods, reason = "a test looks at what the program wrote")]
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Kills it as a power cut would, and waits until it is gone. Nothing happens when it is gone already.
+    pub fn kill9(&mut self) {
+        if self.child.try_wait().expect("the state of a child").is_none() {
+            self.child.kill().expect("a signal to a child");
+            self.child.wait().expect("the end of a child");
+        }
+    }
+
+    /// Asks it to stop, by `SIGTERM`, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not stop within a minute.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("a signal to a child");
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// When it does not end within a minute.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the state of a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the gateway does not end; it printed:\n{}", self.printed());
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the state of a child").is_none()
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !answers(self.port) {
+            if let Some(status) = self.child.try_wait().expect("the state of a child") {
+                let how = (status.code(), status.signal());
+                panic!(
+                    "the gateway ended (code, signal: {how:?}) before it answered; it printed:\n{}",
+                    self.printed()
+                );
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the gateway does not answer; it printed:\n{}",
+                self.printed()
+            );
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the output of a test's program goes to a file of the test")]
+fn spawn(program: &Path, home: &Home, environment: &[(String, String)], log: &Path) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+    let mut command = command(program, home, &["gateway", "run"]);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
+}
+
+/// Whether something on that port answers `GET /healthz` with success.
+#[expect(clippy::disallowed_methods, reason = "a test asks a gateway on loopback")]
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET /healthz HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer.starts_with(b"HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
+}
