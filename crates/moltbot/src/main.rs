@@ -1,4 +1,57 @@
-//! Command line and composition root.
+//! Command line and composition root: arguments in, parts joined, exit code out.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod arguments;
+mod background;
+mod client;
+mod clock;
+mod commands;
+mod environment;
+mod exit;
+mod home;
+mod log;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::Arguments;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    // The sandbox's helper is this program, run again. It must not read arguments, config or environment.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == moltbot_sandbox::HELPER) {
+        return moltbot_sandbox::helper_main();
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    let outcome = harden().and_then(|()| commands::run(arguments.command));
+    let exit = outcome.unwrap_or_else(|error| {
+        if !exit::is_closed_pipe(&error) {
+            output::note(&format!("moltbot: {error:#}"));
+        }
+        exit::of(&error)
+    });
+    ExitCode::from(exit.code())
+}
+
+/// Help and version to standard output, usage errors (2) to standard error.
+fn explain(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    if printed.is_ok() { ExitCode::from(code) } else { ExitCode::from(Exit::Done.code()) }
+}
+
+/// What this process gives up before it reads anything: files that others can read, memory on disk after a
+/// crash, and other processes of the same user looking into it.
+fn harden() -> anyhow::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit, umask};
+    umask(rustix::fs::Mode::from_bits_truncate(0o077));
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}

@@ -118,8 +118,12 @@ fn there_is_one_book() {
 fn unsafe_code_is_in_one_short_file() {
     const HOME: &str = "crates/sandbox/src/sys.rs";
     for (path, code) in production() {
-        let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-        let found = code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl") || code.contains("unsafe extern");
+        let code: String =
+            code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        let found = code.contains("unsafe {")
+            || code.contains("unsafe fn")
+            || code.contains("unsafe impl")
+            || code.contains("unsafe extern");
         assert!(!found || path == HOME, "{path} has unsafe code");
         if path == HOME {
             assert!(code.lines().count() < 200, "{HOME} has {} lines", code.lines().count());

@@ -1,0 +1,400 @@
+//! The command line: every command, its options, an example and its exit codes.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it worked
+  1    it did not work
+  2    the command line is not understood
+  69   no gateway runs here, or it does not answer
+  75   try again later: another process holds the lock, or the gateway is busy
+  77   refused: sign-in or permission
+  78   the config is not valid
+  124  it took longer than it may
+  130  interrupted
+
+Example:
+  moltbot up                               start, and say how to go on
+  moltbot agent --message \"what is here?\"   ask once";
+
+/// A personal assistant that runs on your own machine: one gateway, your models, tools in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "moltbot", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start moltbot here: config and token at the first time, then the gateway
+    #[command(after_help = "\
+Example:
+  moltbot up --detach
+
+Exit codes: 0 it runs (already), 75 the port or the lock is taken, 78 invalid config, 130 interrupted")]
+    Up(Up),
+    /// Run, watch, stop or call the gateway
+    #[command(subcommand)]
+    Gateway(Gateway),
+    /// Talk to the agent; lines from a pipe are sent one after the other
+    #[command(after_help = "\
+In the chat: /help /new /status /model /stop /exit. Ctrl-C stops the answer, a second one leaves.
+
+Example:
+  moltbot chat
+  echo \"what can you do?\" | moltbot chat
+
+Exit codes: 0, 1 an answer failed (with a pipe), 69 no gateway, 77 refused, 130 interrupted")]
+    Chat(Chat),
+    /// Send one message and print the answer
+    #[command(after_help = "\
+Example:
+  moltbot agent --message \"list the files here\" --json --timeout 120
+
+Exit codes: 0, 1 the turn failed, 69 no gateway, 75 busy, 77 refused, 124 timeout, 130 interrupted")]
+    Agent(Agent),
+    /// See, reset or delete conversations
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// See and test the models
+    #[command(subcommand)]
+    Models(Models),
+    /// Check, read or change the config
+    #[command(subcommand)]
+    Config(Config),
+    /// Say what runs here, and where everything is
+    #[command(after_help = "\
+Example:
+  moltbot status --all
+
+Exit codes: 0 (also when no gateway runs: it says so), 78 invalid config")]
+    Status(Status),
+    /// Ask the gateway whether its parts work
+    #[command(after_help = "\
+Example:
+  moltbot health --json
+
+Exit codes: 0 well, 1 a part does not work, 69 no gateway, 77 refused")]
+    Health(Facts),
+    /// Show the gateway's log
+    #[command(after_help = "\
+Example:
+  moltbot logs --lines 50 --follow
+
+Exit codes: 0, 1 the log cannot be read, 130 interrupted")]
+    Logs(Logs),
+    /// Find what would stop moltbot here, and how to fix it
+    #[command(after_help = "\
+Example:
+  moltbot doctor
+
+Exit codes: 0 nothing would stop it, 1 something would")]
+    Doctor(Facts),
+    /// Print the completion script of a shell
+    #[command(after_help = "\
+Example:
+  moltbot completion bash > ~/.local/share/bash-completion/completions/moltbot
+
+Exit codes: 0, 2 unknown shell")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Options of `up`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Up {
+    /// Go on in the background, and write to the log file
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// The port to listen on, instead of the config's; 0 takes a free one
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// Open the chat in this terminal; the gateway goes on in the background
+    #[arg(long)]
+    pub(crate) chat: bool,
+}
+
+/// Commands of `gateway`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateway {
+    /// Run the gateway in the foreground
+    #[command(after_help = "\
+Example:
+  moltbot gateway run --port 18789
+
+Exit codes: 0 stopped by a signal, 75 the port or the lock is taken, 78 invalid config, 130 stopped at once")]
+    Run(Run),
+    /// Say whether the gateway runs
+    #[command(after_help = "\
+Example:
+  moltbot gateway status --json
+
+Exit codes: 0 it runs and answers, 69 it does not")]
+    Status(Facts),
+    /// Stop the gateway; running answers are finished first
+    #[command(after_help = "\
+Example:
+  moltbot gateway stop
+
+Exit codes: 0 stopped, or none was running; 77 it belongs to another user, 124 it did not stop in time")]
+    Stop,
+    /// Stop the gateway, then start it in the background
+    #[command(after_help = "\
+Example:
+  moltbot gateway restart
+
+Exit codes: as `gateway stop` and `up`")]
+    Restart,
+    /// Call a method of the gateway and print its result
+    #[command(after_help = "\
+Example:
+  moltbot gateway call chat.history '{\"sessionKey\":\"main\",\"limit\":5}'
+
+Exit codes: 0, 1 the method failed, 2 the parameters are not JSON, 69 no gateway, 75 busy, 77 refused")]
+    Call {
+        /// The method
+        method: String,
+        /// Its parameters
+        #[arg(value_name = "JSON")]
+        params: Option<String>,
+    },
+}
+
+/// Options of `gateway run`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Run {
+    /// The port to listen on, instead of the config's; 0 takes a free one
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// Started by `up --detach`: leaves the terminal, and says on standard output when it is ready
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+/// Options of `chat`.
+#[derive(Args, Debug)]
+pub(crate) struct Chat {
+    /// The conversation
+    #[arg(long, value_name = "KEY", default_value = "main")]
+    pub(crate) session: String,
+    /// How many earlier messages to show
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) history: u32,
+}
+
+/// Options of `agent`.
+#[derive(Args, Debug)]
+pub(crate) struct Agent {
+    /// What is said
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: String,
+    /// The conversation, by its id
+    #[arg(long, value_name = "ID")]
+    pub(crate) session_id: Option<String>,
+    /// The agent that answers
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
+    /// Print {runId, sessionKey, status, text, usage, toolCalls} as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The longest time it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
+}
+
+/// Commands of `sessions`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sessions {
+    /// List conversations, the latest first
+    #[command(after_help = "\
+Example:
+  moltbot sessions list --json
+
+Exit codes: 0, 69 no gateway, 77 refused")]
+    List(Facts),
+    /// Show a conversation
+    #[command(after_help = "\
+Example:
+  moltbot sessions show main
+
+Exit codes: 0, 1 there is no such key, 69 no gateway, 77 refused")]
+    Show {
+        /// The conversation's key
+        key: String,
+        /// How many messages
+        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin a conversation anew under the same key
+    #[command(after_help = "\
+Example:
+  moltbot sessions reset main
+
+Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
+    Reset(Key),
+    /// Delete a conversation and its transcript
+    #[command(after_help = "\
+Example:
+  moltbot sessions delete agent:main:notes
+
+Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
+    Delete(Key),
+}
+
+/// One conversation.
+#[derive(Args, Debug)]
+pub(crate) struct Key {
+    /// The conversation's key
+    pub(crate) key: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Commands of `models`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Models {
+    /// List the models that can be used
+    #[command(after_help = "\
+Example:
+  moltbot models list --json
+
+Exit codes: 0, 69 no gateway, 77 refused")]
+    List(Facts),
+    /// Say which model will answer, and why that one
+    #[command(after_help = "\
+Example:
+  moltbot models status
+
+Exit codes: 0, 78 invalid config")]
+    Status(Facts),
+    /// Ask a model for one word, to see whether it answers
+    #[command(after_help = "\
+Example:
+  moltbot models test anthropic/claude-opus-4-5
+
+Exit codes: 0 it answers, 1 it does not, 69 no gateway, 77 refused")]
+    Test {
+        /// The model, as provider/model; the chosen one when absent
+        model: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Commands of `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check the config; list every error, and what is not supported yet
+    #[command(after_help = "\
+Example:
+  moltbot config validate
+
+Exit codes: 0 valid, 78 not")]
+    Validate(Facts),
+    /// Print a value, or all; secrets are shown as ***
+    #[command(after_help = "\
+Example:
+  moltbot config get gateway.port
+
+Exit codes: 0, 1 there is no such value, 78 invalid config")]
+    Get {
+        /// Where, such as gateway.port
+        path: Option<String>,
+    },
+    /// Change a value; comments stay, and a change that makes the config invalid is not written
+    #[command(after_help = "\
+Example:
+  moltbot config set agents.defaults.model '\"anthropic/claude-opus-4-5\"'
+
+Exit codes: 0, 1 the value cannot be set there, 78 the config would not be valid")]
+    Set {
+        /// Where, such as gateway.port
+        path: String,
+        /// The value, in JSON5
+        #[arg(value_name = "JSON5", allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Print where the config is
+    #[command(after_help = "\
+Example:
+  ${EDITOR:-vi} \"$(moltbot config path)\"
+
+Exit codes: 0")]
+    Path,
+    /// Print the JSON Schema of the config
+    #[command(after_help = "\
+Example:
+  moltbot config schema > moltbot.schema.json
+
+Exit codes: 0")]
+    Schema,
+}
+
+/// Options of `status`.
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// Everything: sandbox, agents, models, sessions
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `logs`.
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// How many of the last lines
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) lines: u32,
+    /// Go on, and print what is added
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Print the lines as they are: JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of a command that prints facts.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_an_example_and_its_exit_codes() {
+        Arguments::command().debug_assert();
+        assert_documented(&Arguments::command());
+    }
+
+    fn assert_documented(command: &clap::Command) {
+        let subcommands: Vec<_> = command.get_subcommands().collect();
+        if subcommands.is_empty() || command.get_name() == "moltbot" {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for part in ["Example:", "Exit codes:"] {
+                assert!(help.contains(part), "{} has no {part}", command.get_name());
+            }
+        }
+        subcommands.into_iter().for_each(assert_documented);
+    }
+}

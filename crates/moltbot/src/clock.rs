@@ -1,0 +1,42 @@
+//! The clock, read at the program's edge; everything else takes the time as an argument.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the epoch; zero on a machine whose clock is before it.
+#[expect(clippy::disallowed_methods, reason = "the program's edge: time is an argument everywhere below")]
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time as people of every zone read it: `2026-01-31 12:00:00Z`.
+pub(crate) fn readable(ms: u64) -> String {
+    let stamp = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    stamp.map_or_else(|| "unknown".into(), |stamp| stamp.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// How long something lasts, in its two largest units.
+pub(crate) fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0, s) => format!("{s} s"),
+        (0, 0, m, s) => format!("{m} min {s} s"),
+        (0, h, m, _) => format!("{h} h {m} min"),
+        (d, h, ..) => format!("{d} d {h} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_durations_are_readable() {
+        assert_eq!(readable(1_800_000_000_000), "2027-01-15 08:00:00Z");
+        for (ms, text) in
+            [(999, "0 s"), (61_000, "1 min 1 s"), (3_661_000, "1 h 1 min"), (90_000_000, "1 d 1 h")]
+        {
+            assert_eq!(duration(ms), text);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
+
+mod agent;
+mod chat;
+mod config;
+mod doctor;
+mod gateway;
+mod logs;
+mod models;
+mod sessions;
+mod status;
+mod up;
+
+use clap::CommandFactory as _;
+
+use crate::arguments::{Arguments, Command};
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::home::Home;
+use crate::{output, serve};
+
+/// Does what the command line asks for.
+pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
+    if let Command::Completion { shell } = command {
+        return completion(shell);
+    }
+    let environment = Environment::read()?;
+    output::plain(environment.no_color);
+    environment.notes.iter().for_each(|note| output::note(note));
+    match command {
+        Command::Agent(options) => {
+            let home = Home::ensure(environment)?;
+            serve::block_on(agent::run(&home, options))
+        }
+        Command::Chat(options) => {
+            let home = Home::ensure(environment)?;
+            serve::block_on(chat::run(&home, &options))
+        }
+        Command::Completion { shell } => completion(shell),
+        Command::Config(command) => config::run(environment, command),
+        Command::Doctor(facts) => doctor::run(environment, facts),
+        Command::Gateway(command) => gateway::run(&Home::ensure(environment)?, command),
+        Command::Health(facts) => {
+            let home = Home::ensure(environment)?;
+            serve::block_on(status::health(&home, facts))
+        }
+        Command::Logs(options) => logs::run(&Home::ensure(environment)?, &options),
+        Command::Models(command) => {
+            let home = Home::ensure(environment)?;
+            serve::block_on(models::run(&home, command))
+        }
+        Command::Sessions(command) => {
+            let home = Home::ensure(environment)?;
+            serve::block_on(sessions::run(&home, command))
+        }
+        Command::Status(options) => {
+            let home = Home::ensure(environment)?;
+            serve::block_on(status::run(&home, &options))
+        }
+        Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
+    }
+}
+
+fn completion(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "moltbot", &mut script);
+    output::piece(&String::from_utf8(script)?)?;
+    Ok(Exit::Done)
+}

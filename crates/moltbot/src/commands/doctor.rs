@@ -1,0 +1,114 @@
+//! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
+
+use moltbot_ledger::Ledger;
+use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
+use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
+use moltbot_protocol::method::Method;
+use moltbot_protocol::scope::Scope;
+use moltbot_sandbox::Sandbox;
+use serde_json::{Value, json};
+
+use crate::arguments::Facts;
+use crate::client::Connection;
+use crate::commands::status::in_a_line;
+use crate::environment::{self, Environment};
+use crate::exit::Exit;
+use crate::home::Home;
+use crate::output::{self, Paint};
+use crate::{clock, serve};
+
+/// Checks, and says what would stop moltbot here.
+pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit> {
+    // Looked at before it is opened, because opening repairs it.
+    let mut checks = vec![posture::state_folder(&environment.state_dir), posture::clock(clock::now_ms())];
+    match Home::ensure(environment) {
+        Ok(home) => checks.extend(serve::block_on(examine(&home))?),
+        Err(error) => checks.push(posture::state_unusable(&format!("{error:#}"))),
+    }
+    if facts.json {
+        let ok = posture::worst(&checks) < Level::Fail;
+        output::json(&json!({"ok": ok, "checks": checks}))?;
+    } else {
+        print(&checks)?;
+    }
+    Ok(if posture::worst(&checks) == Level::Fail { Exit::Failed } else { Exit::Done })
+}
+
+async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
+    let mut checks = vec![posture::disk_space(home.state.fd())];
+    let name = home.config_path.display().to_string();
+    let loaded = moltbot_config::load(&home.text()?, &name, &environment::secret);
+    checks.push(posture::config(loaded.as_ref()));
+    if loaded.is_ok() {
+        let config = home.load()?.config;
+        let keys = environment::provider_key_names();
+        checks.push(posture::credential(&config.gateway.auth));
+        checks.push(posture::model::check(&posture::model::choice(&config, &keys)));
+        let running = home.running()?;
+        let number = running.as_ref().map_or(config.gateway.port, |running| running.port);
+        let found = if running.is_some() { PortUse::Ours } else { knock(number).await };
+        checks.push(posture::port(number, found));
+        checks.push(posture::sandbox(try_sandbox(home, running.is_some()).await));
+    }
+    Ok(checks)
+}
+
+/// Whether anything listens there.
+async fn knock(port: u16) -> PortUse {
+    match GatewayClient::dial(port).await {
+        Err(GatewayClientError::Unreachable { .. }) => PortUse::Free,
+        Ok(_) | Err(_) => PortUse::Other,
+    }
+}
+
+/// A gateway that runs has tried its sandbox and is asked; otherwise a command is run in it here.
+async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
+    if is_running {
+        return ask_sandbox(home).await.unwrap_or_else(|error| SandboxTrial::Untried(format!("{error:#}")));
+    }
+    let ledger = match Ledger::open(&home.state) {
+        Ok(ledger) => ledger,
+        Err(error) => return SandboxTrial::Untried(crate::home::chain(&error)),
+    };
+    let trial = match Sandbox::new(ledger.clone()).posture().await {
+        Ok(posture) => SandboxTrial::Works(format!(
+            "a command ran in it (Landlock {}, as user {})",
+            posture.landlock_abi, posture.uid
+        )),
+        Err(unavailable) => SandboxTrial::Unavailable { reason: unavailable.reason, fix: unavailable.fix },
+    };
+    ledger.shutdown();
+    trial
+}
+
+async fn ask_sandbox(home: &Home) -> anyhow::Result<SandboxTrial> {
+    let mut connection = Connection::open(home, &[Scope::Read]).await?;
+    let status = connection.ask(Method::Status.name(), json!({})).await?;
+    connection.close().await;
+    let sandbox = status.get("sandbox").cloned().unwrap_or_default();
+    let text = |name: &str| sandbox.get(name).and_then(Value::as_str).map(str::to_owned);
+    Ok(match (text("reason"), text("fix")) {
+        (Some(reason), Some(fix)) => SandboxTrial::Unavailable { reason, fix },
+        _ => SandboxTrial::Works(in_a_line(&sandbox)),
+    })
+}
+
+fn print(checks: &[Check]) -> anyhow::Result<()> {
+    for check in checks {
+        let level = match check.level {
+            Level::Fail => output::paint("fail", Paint::Bad),
+            Level::Ok => output::paint("ok  ", Paint::Good),
+            Level::Warn => output::paint("warn", Paint::Warn),
+        };
+        output::line(&format!("{level}  {:13} {}", check.id, check.what))?;
+        if let Some(fix) = &check.fix {
+            output::line(&format!("      {:13} {fix}", "to do:"))?;
+        }
+    }
+    let verdict = match posture::worst(checks) {
+        Level::Fail => "something would stop moltbot here",
+        Level::Ok | Level::Warn => "nothing would stop moltbot here",
+    };
+    output::line(verdict)?;
+    Ok(())
+}

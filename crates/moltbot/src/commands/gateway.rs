@@ -1,0 +1,166 @@
+//! `moltbot gateway …`: run, watch, stop, restart, call.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use moltbot_config::limits;
+use moltbot_protocol::method::Method;
+use moltbot_protocol::scope::Scope;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::{Value, json};
+
+use crate::arguments::{Facts, Gateway, Run};
+use crate::client::{Connection, exit_of};
+use crate::commands::up;
+use crate::exit::Exit;
+use crate::home::{Home, Running};
+use crate::log::{self, Console};
+use crate::{background, clock, output, serve};
+
+/// How long a stop may take: the drain, and the closing of the files after it.
+const STOP: Duration = limits::DRAIN.saturating_add(Duration::from_secs(5));
+
+/// Does what the command says.
+pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
+    match command {
+        Gateway::Call { method, params } => {
+            let params = parse_params(params.as_deref())?;
+            serve::block_on(call(home, &method, params))
+        }
+        Gateway::Restart => restart(home),
+        Gateway::Run(options) => foreground(home, &options),
+        Gateway::Status(facts) => serve::block_on(status(home, facts)),
+        Gateway::Stop => stop(home),
+    }
+}
+
+fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
+    let mut loaded = home.load()?;
+    if let Some(port) = options.port {
+        loaded.config.gateway.port = port;
+    }
+    let console = if options.detached { Console::Silent } else { Console::Shown };
+    if options.detached {
+        background::leave_session()?;
+    }
+    log::start(&home.state, &loaded.config.logging, console)?;
+    serve::run(home, loaded, |started| {
+        if options.detached {
+            return background::ready(started);
+        }
+        output::note(&format!(
+            "gateway on http://127.0.0.1:{}; model: {}",
+            started.running.port, started.model
+        ));
+        Ok(())
+    })
+}
+
+fn stop(home: &Home) -> anyhow::Result<Exit> {
+    match home.running()? {
+        None => output::line("no gateway runs here")?,
+        Some(running) => {
+            end(home, &running, Signal::TERM)?;
+            output::line("the gateway has stopped")?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn restart(home: &Home) -> anyhow::Result<Exit> {
+    // A port given to `up` belongs to that gateway, so the next one keeps it.
+    let port = match home.running()? {
+        None => None,
+        Some(running) => {
+            end(home, &running, Signal::USR1)?;
+            Some(running.port).filter(|port| *port > 0)
+        }
+    };
+    up::start_detached(home, port)?;
+    Ok(Exit::Done)
+}
+
+/// Asks the lock's holder to stop and waits until its process is gone.
+///
+/// The descriptor names the process for good. The lock is read again after it was opened: had the process
+/// ended and its number gone to another, the lock would no longer name it.
+fn end(home: &Home, running: &Running, signal: Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(running.pid).ok().and_then(Pid::from_raw);
+    let pid = pid.context("the gateway's lock names no process")?;
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(()),
+        other => other.context("cannot reach the gateway's process")?,
+    };
+    if home.running()?.is_none_or(|now| now.pid != running.pid) {
+        return Ok(());
+    }
+    output::note(&format!(
+        "stopping the gateway (pid {}); running answers are finished first …",
+        running.pid
+    ));
+    match pidfd_send_signal(&process, signal) {
+        Err(Errno::SRCH) => return Ok(()),
+        Err(Errno::PERM) => return Err(Exit::Refused.because("the gateway belongs to another user")),
+        other => other.context("cannot signal the gateway")?,
+    }
+    let wait = Timespec { tv_sec: i64::try_from(STOP.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&wait))?;
+    if ended == 0 {
+        let message = format!("the gateway (pid {}) did not stop within {} s", running.pid, STOP.as_secs());
+        return Err(Exit::Timeout.because(message));
+    }
+    Ok(())
+}
+
+async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let Some(running) = home.running()? else {
+        if facts.json {
+            output::json(&json!({"running": false}))?;
+        } else {
+            output::line("no gateway runs here; start one with `moltbot up`")?;
+        }
+        return Ok(Exit::Unreachable);
+    };
+    let mut connection = Connection::open(home, &[Scope::Read]).await?;
+    let health = connection.ask(Method::Health.name(), json!({})).await?;
+    connection.close().await;
+    if facts.json {
+        output::json(&json!({"running": true, "gateway": running, "health": health}))?;
+        return Ok(Exit::Done);
+    }
+    let since = clock::duration(clock::now_ms().saturating_sub(running.started_at_ms));
+    let Running { pid, port, version, .. } = &running;
+    output::line(&format!("gateway {version} runs on http://127.0.0.1:{port} (pid {pid}, for {since})"))?;
+    Ok(Exit::Done)
+}
+
+async fn call(home: &Home, method: &str, params: Value) -> anyhow::Result<Exit> {
+    // Of a method we do not know, only the gateway can say what it needs; admin implies all.
+    let scope = Method::parse(method).map_or(Scope::Admin, Method::scope);
+    let mut connection = Connection::open(home, &[scope]).await?;
+    let answer = match connection.call(method, params).await? {
+        // `agent` answers twice: that it was accepted, then how it ended.
+        Ok(_) if method == Method::Agent.name() => connection.second_answer().await?,
+        other => other,
+    };
+    connection.close().await;
+    match answer {
+        Ok(payload) => {
+            output::json(&payload)?;
+            Ok(Exit::Done)
+        }
+        Err(error) => {
+            output::note(&serde_json::to_string_pretty(&error)?);
+            Ok(exit_of(&error))
+        }
+    }
+}
+
+fn parse_params(text: Option<&str>) -> anyhow::Result<Value> {
+    let Some(text) = text else { return Ok(json!({})) };
+    serde_json::from_str(text).map_err(|error| {
+        Exit::Usage.because(format!("the parameters are not JSON: {error}; quote them: '{{\"limit\":5}}'"))
+    })
+}

@@ -1,0 +1,90 @@
+//! `moltbot logs`: the end of the gateway's log, readable or as it is.
+
+use std::time::Duration;
+
+use moltbot_vault::StateDir;
+use serde_json::Value;
+
+use crate::arguments::Logs;
+use crate::exit::Exit;
+use crate::home::{self, Home};
+use crate::log::{FILE, FILE_BYTES, FOLDER};
+use crate::output::{self, harmless};
+
+/// The most of a log that is read: a full one and the line that filled it.
+const READ_BYTES: u64 = FILE_BYTES + 1024 * 1024;
+/// How often a followed log is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Prints the last lines, and then what is added.
+pub(crate) fn run(home: &Home, options: &Logs) -> anyhow::Result<Exit> {
+    let folder = home.state.folder(FOLDER).map_err(|error| home::failed(&error))?;
+    let text = read(&folder)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let wanted = usize::try_from(options.lines)?;
+    for line in lines.iter().skip(lines.len().saturating_sub(wanted)) {
+        print(line, options.json)?;
+    }
+    if lines.is_empty() && !options.follow {
+        output::note("the log is empty: no gateway has run here yet");
+    }
+    if options.follow { follow(&folder, text.len(), options.json) } else { Ok(Exit::Done) }
+}
+
+/// Prints whole lines as they are added, until it is interrupted or nobody reads.
+fn follow(folder: &StateDir, mut seen: usize, as_json: bool) -> anyhow::Result<Exit> {
+    loop {
+        std::thread::sleep(LOOK);
+        let text = read(folder)?;
+        if text.len() < seen {
+            // Turned over: the file begins anew.
+            seen = 0;
+        }
+        let added = text.get(seen..).unwrap_or_default();
+        let whole = added.rfind('\n').map_or(0, |end| end + 1);
+        for line in added.get(..whole).unwrap_or_default().lines() {
+            print(line, as_json)?;
+        }
+        seen += whole;
+    }
+}
+
+fn read(folder: &StateDir) -> anyhow::Result<String> {
+    let bytes = folder.read(FILE, READ_BYTES).map_err(|error| home::failed(&error))?;
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}
+
+fn print(line: &str, as_json: bool) -> anyhow::Result<()> {
+    let readable = if as_json { None } else { readable(line) };
+    output::line(&harmless(readable.as_deref().unwrap_or(line)))?;
+    Ok(())
+}
+
+/// `time LEVEL message name=value …`
+fn readable(line: &str) -> Option<String> {
+    let Value::Object(mut fields) = serde_json::from_str(line).ok()? else { return None };
+    let mut take = |name: &str| fields.remove(name).and_then(|value| Some(value.as_str()?.to_owned()));
+    let (time, level, message) = (take("timestamp")?, take("level")?, take("message").unwrap_or_default());
+    let time = time.split('.').next().unwrap_or_default().replace('T', " ");
+    fields.remove("target");
+    let rest: String = fields
+        .iter()
+        .map(|(name, value)| match value {
+            Value::String(text) => format!(" {name}={text}"),
+            other => format!(" {name}={other}"),
+        })
+        .collect();
+    Some(format!("{time}Z {level:5} {message}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_is_readable() {
+        let line = r#"{"timestamp":"2026-01-31T12:00:00.5Z","level":"INFO","message":"listening","port":1,"who":"a","target":"x"}"#;
+        assert_eq!(readable(line).unwrap(), "2026-01-31 12:00:00Z INFO  listening port=1 who=a");
+        assert_eq!(readable("not json"), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! `moltbot models …`: which models there are, which one will answer, whether it does.
+
+use moltbot_posture::model::{self, Choice};
+use moltbot_protocol::method::Method;
+use moltbot_protocol::scope::Scope;
+use serde_json::{Value, json};
+
+use crate::arguments::{Facts, Models};
+use crate::client::Connection;
+use crate::environment;
+use crate::exit::Exit;
+use crate::home::Home;
+use crate::output::{self, harmless};
+
+/// A model may have to be loaded from disk before its first word.
+const TEST: std::time::Duration = std::time::Duration::from_secs(180);
+
+/// Does what the command says.
+pub(crate) async fn run(home: &Home, command: Models) -> anyhow::Result<Exit> {
+    match command {
+        Models::List(facts) => list(home, facts).await,
+        Models::Status(facts) => status(home, facts).await,
+        Models::Test { model, json } => test(home, model, json).await,
+    }
+}
+
+async fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let mut connection = Connection::open(home, &[Scope::Read]).await?;
+    let answer = connection.ask(Method::ModelsList.name(), json!({})).await?;
+    connection.close().await;
+    if facts.json {
+        output::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let rows = answer.get("models").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        output::line("no model can be used; `moltbot models status` says what to do")?;
+    }
+    for row in rows {
+        let text = |name: &str| harmless(row.get(name).and_then(Value::as_str).unwrap_or_default());
+        let (provider, id, name) = (text("provider"), text("id"), text("name"));
+        let window = row.get("contextWindow").and_then(Value::as_u64);
+        let window = window.map(|tokens| format!("  {tokens} tokens")).unwrap_or_default();
+        let name = if name.is_empty() || name == id { String::new() } else { format!("  {name}") };
+        output::line(&format!("{provider}/{id}{name}{window}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The running gateway knows best; without one, what the config and the environment decide.
+async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let said = match home.running()? {
+        Some(_) => {
+            let mut connection = Connection::open(home, &[Scope::Read]).await?;
+            let status = connection.ask(Method::Status.name(), json!({})).await?;
+            connection.close().await;
+            status.get("model").and_then(Value::as_str).map(harmless)
+        }
+        None => None,
+    };
+    let choice = planned(home)?;
+    let said = said.unwrap_or_else(|| explain(&choice));
+    if facts.json {
+        let source = match choice {
+            Choice::Config(_) => "config",
+            Choice::Environment(_) => "environment",
+            Choice::Nobody => "discovery",
+        };
+        output::json(&json!({"model": said, "source": source}))?;
+    } else {
+        output::line(&said)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What the config and the environment decide.
+pub(crate) fn planned(home: &Home) -> anyhow::Result<Choice> {
+    Ok(model::choice(&home.load()?.config, &environment::provider_key_names()))
+}
+
+/// The choice in a sentence.
+pub(crate) fn explain(choice: &Choice) -> String {
+    model::check(choice).what
+}
+
+async fn test(home: &Home, model: Option<String>, as_json: bool) -> anyhow::Result<Exit> {
+    let mut connection = Connection::open(home, &[Scope::Admin]).await?;
+    let params = model.map_or_else(|| json!({}), |model| json!({"model": model}));
+    let asked = connection.call(Method::ModelsTest.name(), params);
+    let late = || Exit::Failed.because(format!("the model did not answer within {} s", TEST.as_secs()));
+    let answer = tokio::time::timeout(TEST, asked).await.map_err(|_| late())??;
+    connection.close().await;
+    match answer {
+        Ok(answer) if as_json => output::json(&answer)?,
+        Ok(answer) => {
+            let text = |name: &str| harmless(answer.get(name).and_then(Value::as_str).unwrap_or_default());
+            output::line(&format!(
+                "{}/{} answers: {}",
+                text("provider"),
+                text("model"),
+                text("text").trim()
+            ))?;
+        }
+        Err(error) => return Err(Exit::Failed.because(&error.message)),
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,131 @@
+//! `moltbot status` and `moltbot health`.
+
+use moltbot_protocol::method::Method;
+use moltbot_protocol::scope::Scope;
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Facts, Status};
+use crate::client::Connection;
+use crate::clock;
+use crate::commands::models;
+use crate::exit::Exit;
+use crate::home::{Home, Running};
+use crate::log::{FILE, FOLDER};
+use crate::output::{self, Paint, harmless};
+
+/// Says what runs here and where everything is, with or without a gateway.
+pub(crate) async fn run(home: &Home, options: &Status) -> anyhow::Result<Exit> {
+    let running = home.running()?;
+    let heard = match &running {
+        Some(_) => Some(ask(home, options.all).await?),
+        None => None,
+    };
+    let state = home.state.path();
+    let planned = models::explain(&models::planned(home)?);
+    let model = heard.as_ref().and_then(|heard| heard.pointer("/status/model")?.as_str().map(harmless));
+    let facts = json!({
+        "running": running.is_some(),
+        "gateway": running,
+        "model": model.unwrap_or(planned),
+        "state": state.display().to_string(),
+        "config": home.config_path.display().to_string(),
+        "token": format!("{} at gateway.auth.token", home.config_path.display()),
+        "logs": state.join(FOLDER).join(FILE).display().to_string(),
+        "heard": heard,
+    });
+    if options.json {
+        output::json(&facts)?
+    } else {
+        print(running.as_ref(), &facts)?
+    }
+    Ok(Exit::Done)
+}
+
+async fn ask(home: &Home, all: bool) -> anyhow::Result<Value> {
+    let mut connection = Connection::open(home, &[Scope::Read]).await?;
+    let mut heard = Map::new();
+    let mut methods = vec![("status", Method::Status), ("health", Method::Health)];
+    if all {
+        let more = [
+            ("agents", Method::AgentsList),
+            ("models", Method::ModelsList),
+            ("sessions", Method::SessionsList),
+        ];
+        methods.extend(more);
+        heard.insert("features".into(), connection.hello().get("features").cloned().unwrap_or_default());
+        heard.insert("policy".into(), connection.hello().get("policy").cloned().unwrap_or_default());
+    }
+    for (name, method) in methods {
+        heard.insert(name.into(), connection.ask(method.name(), json!({})).await?);
+    }
+    connection.close().await;
+    Ok(Value::Object(heard))
+}
+
+fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
+    match running {
+        None => output::line("gateway  does not run; start it with `moltbot up`")?,
+        Some(Running { pid, port, started_at_ms, version }) => {
+            let since = clock::duration(clock::now_ms().saturating_sub(*started_at_ms));
+            output::line(&format!("gateway  {version} on http://127.0.0.1:{port} (pid {pid}, for {since})"))?;
+        }
+    }
+    for name in ["model", "token", "config", "state", "logs"] {
+        let value = facts.get(name).and_then(Value::as_str).unwrap_or_default();
+        output::line(&format!("{name:8} {value}"))?;
+    }
+    let Some(heard) = facts.get("heard").and_then(Value::as_object) else { return Ok(()) };
+    if let Some(sandbox) = facts.pointer("/heard/status/sandbox") {
+        output::line(&format!("sandbox  {}", in_a_line(sandbox)))?;
+    }
+    for (name, value) in heard {
+        if let ("agents" | "models" | "sessions", Some(rows)) = (name.as_str(), value.get(name)) {
+            let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+            let ids = rows.iter().filter_map(|row| row.get("id").or(row.get("key"))?.as_str());
+            output::line(&format!("{name:8} {}", harmless(&ids.collect::<Vec<_>>().join(", "))))?;
+        }
+    }
+    Ok(())
+}
+
+/// A value's members without JSON's marks.
+pub(crate) fn in_a_line(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            let members = members.map(|(name, value)| format!("{name}: {}", in_a_line(value)));
+            members.collect::<Vec<_>>().join(", ")
+        }
+        Value::String(text) => harmless(text),
+        other => other.to_string(),
+    }
+}
+
+/// Asks whether the gateway's parts work.
+pub(crate) async fn health(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let mut connection = Connection::open(home, &[Scope::Read]).await?;
+    let health = connection.ask(Method::Health.name(), json!({})).await?;
+    connection.close().await;
+    if facts.json {
+        output::json(&health)?;
+    } else {
+        print_health(&health)?;
+    }
+    let well = health.get("ok").and_then(Value::as_bool).unwrap_or(true);
+    Ok(if well { Exit::Done } else { Exit::Failed })
+}
+
+fn print_health(health: &Value) -> anyhow::Result<()> {
+    let well = |part: &Value| match part.get("ok").and_then(Value::as_bool) {
+        Some(false) => output::paint("does not work", Paint::Bad),
+        Some(true) | None => output::paint("ok", Paint::Good),
+    };
+    output::line(&format!("gateway  {}", well(health)))?;
+    for name in ["store", "sandbox"] {
+        let part = health.get(name).cloned().unwrap_or_default();
+        let state = if part.get("state").is_some() { in_a_line(&part) } else { well(&part) };
+        let error = part.get("error").map(in_a_line).map(|error| format!(": {error}")).unwrap_or_default();
+        output::line(&format!("{name:8} {state}{error}"))?;
+    }
+    Ok(())
+}

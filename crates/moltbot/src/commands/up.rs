@@ -1,0 +1,64 @@
+//! `moltbot up`: the one command of a fresh machine.
+
+use crate::arguments::{Chat, Up};
+use crate::background::{self, Ready};
+use crate::commands::chat;
+use crate::exit::Exit;
+use crate::home::{Home, Running};
+use crate::log::{self, Console};
+use crate::output::{self, Paint};
+use crate::{clock, serve};
+
+/// Starts the gateway, or says that it runs.
+pub(crate) fn run(home: &Home, options: &Up) -> anyhow::Result<Exit> {
+    if let Some(running) = home.running()? {
+        say_running(&running)?;
+        return if options.chat { open_chat(home) } else { Ok(Exit::Done) };
+    }
+    if options.detach || options.chat {
+        return detached(home, options);
+    }
+    let mut loaded = home.load()?;
+    if let Some(port) = options.port {
+        loaded.config.gateway.port = port;
+    }
+    log::start(&home.state, &loaded.config.logging, Console::Shown)?;
+    serve::run(home, loaded, |started| say_started(home, started, "Ctrl-C here, or `moltbot gateway stop`"))
+}
+
+/// Starts the gateway in the background, and the chat when that is asked for.
+fn detached(home: &Home, options: &Up) -> anyhow::Result<Exit> {
+    start_detached(home, options.port)?;
+    if options.chat { open_chat(home) } else { Ok(Exit::Done) }
+}
+
+fn say_started(home: &Home, ready: &Ready, stop: &str) -> anyhow::Result<()> {
+    let Ready { running: Running { port, pid, .. }, model } = ready;
+    let title = if home.is_new { "moltbot is set up and runs" } else { "moltbot runs" };
+    output::line(&output::paint(title, Paint::Strong))?;
+    output::line(&format!("address  http://127.0.0.1:{port} (pid {pid})"))?;
+    output::line(&format!("token    in {} at gateway.auth.token", home.config_path.display()))?;
+    output::line(&format!("model    {model}"))?;
+    output::line("chat     `moltbot chat`, or `moltbot agent --message \"…\"`")?;
+    output::line(&format!("stop     {stop}"))?;
+    Ok(())
+}
+
+fn say_running(running: &Running) -> anyhow::Result<()> {
+    let Running { pid, port, started_at_ms, .. } = running;
+    let since = clock::duration(clock::now_ms().saturating_sub(*started_at_ms));
+    output::line(&format!("moltbot runs already: http://127.0.0.1:{port} (pid {pid}, for {since})"))?;
+    output::line("chat     `moltbot chat`")?;
+    output::line("stop     `moltbot gateway stop`")?;
+    Ok(())
+}
+
+fn open_chat(home: &Home) -> anyhow::Result<Exit> {
+    serve::block_on(chat::run(home, &Chat { session: "main".into(), history: 10 }))
+}
+
+/// Starts the gateway in the background and says where it is.
+pub(crate) fn start_detached(home: &Home, port: Option<u16>) -> anyhow::Result<()> {
+    let ready = background::start(port)?;
+    say_started(home, &ready, "`moltbot gateway stop`")
+}

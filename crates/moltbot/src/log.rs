@@ -1,0 +1,155 @@
+//! The gateway's log: JSON lines in `<state>/logs/gateway.jsonl`, readable lines on the terminal.
+//!
+//! The file is turned over at [`FILE_BYTES`]; [`FILES`] old ones are kept.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard};
+
+use moltbot_config::settings::{LogLevel, LoggingConfig};
+use moltbot_vault::{AppendFile, StateDir};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::home;
+
+/// The folder of logs, in the state folder.
+pub(crate) const FOLDER: &str = "logs";
+/// The log that is written now.
+pub(crate) const FILE: &str = "gateway.jsonl";
+/// The size at which a log is turned over. A busy day fits, and an editor opens it.
+pub(crate) const FILE_BYTES: u64 = 10 * 1024 * 1024;
+/// Old logs that are kept.
+const FILES: u32 = 5;
+
+/// Whether readable lines go to the terminal as well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Console {
+    /// They do.
+    Shown,
+    /// There is no terminal.
+    Silent,
+}
+
+/// Starts logging for this process.
+pub(crate) fn start(state: &StateDir, config: &LoggingConfig, console: Console) -> anyhow::Result<()> {
+    let folder = state.folder(FOLDER).map_err(|error| home::failed(&error))?;
+    let log = Log::open(folder)?;
+    let file = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(log)
+        .with_filter(filter(config.level));
+    let shown = match console {
+        Console::Shown => config.console_level.unwrap_or(LogLevel::Warn),
+        Console::Silent => LogLevel::Silent,
+    };
+    let console = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(io::stderr)
+        .with_filter(filter(shown));
+    tracing_subscriber::registry().with(file).with(console).try_init()?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task of the gateway failed")));
+    Ok(())
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Silent => LevelFilter::OFF,
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Warn => LevelFilter::WARN,
+    }
+}
+
+/// The log file and its turning over.
+struct Log {
+    folder: StateDir,
+    file: Mutex<AppendFile>,
+}
+
+impl Log {
+    fn open(folder: StateDir) -> anyhow::Result<Self> {
+        let file = folder.append(FILE).map_err(|error| home::failed(&error))?;
+        Ok(Self { folder, file: Mutex::new(file) })
+    }
+
+    /// Moves every log one place on; the last one is overwritten.
+    fn turn_over(&self) -> Result<AppendFile, moltbot_vault::FileError> {
+        for place in (1..FILES).rev() {
+            let (from, to) = (old(place), old(place + 1));
+            if self.folder.list()?.contains(&from) {
+                self.folder.rename(&from, &to)?;
+            }
+        }
+        self.folder.rename(FILE, &old(1))?;
+        self.folder.append(FILE)
+    }
+}
+
+/// The name of an old log; 1 is the latest.
+fn old(place: u32) -> String {
+    format!("gateway.{place}.jsonl")
+}
+
+/// One line on its way to the file.
+struct Line<'a> {
+    log: &'a Log,
+    file: MutexGuard<'a, AppendFile>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let full = self.file.len().is_ok_and(|len| len >= FILE_BYTES);
+        if full {
+            // A log that cannot be turned over goes on growing: better than losing what happens.
+            if let Ok(fresh) = self.log.turn_over() {
+                *self.file = fresh;
+            }
+        }
+        self.file.write_all(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        let file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Line { log: self, file }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_is_turned_over_and_five_old_ones_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = StateDir::open_or_create(&home.path().join("logs")).unwrap();
+        let log = Log::open(folder.clone()).unwrap();
+        for _ in 0..8 {
+            let size = usize::try_from(FILE_BYTES).unwrap();
+            log.make_writer().write_all(&vec![b'x'; size]).unwrap();
+        }
+        log.make_writer().write_all(b"last\n").unwrap();
+        let mut names = folder.list().unwrap();
+        names.sort();
+        let expected = [1, 2, 3, 4, 5].map(old).into_iter().chain([FILE.to_owned()]);
+        assert_eq!(names, expected.collect::<Vec<_>>());
+        assert_eq!(folder.read(FILE, 100).unwrap().unwrap(), b"last\n");
+    }
+}

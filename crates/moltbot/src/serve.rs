@@ -1,0 +1,196 @@
+//! The gateway, put together: each part is opened in the order in which the next one needs it.
+//!
+//! Nothing here is slow: no model is asked, no TLS is set up and the sandbox is not probed before the gateway
+//! listens. Model servers on this machine are looked for only when nothing names a model.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use moltbot_agent::model::Models;
+use moltbot_agent::{Agent, Parts as AgentParts};
+use moltbot_config::Loaded;
+use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
+use moltbot_ledger::Ledger;
+use moltbot_policy::authentication::Credential;
+use moltbot_posture::model::{self, Choice};
+use moltbot_sandbox::Sandbox;
+use moltbot_store::Store;
+use moltbot_vault::{Lock, LockError};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::background::Ready;
+use crate::exit::Exit;
+use crate::home::{self, Home, LOCK, Running};
+use crate::{clock, environment, output};
+
+/// Two workers serve 25,000 calls a second; more only cost memory.
+const WORKERS: usize = 2;
+/// Stack of a thread: the deepest of ours, reading a config of 32 levels, needs a quarter of it.
+const STACK_BYTES: usize = 1024 * 1024;
+/// Threads that may wait for the disk at once. Each open sign-in or door waits for the book on one.
+const BLOCKING_THREADS: usize = 64;
+
+/// The runtime of the gateway.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(WORKERS).thread_stack_size(STACK_BYTES).max_blocking_threads(BLOCKING_THREADS);
+    Ok(builder.enable_io().enable_time().build()?)
+}
+
+/// Runs the gateway until a signal stops it. `started` is called once, when it listens.
+pub(crate) fn run(
+    home: &Home,
+    loaded: Loaded,
+    started: impl FnOnce(&Ready) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
+    Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))?;
+    let mut running = Running {
+        pid: std::process::id(),
+        port: 0,
+        started_at_ms: clock::now_ms(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let lock = take_lock(home, &running)?;
+    let ledger = Ledger::open(&home.state).map_err(|error| home::failed(&error))?;
+    let store = Store::open(&home.state).map_err(|error| home::failed(&error))?;
+    let runtime = runtime()?;
+    let exit = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let (gateway, model) = compose(home, loaded, &ledger, &store).await?;
+        running.port = gateway.port();
+        lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
+        let Running { port, pid, .. } = &running;
+        tracing::info!(port, pid, model, version = running.version, "the gateway listens");
+        started(&Ready { running, model })?;
+        Ok(signals.serve(gateway).await)
+    });
+    // A second signal must not wait for what still runs.
+    runtime.shutdown_background();
+    store.close();
+    ledger.shutdown();
+    drop(lock);
+    exit
+}
+
+/// Opens the parts above the ledger and the store, and listens.
+async fn compose(
+    home: &Home,
+    loaded: Loaded,
+    ledger: &Ledger,
+    store: &Store,
+) -> anyhow::Result<(Gateway, String)> {
+    let config = Arc::new(loaded.config);
+    let sandbox = Sandbox::new(ledger.clone());
+    let models = choose_models(&config, ledger).await?;
+    let model = models.describe_choice();
+    let agent = Agent::new(AgentParts {
+        config: Arc::clone(&config),
+        models,
+        store: store.clone(),
+        ledger: ledger.clone(),
+        sandbox: sandbox.clone(),
+        state: home.state.clone(),
+        home: home.environment.home.clone(),
+    });
+    let agent = agent.map_err(|error| Exit::Config.because(home::chain(&error)))?;
+    let gateway = Gateway::start(Parts {
+        config,
+        config_json: loaded.value,
+        config_path: home.config_path.clone(),
+        state: home.state.clone(),
+        ledger: ledger.clone(),
+        store: store.clone(),
+        agent,
+        sandbox,
+        clock: clock::now_ms,
+    });
+    Ok((gateway.await.map_err(|error| not_started(&error))?, model))
+}
+
+/// The models of the config, else of the environment's keys, else of a server on this machine, else none.
+async fn choose_models(config: &moltbot_config::Config, ledger: &Ledger) -> anyhow::Result<Models> {
+    let discovered = match model::choice(config, &environment::provider_key_names()) {
+        Choice::Config(_) | Choice::Environment(_) => None,
+        Choice::Nobody => moltbot_net::loopback_answers(ledger).await,
+    };
+    Models::resolve(config, environment::provider_keys(), discovered, ledger.clone())
+        .map_err(|error| Exit::Config.because(home::chain(&error)))
+}
+
+fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
+    home.state.lock(LOCK, &serde_json::to_vec(running)?).map_err(|error| match &error {
+        LockError::Held { contents, .. } => match home::describe(contents) {
+            Ok(other) => Exit::Busy.because(format!(
+                "a gateway runs here already (pid {}, port {}); stop it with `moltbot gateway stop`",
+                other.pid, other.port
+            )),
+            Err(starting) => starting,
+        },
+        _ => home::failed(&error),
+    })
+}
+
+/// A taken port is a reason to try again; a refused bind is a matter of the config.
+fn not_started(error: &StartError) -> anyhow::Error {
+    let exit = match error {
+        StartError::Listen(_) | StartError::Unrecorded(_) => Exit::Busy,
+        StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
+        _ => Exit::Failed,
+    };
+    exit.because(home::chain(error))
+}
+
+/// The signals that stop a gateway. SIGUSR1 says that another one follows, so that clients come back.
+struct Signals {
+    interrupt: Signal,
+    restart: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            restart: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> StopReason {
+        tokio::select! {
+            _ = self.interrupt.recv() => StopReason::Stop,
+            _ = self.restart.recv() => StopReason::Restart,
+            _ = self.terminate.recv() => StopReason::Stop,
+        }
+    }
+
+    /// Serves until the first signal, then drains; a second signal ends that too.
+    async fn serve(&mut self, gateway: Gateway) -> Exit {
+        let (first, heard) = tokio::sync::oneshot::channel();
+        // The sender is dropped only when all of this is given up.
+        let serving = gateway.run_until(async { heard.await.unwrap_or(StopReason::Stop) });
+        tokio::pin!(serving);
+        let reason = tokio::select! {
+            _ = &mut serving => return Exit::Done,
+            reason = self.next() => reason,
+        };
+        tracing::info!(?reason, "the gateway stops");
+        output::note("stopping: running answers are finished first; a second Ctrl-C stops at once");
+        if first.send(reason).is_err() {
+            return Exit::Done;
+        }
+        tokio::select! {
+            stopped = &mut serving => {
+                tracing::info!(unfinished = stopped.unfinished, "the gateway has stopped");
+                Exit::Done
+            }
+            _ = self.next() => Exit::Interrupted,
+        }
+    }
+}
+
+/// Runs what a command does on a runtime of its own, of one thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    Builder::new_current_thread().enable_io().enable_time().build()?.block_on(work)
+}

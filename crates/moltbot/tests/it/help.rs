@@ -1,0 +1,48 @@
+//! The help of every command as one transcript.
+
+use crate::program::Program;
+
+const COMMANDS: [&str; 28] = [
+    "",
+    "up",
+    "gateway",
+    "gateway run",
+    "gateway status",
+    "gateway stop",
+    "gateway restart",
+    "gateway call",
+    "chat",
+    "agent",
+    "sessions",
+    "sessions list",
+    "sessions show",
+    "sessions reset",
+    "sessions delete",
+    "models",
+    "models list",
+    "models status",
+    "models test",
+    "config",
+    "config validate",
+    "config get",
+    "config set",
+    "config path",
+    "config schema",
+    "status",
+    "health",
+    "logs",
+];
+
+#[test]
+fn every_command_explains_itself() {
+    let program = Program::new();
+    let mut transcript = String::new();
+    for command in COMMANDS.into_iter().chain(["doctor", "completion"]) {
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let ran = program.run(&arguments);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{command} --help");
+        transcript.push_str(&format!("$ moltbot {}\n{}\n", arguments.join(" "), ran.out));
+    }
+    assert!(!program.state().exists(), "help makes no state");
+    insta::assert_snapshot!(transcript);
+}
