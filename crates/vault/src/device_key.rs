@@ -104,7 +104,8 @@ impl DeviceKey {
             return Ok(None);
         };
         let damaged = |what| damaged(state, what);
-        let file: Read = serde_json::from_slice(&bytes).map_err(|_| damaged("its members are not those of one"))?;
+        let file: Read =
+            serde_json::from_slice(&bytes).map_err(|_| damaged("its members are not those of one"))?;
         if file.version != VERSION {
             return Err(damaged("its version is not 1"));
         }

@@ -14,13 +14,17 @@ use crate::random::RandomError;
 #[non_exhaustive]
 pub enum OpenError {
     /// Everybody on this machine may write in it.
-    #[error("{path} may be written by everybody (mode {mode:04o}); run `chmod o-w` on it, or choose another folder")]
+    #[error(
+        "{path} may be written by everybody (mode {mode:04o}); run `chmod o-w` on it, or choose another folder"
+    )]
     Exposed { path: PathBuf, mode: u32 },
     /// It is one of those that must stay out of an agent's reach.
     #[error("{path} cannot be a workspace: it is or contains {guarded}; choose a folder of its own")]
     Forbidden { path: PathBuf, guarded: PathBuf },
     /// Somebody else's.
-    #[error("{path} belongs to user {owner}, not to user {user} who runs this; choose another folder or change its owner")]
+    #[error(
+        "{path} belongs to user {owner}, not to user {user} who runs this; choose another folder or change its owner"
+    )]
     Foreign { path: PathBuf, owner: u32, user: u32 },
     /// The operating system refused.
     #[error("cannot {act} {path}")]

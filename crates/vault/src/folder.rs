@@ -21,8 +21,8 @@ const BENEATH: ResolveFlags =
 /// How a folder is opened.
 pub(crate) const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OPEN);
 /// How anything is opened: not inherited, never waiting for a pipe's other end, never becoming our terminal.
-pub(crate) const OPEN: OFlags =
-    OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// Links are the kernel's to refuse, by [`BENEATH`]: `NOFOLLOW` would hide that it was one.
+pub(crate) const OPEN: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 /// The end of a temporary file's name. [`Folder::list`] leaves such files out.
 const TEMPORARY: &str = ".tmp";
 

@@ -87,7 +87,8 @@ pub(crate) fn open_parent(path: &Path) -> Result<(Folder, &str), FileError> {
         Ok(real) => real,
         Err(_) => parent.to_owned(),
     };
-    let folder = open_root(&parent).map_err(|error| FileError::Folder { path: parent, source: error.into() })?;
+    let folder =
+        open_root(&parent).map_err(|error| FileError::Folder { path: parent, source: error.into() })?;
     Ok((folder, leaf))
 }
 

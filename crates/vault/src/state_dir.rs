@@ -142,7 +142,10 @@ impl AppendFile {
     ///
     /// # Errors
     /// [`FileError::Missing`] when the file was removed while it was open.
-    #[expect(clippy::len_without_is_empty, reason = "a length that has to be asked of the disk, not a collection's")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a length that has to be asked of the disk, not a collection's"
+    )]
     pub fn len(&self) -> Result<u64, FileError> {
         let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.error(errno, "look at"))?;
         if stat.st_nlink == 0 {

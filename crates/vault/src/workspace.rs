@@ -16,8 +16,7 @@ use crate::root::{open_root, require_owned};
 const SYSTEM: [&str; 11] =
     ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run/secrets", "/sbin", "/sys", "/usr"];
 /// Folders that hold other people's: they are no workspace, but something in them may be.
-const SHARED: [&str; 10] =
-    ["/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var"];
+const SHARED: [&str; 10] = ["/", "/home", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var"];
 /// The rights that a replaced file keeps. Set-user-id, set-group-id and sticky are not among them.
 const KEPT: u32 = 0o777;
 
@@ -132,9 +131,7 @@ fn refuse_system(path: &Path) -> Result<(), OpenError> {
 fn refuse_forbidden(path: &Path, forbidden: &[&Path]) -> Result<(), OpenError> {
     match forbidden.iter().find(|guarded| guarded.starts_with(path)) {
         None => Ok(()),
-        Some(guarded) => {
-            Err(OpenError::Forbidden { path: path.to_owned(), guarded: (*guarded).to_owned() })
-        }
+        Some(guarded) => Err(OpenError::Forbidden { path: path.to_owned(), guarded: (*guarded).to_owned() }),
     }
 }
 
@@ -144,9 +141,9 @@ fn refuse_same(folder: &Folder, identity: (u64, u64), forbidden: &[&Path]) -> Re
         let Ok(real) = guarded.canonicalize() else {
             continue; // Not there, so it is nothing that could be reached.
         };
-        let same = real.ancestors().any(|above| {
-            rustix::fs::stat(above).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == identity)
-        });
+        let same = real
+            .ancestors()
+            .any(|above| rustix::fs::stat(above).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == identity));
         if same {
             let (path, guarded) = (folder.path().to_owned(), (*guarded).to_owned());
             return Err(OpenError::Forbidden { path, guarded });
