@@ -74,3 +74,59 @@ fn chat_model(body: &str) -> Option<String> {
     };
     ids.into_iter().find(usable).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use moltbot_vault::StateDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers every request with this body, or never answers.
+    #[expect(clippy::disallowed_methods, reason = "a stand-in for somebody else's server")]
+    async fn serve(body: Option<&'static str>) -> u16 {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut silent = Vec::new();
+            while let Ok((mut stream, _)) = socket.accept().await {
+                let Some(body) = body else {
+                    silent.push(stream);
+                    continue;
+                };
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                if !matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {
+                    continue;
+                }
+                stream.write_all(answer.as_bytes()).await.ok();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn the_first_server_in_order_that_offers_a_chat_model_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&StateDir::open_or_create(&folder.path().join("state")).unwrap()).unwrap();
+        let embedding = serve(Some(r#"{"data":[{"id":"nomic-embed-text"}]}"#)).await;
+        let page = serve(Some("<html>a web page</html>")).await;
+        let silent = serve(None).await;
+        let chat = serve(Some(r#"{"data":[{"id":"bge-Embed"},{"id":"qwen2.5:0.5b"},{"id":"other"}]}"#)).await;
+        let later = serve(Some(r#"{"data":[{"id":"later"}]}"#)).await;
+        let others = [("nothing", 9), ("embedding", embedding), ("page", page), ("silent", silent)];
+        assert_eq!(first_of(&others, &ledger).await, None);
+        let all = [others.as_slice(), &[("chat", chat), ("later", later)]].concat();
+        let base_url = format!("http://127.0.0.1:{chat}/v1");
+        let expected = LoopbackModel { server: "chat", base_url, model: "qwen2.5:0.5b".into() };
+        assert_eq!(first_of(&all, &ledger).await, Some(expected));
+    }
+
+    #[test]
+    fn a_list_without_a_usable_model_offers_none() {
+        for body in ["", "[]", "{}", r#"{"data":{}}"#, r#"{"data":[{"id":""},{"id":7},{},{"id":"a\u0007"}]}"#]
+        {
+            assert_eq!(chat_model(body), None, "list {body}");
+        }
+    }
+}

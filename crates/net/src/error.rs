@@ -105,7 +105,11 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 
 /// The TLS library reports through `io::Error`: an alert, a bad certificate, or an end in mid-handshake.
 fn is_broken_tls(error: &reqwest::Error) -> bool {
-    let kind =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
-    cause::<io::Error>(error).is_some_and(kind)
+    std::iter::successors(cause::<io::Error>(error), |outer| inner(outer))
+        .any(|error| matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof))
+}
+
+/// An `io::Error` made of another does not name it as its source.
+fn inner(error: &io::Error) -> Option<&io::Error> {
+    error.get_ref()?.downcast_ref()
 }

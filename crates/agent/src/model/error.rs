@@ -199,6 +199,7 @@ impl ModelError {
             | Self::Garbage { .. }
             | Self::Idle { .. }
             | Self::NoCredit { .. }
+            | Self::NoModel(_)
             | Self::Random(_)
             | Self::Refused(_)
             | Self::Rejected { .. }

@@ -1,0 +1,221 @@
+//! What a client sends, where it does not go, and what it makes of bad answers.
+
+use std::error::Error;
+use std::time::Duration;
+
+use moltbot_net::{Client, FetchError, Method, Request, Response, Url};
+use moltbot_policy::network::{Destination, Purpose, Reach};
+use moltbot_testkit::skip::skip;
+
+use crate::book::book;
+use crate::server::{Reply, Server, whole};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn get(url: Url) -> Request {
+    Request { method: Method::Get, url, headers: Vec::new(), body: None, idle: PATIENCE }
+}
+
+/// Opens a client for `base` and sends one request.
+async fn fetch_as(base: &str, reach: Reach, request: Request) -> Result<Response, FetchError> {
+    let (_folder, ledger) = book();
+    let base = Url::parse(base).expect("a URL");
+    let destination = Destination::parse(&base, reach).expect("a destination");
+    let client = Client::new(Purpose::Provider, destination, ledger);
+    client.open(&request.url, "agent main").await?.send(request).await
+}
+
+async fn fetch(server: &Server, request: Request) -> Result<Response, FetchError> {
+    fetch_as(server.url("/").as_str(), Reach::Configured, request).await
+}
+
+/// Everything that a person or a log may see of an error.
+fn everything(error: &FetchError) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(" {error} {error:?}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_request_is_sent_as_it_is() {
+    let server = Server::start(whole("200 OK", "content-type: text/plain\r\n", "hello")).await;
+    let request = Request {
+        method: Method::Post,
+        url: server.url("/v1/chat/completions?a=b"),
+        headers: vec![("authorization".into(), "Bearer secret".into())],
+        body: Some("{}".into()),
+        idle: PATIENCE,
+    };
+    let response = fetch(&server, request).await.expect("an answer");
+    assert_eq!((response.status, response.content_type.as_deref()), (200, Some("text/plain")));
+    assert_eq!(response.text(5).await.expect("the body"), "hello");
+    let expected = format!(
+        "POST /v1/chat/completions?a=b HTTP/1.1\r\nauthorization: Bearer secret\r\naccept: */*\r\nuser-agent: moltbot/{}\r\nhost: 127.0.0.1:{}\r\ncontent-length: 2\r\n\r\n",
+        env!("CARGO_PKG_VERSION"),
+        server.port
+    );
+    let sent = server.requests().concat();
+    assert_eq!(sent.strip_suffix("{}").unwrap_or(&sent), expected);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "an environment of its own needs a process of its own")]
+fn a_proxy_in_the_environment_is_ignored() {
+    let mut test = std::process::Command::new(std::env::current_exe().expect("this program"));
+    test.args(["--exact", "fetch::a_request_is_sent_as_it_is"]);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        test.env(name, "http://127.0.0.1:9");
+    }
+    let ran = test.output().expect("the test runs");
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_error_and_is_not_followed() {
+    let elsewhere = Server::start(whole("200 OK", "", "stolen")).await;
+    let location = format!("location: {}\r\n", elsewhere.url("/"));
+    for status in ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"] {
+        let server = Server::start(whole(status, &location, "")).await;
+        let error = fetch(&server, get(server.url("/"))).await.expect_err(status);
+        assert!(matches!(error, FetchError::Redirected { .. }), "{status}: {error}");
+    }
+    assert_eq!(elsewhere.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_client_goes_nowhere_but_to_its_destination() {
+    let (server, other) =
+        (Server::start(whole("200 OK", "", "")).await, Server::start(whole("200 OK", "", "")).await);
+    let error = fetch(&server, get(other.url("/?key=secret"))).await.expect_err("another port");
+    assert!(matches!(error, FetchError::Refused(_)), "{error}");
+    assert!(!everything(&error).contains("secret"), "{error:?}");
+    assert_eq!(other.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_public_name_may_not_stand_for_an_address_of_this_machine() {
+    let server = Server::start(whole("200 OK", "", "")).await;
+    for host in ["localhost", "127.0.0.1", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"] {
+        let url = Url::parse(&format!("https://{host}:{}/?key=secret", server.port)).expect("a URL");
+        let error = fetch_as(url.as_str(), Reach::Public, get(url.clone())).await.expect_err(host);
+        assert!(matches!(error, FetchError::Refused(_)), "{host}: {error:?}");
+        assert!(!everything(&error).contains("secret"), "{host}: {error:?}");
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn machine_credentials_and_clear_text_to_strangers_are_out_of_reach_even_when_configured() {
+    for url in ["http://169.254.169.254/latest", "https://169.254.169.254/", "http://1.1.1.1/"] {
+        let url = Url::parse(url).expect("a URL");
+        let error = fetch_as(url.as_str(), Reach::Configured, get(url.clone())).await.expect_err("refused");
+        assert!(matches!(error, FetchError::Refused(_)), "{url}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_sent() {
+    let server = Server::start(whole("200 OK", "", "")).await;
+    let (_folder, ledger) = book();
+    let destination = Destination::parse(&server.url("/"), Reach::Configured).expect("a destination");
+    let client = Client::new(Purpose::Provider, destination, ledger.clone());
+    ledger.shutdown();
+    let error = client.open(&server.url("/"), "agent main").await.expect_err("the book is closed");
+    assert!(matches!(error, FetchError::Unrecorded(_)), "{error:?}");
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_body_keeps_to_its_size_and_must_be_whole() {
+    let server = Server::start(whole("200 OK", "", "123456")).await;
+    let response = fetch(&server, get(server.url("/"))).await.expect("an answer");
+    assert!(matches!(response.text(5).await, Err(FetchError::TooLarge { max: 5, .. })));
+    let cut = Reply::Bytes("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".into());
+    let server = Server::start(cut).await;
+    let response = fetch(&server, get(server.url("/"))).await.expect("an answer");
+    assert!(matches!(response.text(100).await, Err(FetchError::Interrupted { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up() {
+    let idle = Duration::from_millis(50);
+    let server = Server::start(Reply::Hang("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf".into())).await;
+    let response = fetch(&server, Request { idle, ..get(server.url("/")) }).await.expect("an answer");
+    let error = response.text(100).await.expect_err("no second half");
+    assert!(matches!(error, FetchError::Timeout { what: "sending its answer", .. }), "{error:?}");
+    let server = Server::start(Reply::Hang(String::new())).await;
+    let error = fetch(&server, Request { idle, ..get(server.url("/")) }).await.expect_err("no answer");
+    assert!(matches!(error, FetchError::Timeout { what: "answering", .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_wait_that_a_server_asks_for_is_understood_and_bounded() {
+    for (header, expected) in [
+        ("retry-after: 7\r\n", Some(Duration::from_secs(7))),
+        ("retry-after: 1e9\r\n", Some(Duration::from_secs(60))),
+        ("retry-after: -1\r\n", None),
+        ("retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", None),
+        ("", None),
+    ] {
+        let server = Server::start(whole("429 Too Many Requests", header, "")).await;
+        let response = fetch(&server, get(server.url("/"))).await.expect("an answer");
+        assert_eq!((response.status, response.retry_after), (429, expected), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn errors_name_the_place_and_no_secret() {
+    let server = Server::start(Reply::Bytes("garbage\r\n\r\n".into())).await;
+    let headers = vec![("x-key".to_owned(), "secret\nvalue".into())];
+    let request = Request { headers, ..get(server.url("/?key=secret")) };
+    let bad_header = fetch(&server, request).await.expect_err("a line break in a header");
+    assert!(matches!(bad_header, FetchError::Header { .. }), "{bad_header:?}");
+    let headers = vec![("x-key".to_owned(), "secret".into())];
+    let request = Request { headers, ..get(server.url("/?key=secret")) };
+    let garbage = fetch(&server, request).await.expect_err("not HTTP");
+    assert!(matches!(garbage, FetchError::Interrupted { .. }), "{garbage:?}");
+    let url = Url::parse("http://127.0.0.1:9/?key=secret").expect("a URL");
+    let absent =
+        fetch_as(url.as_str(), Reach::Configured, get(url.clone())).await.expect_err("nothing there");
+    assert!(matches!(absent, FetchError::Connect { .. }), "{absent:?}");
+    let url = Url::parse("http://name.invalid/?key=secret").expect("a URL");
+    let unknown =
+        fetch_as(url.as_str(), Reach::Configured, get(url.clone())).await.expect_err("no such name");
+    assert!(matches!(unknown, FetchError::Resolve { .. }), "{unknown:?}");
+    for error in [bad_header, garbage, absent, unknown] {
+        assert!(!everything(&error).contains("secret"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_told_apart() {
+    let server = Server::start(Reply::Interrupt("HTTP/1.1 400 Bad Request\r\n\r\n".into())).await;
+    let url = Url::parse(&format!("https://127.0.0.1:{}/", server.port)).expect("a URL");
+    match fetch_as(url.as_str(), Reach::Configured, get(url.clone())).await {
+        Err(FetchError::Tls { .. }) => {}
+        Err(FetchError::Client { .. }) => {
+            skip("a_server_that_does_not_speak_tls_is_told_apart", "this machine has no CA certificates");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_door_serves_many_requests_over_one_line_of_the_book() {
+    let server = Server::start(whole("200 OK", "", "again")).await;
+    let (_folder, ledger) = book();
+    let destination = Destination::parse(&server.url("/"), Reach::Configured).expect("a destination");
+    let client = Client::new(Purpose::Provider, destination, ledger.clone());
+    let door = client.open(&server.url("/"), "agent main").await.expect("a door");
+    let flushes = ledger.flushes();
+    for _ in 0..3 {
+        let response = door.send(get(server.url("/again"))).await.expect("an answer");
+        assert_eq!(response.text(5).await.expect("the body"), "again");
+    }
+    assert_eq!((server.requests().len(), ledger.flushes()), (3, flushes));
+}

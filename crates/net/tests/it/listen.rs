@@ -1,0 +1,81 @@
+//! All of a permit's addresses or none.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use moltbot_config::settings::GatewayConfig;
+use moltbot_net::{ListenError, Listener, listen};
+use moltbot_policy::network::{BindPermit, bind};
+use moltbot_policy::{Recorded, record};
+use moltbot_testkit::skip::skip;
+use tokio::net::TcpSocket;
+
+use crate::book::book;
+
+fn permit(port: u16) -> Recorded<BindPermit> {
+    let (_folder, ledger) = book();
+    let permit = bind(&GatewayConfig { port, ..GatewayConfig::default() }).expect("a permit");
+    record(permit, &ledger).expect("a line in the book")
+}
+
+async fn connect(listener: &Listener, address: SocketAddr) -> SocketAddr {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.expect("a socket");
+    let (ours, accepted) = tokio::join!(socket.connect(address), listener.accept());
+    let (theirs, peer) = accepted.expect("a connection");
+    assert!(theirs.nodelay().expect("an option"), "small frames would wait for each other");
+    assert_eq!(peer, ours.expect("a connection").local_addr().expect("an address"));
+    peer
+}
+
+fn has_ipv6() -> bool {
+    TcpSocket::new_v6().and_then(|socket| socket.bind((Ipv6Addr::LOCALHOST, 0).into())).is_ok()
+}
+
+#[tokio::test]
+async fn a_free_port_is_the_same_on_every_address() {
+    let listener = listen(permit(0)).expect("a listener");
+    assert_ne!(listener.port(), 0);
+    for _ in 0..3 {
+        connect(&listener, (Ipv4Addr::LOCALHOST, listener.port()).into()).await;
+    }
+    if !has_ipv6() {
+        return skip("a_free_port_is_the_same_on_every_address", "this machine has no ::1");
+    }
+    connect(&listener, (Ipv6Addr::LOCALHOST, listener.port()).into()).await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_that_names_the_way_out() {
+    let first = listen(permit(0)).expect("a listener");
+    let error = listen(permit(first.port())).expect_err("the port is taken");
+    assert!(matches!(error, ListenError::InUse { .. }), "{error:?}");
+    let expected = format!(
+        "cannot listen on 127.0.0.1:{}: another program is using that port; stop it or choose another with `--port`",
+        first.port()
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+#[tokio::test]
+async fn no_address_is_kept_when_another_is_taken() {
+    if !has_ipv6() {
+        return skip("no_address_is_kept_when_another_is_taken", "this machine has no ::1");
+    }
+    let taken = TcpSocket::new_v6().expect("a socket");
+    taken.bind((Ipv6Addr::LOCALHOST, 0).into()).expect("a port");
+    let taken = taken.listen(1).expect("a listener");
+    let port = taken.local_addr().expect("an address").port();
+    let error = listen(permit(port)).expect_err("::1 is taken");
+    assert!(error.to_string().contains(&format!("[::1]:{port}")), "{error}");
+    let free = TcpSocket::new_v4().expect("a socket");
+    free.bind((Ipv4Addr::LOCALHOST, port).into()).expect("127.0.0.1 was given back");
+}
+
+#[tokio::test]
+async fn a_restart_gets_its_port_back_at_once() {
+    let first = listen(permit(0)).expect("a listener");
+    let port = first.port();
+    // A connection that we close first stays behind in the kernel for a minute.
+    connect(&first, (Ipv4Addr::LOCALHOST, port).into()).await;
+    drop(first);
+    assert_eq!(listen(permit(port)).expect("the port is free again").port(), port);
+}
