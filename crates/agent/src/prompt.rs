@@ -129,6 +129,9 @@ mod tests {
 
     use super::*;
 
+    /// 2026-11-23 00:00 UTC.
+    const MIDNIGHT: u64 = 1_795_392_000_000;
+
     fn facts<'a>(files: &'a [(&'static str, String)], tools: &'a [ToolSpec]) -> Facts<'a> {
         Facts {
             name: "Molt",
@@ -164,7 +167,7 @@ mod tests {
     #[test]
     fn a_prompt_is_the_same_all_day() {
         let morning = write(&facts(&[], &[]));
-        let evening = write(&Facts { now_ms: 1_795_420_800_000 + 86_399_000, ..facts(&[], &[]) });
+        let evening = write(&Facts { now_ms: MIDNIGHT + 86_399_000, ..facts(&[], &[]) });
         assert_eq!(morning, evening);
     }
 

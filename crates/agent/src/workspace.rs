@@ -160,7 +160,9 @@ mod tests {
         config.defaults.workspace = Some("~/desk".into());
         assert_eq!(place(&config, &agent("main", true)), Ok(home.path().join("desk")));
         assert_eq!(place(&config, &agent("work", false)), Ok(state.path().join("workspace-work")));
-        for (name, allowed) in [("workspace", true), ("workspace-x/y", true), ("ledger", false), ("sandboxes/a", false)] {
+        for (name, allowed) in
+            [("workspace", true), ("workspace-x/y", true), ("ledger", false), ("sandboxes/a", false)]
+        {
             let path = state.path().join(name);
             assert_eq!(require_apart(&AgentId::main(), &path, &state).is_ok(), allowed, "workspace {name}");
         }

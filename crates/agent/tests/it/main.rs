@@ -1,0 +1,14 @@
+//! Turns from end to end: a real store, book and vault in a temporary home, and a scripted model.
+
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod tools;
+#[cfg(test)]
+mod turn;
+#[cfg(test)]
+mod workspaces;
