@@ -168,6 +168,23 @@ impl RawSocket {
         Err(parse(&answer))
     }
 
+    /// A second handle on the same connection, to write on one thread and read on another.
+    ///
+    /// # Panics
+    /// When the process has no more file descriptors.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { stream: self.stream.try_clone().expect("a file descriptor") }
+    }
+
+    /// Lets writes fail that the peer does not take in that time.
+    ///
+    /// # Panics
+    /// When the time is zero.
+    pub fn give_up_writing_after(&self, patience: Duration) {
+        self.stream.set_write_timeout(Some(patience)).expect("an option of a connection");
+    }
+
     /// Sends any bytes.
     ///
     /// # Errors

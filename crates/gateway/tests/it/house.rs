@@ -1,0 +1,149 @@
+//! A gateway for one test.
+
+use std::sync::Arc;
+
+use moltbot_agent::Agent;
+use moltbot_agent::model::{Models, ProviderKeys};
+use moltbot_gateway::{Gateway, Parts, StopReason, Stopped};
+use moltbot_ledger::Ledger;
+use moltbot_sandbox::Sandbox;
+use moltbot_store::Store;
+use moltbot_testkit::client::{Client, Connect, Device, SignatureVersion, now_ms};
+use moltbot_testkit::home::Home;
+use moltbot_testkit::model::ScriptedModel;
+use moltbot_testkit::raw::{self, HttpAnswer};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A home in which a gateway runs.
+pub(crate) struct House {
+    pub(crate) home: Home,
+    pub(crate) model: ScriptedModel,
+    pub(crate) store: Store,
+    ledger: Ledger,
+    stop: Option<oneshot::Sender<StopReason>>,
+    running: JoinHandle<Stopped>,
+}
+
+impl House {
+    /// A gateway whose model says what it was told.
+    pub(crate) async fn echo() -> Self {
+        Self::with(ScriptedModel::echo()).await
+    }
+
+    /// A gateway with that model.
+    pub(crate) async fn with(model: ScriptedModel) -> Self {
+        let home = Home::with_model(&model);
+        Self::open(home, model).await
+    }
+
+    /// A gateway whose config was changed.
+    pub(crate) async fn changed(change: impl FnOnce(&mut Value)) -> Self {
+        let model = ScriptedModel::echo();
+        let home = Home::with_model(&model);
+        home.change_config(change);
+        Self::open(home, model).await
+    }
+
+    /// A gateway in that home.
+    pub(crate) async fn open(home: Home, model: ScriptedModel) -> Self {
+        let text = home.config_text().expect("a config");
+        let loaded =
+            moltbot_config::load(text.as_bytes(), "moltbot.json", &|_| None).expect("a valid config");
+        let config = Arc::new(loaded.config);
+        let state = home.state();
+        let ledger = Ledger::open(&state).expect("a book");
+        let store = Store::open(&state).expect("a store");
+        let sandbox = Sandbox::new(ledger.clone());
+        let models = Models::resolve(&config, ProviderKeys::default(), None, ledger.clone()).expect("models");
+        let agent = Agent::new(moltbot_agent::Parts {
+            config: Arc::clone(&config),
+            models,
+            store: store.clone(),
+            ledger: ledger.clone(),
+            sandbox: sandbox.clone(),
+            state: state.clone(),
+            home: home.path().to_owned(),
+        });
+        let parts = Parts {
+            config,
+            config_json: loaded.value,
+            config_path: home.config_path(),
+            state,
+            ledger: ledger.clone(),
+            store: store.clone(),
+            agent: agent.expect("agents"),
+            sandbox,
+            clock: now_ms,
+        };
+        let gateway = Gateway::start(parts).await.expect("a gateway");
+        let (stop, stopped) = oneshot::channel();
+        let stopping = async { stopped.await.unwrap_or(StopReason::Stop) };
+        let running = tokio::spawn(gateway.run_until(stopping));
+        Self { home, model, store, ledger, stop: Some(stop), running }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.home.port()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        self.home.token().expect("a token")
+    }
+
+    /// The owner's client: the token, and a device of this machine.
+    pub(crate) fn owner(&self) -> Connect {
+        let device = Device::from_seed(7);
+        Connect::to(self.port()).token(&self.token()).device(&device, SignatureVersion::V3)
+    }
+
+    /// The owner's client, signed in with all rights.
+    pub(crate) async fn client(&self) -> Client {
+        self.owner().open().await.unwrap_or_else(|rejection| panic!("{rejection:?}"))
+    }
+
+    /// One HTTP request with the token.
+    pub(crate) async fn request(&self, method: &str, path: &str, body: &Value) -> HttpAnswer {
+        let bearer = format!("Bearer {}", self.token());
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.http(method, path, &[("authorization", &bearer)], &body).await
+    }
+
+    /// One HTTP request.
+    pub(crate) async fn http(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> HttpAnswer {
+        tokio::task::block_in_place(|| raw::http(self.port(), method, path, headers, body))
+    }
+
+    /// Asks the gateway to stop.
+    pub(crate) fn ask_to_stop(&mut self, reason: StopReason) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(reason).expect("a gateway that runs");
+        }
+    }
+
+    /// Waits until it has.
+    pub(crate) async fn stopped(&mut self) -> Stopped {
+        (&mut self.running).await.expect("a gateway that does not panic")
+    }
+
+    /// Stops it and starts another in the same home.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.ask_to_stop(StopReason::Restart);
+        self.stopped().await;
+        let Self { home, model, store, ledger, .. } = self;
+        tokio::task::spawn_blocking(move || {
+            store.close();
+            ledger.shutdown();
+        })
+        .await
+        .expect("a store and a book that close");
+        Self::open(home, model).await
+    }
+}

@@ -1,0 +1,76 @@
+use serde_json::{Value, json};
+
+use crate::house::House;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_learns_nothing_but_that_somebody_is_there() {
+    let house = House::echo().await;
+    let answer = house.http("GET", "/healthz", &[], b"").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    for (method, path) in
+        [("GET", "/"), ("POST", "/v1/chat/completions"), ("GET", "/no/such/path"), ("POST", "/healthz")]
+    {
+        let answer = house.http(method, path, &[], b"").await;
+        assert_eq!(answer.status, 401, "{method} {path}");
+        let body = json!({"error": {"message": "Unauthorized", "type": "unauthorized"}});
+        assert_eq!(answer.json(), body, "{method} {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_signed_in_is_told_what_is_not_there() {
+    let house = House::echo().await;
+    assert_eq!(house.request("GET", "/no/such/path", &Value::Null).await.status, 404);
+    let answer = house.request("GET", "/v1/chat/completions", &Value::Null).await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    for name in ["x-moltbot-token", "x-clawdbot-token", "x-openclaw-token"] {
+        let answer = house.http("GET", "/nothing", &[(name, &house.token())], b"").await;
+        assert_eq!(answer.status, 404, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_under_a_foreign_name_or_from_a_foreign_page_are_refused_first() {
+    let house = House::echo().await;
+    for (name, value, code) in [
+        ("host", "evil.test", "host_refused"),
+        ("origin", "http://evil.test", "origin_refused"),
+        ("origin", "null", "origin_refused"),
+        ("sec-fetch-site", "cross-site", "origin_refused"),
+    ] {
+        let bearer = format!("Bearer {}", house.token());
+        let headers = [(name, value), ("authorization", bearer.as_str())];
+        for path in ["/healthz", "/v1/chat/completions"] {
+            let answer = house.http("GET", path, &headers, b"").await;
+            assert_eq!(
+                (answer.status, &answer.json()["error"]["code"]),
+                (403, &json!(code)),
+                "{name} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_large_or_no_websocket_is_refused() {
+    let house = House::echo().await;
+    let answer = house.http("GET", "/healthz", &[("x-filler", &"x".repeat(20_000))], b"").await;
+    assert_eq!(answer.status, 431);
+    let headers = [("upgrade", "h2c"), ("connection", "upgrade")];
+    assert_eq!(house.http("GET", "/", &headers, b"").await.status, 426);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_beyond_the_limit_are_turned_away() {
+    let house = House::echo().await;
+    tokio::task::block_in_place(|| {
+        let port = house.port();
+        let strangers: Vec<_> = (0..100).map(|_| moltbot_testkit::raw::RawSocket::open(port)).collect();
+        assert_eq!(moltbot_testkit::raw::http(port, "GET", "/healthz", &[], b"").status, 503);
+        drop(strangers);
+    });
+    let mut open = None;
+    while open.is_none() {
+        open = house.owner().open().await.ok(); // the gateway hears of their leaving a moment later
+    }
+}

@@ -1,0 +1,79 @@
+use moltbot_testkit::raw::{RawFrame, RawSocket};
+use serde_json::json;
+
+use crate::house::House;
+
+fn sign_in(house: &House) -> RawSocket {
+    let mut socket = RawSocket::open(house.port());
+    assert!(matches!(socket.next_frame(), RawFrame::Text(_)));
+    let params = json!({
+        "minProtocol": 3, "maxProtocol": 4, "scopes": ["operator.read", "operator.write"],
+        "client": {"id": "cli", "version": "1", "platform": "linux", "mode": "cli"},
+        "auth": {"token": house.token()},
+    });
+    socket
+        .text(&json!({"type": "req", "id": "c", "method": "connect", "params": params}).to_string())
+        .unwrap();
+    assert!(matches!(socket.next_frame(), RawFrame::Text(_)));
+    assert!(matches!(socket.next_frame(), RawFrame::Text(_)));
+    socket
+}
+
+/// Answers to whoever does not read are not gathered without end: the requests wait in the kernel instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_asks_and_never_reads_costs_no_memory() {
+    let house = House::echo().await;
+    tokio::task::block_in_place(|| {
+        let mut socket = sign_in(&house);
+        let request = r#"{"type":"req","id":"x","method":"health"}"#;
+        let frame =
+            [&[0x81, 0x80 | u8::try_from(request.len()).unwrap(), 0, 0, 0, 0], request.as_bytes()].concat();
+        socket.give_up_writing_after(std::time::Duration::from_millis(500));
+        let before = resident();
+        let batch = frame.repeat(1000);
+        let asked = (0..100)
+            .take_while(|_| resident() < before + 64 * 1024 * 1024 && write_within(&mut socket, &batch));
+        assert!(asked.count() < 100, "the gateway stopped reading");
+        assert!(resident() < before + 64 * 1024 * 1024);
+    });
+    assert!(house.client().await.call("health", json!({})).await.is_ok());
+}
+
+/// Whether the peer took it all before the socket's patience ended.
+fn write_within(socket: &mut RawSocket, bytes: &[u8]) -> bool {
+    socket.bytes(bytes).is_ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test measures its own process")]
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap() * 4096
+}
+
+/// Requests that are sent without waiting are all answered, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipelined_requests_are_answered_in_order() {
+    let house = House::echo().await;
+    tokio::task::block_in_place(|| {
+        let mut socket = sign_in(&house);
+        let mut writer = socket.another();
+        let writing = std::thread::spawn(move || {
+            for n in 0..5000 {
+                writer.text(&format!(r#"{{"type":"req","id":"{n}","method":"health"}}"#)).unwrap();
+            }
+        });
+        let began = std::time::Instant::now();
+        for n in 0..5000 {
+            let expected = format!(r#"{{"type":"res","id":"{n}","ok":true,"payload":{{"#);
+            loop {
+                match socket.next_frame() {
+                    RawFrame::Text(text) if text.starts_with(&expected) => break,
+                    RawFrame::Text(text) if text.starts_with(r#"{"type":"event""#) => {}
+                    other => panic!("{other:?} instead of the answer to {n}"),
+                }
+            }
+        }
+        writing.join().unwrap();
+        println!("{:.0} health/s", 5000.0 / began.elapsed().as_secs_f64());
+    });
+}
