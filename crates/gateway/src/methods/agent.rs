@@ -33,7 +33,13 @@ pub(super) async fn run(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> 
             None => return again(&status),
         },
     };
-    let accepted = json!({"runId": run.id.as_str(), "status": "accepted", "acceptedAt": run.accepted_ms});
+    // The conversation is told now, so that a client can stop the run before it ends.
+    let accepted = json!({
+        "runId": run.id.as_str(),
+        "sessionKey": run.session.as_str(),
+        "status": "accepted",
+        "acceptedAt": run.accepted_ms,
+    });
     place.answer(success(&call.id, &accepted.to_string()));
     result(&run).await
 }
