@@ -39,7 +39,14 @@ Example:
 Exit codes: 0 it runs (already), 75 the port or the lock is taken, 78 invalid config, 130 interrupted")]
     Up(Up),
     /// Run, watch, stop or call the gateway
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot gateway status
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
     Gateway(Gateway),
     /// Talk to the agent; lines from a pipe are sent one after the other
     #[command(after_help = "\
@@ -59,13 +66,34 @@ Example:
 Exit codes: 0, 1 the turn failed, 69 no gateway, 75 busy, 77 refused, 124 timeout, 130 interrupted")]
     Agent(Agent),
     /// See, reset or delete conversations
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot sessions list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
     Sessions(Sessions),
     /// See and test the models
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot models status
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
     Models(Models),
     /// Check, read or change the config
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot config validate
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
     Config(Config),
     /// Say what runs here, and where everything is
     #[command(after_help = "\
@@ -388,13 +416,10 @@ mod tests {
     }
 
     fn assert_documented(command: &clap::Command) {
-        let subcommands: Vec<_> = command.get_subcommands().collect();
-        if subcommands.is_empty() || command.get_name() == "moltbot" {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            for part in ["Example:", "Exit codes:"] {
-                assert!(help.contains(part), "{} has no {part}", command.get_name());
-            }
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for part in ["Example:", "Exit codes:"] {
+            assert!(help.contains(part), "{} has no {part}", command.get_name());
         }
-        subcommands.into_iter().for_each(assert_documented);
+        command.get_subcommands().for_each(assert_documented);
     }
 }

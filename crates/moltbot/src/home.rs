@@ -76,6 +76,17 @@ impl Home {
         Ok(loaded)
     }
 
+    /// Where the gateway's credential is, for telling the person; never the credential.
+    pub(crate) fn credential_place(&self) -> String {
+        if self.environment.token.is_some() {
+            return "in the environment, as MOLTBOT_GATEWAY_TOKEN".into();
+        }
+        if self.environment.password.is_some() {
+            return "in the environment, as MOLTBOT_GATEWAY_PASSWORD".into();
+        }
+        format!("in {} at gateway.auth", self.config_path.display())
+    }
+
     /// Writes a config whose text was validated.
     pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
         self.file().write(text.as_bytes()).map_err(|error| failed(&error))

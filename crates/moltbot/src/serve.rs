@@ -9,6 +9,7 @@ use std::sync::Arc;
 use moltbot_agent::model::Models;
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::Loaded;
+use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
@@ -44,6 +45,7 @@ pub(crate) fn run(
     loaded: Loaded,
     started: impl FnOnce(&Ready) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
+    require_local(&loaded.config.gateway)?;
     Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))?;
     let mut running = Running {
         pid: std::process::id(),
@@ -118,6 +120,16 @@ async fn choose_models(config: &moltbot_config::Config, ledger: &Ledger) -> anyh
         .map_err(|error| Exit::Config.because(home::chain(&error)))
 }
 
+/// A config that names another machine's gateway does not start one here.
+fn require_local(gateway: &GatewayConfig) -> anyhow::Result<()> {
+    match gateway.mode {
+        GatewayMode::Local => Ok(()),
+        GatewayMode::Remote => Err(Exit::Config.because(
+            "gateway.mode is \"remote\", so no gateway runs here; set it to \"local\" with `moltbot config set gateway.mode '\"local\"'`",
+        )),
+    }
+}
+
 fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
     home.state.lock(LOCK, &serde_json::to_vec(running)?).map_err(|error| match &error {
         LockError::Held { contents, .. } => match home::describe(contents) {
@@ -141,8 +153,9 @@ fn not_started(error: &StartError) -> anyhow::Error {
     exit.because(home::chain(error))
 }
 
-/// The signals that stop a gateway. SIGUSR1 says that another one follows, so that clients come back.
+/// The signals that stop a gateway; the terminal's end is one. SIGUSR1 says that another one follows, so that clients come back.
 struct Signals {
+    hangup: Signal,
     interrupt: Signal,
     restart: Signal,
     terminate: Signal,
@@ -151,6 +164,7 @@ struct Signals {
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             restart: signal(SignalKind::user_defined1())?,
             terminate: signal(SignalKind::terminate())?,
@@ -159,6 +173,7 @@ impl Signals {
 
     async fn next(&mut self) -> StopReason {
         tokio::select! {
+            _ = self.hangup.recv() => StopReason::Stop,
             _ = self.interrupt.recv() => StopReason::Stop,
             _ = self.restart.recv() => StopReason::Restart,
             _ = self.terminate.recv() => StopReason::Stop,

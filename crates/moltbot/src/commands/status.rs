@@ -29,7 +29,7 @@ pub(crate) async fn run(home: &Home, options: &Status) -> anyhow::Result<Exit> {
         "model": model.unwrap_or(planned),
         "state": state.display().to_string(),
         "config": home.config_path.display().to_string(),
-        "token": format!("{} at gateway.auth.token", home.config_path.display()),
+        "token": home.credential_place(),
         "logs": state.join(FOLDER).join(FILE).display().to_string(),
         "heard": heard,
     });

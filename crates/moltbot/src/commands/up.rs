@@ -37,7 +37,7 @@ fn say_started(home: &Home, ready: &Ready, stop: &str) -> anyhow::Result<()> {
     let title = if home.is_new { "moltbot is set up and runs" } else { "moltbot runs" };
     output::line(&output::paint(title, Paint::Strong))?;
     output::line(&format!("address  http://127.0.0.1:{port} (pid {pid})"))?;
-    output::line(&format!("token    in {} at gateway.auth.token", home.config_path.display()))?;
+    output::line(&format!("token    {}", home.credential_place()))?;
     output::line(&format!("model    {model}"))?;
     output::line("chat     `moltbot chat`, or `moltbot agent --message \"…\"`")?;
     output::line(&format!("stop     {stop}"))?;

@@ -42,7 +42,10 @@ fn manifests() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
                 section = name.trim_end_matches(']').to_owned();
             } else if let Some(name) = line.strip_prefix("moltbot") {
                 let end = name.find(['.', ' ', '=']).unwrap_or(name.len());
-                sections.entry(section.clone()).or_default().insert(short(&line[..end + "moltbot".len()]));
+                sections
+                    .entry(section.clone())
+                    .or_default()
+                    .insert(short(line.get(..end + "moltbot".len()).unwrap_or(line)));
             }
         }
         (folder.file_name().into_string().unwrap(), sections)

@@ -3,8 +3,20 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod broken;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod program;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
+mod turns;

@@ -1,0 +1,103 @@
+//! `kill -9` at random points under load: what was acknowledged is there afterwards, once, finished, in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use moltbot_testkit::client::Client;
+use moltbot_testkit::home::Home;
+use moltbot_testkit::model::{ScriptedModel, echo_of};
+use moltbot_testkit::process::Gateway;
+use serde_json::{Value, json};
+
+const ROUNDS: u64 = 100;
+const SESSIONS: usize = 4;
+/// Messages that one session sends in one round at the most: enough to be under load when the kill comes.
+const BURST: u64 = 4;
+
+/// A reproducible draw; the seed is printed, so that a failing run can be run again.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Sends messages of one session until the connection breaks; answers what was acknowledged.
+async fn send_until_killed(client: Client, session: String, round: u64) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0..BURST {
+        let text = format!("{session} {round}.{number}");
+        let params =
+            json!({"sessionKey": session, "message": text, "idempotencyKey": text.replace(' ', "-")});
+        match client.try_call("chat.send", params).await {
+            Some(Ok(_)) => acknowledged.push(text),
+            Some(Err(error)) => panic!("{text} was refused: {error:?}"),
+            None => break,
+        }
+    }
+    acknowledged
+}
+
+/// The user's and the assistant's texts of a session, as (role, text).
+async fn transcript(client: &Client, session: &str) -> Vec<(String, String)> {
+    let history = client.call("chat.history", json!({"sessionKey": session, "limit": 1000})).await.unwrap();
+    let messages = history["messages"].as_array().unwrap().clone();
+    let said = |message: &Value| {
+        let text = message["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+        (message["role"].as_str().unwrap().to_owned(), text)
+    };
+    messages.iter().map(said).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_messages_survive_a_hundred_kills_once_finished_and_in_order() {
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut draw = Draw(seed);
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    let mut gateway = Gateway::start(env!("CARGO_BIN_EXE_moltbot"), &home);
+    let mut acknowledged: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let mut senders = Vec::new();
+        for number in 0..SESSIONS {
+            let session = format!("agent:main:load-{number}");
+            let client = gateway.connect().open().await.unwrap();
+            senders.push((session.clone(), tokio::spawn(send_until_killed(client, session, round))));
+        }
+        tokio::time::sleep(Duration::from_micros(draw.below(60_000))).await;
+        gateway.kill9();
+        for (session, sender) in senders {
+            acknowledged.entry(session).or_default().extend(sender.await.unwrap());
+        }
+        gateway.restart(&home);
+    }
+    let total: usize = acknowledged.values().map(Vec::len).sum();
+    assert!(total > 100, "the load was no load: {total} messages acknowledged");
+    let client = gateway.connect().open().await.unwrap();
+    for (session, sent) in &acknowledged {
+        if let Some(last) = sent.last() {
+            let wait = json!({"runId": last.replace(' ', "-"), "timeoutMs": 60_000});
+            assert_eq!(client.call("agent.wait", wait).await.unwrap()["status"], "ok", "{last}");
+        }
+        compare(session, sent, &transcript(&client, session).await);
+    }
+}
+
+/// Every acknowledged message stands in the transcript once and in order, each with its answer right behind it. A
+/// message that was stored but not yet acknowledged when the kill came may be there too, and is answered as well.
+fn compare(session: &str, sent: &[String], said: &[(String, String)]) {
+    let asked: Vec<&String> = said.iter().filter(|(role, _)| role == "user").map(|(_, text)| text).collect();
+    for pair in said.chunks(2) {
+        let [(user, question), (assistant, answer)] = pair else {
+            panic!("{session}: {pair:?} has no answer")
+        };
+        assert_eq!((user.as_str(), assistant.as_str()), ("user", "assistant"), "{session}: {pair:?}");
+        assert!(answer.contains(&echo_of(question)), "{session}: {question} was answered with {answer}");
+    }
+    let found: Vec<&&String> = asked.iter().filter(|text| sent.contains(text)).collect();
+    assert_eq!(found.len(), sent.len(), "{session}: acknowledged and found");
+    assert!(found.iter().zip(sent).all(|(found, sent)| ***found == *sent), "{session}: out of order");
+}
