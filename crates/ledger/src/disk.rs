@@ -44,3 +44,122 @@ impl Segment for AppendFile {
         Self::truncate(self, length)
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::{Fault, FaultyDisk};
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+    use std::sync::{Arc, Condvar, Mutex};
+
+    use super::*;
+
+    /// What goes wrong next.
+    #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    pub(crate) enum Fault {
+        /// The disk does not answer until another fault is set.
+        Hang,
+        /// Nothing.
+        #[default]
+        None,
+        /// There is no space for anything.
+        Full,
+        /// A part is written, then there is no space.
+        Short,
+        /// All is written, but it cannot be flushed: once, as the kernel reports it.
+        Sync,
+    }
+
+    /// A real folder that fails as it is told. A handle that failed must never be used again.
+    #[derive(Clone, Debug)]
+    pub(crate) struct FaultyDisk {
+        folder: StateDir,
+        fault: Arc<(Mutex<(Fault, bool)>, Condvar)>,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct FaultySegment {
+        file: AppendFile,
+        disk: FaultyDisk,
+        failed: Mutex<bool>,
+    }
+
+    impl FaultyDisk {
+        pub(crate) fn new(folder: StateDir) -> Self {
+            Self { folder, fault: Arc::default() }
+        }
+
+        pub(crate) fn set(&self, fault: Fault) {
+            *self.fault.0.lock().unwrap() = (fault, false);
+            self.fault.1.notify_all();
+        }
+
+        /// Waits until somebody waits for the disk.
+        pub(crate) fn await_hang(&self) {
+            let state = self.fault.0.lock().unwrap();
+            drop(self.fault.1.wait_while(state, |(_, hangs)| !*hangs).unwrap());
+        }
+    }
+
+    impl FaultySegment {
+        /// The fault that is set, once it is not to hang.
+        fn fault(&self) -> Fault {
+            assert!(!*self.failed.lock().unwrap(), "a handle that failed is used again");
+            let (state, changed) = &*self.disk.fault;
+            let mut state = state.lock().unwrap();
+            state.1 = state.0 == Fault::Hang;
+            changed.notify_all();
+            changed.wait_while(state, |(fault, _)| *fault == Fault::Hang).unwrap().0
+        }
+
+        fn fail(&self, kind: io::ErrorKind) -> FileError {
+            *self.failed.lock().unwrap() = true;
+            let (path, source) = (PathBuf::from("segment"), io::Error::from(kind));
+            match kind {
+                io::ErrorKind::StorageFull => FileError::Full { path, source },
+                _ => FileError::Io { act: "flush", path, source },
+            }
+        }
+    }
+
+    impl Disk for FaultyDisk {
+        type Segment = FaultySegment;
+
+        fn open(&self, name: &str) -> Result<FaultySegment, FileError> {
+            let file = self.folder.append(name)?;
+            Ok(FaultySegment { file, disk: self.clone(), failed: Mutex::new(false) })
+        }
+    }
+
+    impl Segment for FaultySegment {
+        fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+            match self.fault() {
+                Fault::Full => Err(self.fail(io::ErrorKind::StorageFull)),
+                Fault::Short => {
+                    self.file.write_all(&bytes[..bytes.len() / 2]).unwrap();
+                    Err(self.fail(io::ErrorKind::StorageFull))
+                }
+                Fault::Hang | Fault::None | Fault::Sync => self.file.write_all(bytes),
+            }
+        }
+
+        fn sync_data(&self) -> Result<(), FileError> {
+            if self.fault() == Fault::Sync {
+                self.disk.set(Fault::None);
+                return Err(self.fail(io::ErrorKind::Other));
+            }
+            self.file.sync_data()
+        }
+
+        fn length(&self) -> Result<u64, FileError> {
+            assert!(!*self.failed.lock().unwrap(), "a handle that failed is used again");
+            self.file.len()
+        }
+
+        fn truncate(&self, length: u64) -> Result<(), FileError> {
+            self.file.truncate(length)
+        }
+    }
+}

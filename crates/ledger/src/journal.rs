@@ -126,3 +126,135 @@ impl<D: Disk> Journal<D> {
         Body::of(&entry.with("refused", self.refused.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use moltbot_vault::StateDir;
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::disk::{Fault, FaultyDisk};
+    use crate::opening::find_end;
+
+    struct Bench {
+        _home: TempDir,
+        folder: StateDir,
+        disk: FaultyDisk,
+        journal: Journal<FaultyDisk>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let home = tempdir().unwrap();
+            let folder = StateDir::open_or_create(home.path()).unwrap();
+            let disk = FaultyDisk::new(folder.clone());
+            let end = find_end(&folder).unwrap();
+            let journal = Journal::new(disk.clone(), end, Stamp::new("boot".into()), Arc::default());
+            Self { _home: home, folder, disk, journal }
+        }
+
+        fn append(&mut self, targets: &[&str]) -> Result<u64, LedgerError> {
+            let entry = |target: &&str| Entry::new("a", "b.c", *target, Decision::Done);
+            let bodies: Vec<Body> = targets.iter().map(|target| Body::of(&entry(target))).collect();
+            self.journal.append(&bodies)
+        }
+
+        /// Action and target of every record, in the order of the files.
+        fn records(&self) -> Vec<String> {
+            let names = self.folder.list().unwrap();
+            let text: Vec<u8> =
+                names.iter().flat_map(|name| self.folder.read(name, 1 << 20).unwrap().unwrap()).collect();
+            let mut chain = Chain::genesis();
+            let lines = text.strip_suffix(b"\n").unwrap_or_default().split(|byte| *byte == b'\n');
+            let described = lines.map(|line| {
+                chain.check(line).unwrap();
+                let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+                match value["action"].as_str().unwrap() {
+                    "b.c" => value["target"].as_str().unwrap().to_owned(),
+                    action => format!("{action} {}", value["details"]["refused"].as_str().unwrap()),
+                }
+            });
+            described.collect()
+        }
+    }
+
+    #[test]
+    fn after_each_fault_nothing_of_the_batch_is_left_and_the_book_goes_on_through_a_new_handle() {
+        for fault in [Fault::Full, Fault::Short, Fault::Sync] {
+            let mut bench = Bench::new();
+            assert_eq!(bench.append(&["one"]).unwrap(), 1);
+            bench.disk.set(fault);
+            assert!(bench.append(&["lost", "also lost"]).is_err(), "{fault:?}");
+            assert_eq!(bench.records(), ["one"], "after {fault:?}");
+            bench.disk.set(Fault::None);
+            assert_eq!(bench.append(&["two", "three"]).unwrap(), 3, "after {fault:?}");
+            assert_eq!(bench.records(), ["one", "ledger.resumed 2", "two", "three"], "after {fault:?}");
+            assert_eq!(bench.append(&["four"]).unwrap(), 5);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_refused_for_as_long_as_it_is_full() {
+        let mut bench = Bench::new();
+        bench.append(&["one"]).unwrap();
+        bench.disk.set(Fault::Full);
+        for attempt in 0..5 {
+            let told = bench.append(&["lost"]).unwrap_err().told();
+            assert!(told.contains("no space left"), "attempt {attempt}: {told}");
+        }
+        bench.disk.set(Fault::None);
+        bench.append(&["two"]).unwrap();
+        assert_eq!(bench.records(), ["one", "ledger.resumed 5", "two"]);
+    }
+
+    #[test]
+    fn a_segment_that_is_full_is_followed_by_one_that_carries_on_the_chain() {
+        let mut bench = Bench::new();
+        bench.journal.full = 700;
+        for target in ["one", "two", "three", "four", "five"] {
+            bench.append(&[target]).unwrap();
+        }
+        let names: Vec<String> = [1, 3, 5].map(segment_name).into();
+        assert_eq!(bench.folder.list().unwrap(), names);
+        assert_eq!(bench.records(), ["one", "two", "three", "four", "five"]);
+        let end = find_end(&bench.folder).unwrap();
+        assert_eq!((end.name, end.chain), (segment_name(5), bench.journal.chain.clone()));
+    }
+
+    #[test]
+    fn a_new_segment_that_could_not_be_written_is_found_empty_and_used() {
+        let mut bench = Bench::new();
+        bench.journal.full = 600;
+        bench.append(&["one"]).unwrap();
+        bench.disk.set(Fault::Short);
+        assert!(bench.append(&["lost"]).is_err());
+        let end = find_end(&bench.folder).unwrap();
+        assert_eq!((end.name, end.length), (segment_name(2), 0));
+        bench.disk.set(Fault::None);
+        bench.append(&["two"]).unwrap();
+        assert_eq!(bench.records(), ["one", "ledger.resumed 1", "two"]);
+    }
+
+    #[test]
+    fn a_segment_that_somebody_cut_removed_or_wrote_to_takes_no_more() {
+        let acts: [fn(&StateDir); 2] = [
+            |folder| folder.append(&segment_name(1)).unwrap().truncate(10).unwrap(),
+            |folder| folder.remove(&segment_name(1)).unwrap(),
+        ];
+        for (act, name) in acts.into_iter().zip(["cut", "removed"]) {
+            let mut bench = Bench::new();
+            bench.append(&["one"]).unwrap();
+            act(&bench.folder);
+            for _ in 0..2 {
+                assert!(bench.append(&["lost"]).is_err(), "a segment that was {name}");
+            }
+        }
+        let mut bench = Bench::new();
+        bench.append(&["one"]).unwrap();
+        bench.folder.append(&segment_name(1)).unwrap().write_all(b"foreign").unwrap();
+        let error = bench.append(&["lost"]).unwrap_err();
+        assert!(matches!(error, LedgerError::Changed { .. }), "{error}");
+        assert_eq!(bench.records(), ["one"], "what is not ours is cut off");
+        bench.append(&["two"]).unwrap();
+    }
+}

@@ -205,3 +205,85 @@ fn write_escape(out: &mut String, character: char) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use moltbot_policy::Decision;
+
+    use super::*;
+
+    fn entry(target: &str) -> Entry {
+        Entry::new("gateway", "command.start", target, Decision::Allowed)
+    }
+
+    fn lines(entries: &[Entry]) -> Vec<String> {
+        let (mut chain, stamp) = (Chain::genesis(), Stamp::new("boot".into()));
+        let mut out = String::new();
+        for entry in entries {
+            chain.write(&Body::of(entry), &stamp, &mut out);
+        }
+        out.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_is_json_with_its_members_in_order() {
+        let entry = entry("ls").in_session("agent:main:main").with("b", "2").with("a", "1");
+        let line = lines(&[entry]).remove(0);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let (ts, mono) = (value["ts"].as_str().unwrap(), value["mono"].as_u64().unwrap());
+        let (prev, own) = (value["prev"].as_str().unwrap(), value["h"].as_str().unwrap());
+        let expected = format!(
+            r#"{{"v":1,"seq":1,"ts":"{ts}","mono":{mono},"boot":"boot","actor":"gateway","session":"agent:main:main","action":"command.start","target":"ls","decision":"allowed","details":{{"a":"1","b":"2"}},"prev":"{prev}","h":"{own}"}}"#
+        );
+        assert_eq!(line, expected);
+        assert_eq!((prev, ts.len(), ts.get(29..)), ("0".repeat(64).as_str(), 30, Some("Z")), "{ts}");
+        let canonical = line.get(..line.len() - 146).unwrap();
+        assert_eq!(own, hex(&Sha256::digest(format!("\0{canonical}}}{prev}"))));
+    }
+
+    #[test]
+    fn every_changed_byte_breaks_the_line_or_the_next() {
+        let lines = lines(&[entry("one"), entry("two")]);
+        for position in 0..lines[0].len() {
+            let mut changed = lines[0].clone().into_bytes();
+            changed[position] ^= 1;
+            let mut chain = Chain::genesis();
+            assert!(chain.check(&changed).is_err(), "byte {position} of {}", lines[0]);
+        }
+        let mut chain = Chain::genesis();
+        assert_eq!(chain.check(lines[1].as_bytes()), Err("it does not carry on the line before it"));
+        assert_eq!(
+            lines.iter().map(|line| chain.check(line.as_bytes())).collect::<Vec<_>>(),
+            [Ok(()), Ok(())]
+        );
+        assert_eq!(Chain::behind(lines[1].as_bytes()), Ok(chain));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_comes_back_as_it_was() {
+        let hostile = "a\n{\"v\":1}\r\u{1b}[2J\u{9b}31m\0\t\\\u{7f}\u{202e}\u{2028}é🦀";
+        let line = lines(&[entry(hostile)]).remove(0);
+        assert!(!line.chars().any(is_obeyed), "{line:?}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["target"].as_str(), Some(hostile));
+    }
+
+    #[test]
+    fn long_texts_and_many_details_are_bounded() {
+        let mut entry = entry(&"é".repeat(3000));
+        entry.target.insert(0, 'x');
+        for name in ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15"]
+        {
+            entry = entry.with(name, "\u{1}".repeat(10_000));
+        }
+        for name in ["16", "17", "18"] {
+            entry = entry.with(name, "\u{1}".repeat(10_000));
+        }
+        let line = lines(&[entry]).remove(0);
+        assert!(line.len() < limits::LEDGER_LINE_BYTES, "{} bytes", line.len());
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let expected = format!("x{}…[1906 bytes cut]", "é".repeat(2047));
+        assert_eq!(value["target"].as_str(), Some(expected.as_str()));
+        assert_eq!(value["details"].as_object().unwrap().len(), limits::LEDGER_DETAILS);
+    }
+}

@@ -64,10 +64,11 @@ impl Ledger {
     /// process has the book open, or when the disk refuses.
     pub fn open(state: &StateDir) -> Result<Self, LedgerError> {
         let folder = state.folder(FOLDER)?;
-        let lock = folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
-            LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
-            other => LedgerError::Lock(other),
-        })?;
+        let lock =
+            folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
+                LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
+                other => LedgerError::Lock(other),
+            })?;
         let mut end = find_end(&folder)?;
         let torn = end.torn.take();
         Self::start(folder, lock, end, torn)
@@ -91,6 +92,18 @@ impl Ledger {
         let mut first: Vec<Body> = torn.map(|torn| recovered(&segment, &torn)).into_iter().collect();
         first.push(started(&segment));
         journal.append(&first)?;
+        Self::write(journal, flushes, lock)
+    }
+
+    /// Starts the thread, which keeps `lock` until it ends.
+    fn write<D>(
+        journal: Journal<D>,
+        flushes: Arc<AtomicU64>,
+        lock: impl Send + 'static,
+    ) -> Result<Self, LedgerError>
+    where
+        D: Disk<Segment: 'static>,
+    {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (orders, queue) = mpsc::channel();
         let writer = Writer::new(journal, queue, Arc::clone(&waiting));
@@ -246,4 +259,48 @@ fn recovered(segment: &str, torn: &Torn) -> Body {
     let entry = Entry::new("gateway", "ledger.recovered", segment, Decision::Done);
     let entry = entry.with("bytes", torn.bytes.to_string()).with("sha256", torn.hash.clone());
     Body::of(&entry.with("file", torn.name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::disk::{Fault, FaultyDisk};
+    use crate::opening::segment_name;
+
+    fn entry(target: &str) -> Entry {
+        Entry::new("gateway", "test.act", target, Decision::Allowed)
+    }
+
+    #[test]
+    fn a_disk_that_hangs_refuses_after_the_limit_and_what_was_refused_is_not_written_later() {
+        let home = tempdir().unwrap();
+        let folder = StateDir::open_or_create(home.path()).unwrap();
+        let disk = FaultyDisk::new(folder.clone());
+        let flushes = Arc::<AtomicU64>::default();
+        let stamp = Stamp::new("boot".into());
+        let journal = Journal::new(disk.clone(), find_end(&folder).unwrap(), stamp, Arc::clone(&flushes));
+        let ledger = Ledger::write(journal, flushes, ()).unwrap();
+        assert_eq!(ledger.enter(entry("before")).unwrap(), 1);
+        disk.set(Fault::Hang);
+        std::thread::scope(|scope| {
+            // The first is with the disk when it hangs; the others wait behind it.
+            let first = scope.spawn(|| ledger.enter(entry("a")));
+            disk.await_hang();
+            let others = ["b", "c"].map(|target| scope.spawn(|| ledger.enter(entry(target))));
+            for refused in [first].into_iter().chain(others) {
+                let cause = refused.join().unwrap().unwrap_err().cause;
+                assert_eq!(cause, "the disk did not answer within 2 s");
+            }
+        });
+        disk.set(Fault::None);
+        ledger.enter(entry("after")).unwrap();
+        ledger.shutdown();
+        assert_eq!(ledger.enter(entry("late")).unwrap_err().cause, "the book is closed");
+        let text = String::from_utf8(folder.read(&segment_name(1), 1 << 20).unwrap().unwrap()).unwrap();
+        let written = ["a", "b", "c"].map(|target| text.matches(&format!(r#""target":"{target}""#)).count());
+        assert_eq!(written, [1, 0, 0], "only what the disk had already is written: {text}");
+        assert!(text.contains(r#""target":"after""#) && text.contains("ledger.stop"), "{text}");
+    }
 }

@@ -1,0 +1,60 @@
+use moltbot_ledger::Ledger;
+use moltbot_policy::Book as _;
+
+use crate::{actions, entry, state, verified};
+
+const THREADS: usize = 64;
+const RECORDS: usize = 50;
+
+#[test]
+fn threads_that_write_at_once_share_flushes_and_lose_nothing() {
+    let (_home, state) = state();
+    let ledger = Ledger::open(&state).unwrap();
+    let before = ledger.flushes();
+    let started = std::time::Instant::now();
+    let acknowledged: Vec<Vec<u64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let ledger = ledger.clone();
+                scope.spawn(move || {
+                    (0..RECORDS).map(|n| ledger.enter(entry(format!("{thread}/{n}"))).unwrap()).collect()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (flushes, took) = (ledger.flushes() - before, started.elapsed());
+    ledger.shutdown();
+    let total = THREADS * RECORDS;
+    println!("{total} records in {took:.1?} with {flushes} flushes");
+
+    let records = verified(state.path());
+    assert_eq!(records.len(), total + 2, "with the start and the stop");
+    for (thread, sequences) in acknowledged.iter().enumerate() {
+        assert!(sequences.is_sorted(), "thread {thread} in its own order");
+        for (n, sequence) in sequences.iter().enumerate() {
+            let record = &records[usize::try_from(*sequence).unwrap() - 1];
+            assert_eq!(record["target"].as_str(), Some(format!("{thread}/{n}").as_str()));
+        }
+    }
+    // Sharing none would be one each; how many share one is the machine's affair.
+    assert!(flushes * 4 <= u64::try_from(total).unwrap(), "{flushes} flushes for {total} records");
+}
+
+#[test]
+fn one_who_writes_alone_is_not_kept_waiting_and_each_record_is_flushed() {
+    let (_home, state) = state();
+    let ledger = Ledger::open(&state).unwrap();
+    assert_eq!(ledger.flushes(), 1, "the start is on disk when the book is open");
+    for n in 0..10 {
+        assert_eq!(ledger.enter(entry("x")).unwrap(), n + 2);
+    }
+    assert_eq!(ledger.flushes(), 11);
+    ledger.shutdown();
+    ledger.shutdown();
+    assert_eq!(ledger.flushes(), 12);
+    let refused = ledger.enter(entry("late")).unwrap_err();
+    assert_eq!((refused.action, refused.cause.as_str()), ("test.act", "the book is closed"));
+    let records = verified(state.path());
+    assert_eq!((actions(&records)[0], actions(&records)[11]), ("ledger.start", "ledger.stop"));
+}
