@@ -1,0 +1,87 @@
+//! A client that is fast enough to measure with: many requests under way, frames counted and not looked into.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
+
+use crate::Outcome;
+
+/// One signed-in connection.
+pub(crate) struct Wire {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Wire {
+    /// Connects and signs in with the token alone.
+    #[expect(clippy::disallowed_methods, reason = "a client of the tests, to a gateway on loopback")]
+    pub(crate) async fn connect(port: u16, token: &str) -> Outcome<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(64 * 1024);
+        let url = format!("ws://127.0.0.1:{port}/");
+        let (socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
+        let mut wire = Self { socket };
+        wire.next().await?;
+        let params = json!({
+            "minProtocol": 3, "maxProtocol": 4,
+            "client": { "id": "cli", "version": "bench", "platform": "linux", "mode": "cli" },
+            "scopes": ["operator.read", "operator.write"], "auth": { "token": token },
+        });
+        let answer = wire.call("connect", params).await?;
+        if answer.get("ok") == Some(&Value::Bool(true)) { Ok(wire) } else { Err(answer.to_string().into()) }
+    }
+
+    async fn next(&mut self) -> Outcome<String> {
+        loop {
+            match self.socket.next().await.ok_or("the gateway closed the connection")?? {
+                Message::Text(text) => return Ok(text.to_string()),
+                Message::Close(reason) => return Err(format!("closed: {reason:?}").into()),
+                Message::Binary(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_) => {}
+            }
+        }
+    }
+
+    /// Calls a method and waits for its answer; events in between are passed over.
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Outcome<Value> {
+        let frame = json!({ "type": "req", "id": "1", "method": method, "params": params });
+        self.socket.send(Message::text(frame.to_string())).await?;
+        loop {
+            let frame: Value = serde_json::from_str(&self.next().await?)?;
+            if frame.get("type") == Some(&json!("res")) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Waits for an event of that name whose payload has `state` as given.
+    pub(crate) async fn event(&mut self, event: &str, state: &str) -> Outcome<Value> {
+        loop {
+            let frame: Value = serde_json::from_str(&self.next().await?)?;
+            let payload = frame.get("payload").cloned().unwrap_or_default();
+            if frame.get("event") == Some(&json!(event)) && payload.get("state") == Some(&json!(state)) {
+                return Ok(payload);
+            }
+        }
+    }
+
+    /// Calls `method` as often as `times`, with `window` calls under way.
+    pub(crate) async fn many(&mut self, method: &str, times: usize, window: usize) -> Outcome<()> {
+        let frame = json!({ "type": "req", "id": "1", "method": method }).to_string();
+        let (mut sent, mut answered) = (0, 0);
+        while answered < times {
+            while sent < times && sent - answered < window {
+                self.socket.feed(Message::text(frame.clone())).await?;
+                sent += 1;
+            }
+            self.socket.flush().await?;
+            // Take the first answer, and all that came with it.
+            answered += usize::from(self.next().await?.starts_with("{\"type\":\"res\""));
+            while sent - answered > window / 2 {
+                answered += usize::from(self.next().await?.starts_with("{\"type\":\"res\""));
+            }
+        }
+        Ok(())
+    }
+}
