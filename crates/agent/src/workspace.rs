@@ -92,10 +92,10 @@ pub(crate) fn seed(workspace: &Workspace) -> Result<(), AgentError> {
 pub(crate) enum FolderError {
     /// The folder of all such folders.
     #[error("cannot create the folder for this session; free disk space or correct the state folder's owner")]
-    Create(#[from] FileError),
+    Create(#[source] FileError),
     /// The folder itself.
     #[error("cannot open the folder of this session; correct its owner and mode")]
-    Open(#[from] OpenError),
+    Open(#[source] OpenError),
 }
 
 /// The folder that a session's tools work in. Blocks on the disk.
@@ -107,8 +107,8 @@ pub(crate) fn of_session(
     if session.is_main() {
         return Ok(main.clone());
     }
-    let folder = state.folder(&format!("sandboxes/{}", slug(session)))?;
-    Ok(Workspace::open_or_create(folder.path(), &[state.path()])?)
+    let folder = state.folder(&format!("sandboxes/{}", slug(session))).map_err(FolderError::Create)?;
+    Workspace::open_or_create(folder.path(), &[state.path()]).map_err(FolderError::Open)
 }
 
 /// A folder's name for a session: readable in front, and different for different keys.

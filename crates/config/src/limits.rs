@@ -38,8 +38,6 @@ pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
 pub const QUEUED_TURNS: usize = 100;
 /// Model calls in one turn: a model that loops is stopped.
 pub const TURN_STEPS: u32 = 50;
-/// Tool calls in one answer of a model: models make a handful at once, and each may take a minute.
-pub const ANSWER_CALLS: usize = 64;
 /// Tokens that one turn may use in all.
 pub const TURN_TOKENS: u64 = 2_000_000;
 /// Characters of a message sent to the agent.
@@ -141,3 +139,9 @@ pub const STATE_READERS: usize = 2;
 pub const STATE_WAITING: usize = 1024;
 /// Characters of a session's title: one line of a terminal.
 pub const TITLE_CHARS: usize = 80;
+/// Commands at once: with 2 GiB each, more would be the owner's memory.
+pub const COMMANDS: usize = 16;
+/// How often the memory of a command's processes is added up. A hog can take about 1 GiB in that time.
+pub const MEMORY_WATCH: Duration = Duration::from_millis(200);
+/// How long the kernel may take to end what was killed, and the pipe to run dry: disks can hold a process.
+pub const COMMAND_END: Duration = Duration::from_secs(10);

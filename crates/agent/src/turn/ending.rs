@@ -1,0 +1,81 @@
+//! The end of a turn: what was said is on disk, and whoever watches knows.
+
+use moltbot_protocol::message::{Message, Part, StopReason, Usage};
+use moltbot_store::{Ending, TurnEnd};
+use serde_json::Value;
+
+use super::{Halt, Turn};
+use crate::report::{ToolCallReport, TurnEvent, TurnReport};
+use crate::tools::sentence;
+
+impl Turn<'_> {
+    /// Puts the end on disk and reports it.
+    pub(super) async fn close(mut self, ended: Result<(), Halt>) -> TurnReport {
+        let ended_ms = (self.clock)();
+        let (ending, error) = match ended {
+            Ok(()) => (Ending::Done, None),
+            Err(Halt::Aborted) => (Ending::Aborted, None),
+            Err(Halt::Failed(why)) => (Ending::Error, Some(why)),
+        };
+        if ending != Ending::Done {
+            self.keep_fragment(ending, error.clone(), ended_ms);
+        }
+        let Self { inside, pending, watcher, transcript, speech, mut report, .. } = self;
+        report.text = speech.into_text();
+        report.ended_ms = ended_ms;
+        report.state = ending.into();
+        report.error = error;
+        let end = TurnEnd {
+            ending,
+            messages: transcript.into_unsaved(),
+            reply: (ending == Ending::Done && !report.text.is_empty()).then(|| report.text.clone()),
+            error: report.error.clone(),
+            usage: report.usage,
+            model: (!report.model.is_empty()).then(|| report.model.clone()),
+            ended_ms,
+        };
+        if let Err(error) = inside.store.finish(pending.id, end).await {
+            report.not_kept(&sentence(&error));
+        }
+        log(&report);
+        watcher(TurnEvent::Ended(&report));
+        report
+    }
+
+    /// Keeps what was said of an answer that did not come to its end, and answers calls that did not run.
+    fn keep_fragment(&mut self, ending: Ending, error_message: Option<String>, timestamp: u64) {
+        let because = match &error_message {
+            None => "this was not run: the turn was stopped".to_owned(),
+            Some(why) => format!("this was not run: {why}"),
+        };
+        for (id, name) in self.transcript.settle(&because, timestamp) {
+            // A call that was never begun is in the report all the same: the model asked for it.
+            let (result, is_error) = (because.clone(), true);
+            let arguments = self.transcript.arguments_of(&id).cloned().unwrap_or(Value::Null);
+            self.report.tool_calls.push(ToolCallReport { id, name, arguments, result, is_error });
+        }
+        let fragment = self.speech.fragment();
+        let content = if fragment.trim().is_empty() { Vec::new() } else { vec![Part::text(fragment)] };
+        let stop_reason = if ending == Ending::Aborted { StopReason::Aborted } else { StopReason::Error };
+        self.report.stop_reason = stop_reason;
+        self.transcript.push(Message::Assistant {
+            content,
+            timestamp,
+            provider: self.report.provider.clone(),
+            model: self.report.model.clone(),
+            usage: Usage::default(),
+            stop_reason,
+            error_message,
+        });
+    }
+}
+
+/// One line about the end of a turn, without what was said.
+fn log(report: &TurnReport) {
+    let took_ms = report.ended_ms.saturating_sub(report.started_ms);
+    let (run, session) = (report.run.as_str(), report.session.as_str());
+    match &report.error {
+        None => tracing::info!(run, session, state = ?report.state, took_ms, "a turn has ended"),
+        Some(error) => tracing::warn!(run, session, took_ms, error, "a turn has failed"),
+    }
+}

@@ -1,0 +1,120 @@
+//! What a turn needs before the model is asked: what was said, which model, which tools, which prompt.
+
+use moltbot_config::limits;
+use moltbot_protocol::message::{Message, Part, text_of};
+use tokio::task::spawn_blocking;
+
+use super::{Halt, Turn, calls_in};
+use crate::history::{self, Transcript, UNKNOWN_OUTCOME, estimate_text, value_chars};
+use crate::model::{Model, Prompt, ToolSpec};
+use crate::prompt::{self, Facts};
+use crate::tools::{Toolbox, sentence};
+use crate::workspace;
+
+impl Turn<'_> {
+    /// Loads what was said before, and what a stopped gateway had journalled of this turn.
+    pub(super) async fn load(&mut self) -> Result<(), Halt> {
+        let loaded = self.inside.store.context(self.pending.id, limits::HISTORY_MESSAGES).await;
+        let earlier = loaded.map_err(|error| Halt::Failed(sentence(&error)))?;
+        let more = u32::try_from(earlier.len()).is_ok_and(|count| count >= limits::HISTORY_MESSAGES);
+        let mut messages = history::repair(earlier);
+        let question = messages.len();
+        let content = vec![Part::text(std::mem::take(&mut self.pending.message.text))];
+        messages.push(Message::User { content, timestamp: self.pending.accepted_ms });
+        for step in std::mem::take(&mut self.pending.steps) {
+            messages.extend(step.results);
+            messages.push(step.answer);
+        }
+        self.transcript = Transcript::new(messages, question, more);
+        self.transcript.settle(UNKNOWN_OUTCOME, (self.clock)());
+        self.recall();
+        Ok(())
+    }
+
+    /// Takes what the turn did before the gateway stopped into its report.
+    fn recall(&mut self) {
+        for message in self.transcript.of_turn() {
+            match message {
+                Message::Assistant { content, provider, model, usage, .. } => {
+                    self.steps = self.steps.saturating_add(1);
+                    self.report.usage = self.report.usage.plus(*usage);
+                    self.report.provider.clone_from(provider);
+                    self.report.model.clone_from(model);
+                    self.speech.recall(&text_of(content));
+                    self.report.tool_calls.extend(calls_in(content).map(|call| call.report()));
+                }
+                Message::ToolResult { tool_call_id, is_error, .. } => {
+                    let calls = self.report.tool_calls.iter_mut().rev();
+                    if let Some(call) = calls.into_iter().find(|call| call.id == *tool_call_id) {
+                        call.result = message.text();
+                        call.is_error = *is_error;
+                    }
+                }
+                Message::User { .. } => {}
+            }
+        }
+    }
+
+    /// The model to ask, and the tools with the folder that they act on.
+    pub(super) async fn prepare(&mut self) -> Result<(Model, Toolbox), Halt> {
+        let agent = self.report.session.agent();
+        let Some(main) = self.inside.workspace_of(&agent) else {
+            let names = self.inside.agent_names();
+            return Err(Halt::Failed(format!("there is no agent named {agent}; there are: {names}")));
+        };
+        let model = self.inside.models.chosen(&agent).map_err(|error| Halt::Failed(sentence(&error)))?;
+        let (state, session, main) = (self.inside.state.clone(), self.report.session.clone(), main.clone());
+        let opened = spawn_blocking(move || workspace::of_session(&state, &session, &main)).await;
+        let workspace = opened
+            .map_err(|error| Halt::Failed(sentence(&error)))?
+            .map_err(|error| Halt::Failed(sentence(&error)))?;
+        let toolbox = Toolbox {
+            config: self.inside.config.clone(),
+            ledger: self.inside.ledger.clone(),
+            sandbox: self.inside.sandbox.clone(),
+            workspace,
+            session: self.report.session.clone(),
+            run: self.report.run.clone(),
+            stop: self.stop.clone(),
+        };
+        Ok((model, toolbox))
+    }
+
+    /// The prompt without its messages.
+    pub(super) async fn prompt(&self, model: &Model, toolbox: &Toolbox) -> Result<Prompt, Halt> {
+        let tools = if model.calls_tools() { toolbox.offered() } else { Vec::new() };
+        let session = &self.report.session;
+        let (agent, main) = (session.agent(), session.is_main());
+        let Some(files) = self.inside.workspace_of(&agent).cloned() else {
+            return Err(Halt::Failed(format!("there is no agent named {agent}")));
+        };
+        let read = spawn_blocking(move || prompt::read_files(&files, main)).await;
+        let files = read.map_err(|error| Halt::Failed(sentence(&error)))?;
+        let max_chars = self.inside.config.agents.defaults.bootstrap_max_chars;
+        let system = prompt::write(&Facts {
+            name: self.inside.name_of(&agent).unwrap_or(agent.as_str()),
+            main,
+            files: &files,
+            tools: &tools,
+            now_ms: (self.clock)(),
+            extra: self.pending.message.extra_system_prompt.as_deref(),
+            max_chars: usize::try_from(max_chars).unwrap_or(usize::MAX),
+        });
+        Ok(Prompt { system, messages: Vec::new(), tools, max_tokens: None })
+    }
+}
+
+/// The tokens that messages may have: the window less the instructions, the tools and the answer. Sets the
+/// answer's limit, which is at most half of a small window.
+pub(super) fn budget(model: &Model, configured: Option<u64>, prompt: &mut Prompt) -> u64 {
+    let window = configured.map_or(model.context_tokens(), |tokens| tokens.min(model.context_tokens()));
+    let answer = model.max_tokens().min(window / 2);
+    prompt.max_tokens = Some(answer);
+    let tool = |tool: &ToolSpec| {
+        estimate_text(tool.name)
+            .saturating_add(estimate_text(tool.description))
+            .saturating_add(value_chars(&tool.parameters) / 4)
+    };
+    let tools = prompt.tools.iter().map(tool).fold(0, u64::saturating_add);
+    window.saturating_sub(answer).saturating_sub(estimate_text(&prompt.system)).saturating_sub(tools)
+}
