@@ -69,6 +69,11 @@ pub enum ModelError {
     /// The model cannot call tools. Asked again without them.
     #[error("{model} cannot call tools")]
     WithoutTools { model: String },
+    /// What answers is no model provider, or not under that path.
+    #[error(
+        "{provider} has no chat under that address (status {status}); correct models.providers.{provider}.baseUrl"
+    )]
+    WrongAddress { provider: String, status: u16 },
 }
 
 /// What an error names.
@@ -117,10 +122,13 @@ impl Named<'_> {
             _ if said.is(&[], &["does not support tools"]) => {
                 ModelError::WithoutTools { model: self.model.into() }
             }
-            404 => ModelError::UnknownModel { provider, model: self.model.into() },
+            404 if said.is(&[], &["model", "no endpoints found"]) => {
+                ModelError::UnknownModel { provider, model: self.model.into() }
+            }
             _ if said.is(&["model_not_found"], &["is not a valid model", "model not found"]) => {
                 ModelError::UnknownModel { provider, model: self.model.into() }
             }
+            404 | 405 => ModelError::WrongAddress { provider, status },
             _ => ModelError::Rejected { provider, status, message: said.message },
         }
     }
@@ -205,7 +213,8 @@ impl ModelError {
             | Self::Rejected { .. }
             | Self::TooLarge { .. }
             | Self::UnknownModel { .. }
-            | Self::WithoutTools { .. } => false,
+            | Self::WithoutTools { .. }
+            | Self::WrongAddress { .. } => false,
         }
     }
 

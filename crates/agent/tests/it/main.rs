@@ -5,6 +5,8 @@ mod house;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod tools;

@@ -293,8 +293,12 @@ async fn an_error_says_what_to_do_and_never_the_key() {
             "acme did not accept the key from models.providers.acme.apiKey; put a valid key there",
         ),
         (
-            status(404, "x", "no"),
+            status(404, "x", "model 'scripted' not found"),
             "acme has no model named \"scripted\"; choose another in agents.defaults.model",
+        ),
+        (
+            status(404, "x", "no such page"),
+            "acme has no chat under that address (status 404); correct models.providers.acme.baseUrl",
         ),
         (
             status(400, "model_not_found", "no"),
