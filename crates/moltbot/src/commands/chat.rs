@@ -237,7 +237,7 @@ impl Screen {
                 .is_some_and(|key| key == self.session || key.ends_with(&format!(":{}", self.session)))
         });
         let number = |name: &str| ours.and_then(|row| row.get(name)?.as_u64()).unwrap_or_default();
-        output::line(&format!("gateway {}, model {}", text("version"), text("model")))?;
+        output::line(&format!("gateway {}, model: {}", text("version"), text("model")))?;
         let (messages, tokens) = (number("messageCount"), number("totalTokens"));
         output::line(&format!("{}: {messages} messages, {tokens} tokens", self.session))?;
         Ok(())

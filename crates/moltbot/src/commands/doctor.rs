@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Facts;
 use crate::client::Connection;
-use crate::commands::status::in_a_line;
+use crate::commands::status::sandbox_in_a_line;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::home::Home;
@@ -89,7 +89,7 @@ async fn ask_sandbox(home: &Home) -> anyhow::Result<SandboxTrial> {
     let text = |name: &str| sandbox.get(name).and_then(Value::as_str).map(str::to_owned);
     Ok(match (text("reason"), text("fix")) {
         (Some(reason), Some(fix)) => SandboxTrial::Unavailable { reason, fix },
-        _ => SandboxTrial::Works(in_a_line(&sandbox)),
+        _ => SandboxTrial::Works(sandbox_in_a_line(&sandbox)),
     })
 }
 

@@ -76,7 +76,7 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
     }
     let Some(heard) = facts.get("heard").and_then(Value::as_object) else { return Ok(()) };
     if let Some(sandbox) = facts.pointer("/heard/status/sandbox") {
-        output::line(&format!("sandbox  {}", in_a_line(sandbox)))?;
+        output::line(&format!("sandbox  {}", sandbox_in_a_line(sandbox)))?;
     }
     for (name, value) in heard {
         if let ("agents" | "models" | "sessions", Some(rows)) = (name.as_str(), value.get(name)) {
@@ -88,8 +88,25 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether commands can be run, and why not.
+pub(crate) fn sandbox_in_a_line(sandbox: &Value) -> String {
+    let member = |name: &str| sandbox.get(name).map(in_a_line).unwrap_or_default();
+    match sandbox.get("state").and_then(Value::as_str) {
+        Some("ready") => {
+            let facts = format!("Landlock {}, as user {}", member("landlockAbi"), member("uid"));
+            format!("{} ({facts}, memory held by {})", output::paint("ok", Paint::Good), member("limiter"))
+        }
+        Some("unavailable") => {
+            let refused = output::paint("commands are refused", Paint::Warn);
+            format!("{refused}: {}; to do: {}", member("reason"), member("fix"))
+        }
+        Some("probing") => "is being tried".into(),
+        _ => in_a_line(sandbox),
+    }
+}
+
 /// A value's members without JSON's marks.
-pub(crate) fn in_a_line(value: &Value) -> String {
+fn in_a_line(value: &Value) -> String {
     match value {
         Value::Object(members) => {
             let members = members.iter().filter(|(_, value)| !value.is_null());
@@ -121,11 +138,10 @@ fn print_health(health: &Value) -> anyhow::Result<()> {
         Some(true) | None => output::paint("ok", Paint::Good),
     };
     output::line(&format!("gateway  {}", well(health)))?;
-    for name in ["store", "sandbox"] {
-        let part = health.get(name).cloned().unwrap_or_default();
-        let state = if part.get("state").is_some() { in_a_line(&part) } else { well(&part) };
-        let error = part.get("error").map(in_a_line).map(|error| format!(": {error}")).unwrap_or_default();
-        output::line(&format!("{name:8} {state}{error}"))?;
-    }
+    let part = |name: &str| health.get(name).cloned().unwrap_or_default();
+    let store = part("store");
+    let error = store.get("error").map(in_a_line).map(|error| format!(": {error}")).unwrap_or_default();
+    output::line(&format!("store    {}{error}", well(&store)))?;
+    output::line(&format!("sandbox  {}", sandbox_in_a_line(&part("sandbox"))))?;
     Ok(())
 }
