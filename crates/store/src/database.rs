@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_protocol::ids::{AgentId, InvalidId, RunId, SessionKey};
-use moltbot_vault::{RandomError, StateDir};
+use moltbot_vault::{FileError, RandomError, StateDir};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,7 +92,10 @@ fn place(state: &StateDir) -> Result<PathBuf, StoreError> {
 /// Makes sure that the file exists with the owner's mode, which SQLite copies to the files beside it.
 /// Returns whether the last program that had it open did not close it: then its log is still there.
 fn prepare(state: &StateDir, path: &Path) -> Result<bool, StoreError> {
-    let failed = |source| StoreError::File { path: path.to_path_buf(), source: Arc::new(source) };
+    let failed = |source| match source {
+        FileError::Full { .. } => StoreError::Full { path: path.to_path_buf() },
+        source => StoreError::File { path: path.to_path_buf(), source: Arc::new(source) },
+    };
     let created = state.create(NAME, &[]).map_err(failed)?;
     if created {
         return Ok(false);

@@ -75,3 +75,83 @@ fn back_up(database: &Connection, state: &StateDir, path: &Path, found: u32) -> 
         StoreError::Backup { path: path.to_path_buf(), source }.into()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+         INSERT INTO facts VALUES ('boot', 0);";
+    const SECOND: &str = "CREATE TABLE more (x INTEGER) STRICT;";
+    const BROKEN: &str = "CREATE TABLE half (x INTEGER) STRICT; INSERT INTO missing VALUES (1);";
+
+    struct Place {
+        _folder: tempfile::TempDir,
+        state: StateDir,
+        path: std::path::PathBuf,
+        database: Connection,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let state = StateDir::open_or_create(folder.path()).unwrap();
+            let path = folder.path().join("state.db");
+            let database = Connection::open(&path).unwrap();
+            Self { _folder: folder, state, path, database }
+        }
+
+        fn migrate(&mut self, migrations: &[&str]) -> Result<i64, Failure> {
+            migrate(&mut self.database, &self.state, &self.path, migrations)
+        }
+
+        fn tables(&self) -> Vec<String> {
+            let mut statement =
+                self.database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
+            let names = statement.query_map([], |row| row.get(0)).unwrap();
+            names.map(Result::unwrap).collect()
+        }
+    }
+
+    #[test]
+    fn each_migration_runs_once_and_every_opening_is_counted() {
+        let mut place = Place::new();
+        assert_eq!(place.migrate(&[FIRST]).unwrap(), 1);
+        assert_eq!(place.migrate(&[FIRST]).unwrap(), 2);
+        assert_eq!(place.migrate(&[FIRST, SECOND]).unwrap(), 3);
+        assert_eq!(place.migrate(&[FIRST, SECOND]).unwrap(), 4);
+        assert_eq!(place.tables(), ["facts", "more"]);
+    }
+
+    #[test]
+    fn an_old_file_is_copied_before_it_changes() {
+        let mut place = Place::new();
+        place.migrate(&[FIRST]).unwrap();
+        assert_eq!(place.state.list().unwrap(), ["state.db"], "a new file has nothing to keep");
+        place.migrate(&[FIRST, SECOND]).unwrap();
+        let copy = Connection::open(place.path.with_file_name("state.db.before-2")).unwrap();
+        let version: i64 = copy.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+        let boot: i64 = copy.query_row("SELECT value FROM facts", [], |row| row.get(0)).unwrap();
+        assert_eq!((version, boot), (1, 1));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_version_before() {
+        let mut place = Place::new();
+        place.migrate(&[FIRST]).unwrap();
+        assert!(place.migrate(&[FIRST, BROKEN]).is_err());
+        assert_eq!(place.tables(), ["facts"]);
+        assert_eq!(place.migrate(&[FIRST]).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_version_that_is_not_known_is_refused() {
+        let mut place = Place::new();
+        place.migrate(&[FIRST, SECOND]).unwrap();
+        let refused = place.migrate(&[FIRST]);
+        assert!(
+            matches!(refused, Err(Failure::Store(StoreError::Newer { found: 2, known: 1, .. }))),
+            "{refused:?}"
+        );
+    }
+}

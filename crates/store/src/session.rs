@@ -116,9 +116,7 @@ fn newest(
     before: i64,
     limit: u32,
 ) -> Result<(Vec<Message>, bool), Failure> {
-    let mut statement = database.prepare_cached(
-        "SELECT body FROM messages WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC",
-    )?;
+    let mut statement = database.prepare_cached(NEWEST)?;
     let limit = usize::try_from(limit.min(limits::HISTORY_MESSAGES)).unwrap_or(usize::MAX);
     let mut rows = statement.query([session, before])?;
     let (mut messages, mut bytes, mut cut) = (Vec::new(), 0usize, false);
@@ -134,6 +132,10 @@ fn newest(
     messages.reverse();
     Ok((messages, cut))
 }
+
+/// Walks the transcript from its end: what it costs depends on what is read, not on what is there.
+const NEWEST: &str =
+    "SELECT body FROM messages WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC";
 
 /// The sessions that `filter` names, last changed first.
 pub(crate) fn list(database: &Connection, filter: &SessionFilter) -> Result<Vec<SessionRow>, Failure> {
@@ -153,7 +155,7 @@ pub(crate) fn list(database: &Connection, filter: &SessionFilter) -> Result<Vec<
 }
 
 /// Walks the index of the last change from its end: what it costs depends on the limit, not on the file.
-pub(crate) const LIST: &str =
+const LIST: &str =
     "SELECT key, session_id, created_ms, updated_ms, message_count, usage, model, title, last_message
      FROM sessions
      WHERE current = 1 AND updated_ms >= :since
@@ -290,4 +292,40 @@ pub(crate) fn add_totals(
 fn beginning(text: &str, chars: usize) -> String {
     let words = text.split_whitespace().flat_map(|word| [" ", word]).skip(1);
     words.flat_map(str::chars).take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_one_line_and_ends_between_characters() {
+        for (text, chars, expected) in
+            [("  a \n\n b\tc ", 10, "a b c"), ("äöü ß", 4, "äöü "), ("", 10, ""), (" \n ", 10, "")]
+        {
+            assert_eq!(beginning(text, chars), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_often_is_found_by_an_index() {
+        let database = Connection::open_in_memory().unwrap();
+        database.execute_batch(crate::schema::MIGRATIONS[0]).unwrap();
+        for (sql, index) in [
+            (LIST, "sessions_by_change"),
+            (NEWEST, "PRIMARY KEY"),
+            ("SELECT id, session_id FROM sessions WHERE key = ?1 AND current = 1", "sessions_by_key"),
+            (
+                "SELECT id FROM turns WHERE session = ?1 AND state = 'received' AND id < ?2",
+                "turns_unfinished",
+            ),
+            ("SELECT id FROM turns WHERE state = 'received'", "turns_unfinished"),
+        ] {
+            let mut statement = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan: Vec<String> =
+                statement.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
+            let plan = plan.join("; ");
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{plan} for {sql}");
+        }
+    }
 }

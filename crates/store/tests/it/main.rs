@@ -1,0 +1,123 @@
+//! The store through its public face, on a real disk.
+#![expect(clippy::expect_used, clippy::panic, reason = "a helper of a test fails its test")]
+
+#[cfg(test)]
+mod commits;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod turns;
+
+use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
+use moltbot_protocol::message::{InboundMessage, Message, Part, StopReason, Usage};
+use moltbot_store::{Accepted, Ending, PendingTurn, RunStatus, Store, TurnEnd};
+use moltbot_vault::StateDir;
+use tempfile::TempDir;
+
+/// A store in a folder of its own.
+struct Place {
+    folder: TempDir,
+    state: StateDir,
+    store: Store,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
+        let store = Store::open(&state).expect("a store");
+        Self { folder, state, store }
+    }
+
+    /// Closes the store and opens it again.
+    fn reopen(&mut self) {
+        self.store.close();
+        self.store = Store::open(&self.state).expect("a store");
+    }
+
+    /// Accepts a message that is new.
+    async fn accept(&self, session: &str, text: &str, now_ms: u64) -> PendingTurn {
+        match self.store.accept(&message(session, text), now_ms).await.expect("room for a message") {
+            Accepted::Fresh(turn) => turn,
+            Accepted::Duplicate(status) => panic!("{text} is new, but {status:?}"),
+        }
+    }
+
+    /// Accepts a message that is not.
+    async fn again(&self, message: &InboundMessage) -> RunStatus {
+        match self.store.accept(message, 9).await.expect("an answer") {
+            Accepted::Duplicate(status) => status,
+            Accepted::Fresh(turn) => panic!("{message:?} is not new, but {turn:?}"),
+        }
+    }
+
+    /// Accepts a message and answers it.
+    async fn talk(&self, session: &str, text: &str, now_ms: u64) {
+        let turn = self.accept(session, text, now_ms).await;
+        self.store.finish(turn.id, done(&format!("re: {text}"), now_ms + 1)).await.expect("an end");
+    }
+}
+
+fn key(name: &str) -> SessionKey {
+    SessionKey::parse(name, &AgentId::main()).expect("a session key")
+}
+
+fn run(name: &str) -> RunId {
+    RunId::parse(name).expect("a run id")
+}
+
+/// A message whose external id is its text, and so is its run but for control characters.
+fn message(session: &str, text: &str) -> InboundMessage {
+    InboundMessage {
+        channel: "webchat",
+        account: "default".into(),
+        external_id: text.into(),
+        session: key(session),
+        run: run(&text.replace(char::is_control, "_")),
+        text: text.into(),
+        extra_system_prompt: None,
+        timeout_ms: None,
+    }
+}
+
+fn user(text: &str, timestamp: u64) -> Message {
+    Message::User { content: vec![Part::text(text)], timestamp }
+}
+
+fn assistant(content: Vec<Part>, timestamp: u64) -> Message {
+    Message::Assistant {
+        content,
+        timestamp,
+        provider: "scripted".into(),
+        model: "m1".into(),
+        usage: usage(1),
+        stop_reason: StopReason::Stop,
+        error_message: None,
+    }
+}
+
+fn usage(count: u64) -> Usage {
+    Usage { input: count, output: count, cache_read: 0, cache_write: 0, total_tokens: 2 * count }
+}
+
+/// The end of a turn that was answered.
+fn done(text: &str, ended_ms: u64) -> TurnEnd {
+    TurnEnd {
+        ending: Ending::Done,
+        messages: vec![assistant(vec![Part::text(text)], ended_ms)],
+        reply: Some(text.into()),
+        error: None,
+        usage: usage(1),
+        model: Some("m1".into()),
+        ended_ms,
+    }
+}
+
+/// The texts of a transcript.
+fn texts(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(Message::text).collect()
+}

@@ -1,0 +1,166 @@
+//! Sessions: lists, resets, deletions.
+
+use moltbot_protocol::ids::AgentId;
+use moltbot_store::{SessionFilter, SessionRow, StoreError, TurnState};
+
+use super::{Place, key, message, run, texts, usage};
+
+#[tokio::test]
+async fn a_session_knows_its_totals_its_title_and_its_last_words() {
+    let place = Place::new();
+    place.talk("main", "first  words\nof it", 10).await;
+    place.talk("main", "more", 20).await;
+    let sessions = place.store.sessions(SessionFilter::default()).await.unwrap();
+    let expected = SessionRow {
+        key: key("main"),
+        session_id: sessions[0].session_id.clone(),
+        created_ms: 10,
+        updated_ms: 21,
+        message_count: 4,
+        usage: usage(2),
+        model: Some("m1".into()),
+        title: Some("first words of it".into()),
+        last_message: Some("re: more".into()),
+    };
+    assert_eq!(sessions, [expected]);
+    assert_eq!(sessions[0].session_id.len(), 36, "a UUID");
+    let found = place.store.find_session(&sessions[0].session_id).await.unwrap();
+    assert_eq!(found, Some(key("main")));
+    assert_eq!(place.store.find_session("no such id").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_and_the_last_changed_is_first() {
+    let place = Place::new();
+    for (now_ms, session) in [(10, "agent:main:alpha"), (20, "agent:work:beta"), (30, "agent:main:Beta-100%")]
+    {
+        place.talk(session, &now_ms.to_string(), now_ms).await;
+    }
+    let list = async |filter: SessionFilter| {
+        let sessions = place.store.sessions(filter).await.unwrap();
+        sessions.iter().map(|row| row.key.to_string()).collect::<Vec<_>>()
+    };
+    let all = ["agent:main:beta-100%", "agent:work:beta", "agent:main:alpha"];
+    let none = SessionFilter::default;
+    assert_eq!(list(none()).await, all);
+    assert_eq!(list(SessionFilter { limit: Some(1), ..none() }).await, all[..1]);
+    assert_eq!(list(SessionFilter { active_since_ms: Some(15), ..none() }).await, all[..2]);
+    let main = Some(AgentId::main());
+    assert_eq!(list(SessionFilter { agent: main.clone(), ..none() }).await, [all[0], all[2]]);
+    assert_eq!(list(SessionFilter { search: Some("BETA".into()), ..none() }).await, all[..2]);
+    assert_eq!(list(SessionFilter { search: Some("%".into()), agent: main, ..none() }).await, all[..1]);
+    let oldest = SessionFilter { active_since_ms: Some(u64::MAX), ..none() };
+    assert_eq!(list(oldest).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_history_is_the_newest_part_oldest_first() {
+    let place = Place::new();
+    for number in 1..=5 {
+        place.talk("main", &number.to_string(), number).await;
+    }
+    let history = place.store.history(&key("main"), 3).await.unwrap();
+    assert_eq!(texts(&history.messages), ["re: 4", "5", "re: 5"]);
+    assert!(history.session_id.is_some());
+    let nothing = place.store.history(&key("unknown"), 3).await.unwrap();
+    assert_eq!((nothing.session_id, nothing.messages), (None, vec![]));
+    assert_eq!(place.store.history(&key("main"), 0).await.unwrap().messages, []);
+}
+
+#[tokio::test]
+async fn a_history_of_long_messages_stays_within_its_bytes() {
+    let place = Place::new();
+    for number in 0..8 {
+        let turn = place.accept("main", &number.to_string(), number).await;
+        place.store.finish(turn.id, super::done(&"x".repeat(1 << 20), number)).await.unwrap();
+    }
+    let history = place.store.history(&key("main"), 1000).await.unwrap();
+    let bytes: usize = history.messages.iter().map(|message| message.text().len()).sum();
+    assert!((4 << 20..=6 << 20).contains(&bytes), "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn a_reset_begins_anew_under_the_same_key() {
+    let place = Place::new();
+    place.talk("main", "old", 1).await;
+    let waiting = place.accept("main", "waits", 2).await;
+    let before = place.store.history(&key("main"), 10).await.unwrap().session_id.unwrap();
+    let after = place.store.reset_session(&key("main"), 5).await.unwrap().unwrap();
+    assert_ne!(before, after);
+    let history = place.store.history(&key("main"), 10).await.unwrap();
+    assert_eq!((history.session_id, history.messages), (Some(after.clone()), vec![]));
+    place.store.finish(waiting.id, super::done("late", 6)).await.unwrap();
+    let sessions = place.store.sessions(SessionFilter::default()).await.unwrap();
+    assert_eq!(
+        (sessions.len(), sessions[0].message_count),
+        (1, 0),
+        "a late answer belongs to the old session"
+    );
+    assert_eq!(sessions[0].session_id, after);
+    assert_eq!(place.store.find_session(&before).await.unwrap(), None);
+    assert_eq!(place.store.reset_session(&key("unknown"), 7).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_deletion_takes_every_word_and_keeps_the_messages_known() {
+    let place = Place::new();
+    place.talk("main", "a secret", 1).await;
+    place.talk("notes", "other", 2).await;
+    assert!(place.store.delete_session(&key("main"), true).await.unwrap());
+    assert!(!place.store.delete_session(&key("main"), true).await.unwrap(), "it is gone");
+    let sessions = place.store.sessions(SessionFilter::default()).await.unwrap();
+    assert_eq!(sessions.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["agent:main:notes"]);
+    let status = place.again(&message("main", "a secret")).await;
+    assert_eq!((status.state, status.text), (TurnState::Done, None));
+    place.accept("main", "fresh", 3).await;
+    assert_eq!(texts(&place.store.history(&key("main"), 10).await.unwrap().messages), ["fresh"]);
+}
+
+#[tokio::test]
+async fn a_deletion_may_leave_the_transcript() {
+    let place = Place::new();
+    place.talk("main", "a", 1).await;
+    assert!(place.store.delete_session(&key("main"), false).await.unwrap());
+    let status = place.store.run(&run("a")).await.unwrap().unwrap();
+    assert_eq!(status.text.as_deref(), Some("re: a"));
+    assert_eq!(place.store.history(&key("main"), 10).await.unwrap().messages, []);
+}
+
+#[tokio::test]
+async fn a_session_with_unfinished_turns_is_not_deleted() {
+    let place = Place::new();
+    let turn = place.accept("main", "a", 1).await;
+    let refused = place.store.delete_session(&key("main"), true).await;
+    assert!(matches!(refused, Err(StoreError::Busy { turns: 1, .. })), "{refused:?}");
+    place.store.finish(turn.id, super::done("x", 2)).await.unwrap();
+    assert!(place.store.delete_session(&key("main"), true).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_sessions_are_listed_a_page_at_a_time() {
+    let place = std::sync::Arc::new(Place::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for worker in 0..50 {
+        let place = place.clone();
+        tasks.spawn(async move {
+            for number in 0..200 {
+                let name = format!("s{}", worker * 200 + number);
+                place.accept(&name, &name, 1000 + worker * 200 + number).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    let page =
+        place.store.sessions(SessionFilter { limit: Some(2), ..SessionFilter::default() }).await.unwrap();
+    assert_eq!(
+        page.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(),
+        ["agent:main:s9999", "agent:main:s9998"]
+    );
+    let all = place
+        .store
+        .sessions(SessionFilter { limit: Some(u32::MAX), ..SessionFilter::default() })
+        .await
+        .unwrap();
+    assert_eq!(all.len(), 1000, "a list has an end");
+    assert_eq!(place.store.pending().await.unwrap().len(), 10_000);
+}
