@@ -1,1 +1,36 @@
 //! The door to processes: runs a recorded command inside walls.
+//!
+//! The program runs itself again as its own helper ([`helper_main`]), which builds the walls and becomes the
+//! command; nothing is set up in the gateway's own process. Where the walls cannot be built the command does
+//! not run: there is no way to run one outside them.
+//!
+//! | wall | what it stops |
+//! | --- | --- |
+//! | own user | reading what belongs to the owner, even when the gateway is root |
+//! | namespaces | other processes, the network, the host's mounts, shared memory |
+//! | private root | every file but `/usr`, nine files of `/etc`, and the workspace |
+//! | resource limits, memory watch | fork bombs, memory hogs, endless output |
+//! | no capabilities, no new privileges | set-uid programs, mounts, devices |
+//! | Landlock | writing anywhere but the workspace and `/tmp`; TCP; signals outward |
+//! | seccomp | every system call that ordinary programs do not need |
+#![deny(unsafe_code)]
+
+mod filter;
+mod helper;
+mod outcome;
+mod posture;
+mod protected;
+mod running;
+mod sandbox;
+mod spawner;
+#[expect(unsafe_code, reason = "kernel calls without a safe wrapper, for the single-threaded helper")]
+mod sys;
+mod wire;
+
+pub use helper::helper_main;
+pub use outcome::{Exit, Outcome, RunError, Step};
+pub use posture::{Posture, Unavailable};
+pub use sandbox::Sandbox;
+
+/// The first argument with which the program runs itself as the sandbox's helper.
+pub const HELPER: &str = "__sandbox-init";

@@ -1,0 +1,311 @@
+//! Which system calls a command may make: an allow-list, compiled once in the gateway and handed to every helper.
+//!
+//! It starts from the calls that container runtimes allow to unprivileged containers, less what an agent's
+//! command does not need: sockets (only a connected pair within one process family remains), tracing, namespaces,
+//! mounts, keys, `io_uring`, `bpf`, and memory that no process has mapped (`memfd`, System V), which the memory
+//! watch could not see.
+//!
+//! One program of two parts, because one allow-list has one answer for what it does not list: [`unknown`] answers
+//! `ENOSYS` where a program should take its older way instead of giving up, and [`permitted`], which follows it,
+//! answers `EPERM`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use libc::c_long;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
+};
+
+/// The program as bytes, for the helper: each instruction in eight.
+pub(crate) fn compile() -> io::Result<Vec<u8>> {
+    let mut program = unknown()?;
+    program.extend(permitted()?);
+    Ok(encode(&program))
+}
+
+/// The program in `bytes`.
+pub(crate) fn decode(bytes: &[u8]) -> io::Result<BpfProgram> {
+    let (instructions, rest) = bytes.as_chunks::<INSTRUCTION>();
+    if instructions.is_empty() || !rest.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the filter of system calls is damaged"));
+    }
+    let decode = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; INSTRUCTION]| {
+        let (code, k) = (u16::from_le_bytes([c0, c1]), u32::from_le_bytes([k0, k1, k2, k3]));
+        sock_filter { code, jt, jf, k }
+    };
+    Ok(instructions.iter().map(decode).collect())
+}
+
+/// Bytes of one instruction.
+const INSTRUCTION: usize = 8;
+
+fn encode(program: &[sock_filter]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(program.len() * INSTRUCTION);
+    for instruction in program {
+        bytes.extend(instruction.code.to_le_bytes());
+        bytes.extend([instruction.jt, instruction.jf]);
+        bytes.extend(instruction.k.to_le_bytes());
+    }
+    bytes
+}
+
+/// Allows what is listed; all else is not permitted.
+fn permitted() -> io::Result<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        PLAIN.iter().chain(OLDER).map(|number| (*number, Vec::new())).collect();
+    rules.extend(conditional().map_err(io::Error::other)?);
+    let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, architecture);
+    filter.and_then(BpfProgram::try_from).map_err(io::Error::other)
+}
+
+type Rules = Vec<(i64, Vec<SeccompRule>)>;
+
+/// The calls that are allowed for some arguments.
+fn conditional() -> Result<Rules, seccompiler::BackendError> {
+    let mut rules = vec![
+        // Threads and processes, but no namespaces.
+        (libc::SYS_clone, vec![rule([masked(0, u64::from(NAMESPACES.unsigned_abs()), 0)?])?]),
+        // Asking for the personality, and the ordinary one.
+        (libc::SYS_personality, vec![rule([equals(0, 0)?])?, rule([equals(0, 0xffff_ffff)?])?]),
+        // Not `SOCK_DGRAM`: a datagram socket of a pair can still send to a socket file.
+        (libc::SYS_socketpair, vec![pair(libc::SOCK_STREAM)?, pair(libc::SOCK_SEQPACKET)?]),
+        // Compared in 32 bits, as the kernel does: a set bit 32 would otherwise pass.
+        (libc::SYS_ioctl, vec![rule([differs(TIOCSTI)?, differs(TIOCLINUX)?, differs(TIOCCONS)?])?]),
+        (libc::SYS_fchmod, plain_mode(1)?),
+        (libc::SYS_fchmodat, plain_mode(2)?),
+        (FCHMODAT2, plain_mode(2)?),
+        (libc::SYS_mkdirat, plain_mode(2)?),
+        (libc::SYS_mknodat, plain_node(2)?),
+        (libc::SYS_openat, plain_open(2)?),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    rules.extend([
+        (libc::SYS_chmod, plain_mode(1)?),
+        (libc::SYS_creat, plain_mode(1)?),
+        (libc::SYS_mkdir, plain_mode(1)?),
+        (libc::SYS_mknod, plain_node(1)?),
+        (libc::SYS_open, plain_open(1)?),
+    ]);
+    Ok(rules)
+}
+
+/// Set-user-id and set-group-id: such a file in the workspace would lend its owner's rights on the host.
+const SET_ID: u64 = 0o6000;
+
+/// A mode without set-id bits in argument `index`.
+fn plain_mode(index: u8) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    Ok(vec![rule([masked(index, SET_ID, 0)?])?])
+}
+
+/// A regular file or a pipe without set-id bits: no device, no socket.
+fn plain_node(index: u8) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let kinds = [0, libc::S_IFREG, libc::S_IFIFO];
+    let kind = u64::from(libc::S_IFMT) | SET_ID;
+    kinds.into_iter().map(|wanted| rule([masked(index, kind, u64::from(wanted))?])).collect()
+}
+
+/// An open that creates nothing, or creates without set-id bits. Flags are in `index`, the mode after them.
+fn plain_open(index: u8) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    const TEMPORARY: u64 = 0o20_000_000; // O_TMPFILE without O_DIRECTORY
+    let creates = u64::from(libc::O_CREAT.unsigned_abs()) | TEMPORARY;
+    Ok(vec![rule([masked(index, creates, 0)?])?, rule([masked(index + 1, SET_ID, 0)?])?])
+}
+
+/// A connected pair of sockets of one kind.
+fn pair(kind: i32) -> Result<SeccompRule, seccompiler::BackendError> {
+    let unix = u64::from(libc::AF_UNIX.unsigned_abs());
+    rule([equals(0, unix)?, masked(1, 0xf, u64::from(kind.unsigned_abs()))?])
+}
+
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(conditions.into())
+}
+
+fn masked(index: u8, mask: u64, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+fn equals(index: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+fn differs(request: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, request)
+}
+
+/// Answers "no such call" where a program then takes its older way: calls whose arguments are behind a pointer,
+/// calls newer than this list, and on x86-64 the numbers of the x32 interface, which the compiler of the other part
+/// does not know. It has no last answer: what it does not know goes on to the other part.
+fn unknown() -> io::Result<BpfProgram> {
+    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const GREATER: u16 = 0x25; // BPF_JMP | BPF_JGT | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    let answer = |value| sock_filter { code: RETURN, jt: 0, jf: 0, k: value };
+    let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    let newest = u32::try_from(FCHMODAT2).map_err(io::Error::other)?;
+    let mut program = vec![
+        sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 }, // the number of the call
+        sock_filter { code: GREATER, jt: 0, jf: 1, k: newest },
+        answer(missing),
+    ];
+    for number in MISSING {
+        let number = u32::try_from(*number).map_err(io::Error::other)?;
+        program.extend([sock_filter { code: EQUAL, jt: 0, jf: 1, k: number }, answer(missing)]);
+    }
+    Ok(program)
+}
+
+const NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+/// Types into a terminal as if its owner did.
+const TIOCSTI: u64 = 0x5412;
+/// Selects and pastes on a console.
+const TIOCLINUX: u64 = 0x541c;
+/// Diverts the console's messages.
+const TIOCCONS: u64 = 0x541d;
+/// The newest call that this list knows; the same number on every architecture.
+const FCHMODAT2: c_long = 452;
+
+/// Answered with "no such call".
+const MISSING: &[c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
+    libc::SYS_msgctl,
+    libc::SYS_msgget,
+    libc::SYS_msgrcv,
+    libc::SYS_msgsnd,
+    libc::SYS_openat2,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_shmdt,
+    libc::SYS_shmget,
+];
+
+/// Allowed whatever their arguments.
+#[rustfmt::skip]
+const PLAIN: &[c_long] = &[
+    // Files and folders.
+    libc::SYS_chdir, libc::SYS_close, libc::SYS_close_range, libc::SYS_copy_file_range, libc::SYS_dup,
+    libc::SYS_dup3, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_fadvise64, libc::SYS_fallocate,
+    libc::SYS_fchdir, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_fcntl, libc::SYS_fdatasync,
+    libc::SYS_fgetxattr, libc::SYS_flistxattr, libc::SYS_flock, libc::SYS_fremovexattr, libc::SYS_fsetxattr,
+    libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ftruncate, libc::SYS_getcwd,
+    libc::SYS_getdents64, libc::SYS_getxattr, libc::SYS_inotify_add_watch, libc::SYS_inotify_init1,
+    libc::SYS_inotify_rm_watch, libc::SYS_lgetxattr, libc::SYS_linkat, libc::SYS_listxattr,
+    libc::SYS_llistxattr, libc::SYS_lremovexattr, libc::SYS_lseek, libc::SYS_lsetxattr, libc::SYS_newfstatat,
+    libc::SYS_pipe2, libc::SYS_pread64, libc::SYS_preadv, libc::SYS_preadv2, libc::SYS_pwrite64,
+    libc::SYS_pwritev, libc::SYS_pwritev2, libc::SYS_read, libc::SYS_readahead, libc::SYS_readlinkat,
+    libc::SYS_readv, libc::SYS_removexattr, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_sendfile,
+    libc::SYS_setxattr, libc::SYS_splice, libc::SYS_statfs, libc::SYS_statx, libc::SYS_symlinkat,
+    libc::SYS_sync_file_range, libc::SYS_syncfs, libc::SYS_tee, libc::SYS_truncate, libc::SYS_umask,
+    libc::SYS_unlinkat, libc::SYS_utimensat, libc::SYS_write, libc::SYS_writev,
+    // Waiting.
+    libc::SYS_clock_getres, libc::SYS_clock_gettime, libc::SYS_clock_nanosleep, libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_futex,
+    libc::SYS_futex_waitv, libc::SYS_getitimer, libc::SYS_gettimeofday, libc::SYS_nanosleep, libc::SYS_ppoll,
+    libc::SYS_pselect6, libc::SYS_restart_syscall, libc::SYS_setitimer, libc::SYS_signalfd4,
+    libc::SYS_timer_create, libc::SYS_timer_delete, libc::SYS_timer_getoverrun, libc::SYS_timer_gettime,
+    libc::SYS_timer_settime, libc::SYS_timerfd_create, libc::SYS_timerfd_gettime, libc::SYS_timerfd_settime,
+    libc::SYS_times,
+    // Memory.
+    libc::SYS_brk, libc::SYS_madvise, libc::SYS_membarrier, libc::SYS_mincore, libc::SYS_mlock,
+    libc::SYS_mlock2, libc::SYS_mlockall, libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mremap,
+    libc::SYS_msync, libc::SYS_munlock, libc::SYS_munlockall, libc::SYS_munmap, libc::SYS_pkey_alloc,
+    libc::SYS_pkey_free, libc::SYS_pkey_mprotect,
+    // Processes and signals.
+    libc::SYS_capget, libc::SYS_capset, libc::SYS_execve, libc::SYS_execveat, libc::SYS_exit,
+    libc::SYS_exit_group, libc::SYS_get_robust_list, libc::SYS_getcpu, libc::SYS_getegid, libc::SYS_geteuid,
+    libc::SYS_getgid, libc::SYS_getgroups, libc::SYS_getpgid, libc::SYS_getpid, libc::SYS_getppid,
+    libc::SYS_getpriority, libc::SYS_getrandom, libc::SYS_getresgid, libc::SYS_getresuid, libc::SYS_getrusage,
+    libc::SYS_getsid, libc::SYS_gettid, libc::SYS_getuid, libc::SYS_kill, libc::SYS_landlock_add_rule,
+    libc::SYS_landlock_create_ruleset, libc::SYS_landlock_restrict_self, libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal, libc::SYS_prctl, libc::SYS_prlimit64, libc::SYS_rseq, libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigpending, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_sched_get_priority_max, libc::SYS_sched_get_priority_min, libc::SYS_sched_getaffinity,
+    libc::SYS_sched_getattr, libc::SYS_sched_getparam, libc::SYS_sched_getscheduler,
+    libc::SYS_sched_rr_get_interval, libc::SYS_sched_setaffinity, libc::SYS_sched_yield,
+    libc::SYS_set_robust_list, libc::SYS_set_tid_address, libc::SYS_setfsgid, libc::SYS_setfsuid,
+    libc::SYS_setgid, libc::SYS_setpgid, libc::SYS_setpriority, libc::SYS_setregid, libc::SYS_setresgid,
+    libc::SYS_setresuid, libc::SYS_setreuid, libc::SYS_setsid, libc::SYS_setuid, libc::SYS_sigaltstack,
+    libc::SYS_sysinfo, libc::SYS_tgkill, libc::SYS_tkill, libc::SYS_uname, libc::SYS_wait4, libc::SYS_waitid,
+    // What a connected pair of sockets needs; there is no call to make or reach any other socket.
+    libc::SYS_getpeername, libc::SYS_getsockname, libc::SYS_getsockopt, libc::SYS_recvfrom,
+    libc::SYS_recvmmsg, libc::SYS_recvmsg, libc::SYS_sendmmsg, libc::SYS_sendmsg, libc::SYS_sendto,
+    libc::SYS_setsockopt, libc::SYS_shutdown,
+];
+
+/// Older names of the same, where the architecture has them.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+const OLDER: &[c_long] = &[
+    libc::SYS_access, libc::SYS_alarm, libc::SYS_arch_prctl, libc::SYS_chown, libc::SYS_dup2,
+    libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_eventfd, libc::SYS_fork, libc::SYS_futimesat,
+    libc::SYS_getdents, libc::SYS_getpgrp, libc::SYS_getrlimit, libc::SYS_inotify_init, libc::SYS_lchown,
+    libc::SYS_link, libc::SYS_lstat, libc::SYS_pause, libc::SYS_pipe, libc::SYS_poll, libc::SYS_readlink,
+    libc::SYS_rename, libc::SYS_rmdir, libc::SYS_select, libc::SYS_setrlimit, libc::SYS_signalfd,
+    libc::SYS_stat, libc::SYS_symlink, libc::SYS_time, libc::SYS_unlink, libc::SYS_utime, libc::SYS_utimes,
+    libc::SYS_vfork,
+];
+
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[c_long] = &[libc::SYS_getrlimit, libc::SYS_setrlimit];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decoded_is_what_was_compiled() {
+        let bytes = compile().unwrap();
+        let program = decode(&bytes).unwrap();
+        assert_eq!(
+            (encode(&program), program.len()),
+            (bytes, unknown().unwrap().len() + permitted().unwrap().len())
+        );
+    }
+
+    #[test]
+    fn a_damaged_filter_is_refused() {
+        let bytes = compile().unwrap();
+        for damaged in [&bytes[1..], &[]] {
+            assert!(decode(damaged).is_err(), "{} bytes", damaged.len());
+        }
+    }
+
+    #[test]
+    fn no_call_that_leaves_the_walls_is_listed() {
+        let dangerous = [
+            libc::SYS_bpf,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_io_uring_setup,
+            libc::SYS_keyctl,
+            libc::SYS_mount,
+            libc::SYS_move_mount,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_openat2,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_process_vm_writev,
+            libc::SYS_ptrace,
+            libc::SYS_setns,
+            libc::SYS_socket,
+            libc::SYS_unshare,
+            libc::SYS_userfaultfd,
+        ];
+        for number in dangerous {
+            assert!(!PLAIN.contains(&number) && !OLDER.contains(&number), "call {number} is allowed");
+        }
+    }
+}

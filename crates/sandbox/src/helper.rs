@@ -1,0 +1,141 @@
+//! The helper: the program run again, which builds the walls and becomes the command.
+//!
+//! Three processes. The *outer* one ([`identity`]) becomes the sandbox's user, leaves the host's namespaces and
+//! waits. The *first* of the new process namespace ([`first`]) builds the private root ([`root`]), watches memory,
+//! and takes the namespace with it when it ends. The *command* ([`command`]) locks itself in and starts the shell.
+//! Killing the outer process kills the first by its death signal, and the kernel kills the rest.
+//!
+//! Each step fails with its name, over the socket that came as standard input; nothing is skipped.
+
+mod command;
+mod first;
+mod identity;
+mod root;
+
+use std::fmt::Display;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Signal, WaitOptions};
+
+use crate::outcome::Step;
+use crate::sys::{self, Fork};
+use crate::wire::{self, Report, Request};
+
+/// Runs the sandbox's helper. The program calls it before anything else, while it has one thread, when its first
+/// argument is [`HELPER`](crate::HELPER). It returns only when the command could not be started or has ended.
+pub fn helper_main() -> ExitCode {
+    match outer() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_nobody_to_tell) => ExitCode::from(NOT_STARTED),
+    }
+}
+
+/// The exit code of a helper that ran no command, as container runtimes have it.
+const NOT_STARTED: u8 = 125;
+
+/// A step that failed.
+#[derive(Debug)]
+struct Failure {
+    step: Step,
+    cause: String,
+}
+
+/// Names the step that a failure belongs to.
+trait At<T> {
+    /// The step, with the error's own words as the cause.
+    fn at(self, step: Step) -> Result<T, Failure>;
+    /// The step, with what was being done in front.
+    fn doing(self, step: Step, what: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Display> At<T> for Result<T, E> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|error| Failure { step, cause: error.to_string() })
+    }
+
+    fn doing(self, step: Step, what: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure { step, cause: format!("{what}: {error}") })
+    }
+}
+
+/// What every process of the helper works with.
+struct Job {
+    request: Request,
+    filter: Vec<u8>,
+    socket: OwnedFd,
+}
+
+/// Takes the request, and tells the gateway when something fails. Every process of the helper returns through
+/// here but the command, which is replaced by the shell.
+fn outer() -> io::Result<()> {
+    sys::close_all_but_standard()?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(rustix::fs::open(
+        "/dev/null",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)?;
+    let (request, filter, workspace) = wire::receive_request(socket.as_fd())?;
+    let job = Job { request, filter, socket };
+    match enclose(&job, workspace) {
+        Ok(()) => Ok(()),
+        Err(Failure { step, cause }) => {
+            let cause = cause.chars().take(CAUSE_CHARS).collect();
+            wire::send_report(job.socket.as_fd(), &Report::Failed { step, cause }, None)?;
+            Err(io::Error::other("told the gateway"))
+        }
+    }
+}
+
+/// The longest cause: with each character escaped it still fits in a report.
+const CAUSE_CHARS: usize = 500;
+
+/// The steps of the outer process.
+fn enclose(job: &Job, workspace: Option<OwnedFd>) -> Result<(), Failure> {
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    identity::die_with_gateway(job.request.gateway)?;
+    let workspace = identity::own_workspace(workspace, job.request.access)?;
+    let uid = identity::become_own_user()?;
+    identity::die_with_gateway(job.request.gateway)?;
+    identity::leave_namespaces()?;
+    let (life, word) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Init)?;
+    match sys::fork().at(Step::Init)? {
+        Fork::Child => {
+            drop(word);
+            first::run(job, workspace, uid, &life)
+        }
+        Fork::Parent(first) => {
+            drop((life, workspace));
+            let handle =
+                rustix::process::pidfd_open(first, rustix::process::PidfdFlags::empty()).at(Step::Init)?;
+            wire::send_report(job.socket.as_fd(), &Report::Born, Some(handle.as_fd())).at(Step::Init)?;
+            rustix::io::write(&word, b".").at(Step::Init)?;
+            release_output().at(Step::Init)?;
+            rustix::process::waitpid(Some(first), WaitOptions::empty()).at(Step::Init)?;
+            Ok(())
+        }
+    }
+}
+
+/// Lets go of the command's output, so that it ends when the command's own processes do.
+fn release_output() -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Asks the kernel to kill this process when its parent ends.
+fn die_with_parent() -> rustix::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+}
+
+/// Writes to a file of `/proc` that is there already.
+fn write_control(path: &str, text: &str) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let written = rustix::io::write(&file, text.as_bytes())?;
+    if written == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}

@@ -1,0 +1,168 @@
+//! The first process of the namespace: builds the private root, starts the command, buries orphans, and watches the
+//! memory of all. When it ends, the kernel kills every process in the namespace.
+
+use std::io::Read as _;
+use std::os::fd::{AsFd, OwnedFd};
+
+use moltbot_config::limits;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions, WaitStatus};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::identity::Workspace;
+use super::{At as _, Failure, Job, command, die_with_parent, release_output, root};
+use crate::outcome::{Exit, Step};
+use crate::sys::{self, Fork};
+use crate::wire::{self, Report, Walls};
+
+/// The steps of the first process. `life` ends when the outer process does.
+pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &OwnedFd) -> Result<(), Failure> {
+    die_with_parent().at(Step::Init)?;
+    // The word comes after the gateway has a handle of this process. An end instead means that the outer process
+    // died before the line above, and would not be noticed any more.
+    if rustix::io::read(life, &mut [0; 1]).at(Step::Init)? == 0 {
+        return Err("the helper was killed").at(Step::Init);
+    }
+    rustix::system::sethostname(b"sandbox").at(Step::Init)?;
+    root::build(&job.request, workspace)?;
+    give_up_capabilities()?;
+    // Other processes of the namespace have the same user: none may look into this one.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Init)?;
+    let (started, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Init)?;
+    match sys::fork().at(Step::Init)? {
+        Fork::Child => {
+            drop(started);
+            command::run(job, &tell)
+        }
+        Fork::Parent(command) => {
+            drop(tell);
+            release_output().at(Step::Init)?;
+            watch(job, command, uid, started)
+        }
+    }
+}
+
+/// Gives up every capability, for this process and all that come from it.
+fn give_up_capabilities() -> Result<(), Failure> {
+    for capability in CapabilitySet::all().iter() {
+        // Older kernels do not know the newest capabilities; there is then nothing to remove.
+        match rustix::thread::capability_is_in_bounding_set(capability) {
+            Ok(true) => {
+                rustix::thread::remove_capability_from_bounding_set(capability).at(Step::Capabilities)?
+            }
+            Ok(false) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error).at(Step::Capabilities),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().at(Step::Capabilities)?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).at(Step::Capabilities)?;
+    rustix::thread::set_no_new_privs(true).at(Step::Capabilities)
+}
+
+/// Waits for the command to start and to end.
+fn watch(job: &Job, command: Pid, uid: u32, started: OwnedFd) -> Result<(), Failure> {
+    let handle = rustix::process::pidfd_open(command, PidfdFlags::empty()).at(Step::Init)?;
+    // The command writes what Landlock could do, and then its end of the pipe closes: when the shell starts, or when
+    // the command gives up, which it has then told the gateway itself.
+    let mut told = Vec::new();
+    std::fs::File::from(started).take(64).read_to_end(&mut told).at(Step::Init)?;
+    let [abi, READY] = told.as_slice() else {
+        // Ending at once would kill it before it has told.
+        rustix::process::waitpid(Some(command), WaitOptions::empty()).at(Step::Init)?;
+        return Ok(());
+    };
+    let walls = Walls { landlock_abi: u32::from(*abi), uid };
+    wire::send_report(job.socket.as_fd(), &Report::Started(walls), None).at(Step::Init)?;
+    let exit = until_end(command, &handle, job.request.memory)?;
+    wire::send_report(job.socket.as_fd(), &Report::Ended(exit), None).at(Step::Init)
+}
+
+/// What the command writes when only starting the shell is left.
+pub(super) const READY: u8 = b'!';
+
+fn until_end(command: Pid, handle: &OwnedFd, memory: u64) -> Result<Exit, Failure> {
+    let pause = Timespec::try_from(limits::MEMORY_WATCH).at(Step::Init)?;
+    loop {
+        rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&pause)).at(Step::Init)?;
+        while let Some((pid, status)) = bury().at(Step::Init)? {
+            if pid == command {
+                return Ok(exit_of(status));
+            }
+        }
+        if resident_bytes() > memory {
+            return Ok(Exit::OutOfMemory);
+        }
+    }
+}
+
+/// One process that has ended, if there is one.
+fn bury() -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
+    match rustix::process::wait(WaitOptions::NOHANG) {
+        Err(rustix::io::Errno::CHILD) => Ok(None),
+        other => other,
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Exit {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(-1),
+    }
+}
+
+/// Memory that all processes of the namespace hold and that could not be dropped: anonymous, shared, and swapped.
+fn resident_bytes() -> u64 {
+    // This `/proc` shows the namespace and nothing else. A process that ends meanwhile holds nothing.
+    let Ok(folder) = std::fs::read_dir("/proc") else { return u64::MAX };
+    let statuses =
+        folder.flatten().filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    statuses.map(|entry| held_by(&entry.path().join("status"))).fold(0, u64::saturating_add)
+}
+
+fn held_by(status: &std::path::Path) -> u64 {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(status, flags, rustix::fs::Mode::empty()) else { return 0 };
+    let mut bytes = [0; 4096];
+    let length = rustix::io::read(&file, &mut bytes).unwrap_or(0);
+    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+    text.lines().map(held_in_line).fold(0, u64::saturating_add)
+}
+
+/// The bytes of a line such as `RssAnon:      132 kB`, when it counts.
+fn held_in_line(line: &str) -> u64 {
+    let mut words = line.split_ascii_whitespace();
+    match words.next() {
+        Some("RssAnon:" | "RssShmem:" | "VmSwap:") => {
+            words.next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
+        }
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn memory_that_cannot_be_dropped_counts_and_the_rest_does_not() {
+        for (line, bytes) in [
+            ("RssAnon:\t     132 kB", 135_168),
+            ("RssShmem:\t       1 kB", 1024),
+            ("VmSwap:\t       2 kB", 2048),
+            ("RssFile:\t    4000 kB", 0),
+            ("RssAnon:", 0),
+            ("", 0),
+        ] {
+            assert_eq!(held_in_line(line), bytes, "{line}");
+        }
+        assert!(limits::MEMORY_WATCH < Duration::from_secs(1), "a hog would grow unseen");
+    }
+}

@@ -1,0 +1,184 @@
+//! How a command ended, or why it did not start.
+
+use std::fmt;
+use std::time::Duration;
+
+use moltbot_policy::Unrecorded;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What came of a command that ran.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// How it ended.
+    pub exit: Exit,
+    /// What it wrote to standard output and standard error, as it came, up to the profile's limit. Raw bytes:
+    /// they may hold terminal controls.
+    pub output: Vec<u8>,
+    /// Whether it wrote more than that.
+    pub truncated: bool,
+    /// Bytes that it wrote beyond the limit.
+    pub dropped_bytes: u64,
+    /// From the call to the end of its last process.
+    pub duration: Duration,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Exit {
+    /// The caller gave up; every process of the command was killed.
+    Aborted,
+    /// The shell ended with this code.
+    Code(i32),
+    /// Its processes together held more memory than the profile allows; all were killed.
+    OutOfMemory,
+    /// The shell was killed by this signal.
+    Signal(i32),
+    /// The profile's time was over; every process of the command was killed.
+    TimedOut,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aborted => formatter.write_str("aborted"),
+            Self::Code(code) => write!(formatter, "exit {code}"),
+            Self::OutOfMemory => formatter.write_str("out of memory"),
+            Self::Signal(signal) => write!(formatter, "signal {signal}"),
+            Self::TimedOut => formatter.write_str("timed out"),
+        }
+    }
+}
+
+/// A step in building the walls, in their order.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Step {
+    /// Starting the helper and handing it the command.
+    Start,
+    /// Giving the workspace of a root gateway to the sandbox's user.
+    Ownership,
+    /// Becoming the sandbox's user.
+    Identity,
+    /// Leaving the host's namespaces.
+    Namespaces,
+    /// Mapping the one user.
+    UserMap,
+    /// The first process of the namespace.
+    Init,
+    /// The private root.
+    Root,
+    /// A fresh `/proc`.
+    Proc,
+    /// The workspace in the private root.
+    Workspace,
+    /// Resource limits.
+    Limits,
+    /// The folder that the command starts in.
+    Directory,
+    /// Giving up capabilities for good.
+    Capabilities,
+    /// Landlock.
+    Landlock,
+    /// The filter of system calls.
+    Seccomp,
+    /// Trying the walls before anything runs behind them.
+    SelfCheck,
+    /// Starting the shell.
+    Exec,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Start => "start",
+            Self::Ownership => "ownership",
+            Self::Identity => "identity",
+            Self::Namespaces => "namespaces",
+            Self::UserMap => "user map",
+            Self::Init => "init",
+            Self::Root => "root",
+            Self::Proc => "proc",
+            Self::Workspace => "workspace",
+            Self::Limits => "limits",
+            Self::Directory => "directory",
+            Self::Capabilities => "capabilities",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::SelfCheck => "self-check",
+            Self::Exec => "exec",
+        })
+    }
+}
+
+/// Why a command has no outcome.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
+pub enum RunError {
+    /// The walls could not be built.
+    #[error("the sandbox could not be built ({step}: {cause}), so the command did not run; {fix}")]
+    Setup { step: Step, cause: String, fix: &'static str },
+    /// The helper ended without a word on how the command ended; whatever ran is dead.
+    #[error("the sandbox ended without saying how the command ended; everything in it was killed, try again")]
+    Lost,
+    /// Killed processes are still there.
+    #[error("processes of the command were killed but have not ended: a disk may hang; see `dmesg`")]
+    Survived,
+    /// The command ended, and that could not be recorded.
+    #[error("the command ended ({exit}), but that could not be recorded")]
+    Unrecorded { exit: String, source: Unrecorded },
+}
+
+impl RunError {
+    /// A step that failed, with what the owner can do about it.
+    pub(crate) fn setup(step: Step, cause: String) -> Self {
+        let fix = fix_for(step, &cause);
+        Self::Setup { step, cause, fix }
+    }
+}
+
+/// What the owner can do when a step fails.
+fn fix_for(step: Step, cause: &str) -> &'static str {
+    match step {
+        Step::Directory => "name a folder that exists in the workspace",
+        Step::Exec => "install bash, or another shell at /bin/sh",
+        Step::Identity | Step::Start => "restart the gateway, and see its log",
+        Step::Landlock => "boot a kernel from 5.13 on with `landlock` in its `lsm=` parameter",
+        Step::Namespaces if cause.contains("No space") => {
+            "user namespaces are used up or switched off: set `sysctl user.max_user_namespaces=15000`"
+        }
+        Step::Namespaces => {
+            "allow user namespaces: `sysctl kernel.unprivileged_userns_clone=1` on Debian; inside Docker start the \
+             container with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`; the kernel \
+             needs user, mount, pid, net, ipc, uts and cgroup namespaces"
+        }
+        Step::Proc => {
+            "a container or a service unit hides parts of /proc: start the container with \
+             `--security-opt systempaths=unconfined`, or leave ProtectKernelTunables out of the unit"
+        }
+        Step::UserMap | Step::Init | Step::Root => {
+            "on Ubuntu 24.04 and later give moltbot an AppArmor profile with `userns,`, or set \
+             `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; inside Docker start the container with \
+             `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
+        }
+        Step::Ownership | Step::Workspace => "let the workspace be a folder that the gateway's user owns",
+        Step::Capabilities | Step::Limits | Step::Seccomp | Step::SelfCheck => {
+            "the kernel does not hold what it promised; see its log, and report this with `uname -a`"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_says_what_to_do() {
+        let error = RunError::setup(Step::Namespaces, "No space left on device (os error 28)".into());
+        assert_eq!(
+            error.to_string(),
+            "the sandbox could not be built (namespaces: No space left on device (os error 28)), so the command did \
+             not run; user namespaces are used up or switched off: set `sysctl user.max_user_namespaces=15000`"
+        );
+    }
+}

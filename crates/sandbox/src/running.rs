@@ -1,0 +1,257 @@
+//! A command that runs: its output, its reports, its time, and its end.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::time::Duration;
+
+use moltbot_config::limits;
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt as _, Interest};
+use tokio::net::unix::pipe;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::outcome::{Exit, RunError, Step};
+use crate::spawner::{Spawner, Started};
+use crate::wire::{self, Report, Walls};
+
+/// A helper and what came of it so far. Dropped before its end, it kills everything.
+pub(crate) struct Running {
+    spawner: Spawner,
+    child: Option<Child>,
+    ended: AsyncFd<OwnedFd>,
+    reports: AsyncFd<OwnedFd>,
+    reports_open: bool,
+    output: pipe::Receiver,
+    output_open: bool,
+    /// The first process of the namespace: it has ended when the namespace is empty.
+    first: Option<AsyncFd<OwnedFd>>,
+    walls: Option<Walls>,
+    end: Option<Result<Exit, RunError>>,
+    kept: Kept,
+}
+
+/// What came of it.
+pub(crate) struct Finished {
+    pub(crate) exit: Exit,
+    pub(crate) kept: Kept,
+    pub(crate) walls: Option<Walls>,
+}
+
+impl Finished {
+    /// The end of a command that was stopped before it was started.
+    pub(crate) fn before_start(exit: Exit) -> Self {
+        Self { exit, kept: Kept::default(), walls: None }
+    }
+}
+
+impl Running {
+    /// Watches over a helper that was started.
+    pub(crate) fn new(started: Started, spawner: Spawner, most: usize) -> io::Result<Self> {
+        let Started { child, ended, output, reports } = started;
+        Ok(Self {
+            spawner,
+            child: Some(child),
+            ended: await_readable(ended)?,
+            reports: await_readable(reports)?,
+            reports_open: true,
+            output: pipe::Receiver::from_owned_fd(output)?,
+            output_open: true,
+            first: None,
+            walls: None,
+            end: None,
+            kept: Kept::new(most),
+        })
+    }
+
+    /// Waits until no process of the command is left.
+    pub(crate) async fn finish(
+        mut self,
+        timeout: Duration,
+        abort: &CancellationToken,
+    ) -> Result<Finished, RunError> {
+        let deadline = Instant::now() + timeout;
+        let mut buffer = vec![0; BUFFER];
+        while self.reports_open {
+            tokio::select! {
+                biased;
+                () = abort.cancelled(), if self.end.is_none() => self.stop(Exit::Aborted),
+                () = tokio::time::sleep_until(deadline), if self.end.is_none() => self.stop(Exit::TimedOut),
+                report = next_report(&self.reports) => self.note(report),
+                read = self.output.read(&mut buffer), if self.output_open => self.keep(&buffer, read),
+            }
+            if self.end.is_some() {
+                // Whatever the end was, nothing of it may go on.
+                self.kill();
+                break;
+            }
+        }
+        if self.end.is_none() {
+            self.kill();
+        }
+        tokio::time::timeout(limits::COMMAND_END, self.run_dry(&mut buffer))
+            .await
+            .map_err(|_| RunError::Survived)?;
+        self.bury().await;
+        let walls = self.walls;
+        let exit = self.end.take().unwrap_or_else(|| Err(lost(walls)))?;
+        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls })
+    }
+
+    /// Reads what is left of the reports and the output until every process is gone.
+    async fn run_dry(&mut self, buffer: &mut [u8]) {
+        while self.output_open {
+            tokio::select! {
+                report = next_report(&self.reports), if self.reports_open => self.note(report),
+                read = self.output.read(buffer) => self.keep(buffer, read),
+            }
+        }
+        while self.reports_open {
+            let report = next_report(&self.reports).await;
+            self.note(report);
+        }
+        if let Some(first) = &self.first
+            && let Err(error) = first.readable().await
+        {
+            tracing::warn!(%error, "cannot wait for the last process of a command");
+        }
+    }
+
+    /// Takes the outer process out of the process table.
+    async fn bury(&mut self) {
+        if let Err(error) = self.ended.readable().await {
+            tracing::warn!(%error, "cannot wait for a helper");
+        }
+        if let Some(child) = self.child.take() {
+            self.spawner.bury(child);
+        }
+    }
+
+    fn note(&mut self, report: io::Result<Option<(Report, Option<OwnedFd>)>>) {
+        match report {
+            Ok(Some((Report::Born, handle))) => {
+                self.first = handle.and_then(|handle| await_readable(handle).ok());
+                if self.end.is_some() {
+                    self.kill();
+                }
+            }
+            Ok(Some((Report::Started(walls), _))) => self.walls = Some(walls),
+            Ok(Some((Report::Ended(exit), _))) => {
+                self.end.get_or_insert(Ok(exit));
+            }
+            Ok(Some((Report::Failed { step, cause }, _))) => {
+                self.end.get_or_insert(Err(RunError::setup(step, cause)));
+            }
+            Ok(None) => self.reports_open = false,
+            Err(error) => {
+                tracing::warn!(%error, "a report of the sandbox's helper cannot be read");
+                self.reports_open = false;
+            }
+        }
+    }
+
+    fn keep(&mut self, buffer: &[u8], read: io::Result<usize>) {
+        match read {
+            Ok(0) => self.output_open = false,
+            Ok(length) => self.kept.add(buffer.get(..length).unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(%error, "the output of a command cannot be read");
+                self.output_open = false;
+            }
+        }
+    }
+
+    fn stop(&mut self, exit: Exit) {
+        self.end = Some(Ok(exit));
+    }
+
+    /// Kills the outer process, whose end kills the first, whose end kills the rest; and the first at once.
+    fn kill(&mut self) {
+        if let Some(first) = &self.first
+            && let Err(error) = rustix::process::pidfd_send_signal(first.get_ref().as_fd(), Signal::KILL)
+            && error != rustix::io::Errno::SRCH
+        {
+            tracing::warn!(%error, "cannot kill the first process of a command");
+        }
+        if let Some(child) = &mut self.child
+            && let Err(error) = child.kill()
+        {
+            tracing::warn!(%error, "cannot kill a helper");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(child) = self.child.take() {
+            self.spawner.bury(child);
+        }
+    }
+}
+
+/// One read of the output: what a pipe holds.
+const BUFFER: usize = 64 * 1024;
+
+/// Why there is no end: the helper went away.
+fn lost(walls: Option<Walls>) -> RunError {
+    match walls {
+        None => RunError::setup(Step::Start, "the helper ended without a word".into()),
+        Some(_) => RunError::Lost,
+    }
+}
+
+/// Lets the runtime tell when there is something to read.
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe; an owned descriptor stays open as long as it is registered"
+)]
+fn await_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
+async fn next_report(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
+    loop {
+        let mut ready = socket.readable().await?;
+        if let Ok(report) = ready.try_io(|socket| wire::receive_report(socket.get_ref().as_fd())) {
+            return report;
+        }
+    }
+}
+
+/// Output up to a limit, and the count of the rest.
+#[derive(Default)]
+pub(crate) struct Kept {
+    most: usize,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) dropped: u64,
+}
+
+impl Kept {
+    fn new(most: usize) -> Self {
+        Self { most, bytes: Vec::new(), dropped: 0 }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let room = self.most.saturating_sub(self.bytes.len()).min(bytes.len());
+        let (kept, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+        self.bytes.extend_from_slice(kept);
+        self.dropped = self.dropped.saturating_add(u64::try_from(rest.len()).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_beyond_the_limit_is_counted_and_not_kept() {
+        let mut kept = Kept::new(5);
+        for part in [b"abc", b"def", b"ghi"] {
+            kept.add(part);
+        }
+        assert_eq!((kept.bytes.as_slice(), kept.dropped), (b"abcde".as_slice(), 4));
+    }
+}

@@ -1,0 +1,144 @@
+//! The sandbox as the program sees it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use moltbot_config::limits;
+use moltbot_ledger::Ledger;
+use moltbot_policy::command::CommandPermit;
+use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::outcome::{Exit, Outcome, RunError, Step};
+use crate::posture::{self, Posture, Unavailable};
+use crate::protected;
+use crate::running::{Finished, Running};
+use crate::spawner::Spawner;
+use crate::wire::{Request, Walls};
+
+/// Runs commands. Clones share one spawner, which is started by the first command and lives as long as they do.
+#[derive(Clone)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    helper: PathBuf,
+    ledger: Ledger,
+    spawner: OnceLock<Spawner>,
+    posture: OnceCell<Posture>,
+    places: Semaphore,
+}
+
+impl Sandbox {
+    /// A sandbox whose helper is this program itself. Costs nothing until the first command.
+    pub fn new(ledger: Ledger) -> Self {
+        Self::with_helper(PathBuf::from("/proc/self/exe"), ledger)
+    }
+
+    /// A sandbox with a helper of its own: a program that calls [`crate::helper_main`].
+    pub fn with_helper(helper: PathBuf, ledger: Ledger) -> Self {
+        let places = Semaphore::new(limits::COMMANDS);
+        let (spawner, posture) = (OnceLock::new(), OnceCell::new());
+        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places }) }
+    }
+
+    /// What the sandbox is here, found out by running a command in it. Success is remembered; after a failure the
+    /// next call tries again, because the owner may have followed the advice.
+    ///
+    /// # Errors
+    /// When no command can run on this machine: the reason, and what the owner can do.
+    pub async fn posture(&self) -> Result<Posture, Unavailable> {
+        self.inner.posture.get_or_try_init(|| posture::probe(self)).await.cloned()
+    }
+
+    /// Runs a command and waits until none of its processes is left. Its end is entered into the book.
+    ///
+    /// `workspace` is the folder that the command sees as `/workspace`, opened by the vault. `abort` kills
+    /// everything within a second, and so does dropping the future. A command whose turn has not come because
+    /// [`limits::COMMANDS`] others run waits.
+    ///
+    /// # Errors
+    /// When the walls could not be built (the command did not run), or its end could not be recorded.
+    pub async fn run(
+        &self,
+        permit: Recorded<CommandPermit>,
+        workspace: Option<OwnedFd>,
+        abort: CancellationToken,
+    ) -> Result<Outcome, RunError> {
+        self.execute(permit.into_permit(), workspace, &abort).await.map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Sandbox::run`], with what the helper found out about the walls.
+    pub(crate) async fn execute(
+        &self,
+        permit: CommandPermit,
+        workspace: Option<OwnedFd>,
+        abort: &CancellationToken,
+    ) -> Result<(Outcome, Option<Walls>), RunError> {
+        let began = Instant::now();
+        let folder = workspace.as_ref().and_then(|folder| folder.try_clone().ok());
+        let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
+        let result = self.supervise(&permit, workspace, abort).await;
+        let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
+        let mut entry = permit.end_entry(&said);
+        let appeared = folder.map(|folder| protected::appeared(folder.as_fd(), &absent)).unwrap_or_default();
+        if !appeared.is_empty() {
+            tracing::warn!(%appeared, "a command made files that programs of this machine obey; look before you use them");
+            entry = entry.with("appeared", appeared);
+        }
+        self.enter(entry).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
+        let Finished { exit, kept, walls } = result?;
+        let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);
+        let outcome =
+            Outcome { exit, output: kept.bytes, truncated, dropped_bytes, duration: began.elapsed() };
+        Ok((outcome, walls))
+    }
+
+    async fn supervise(
+        &self,
+        permit: &CommandPermit,
+        workspace: Option<OwnedFd>,
+        abort: &CancellationToken,
+    ) -> Result<Finished, RunError> {
+        let start = |error: std::io::Error| RunError::setup(Step::Start, error.to_string());
+        let place = tokio::select! {
+            place = self.inner.places.acquire() => place.map_err(std::io::Error::other).map_err(start)?,
+            () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
+        };
+        let profile = permit.profile();
+        let request = Request::new(permit.script(), permit.directory(), profile);
+        let spawner = self.spawner().map_err(start)?;
+        let started = spawner.spawn(request, workspace).await.map_err(start)?;
+        let running = Running::new(started, spawner, profile.output_bytes).map_err(start)?;
+        let finished = running.finish(profile.timeout, abort).await;
+        drop(place);
+        finished
+    }
+
+    fn spawner(&self) -> std::io::Result<Spawner> {
+        if let Some(spawner) = self.inner.spawner.get() {
+            return Ok(spawner.clone());
+        }
+        // Of two that start at once one is kept; the other thread ends before it has started anything.
+        let spawner = Spawner::start(self.inner.helper.clone())?;
+        Ok(self.inner.spawner.get_or_init(|| spawner).clone())
+    }
+
+    /// Writes into the book without holding up the runtime.
+    async fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
+        let (action, ledger) = (entry.action, self.inner.ledger.clone());
+        match tokio::task::spawn_blocking(move || ledger.enter(entry)).await {
+            Ok(entered) => entered,
+            Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
+        }
+    }
+
+    /// The book.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+}

@@ -1,0 +1,132 @@
+//! The one thread that starts helpers.
+//!
+//! A helper dies when the thread that started it does, so this must not be a thread of a pool, which ends when idle.
+//! It lives as long as the [`Sandbox`](crate::Sandbox) and its clones; when they are gone, so are the commands.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::process::PidfdFlags;
+use tokio::sync::oneshot;
+
+use crate::wire::{self, Request};
+use crate::{HELPER, filter};
+
+/// The way to the thread. Clones lead to the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
+    orders: mpsc::Sender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Bury(Child),
+    Start { request: Box<Request>, workspace: Option<OwnedFd>, reply: oneshot::Sender<io::Result<Started>> },
+}
+
+/// A helper that was started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The outer process.
+    pub(crate) child: Child,
+    /// Readable when the outer process has ended.
+    pub(crate) ended: OwnedFd,
+    /// What the command writes.
+    pub(crate) output: OwnedFd,
+    /// Where the helper reports.
+    pub(crate) reports: OwnedFd,
+}
+
+impl Spawner {
+    /// Starts the thread.
+    pub(crate) fn start(helper: PathBuf) -> io::Result<Self> {
+        let filter = wire::sealed("moltbot-filter", &filter::compile()?)?;
+        let (orders, received) = mpsc::channel();
+        thread::Builder::new()
+            .name("sandbox-spawner".into())
+            .stack_size(256 * 1024)
+            .spawn(move || serve(&received, &helper, filter.as_fd()))?;
+        Ok(Self { orders })
+    }
+
+    /// Starts a helper.
+    pub(crate) async fn spawn(&self, request: Request, workspace: Option<OwnedFd>) -> io::Result<Started> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Start { request: Box::new(request), workspace, reply };
+        self.orders.send(order).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Waits for a helper that was killed, so that it does not stay as a zombie.
+    pub(crate) fn bury(&self, child: Child) {
+        if self.orders.send(Order::Bury(child)).is_err() {
+            tracing::warn!(
+                "the thread that starts commands has ended; a helper that was killed stays a zombie"
+            );
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the thread that starts commands has ended; restart the gateway")
+}
+
+fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filter: BorrowedFd<'_>) {
+    for order in orders {
+        match order {
+            Order::Bury(mut child) => {
+                if let Err(error) = child.wait() {
+                    tracing::warn!(%error, "cannot wait for a helper that was killed");
+                }
+            }
+            Order::Start { request, workspace, reply } => {
+                let started = start(helper, &request, filter, workspace.as_ref().map(AsFd::as_fd));
+                if let Err(Ok(mut abandoned)) = reply.send(started)
+                    && let Err(error) = abandoned.child.kill().and_then(|()| abandoned.child.wait())
+                {
+                    tracing::warn!(%error, "cannot end a helper that nobody waits for");
+                }
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the door to processes: starts the helper for a recorded command"
+)]
+fn start(
+    helper: &Path,
+    request: &Request,
+    filter: BorrowedFd<'_>,
+    workspace: Option<BorrowedFd<'_>>,
+) -> io::Result<Started> {
+    let (near, far) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (output, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // Before the start: the helper finds its request waiting, and a request that cannot be sent starts nothing.
+    wire::send_request(near.as_fd(), request, filter, workspace)?;
+    let child = Command::new(helper)
+        .arg(HELPER)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(far))
+        .stdout(Stdio::from(writer.try_clone()?))
+        .stderr(Stdio::from(writer))
+        .spawn()?;
+    rustix::io::ioctl_fionbio(&near, true)?;
+    let ended = pidfd_of(&child)?;
+    Ok(Started { child, ended, output, reports: near })
+}
+
+fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("the helper has no process id"))?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}

@@ -1,0 +1,122 @@
+//! Kernel calls without a safe wrapper: the only `unsafe` in the workspace.
+//!
+//! All of it runs in the helper, which has one thread from its first instruction to its last.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::mount::MountAttrFlags;
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub(crate) enum Fork {
+    /// The new process.
+    Child,
+    /// The old process, with the new one's id.
+    Parent(Pid),
+}
+
+/// Splits the helper in two.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the helper has one thread, so no lock can be held by a thread that the child does not have.
+    let id = unsafe { libc::fork() };
+    match Pid::from_raw(id) {
+        _ if id < 0 => Err(io::Error::last_os_error()),
+        Some(pid) => Ok(Fork::Parent(pid)),
+        None => Ok(Fork::Child),
+    }
+}
+
+/// Ends this process at once, without running anything that was set up before the fork.
+pub(crate) fn exit() -> ! {
+    // SAFETY: the call does not return and touches no memory.
+    unsafe { libc::_exit(0) }
+}
+
+/// Leaves namespaces of the parent for new ones.
+pub(crate) fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
+    if namespaces.contains(UnshareFlags::FILES) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: what makes the call unsafe is `FILES`, refused above; and there is no second thread.
+    unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(Into::into)
+}
+
+/// Closes every descriptor but standard input, output and error: what a careless parent left open.
+pub(crate) fn close_all_but_standard() -> io::Result<()> {
+    // SAFETY: called first of all by the helper, which then owns no descriptor above 2.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How far [`set_mount_attributes`] reaches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reach {
+    /// The mount alone.
+    Mount,
+    /// The mount and every mount below it.
+    Tree,
+}
+
+/// Adds attributes to the mount that `mount` is the root of; with `owners` (a user namespace) its files belong to
+/// whom that namespace says.
+///
+/// Unlike a remount it can only add, so attributes that the host has locked cannot make it fail.
+pub(crate) fn set_mount_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    owners: Option<BorrowedFd<'_>>,
+    reach: Reach,
+) -> io::Result<()> {
+    let mut set = u64::from(attributes.bits());
+    let mut namespace = 0_u64;
+    if let Some(owners) = owners {
+        set |= u64::from(MountAttrFlags::MOUNT_ATTR_IDMAP.bits());
+        namespace = u64::try_from(owners.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    let argument = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: namespace };
+    let flags = libc::AT_EMPTY_PATH
+        | match reach {
+            Reach::Mount => 0,
+            Reach::Tree => libc::AT_RECURSIVE,
+        };
+    // SAFETY: the path is a NUL-terminated literal, the argument lives across the call, and its size is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const argument,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sharing_descriptors_is_refused_before_the_kernel_is_asked() {
+        assert_eq!(
+            unshare(UnshareFlags::FILES).map_err(|error| error.kind()),
+            Err(io::ErrorKind::InvalidInput)
+        );
+    }
+
+    #[test]
+    fn attributes_are_refused_for_what_is_no_mount() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let result = set_mount_attributes(
+            std::os::fd::AsFd::as_fd(&reader),
+            MountAttrFlags::MOUNT_ATTR_RDONLY,
+            None,
+            Reach::Mount,
+        );
+        assert!(result.is_err());
+    }
+}

@@ -1,0 +1,242 @@
+//! What the gateway and its helper say to each other, over one pair of sockets.
+//!
+//! The gateway says one thing: the [`Request`], in a memory file, with two or three descriptors. The helper's
+//! processes answer with [`Report`]s, one per packet.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use moltbot_policy::profile::{Profile, WorkspaceAccess};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{Exit, Step};
+
+/// What to run, and behind which walls.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Request {
+    pub(crate) script: String,
+    pub(crate) directory: String,
+    pub(crate) access: Access,
+    pub(crate) address_space: u64,
+    pub(crate) memory: u64,
+    pub(crate) processes: u64,
+    pub(crate) open_files: u64,
+    pub(crate) file_size: u64,
+    pub(crate) cpu_seconds: u64,
+    pub(crate) temporary_bytes: u64,
+    /// The gateway's process id: a helper with another parent has lost it.
+    pub(crate) gateway: u32,
+}
+
+/// How the command sees the workspace.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Access {
+    None,
+    ReadOnly,
+    ReadWrite,
+}
+
+impl Request {
+    /// The request for a script in a folder of the workspace.
+    pub(crate) fn new(script: &str, directory: &str, profile: &Profile) -> Self {
+        Self {
+            script: script.into(),
+            directory: directory.into(),
+            access: match profile.workspace {
+                WorkspaceAccess::None => Access::None,
+                WorkspaceAccess::ReadOnly => Access::ReadOnly,
+                WorkspaceAccess::ReadWrite => Access::ReadWrite,
+            },
+            address_space: profile.address_space,
+            memory: profile.memory,
+            processes: profile.processes,
+            open_files: profile.open_files,
+            file_size: profile.file_size,
+            cpu_seconds: profile.cpu_seconds,
+            temporary_bytes: profile.temporary_bytes,
+            gateway: std::process::id(),
+        }
+    }
+}
+
+/// What the helper's processes say.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Report {
+    /// The namespace's first process exists; a descriptor of it comes along. It waits for a word of its parent.
+    Born,
+    /// The shell has ended, or was stopped for the memory that its processes held.
+    Ended(Exit),
+    /// A step failed, and the command did not run.
+    Failed { step: Step, cause: String },
+    /// The shell runs.
+    Started(Walls),
+}
+
+/// What the helper found out about the walls while it built them.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Walls {
+    /// The version of Landlock's rules.
+    pub(crate) landlock_abi: u32,
+    /// The user of the machine that the command runs as.
+    pub(crate) uid: u32,
+}
+
+/// The largest report: a cause is a sentence.
+const REPORT_BYTES: usize = 4096;
+/// The largest request: a script of 64 kB, each byte escaped in six.
+const REQUEST_BYTES: u64 = 1024 * 1024;
+/// The most descriptors in one packet.
+const DESCRIPTORS: usize = 3;
+
+/// Sends a report, and a descriptor with it.
+pub(crate) fn send_report(
+    socket: BorrowedFd<'_>,
+    report: &Report,
+    extra: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    send(socket, &serde_json::to_vec(report)?, extra.as_slice())
+}
+
+/// The next report and its descriptor; `None` when the helper is gone. Fails with `WouldBlock` when there is none
+/// yet and the socket does not block.
+pub(crate) fn receive_report(socket: BorrowedFd<'_>) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
+    let mut bytes = [0; REPORT_BYTES];
+    let (length, mut descriptors) = receive(socket, &mut bytes)?;
+    match bytes.get(..length) {
+        Some(text) if !text.is_empty() => Ok(Some((serde_json::from_slice(text)?, descriptors.pop()))),
+        _ => Ok(None),
+    }
+}
+
+/// Hands the helper its request, its filter and the workspace.
+pub(crate) fn send_request(
+    socket: BorrowedFd<'_>,
+    request: &Request,
+    filter: BorrowedFd<'_>,
+    workspace: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let request = sealed("moltbot-request", &serde_json::to_vec(request)?)?;
+    let mut descriptors = vec![request.as_fd(), filter];
+    descriptors.extend(workspace);
+    send(socket, b"request", &descriptors)
+}
+
+/// Takes the request, the filter's bytes and the workspace.
+pub(crate) fn receive_request(socket: BorrowedFd<'_>) -> io::Result<(Request, Vec<u8>, Option<OwnedFd>)> {
+    let (_, descriptors) = receive(socket, &mut [0; 16])?;
+    let mut descriptors = descriptors.into_iter();
+    let (Some(request), Some(filter)) = (descriptors.next(), descriptors.next()) else {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no request"));
+    };
+    let request = serde_json::from_slice(&contents(request.as_fd())?)?;
+    Ok((request, contents(filter.as_fd())?, descriptors.next()))
+}
+
+/// A memory file that nobody can change.
+pub(crate) fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file)
+}
+
+/// The whole of a memory file, whatever its position: the filter's is shared by all helpers.
+fn contents(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let size = u64::try_from(rustix::fs::fstat(file)?.st_size).map_err(io::Error::other)?;
+    if size > REQUEST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the request is too large"));
+    }
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    let mut done = 0;
+    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let offset = u64::try_from(done).map_err(io::Error::other)?;
+        match rustix::io::pread(file, rest, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => done += read,
+        }
+    }
+    Ok(bytes)
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("too many descriptors"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    #[test]
+    fn a_report_arrives_whole_and_an_end_is_told_apart() {
+        let (near, far) = pair();
+        let reports = [
+            Report::Failed { step: Step::Landlock, cause: "é".repeat(100) },
+            Report::Started(Walls { landlock_abi: 6, uid: 7 }),
+            Report::Ended(Exit::Code(3)),
+        ];
+        for report in &reports {
+            send_report(far.as_fd(), report, None).unwrap();
+        }
+        drop(far);
+        for report in reports {
+            let (received, descriptor) = receive_report(near.as_fd()).unwrap().unwrap();
+            assert_eq!((received, descriptor.is_none()), (report, true));
+        }
+        assert!(receive_report(near.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_request_arrives_with_its_descriptors_whatever_its_size() {
+        let (near, far) = pair();
+        let script = "\u{1}".repeat(64 * 1024);
+        let request = Request::new(&script, "src", &Profile::for_probe());
+        let filter = sealed("filter", b"12345678").unwrap();
+        let (workspace, _writer) = rustix::pipe::pipe().unwrap();
+        send_request(near.as_fd(), &request, filter.as_fd(), Some(workspace.as_fd())).unwrap();
+        let (received, filter, folder) = receive_request(far.as_fd()).unwrap();
+        assert_eq!((received.script, filter, folder.is_some()), (script, b"12345678".to_vec(), true));
+    }
+
+    #[test]
+    fn a_sealed_file_cannot_be_changed() {
+        let file = sealed("x", b"abc").unwrap();
+        assert!(rustix::io::pwrite(&file, b"d", 0).is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! A command cannot take more than its share.
+
+use moltbot_policy::profile::Profile;
+use moltbot_sandbox::Exit;
+
+use crate::room::{Room, has, profile, text};
+
+#[tokio::test]
+async fn fifty_megabytes_of_output_are_read_and_not_kept() {
+    let room = Room::new();
+    let profile = Profile { output_bytes: 100_000, ..profile() };
+    let outcome = room.run_with("head -c 50000000 /dev/zero; echo end >&2", profile).await.unwrap();
+    assert_eq!((outcome.exit, outcome.output.len(), outcome.truncated), (Exit::Code(0), 100_000, true));
+    assert_eq!(outcome.dropped_bytes, 50_000_004 - 100_000);
+}
+
+#[tokio::test]
+async fn a_fork_bomb_stops_at_its_number_of_processes() {
+    let room = Room::new();
+    let profile = Profile { processes: 40, ..profile() };
+    let script = "n=0; while [ $n -lt 200 ]; do sleep 30 & n=$((n+1)); done 2>/dev/null; wait";
+    let profile = Profile { timeout: std::time::Duration::from_secs(3), ..profile };
+    // Bash tries again for a while when it cannot fork; meanwhile the processes are counted from inside.
+    let script = format!("({script}) & sleep 1; set -- /proc/[0-9]*; echo $#");
+    let outcome = room.run_with(&script, profile).await.unwrap();
+    let seen = text(&outcome);
+    let count: u32 = seen.lines().find_map(|line| line.trim().parse().ok()).unwrap_or(0);
+    assert!((20..=41).contains(&count), "{count} processes: {seen}");
+}
+
+#[tokio::test]
+async fn two_commands_do_not_share_one_number_of_processes() {
+    let room = Room::new();
+    let profile = Profile { processes: 20, ..profile() };
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1 & done; wait; echo all";
+    let (one, two) =
+        tokio::join!(room.run_with(script, profile.clone()), room.run_with(script, profile.clone()));
+    assert_eq!((text(&one.unwrap()), text(&two.unwrap())), ("all\n".into(), "all\n".into()));
+}
+
+#[tokio::test]
+async fn one_process_cannot_take_more_than_its_address_space() {
+    if !has("/usr/bin/perl") {
+        return moltbot_testkit::skip::skip("one_process_cannot_take…", "there is no /usr/bin/perl");
+    }
+    let room = Room::new();
+    let profile = Profile { address_space: 256 * MIB, ..profile() };
+    let outcome = room.run_with("perl -e '$x = \"a\" x (1 << 30); print length $x'", profile).await.unwrap();
+    assert_ne!(outcome.exit, Exit::Code(0), "{}", text(&outcome));
+}
+
+#[tokio::test]
+async fn several_processes_cannot_take_more_memory_than_all_of_them_may() {
+    if !has("/usr/bin/perl") {
+        return moltbot_testkit::skip::skip("several_processes_cannot_take…", "there is no /usr/bin/perl");
+    }
+    let room = Room::new();
+    let profile = Profile { memory: 200 * MIB, ..profile() };
+    let script = "for i in 1 2 3 4; do perl -e '$x = \"a\" x (80 << 20); sleep 60' & done; wait";
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!(outcome.exit, Exit::OutOfMemory, "{}", text(&outcome));
+}
+
+#[tokio::test]
+async fn files_and_folders_in_memory_are_bounded() {
+    let room = Room::new();
+    let profile = Profile { file_size: 3 * MIB, temporary_bytes: 2 * MIB, ..profile() };
+    let script = "head -c 9000000 /dev/zero > /workspace/large; wc -c < /workspace/large; \
+        head -c 9000000 /dev/zero > /tmp/large; wc -c < /tmp/large; true";
+    let outcome = room.run_with(script, profile).await.unwrap();
+    let sizes: Vec<u64> = text(&outcome).lines().filter_map(|line| line.parse().ok()).collect();
+    assert_eq!(sizes, [3 * MIB, 2 * MIB], "{}", text(&outcome));
+}
+
+#[tokio::test]
+async fn limits_are_those_of_the_profile_and_cannot_be_raised() {
+    let room = Room::new();
+    let script = "ulimit -c; ulimit -n; ulimit -u; ulimit -v; ulimit -t; \
+        ulimit -n 2000 2>/dev/null && echo raised; ulimit -u 2000 2>/dev/null && echo raised; true";
+    let profile =
+        Profile { open_files: 300, processes: 77, address_space: 512 * MIB, cpu_seconds: 9, ..profile() };
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!(text(&outcome), "0\n300\n77\n524288\n9\n");
+}
+
+const MIB: u64 = 1024 * 1024;

@@ -1,0 +1,113 @@
+//! A sandbox with a book, a workspace and a way to run a script.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use moltbot_config::Config;
+use moltbot_ledger::Ledger;
+use moltbot_policy::Recorded;
+use moltbot_policy::command::{CommandPermit, CommandRequest, review};
+use moltbot_policy::profile::Profile;
+use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
+use moltbot_sandbox::{Exit, Outcome, RunError, Sandbox};
+use moltbot_vault::StateDir;
+use rustix::fs::{Mode, OFlags};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Room {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) ledger: Ledger,
+    pub(crate) home: tempfile::TempDir,
+}
+
+/// The helper: where cargo built it, or where the run as an ordinary user has put it.
+pub(crate) const HELPER_VARIABLE: &str = "MOLTBOT_TEST_HELPER";
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&StateDir::open_or_create(&home.path().join("state")).unwrap()).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
+        let helper = std::env::var_os(HELPER_VARIABLE)
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_moltbot-sandbox-helper")), PathBuf::from);
+        let sandbox = Sandbox::with_helper(helper, ledger.clone());
+        let room = Self { sandbox, ledger, home };
+        #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
+        std::fs::create_dir(room.workspace()).unwrap();
+        rustix::fs::chmod(room.workspace(), Mode::RWXU).unwrap();
+        room
+    }
+
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.home.path().join("workspace")
+    }
+
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        let path = self.workspace().join(name);
+        #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn open(&self) -> OwnedFd {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(self.workspace(), flags, Mode::empty()).unwrap()
+    }
+
+    pub(crate) fn permit(&self, script: &str, profile: Profile) -> Recorded<CommandPermit> {
+        let request = CommandRequest {
+            script: script.into(),
+            directory: String::new(),
+            session: SessionKey::main_of(&AgentId::main()),
+            run: RunId::parse("test").unwrap(),
+        };
+        moltbot_policy::record(review(request, profile).unwrap(), &self.ledger).unwrap()
+    }
+
+    pub(crate) async fn run_with(&self, script: &str, profile: Profile) -> Result<Outcome, RunError> {
+        let permit = self.permit(script, profile);
+        self.sandbox.run(permit, Some(self.open()), CancellationToken::new()).await
+    }
+
+    pub(crate) async fn run(&self, script: &str) -> Outcome {
+        self.run_with(script, profile()).await.unwrap()
+    }
+
+    /// What a script writes; it must end well.
+    pub(crate) async fn output(&self, script: &str) -> String {
+        let outcome = self.run(script).await;
+        let text = text(&outcome);
+        assert_eq!(outcome.exit, Exit::Code(0), "{script} wrote {text}");
+        text
+    }
+}
+
+pub(crate) fn text(outcome: &Outcome) -> String {
+    String::from_utf8_lossy(&outcome.output).into_owned()
+}
+
+/// The walls of the agent's commands, with a minute.
+pub(crate) fn profile() -> Profile {
+    Profile::for_exec(&Config::default(), Some(Duration::from_secs(60)))
+}
+
+/// Whether a process of this machine has `marker` in its arguments.
+pub(crate) fn survivors(marker: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        #[expect(clippy::disallowed_methods, reason = "the list of processes")]
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(marker) {
+            found.push(format!("{}: {line}", entry.path().display()));
+        }
+    }
+    found
+}
+
+/// Whether the inside has a program.
+pub(crate) fn has(program: &str) -> bool {
+    Path::new(program).exists()
+}

@@ -1,0 +1,90 @@
+//! What a command sees.
+
+use moltbot_sandbox::Exit;
+
+use crate::room::{Room, text};
+
+#[tokio::test]
+async fn a_command_sees_its_own_world_and_nothing_of_the_host() {
+    let room = Room::new();
+    let script = r"
+        echo /* | tr ' ' '\n' | grep -vxE '/(bin|dev|etc|lib|lib32|lib64|libx32|proc|sbin|tmp|usr|workspace)'
+        ls -A /home /root /var /run /sys /boot /opt /srv /mnt 2>/dev/null
+        ls -A /etc | grep -vxE 'alternatives|group|hosts|ld.so.cache|ld.so.conf|ld.so.conf.d|ld-musl.*|localtime|nsswitch.conf|passwd'
+        ls -A /dev | grep -vxE 'fd|full|null|random|shm|stderr|stdin|stdout|tty|urandom|zero'
+        for path in /etc/shadow /root /var/run/docker.sock /sys/kernel /dev/vda /dev/sda /dev/mem /proc/1/environ /proc/1/root/etc /proc/1/cwd/ /proc/1/fd/0 /proc/kcore /proc/keys; do
+            if head -c 1 $path 2>/dev/null | grep -q .; then echo read $path; fi
+            ls -A $path/. 2>/dev/null
+        done
+        true
+    ";
+    assert_eq!(room.output(script).await, "");
+}
+
+#[tokio::test]
+async fn the_state_folder_beside_the_workspace_is_not_there() {
+    let room = Room::new();
+    let state = room.home.path().join("state");
+    let script = format!("ls {} /workspace/.. | sort | tr '\\n' ' '; ls -d {0} 2>&1", state.display());
+    let outcome = room.run(&script).await;
+    assert!(text(&outcome).contains("No such file"), "{}", text(&outcome));
+    assert!(!text(&outcome).contains("ledger"), "{}", text(&outcome));
+}
+
+#[tokio::test]
+async fn no_other_process_is_visible() {
+    let room = Room::new();
+    let visible = room.output("set -- /proc/[0-9]*; echo $#").await;
+    assert!(["1\n", "2\n", "3\n"].contains(&visible.as_str()), "{visible}");
+}
+
+#[tokio::test]
+async fn the_environment_has_four_names_and_the_descriptors_are_three() {
+    let room = Room::new();
+    let environment = room.output("exec /usr/bin/env | grep -vE '^(PWD|SHLVL|_|OLDPWD)=' | sort").await;
+    let expected = "HOME=/tmp\nLANG=C.UTF-8\n\
+        PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin\n";
+    assert_eq!(environment, expected);
+    assert_eq!(
+        room.output(
+            "for fd in /proc/self/fd/*; do readlink $fd; done | grep -cE 'socket|memfd|/workspace'; pwd"
+        )
+        .await,
+        "0\n/workspace\n"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_privileges() {
+    let room = Room::new();
+    let status = room.output("grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups)' /proc/self/status").await;
+    for line in status.lines().filter(|line| line.starts_with("Cap")) {
+        assert!(line.ends_with("\t0000000000000000"), "{line}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1\n") && status.contains("Seccomp:\t2\n"), "{status}");
+    assert_eq!(
+        room.output("id -u; id -un; hostname 2>/dev/null || cat /proc/sys/kernel/hostname").await,
+        "1000\nagent\nsandbox\n"
+    );
+}
+
+#[tokio::test]
+async fn ordinary_work_works() {
+    let room = Room::new();
+    let script = "echo one > a; mkdir b; mv a b/c; cat b/c; ln -s b d; cat d/c; rm -r b; \
+        echo err >&2; echo out > /dev/stdout; (echo sub) | cat; cat <(echo fd); echo x | tee /dev/stderr >/dev/null; \
+        t=$(mktemp); echo tmp > $t; cat $t; read -r line; echo \"[$line]\"; exit 7";
+    let outcome = room.run(script).await;
+    assert_eq!(text(&outcome), "one\none\nerr\nout\nsub\nfd\nx\ntmp\n[]\n");
+    assert_eq!(outcome.exit, Exit::Code(7));
+}
+
+#[tokio::test]
+async fn the_posture_is_found_by_running_a_command() {
+    let room = Room::new();
+    let posture = room.sandbox.posture().await.unwrap();
+    assert!(posture.landlock_abi >= 1, "{posture:?}");
+    let root = rustix::process::geteuid().is_root();
+    assert_eq!(posture.uid == rustix::process::geteuid().as_raw(), !root, "{posture:?}");
+    assert_eq!(room.sandbox.posture().await.unwrap(), posture, "remembered");
+}
