@@ -1,6 +1,6 @@
 //! A temporary home with everything that takes turns.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,7 @@ use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Accepted, PendingTurn, Store};
+use moltbot_testkit::skip::skip;
 use moltbot_vault::StateDir;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ pub(crate) struct House {
     pub(crate) state: StateDir,
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
+    pub(crate) sandbox: Sandbox,
     pub(crate) agent: Agent,
     runs: AtomicU64,
 }
@@ -45,9 +47,40 @@ impl House {
         Self::open(home, base_url, change).map_err(|error| error.to_string()).unwrap()
     }
 
-    /// Opens what is in `home`, as a gateway does at its start.
+    /// Opens what is in `home`, as a gateway does at its start. Its sandbox has no helper: nothing can run.
     pub(crate) fn open(
         home: TempDir,
+        base_url: Option<&str>,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, AgentError> {
+        let helper = home.path().join("no-helper");
+        Self::open_with_helper(home, helper, base_url, change)
+    }
+
+    /// A home where commands can run; nothing, and a note, where they cannot.
+    pub(crate) async fn with_commands(test: &str, base_url: &str) -> Option<Self> {
+        // The sandbox's own tests build their helper beside this test's folder.
+        let here = std::env::current_exe().unwrap();
+        let helper = here.parent().and_then(Path::parent).unwrap().join("moltbot-sandbox-helper");
+        if !helper.exists() {
+            skip(test, "the sandbox's helper is not built; run the tests of moltbot-sandbox first");
+            return None;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let house = Self::open_with_helper(home, helper, Some(base_url), |_| {});
+        let house = house.map_err(|error| error.to_string()).unwrap();
+        match house.sandbox.posture().await {
+            Ok(_) => Some(house),
+            Err(unavailable) => {
+                skip(test, &unavailable.reason);
+                None
+            }
+        }
+    }
+
+    fn open_with_helper(
+        home: TempDir,
+        helper: PathBuf,
         base_url: Option<&str>,
         change: impl FnOnce(&mut Config),
     ) -> Result<Self, AgentError> {
@@ -57,18 +90,19 @@ impl House {
         let state = StateDir::open_or_create(&home.path().join(".moltbot")).unwrap();
         let ledger = Ledger::open(&state).unwrap();
         let store = Store::open(&state).unwrap();
+        let sandbox = Sandbox::with_helper(helper, ledger.clone());
         let keys = ProviderKeys { anthropic: None, openai: None, openrouter: None };
         let parts = Parts {
             models: Models::resolve(&config, keys, None, ledger.clone()).unwrap(),
             config,
             store: store.clone(),
             ledger: ledger.clone(),
-            sandbox: Sandbox::with_helper(home.path().join("no-helper"), ledger.clone()),
+            sandbox: sandbox.clone(),
             state: state.clone(),
             home: home.path().into(),
         };
         let agent = Agent::new(parts)?;
-        Ok(Self { home, state, store, ledger, agent, runs: AtomicU64::new(0) })
+        Ok(Self { home, state, store, ledger, sandbox, agent, runs: AtomicU64::new(0) })
     }
 
     /// Stops everything and leaves the home as a stopped gateway does.

@@ -1,6 +1,10 @@
 //! Turns from end to end: a real store, book and vault in a temporary home, and a scripted model.
 
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod limits;
