@@ -3,23 +3,21 @@
 //! Exactly one small frame is read. What is wrong with a frame is said plainly, because an honest client can
 //! mend it; what is wrong with a credential is not, because a guesser could.
 
+mod hello;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::authentication::{DeviceClaim, Presented};
 use moltbot_policy::authorization::{Grant, grant};
-use moltbot_protocol::connect::{
-    CLIENT_MODES, ConnectParams, ConnectionPolicy, DeviceText, Features, GrantedAuth, HelloOk,
-    ServerDescription, is_known_client,
-};
+use moltbot_protocol::connect::{CLIENT_MODES, ConnectParams, DeviceText, is_known_client};
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::frame::{EventFrame, RequestFrame, ResponseFrame};
-use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
 use moltbot_protocol::{PROTOCOL_MAX, PROTOCOL_MIN, event};
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::connection::{Challenged, Connection, Open, Peer};
 use crate::shared::Shared;
@@ -148,9 +146,10 @@ impl Connection<Challenged> {
     /// taken, so that nothing is missed in between.
     async fn open(mut self, connect: Connect, grant: Grant) -> Option<Connection<Open>> {
         let membership = self.shared.hub.join(grant.require(Scope::Read).is_ok());
-        let hello = hello(&self.shared, &connect, &grant).await;
+        let hello = hello::payload(&self.shared, connect.protocol, &grant).await;
         let sent = async {
             self.socket.feed(to_text(&ResponseFrame::success(connect.id, hello))).await?;
+            self.socket.flush().await?; // both frames at once would double the buffer, for good
             if grant.require(Scope::Read).is_ok() {
                 let health = self.shared.health.current(&self.shared).await;
                 let frame = EventFrame::single(event::HEALTH, health.value().clone());
@@ -158,7 +157,7 @@ impl Connection<Challenged> {
             }
             self.socket.flush().await
         };
-        if sent.await.is_err() {
+        if !matches!(tokio::time::timeout(limits::HANDSHAKE, sent).await, Ok(Ok(()))) {
             self.shared.hub.leave(&membership);
             return None;
         }
@@ -178,7 +177,7 @@ fn read(text: &str) -> Result<Connect, Failure> {
     if frame.method != "connect" {
         return Err(fail(WireError::invalid(NOT_CONNECT)));
     }
-    let params: ConnectParams = frame.params("connect").map_err(fail)?;
+    let params: ConnectParams = frame.params("connect").map_err(without_values).map_err(fail)?;
     if !is_known_client(&params.client.id) || !CLIENT_MODES.contains(&params.client.mode.as_str()) {
         let message = "invalid connect params: client.id or client.mode is not one of the known ones";
         return Err(fail(WireError::invalid(message)));
@@ -190,6 +189,18 @@ fn read(text: &str) -> Result<Connect, Failure> {
         return Err(Failure::Request { id: frame.id, error, code: Goodbye::PROTOCOL });
     }
     Ok(Connect { id: frame.id, params, protocol })
+}
+
+/// An error about a member of the wrong type repeats its value, which may be a credential in the wrong place:
+/// what was expected, and where, must do.
+fn without_values(error: WireError) -> WireError {
+    let message = match error.message.rsplit_once(", expected ") {
+        Some((_, expected)) if !error.message.contains("unknown field") => {
+            format!("invalid connect params: expected {expected}")
+        }
+        Some(_) | None => return error,
+    };
+    WireError { message, ..error }
 }
 
 impl Connect {
@@ -217,63 +228,6 @@ fn limited_error(retry_after: Duration) -> WireError {
         format!("too many failed sign-ins from this address; try again in {seconds} s"),
     )
     .retry_after(milliseconds)
-}
-
-/// The payload of `hello-ok`.
-async fn hello(shared: &Arc<Shared>, connect: &Connect, grant: &Grant) -> Value {
-    let hello = HelloOk {
-        kind: "hello-ok",
-        protocol: connect.protocol,
-        server: ServerDescription {
-            version: env!("CARGO_PKG_VERSION").into(),
-            conn_id: moltbot_vault::random_id().unwrap_or_default(),
-        },
-        features: Features {
-            methods: Method::ALL.iter().map(|method| method.name()).collect(),
-            events: event::ALL.to_vec(),
-        },
-        snapshot: snapshot(shared, grant).await,
-        policy: ConnectionPolicy {
-            max_payload: limits::MESSAGE_BYTES,
-            max_buffered_bytes: limits::BUFFERED_BYTES,
-            tick_interval_ms: u64::try_from(limits::TICK.as_millis()).unwrap_or(u64::MAX),
-        },
-        auth: GrantedAuth {
-            role: grant.role().name(),
-            scopes: grant.scopes().iter().map(|scope| scope.name()).collect(),
-        },
-    };
-    serde_json::to_value(hello).unwrap_or_default()
-}
-
-/// The state at this moment. Paths of this machine are for the owner alone, health for who may read.
-async fn snapshot(shared: &Arc<Shared>, grant: &Grant) -> Value {
-    let agent = shared.default_agent();
-    let mut snapshot = json!({
-        "presence": [],
-        "health": {},
-        "stateVersion": {"presence": 0, "health": 0},
-        "uptimeMs": shared.uptime_ms(),
-        "sessionDefaults": {
-            "defaultAgentId": agent.as_str(),
-            "mainKey": "main",
-            "mainSessionKey": moltbot_protocol::ids::SessionKey::main_of(&agent).as_str(),
-            "scope": "per-sender",
-        },
-    });
-    let mut add = |name: &str, value: Value| {
-        if let Some(members) = snapshot.as_object_mut() {
-            members.insert(name.into(), value);
-        }
-    };
-    if grant.require(Scope::Read).is_ok() {
-        add("health", shared.health.current(shared).await.value().clone());
-    }
-    if grant.require(Scope::Admin).is_ok() {
-        add("configPath", json!(shared.config_path.to_string_lossy()));
-        add("stateDir", json!(shared.state.path().to_string_lossy()));
-    }
-    snapshot
 }
 
 /// A frame as text. Frames are made of texts and numbers: writing them cannot fail.

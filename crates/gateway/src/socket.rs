@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error};
 
 /// A connection's read buffer. Larger ones cost every idle connection as much.
-const READ_BUFFER: usize = 4096;
+const READ_BUFFER: usize = 2048;
 /// How much is gathered before it is written. The buffer grows only when it is needed.
 const WRITE_BUFFER: usize = 16 * 1024;
 /// What is read and thrown away of a peer that is told to go: without reading, the kernel would reset the

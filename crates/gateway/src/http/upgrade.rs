@@ -8,15 +8,17 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
+use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
 use moltbot_policy::throttle::Source;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::admission::Seat;
 use super::answer::{self, Body};
 use super::single;
-use crate::connection::{Connection, Peer};
+use crate::connection::{Connection, Open, Peer};
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -72,11 +74,16 @@ fn websocket_key(request: &Request<Incoming>) -> Option<&str> {
 /// A WebSocket from its challenge to its end. What happens once, at its beginning, is boxed, so that the
 /// thousands that idle afterwards do not keep room for it.
 async fn serve(shared: Arc<Shared>, peer: Peer, seat: Arc<Seat>, upgrade: OnUpgrade) {
-    let Some(socket) = Box::pin(socket(upgrade)).await else { return };
-    let Some(challenged) = Box::pin(Connection::challenge(socket, peer, shared)).await else { return };
-    let Some(open) = Box::pin(challenged.sign_in()).await else { return };
+    let Some(open) = Box::pin(open(shared, peer, upgrade)).await else { return };
     seat.signed_in();
     Box::pin(open.serve()).await;
+}
+
+/// Everything up to `hello-ok`. A peer that takes no bytes keeps its seat no longer than one that sends none.
+async fn open(shared: Arc<Shared>, peer: Peer, upgrade: OnUpgrade) -> Option<Connection<Open>> {
+    let challenging = async { Connection::challenge(socket(upgrade).await?, peer, shared).await };
+    let challenged = timeout(limits::HANDSHAKE, challenging).await.ok().flatten()?;
+    challenged.sign_in().await
 }
 
 /// The socket under an upgraded connection. HTTP's buffers stay behind.

@@ -77,3 +77,36 @@ async fn pipelined_requests_are_answered_in_order() {
         println!("{:.0} health/s", 5000.0 / began.elapsed().as_secs_f64());
     });
 }
+
+/// Measured in this process: what a client of the test costs on top is a file descriptor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_takes_less_than_ten_kilobytes() {
+    let house = House::echo().await;
+    tokio::task::block_in_place(|| {
+        let mut open: Vec<RawSocket> = (0..50).map(|_| sign_in(&house)).collect(); // what is paid once
+        let before = resident();
+        open.extend((0..300).map(|_| sign_in(&house)));
+        let each = (resident() - before) / 300;
+        println!("{each} bytes per idle connection");
+        assert!(each <= 10_000, "{each} bytes");
+    });
+}
+
+/// Somebody who does not listen is dropped; everybody else hears everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_consumer_is_dropped_and_the_others_are_not() {
+    let house = House::echo().await;
+    let mut slow = tokio::task::block_in_place(|| sign_in(&house));
+    let mut client = house.client().await;
+    let text = "x".repeat(150_000);
+    for n in 0..80 {
+        let chat = client.chat(&format!("s{n}"), &text).await;
+        assert_eq!(chat.text.len(), text.len() + "echo: ".len(), "message {n}");
+        if client.call("status", json!({})).await.unwrap()["connections"] == json!(1) {
+            break;
+        }
+    }
+    let end = tokio::task::block_in_place(|| slow.end());
+    let told = RawFrame::Close(Some(1008), "slow consumer".into());
+    assert!(end == told || end == RawFrame::Gone, "{end:?}");
+}

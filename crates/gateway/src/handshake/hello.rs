@@ -1,0 +1,71 @@
+//! `hello-ok`: what the client may call and hear, and the state at this moment.
+
+use std::sync::Arc;
+
+use moltbot_config::limits;
+use moltbot_policy::authorization::Grant;
+use moltbot_protocol::connect::{ConnectionPolicy, Features, GrantedAuth, HelloOk, ServerDescription};
+use moltbot_protocol::event;
+use moltbot_protocol::ids::SessionKey;
+use moltbot_protocol::method::Method;
+use moltbot_protocol::scope::Scope;
+use serde_json::{Value, json};
+
+use crate::shared::Shared;
+
+/// The payload of `hello-ok`.
+pub(super) async fn payload(shared: &Arc<Shared>, protocol: u32, grant: &Grant) -> Value {
+    let hello = HelloOk {
+        kind: "hello-ok",
+        protocol,
+        server: ServerDescription {
+            version: env!("CARGO_PKG_VERSION").into(),
+            conn_id: moltbot_vault::random_id().unwrap_or_default(),
+        },
+        features: Features {
+            methods: Method::ALL.iter().map(|method| method.name()).collect(),
+            events: event::ALL.to_vec(),
+        },
+        snapshot: snapshot(shared, grant).await,
+        policy: ConnectionPolicy {
+            max_payload: limits::MESSAGE_BYTES,
+            max_buffered_bytes: limits::BUFFERED_BYTES,
+            tick_interval_ms: u64::try_from(limits::TICK.as_millis()).unwrap_or(u64::MAX),
+        },
+        auth: GrantedAuth {
+            role: grant.role().name(),
+            scopes: grant.scopes().iter().map(|scope| scope.name()).collect(),
+        },
+    };
+    serde_json::to_value(hello).unwrap_or_default()
+}
+
+/// The state at this moment. Paths of this machine are for the owner alone, health for who may read.
+async fn snapshot(shared: &Arc<Shared>, grant: &Grant) -> Value {
+    let agent = shared.default_agent();
+    let mut snapshot = json!({
+        "presence": [],
+        "health": {},
+        "stateVersion": {"presence": 0, "health": 0},
+        "uptimeMs": shared.uptime_ms(),
+        "sessionDefaults": {
+            "defaultAgentId": agent.as_str(),
+            "mainKey": "main",
+            "mainSessionKey": SessionKey::main_of(&agent).as_str(),
+            "scope": "per-sender",
+        },
+    });
+    let mut add = |name: &str, value: Value| {
+        if let Some(members) = snapshot.as_object_mut() {
+            members.insert(name.into(), value);
+        }
+    };
+    if grant.require(Scope::Read).is_ok() {
+        add("health", shared.health.current(shared).await.value().clone());
+    }
+    if grant.require(Scope::Admin).is_ok() {
+        add("configPath", json!(shared.config_path.to_string_lossy()));
+        add("stateDir", json!(shared.state.path().to_string_lossy()));
+    }
+    snapshot
+}
