@@ -59,6 +59,8 @@ mod tests {
     /// What goes wrong next.
     #[derive(Clone, Copy, Debug, Default, PartialEq)]
     pub(crate) enum Fault {
+        /// Nothing works, opening neither.
+        Dead,
         /// The disk does not answer until another fault is set.
         Hang,
         /// Nothing.
@@ -128,6 +130,9 @@ mod tests {
         type Segment = FaultySegment;
 
         fn open(&self, name: &str) -> Result<FaultySegment, FileError> {
+            if self.fault.0.lock().unwrap().0 == Fault::Dead {
+                return Err(FileError::Missing { path: PathBuf::from(name) });
+            }
             let file = self.folder.append(name)?;
             Ok(FaultySegment { file, disk: self.clone(), failed: Mutex::new(false) })
         }
@@ -136,7 +141,7 @@ mod tests {
     impl Segment for FaultySegment {
         fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
             match self.fault() {
-                Fault::Full => Err(self.fail(io::ErrorKind::StorageFull)),
+                Fault::Dead | Fault::Full => Err(self.fail(io::ErrorKind::StorageFull)),
                 Fault::Short => {
                     self.file.write_all(&bytes[..bytes.len() / 2]).unwrap();
                     Err(self.fail(io::ErrorKind::StorageFull))

@@ -208,6 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_is_gone_is_asked_again_through_a_new_handle() {
+        let mut bench = Bench::new();
+        bench.append(&["one"]).unwrap();
+        bench.disk.set(Fault::Dead);
+        for _ in 0..3 {
+            assert!(bench.append(&["lost"]).is_err());
+        }
+        bench.disk.set(Fault::None);
+        bench.append(&["two"]).unwrap();
+        assert_eq!(bench.records(), ["one", "ledger.resumed 3", "two"]);
+    }
+
+    #[test]
     fn a_segment_that_is_full_is_followed_by_one_that_carries_on_the_chain() {
         let mut bench = Bench::new();
         bench.journal.full = 700;
