@@ -1,5 +1,6 @@
 //! The sandbox, run for real. As root the whole set runs a second time as an ordinary user.
 #![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "in a test, a failure stops it")]
 
 mod escape;
 mod lifetime;

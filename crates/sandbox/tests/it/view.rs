@@ -9,7 +9,7 @@ async fn a_command_sees_its_own_world_and_nothing_of_the_host() {
     let room = Room::new();
     let script = r"
         echo /* | tr ' ' '\n' | grep -vxE '/(bin|dev|etc|lib|lib32|lib64|libx32|proc|sbin|tmp|usr|workspace)'
-        ls -A /home /root /var /run /sys /boot /opt /srv /mnt 2>/dev/null
+        for hidden in /home /root /var /run /sys /boot /opt /srv /mnt /usr/local/etc /usr/src; do ls -A $hidden 2>/dev/null; done
         ls -A /etc | grep -vxE 'alternatives|group|hosts|ld.so.cache|ld.so.conf|ld.so.conf.d|ld-musl.*|localtime|nsswitch.conf|passwd'
         ls -A /dev | grep -vxE 'fd|full|null|random|shm|stderr|stdin|stdout|tty|urandom|zero'
         for path in /etc/shadow /root /var/run/docker.sock /sys/kernel /dev/vda /dev/sda /dev/mem /proc/1/environ /proc/1/root/etc /proc/1/cwd/ /proc/1/fd/0 /proc/kcore /proc/keys; do
@@ -87,4 +87,49 @@ async fn the_posture_is_found_by_running_a_command() {
     let root = rustix::process::geteuid().is_root();
     assert_eq!(posture.uid == rustix::process::geteuid().as_raw(), !root, "{posture:?}");
     assert_eq!(room.sandbox.posture().await.unwrap(), posture, "remembered");
+}
+
+#[tokio::test]
+async fn programs_that_agents_use_run() {
+    let room = Room::new();
+    for (program, line, expected) in [
+        ("/usr/bin/perl", "perl -e 'print 6*7'", "42"),
+        (
+            "/usr/bin/python3",
+            "python3 -c 'import subprocess; print(subprocess.run([\"echo\", \"42\"], capture_output=True).stdout.decode().strip(), end=\"\")'",
+            "42",
+        ),
+        ("/usr/bin/node", "node -e 'console.log(6*7)' | tr -d '\\n'", "42"),
+        ("/usr/bin/tar", "echo 42 > f; tar cf - f | tar xOf - | tr -d '\\n'", "42"),
+        ("/usr/bin/find", "mkdir d; find . -name d -printf 42", "42"),
+    ] {
+        if crate::room::has(program) {
+            let outcome = room.run(line).await;
+            assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Code(0), expected), "{line}");
+        } else {
+            moltbot_testkit::skip::skip(
+                "programs_that_agents_use_run",
+                &format!("{program} is not on this machine"),
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repository_can_be_made_and_kept() {
+    if !["/usr/bin/git", "/usr/local/bin/git"].into_iter().any(crate::room::has) {
+        return moltbot_testkit::skip::skip(
+            "a_repository_can_be_made_and_kept",
+            "git is not on this machine",
+        );
+    }
+    let room = Room::new();
+    let script = "git init -q . && git config user.email a@b && git config user.name a && echo x > f && git add f \
+        && git commit -q -m one && git log --oneline | wc -l";
+    assert_eq!(room.output(script).await.trim(), "1");
+    // The second time its settings and hooks are held, and work goes on.
+    assert_eq!(
+        room.output("echo y > f && git commit -q -a -m two && git log --oneline | wc -l").await.trim(),
+        "2"
+    );
 }

@@ -114,3 +114,23 @@ async fn a_workspace_that_was_replaced_is_refused_or_the_one_that_was_opened() {
     let outcome = room.sandbox.run(permit, Some(opened), CancellationToken::new()).await.unwrap();
     assert_eq!(text(&outcome), "mine\n");
 }
+
+#[tokio::test]
+async fn a_file_system_that_cannot_lend_the_workspace_says_what_to_do() {
+    if !rustix::process::geteuid().is_root() {
+        return moltbot_testkit::skip::skip(
+            "a_file_system_that_cannot_lend_the_workspace_says_what_to_do",
+            "only a gateway that is root lends its workspace",
+        );
+    }
+    let room = Room::new();
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let folder = rustix::fs::open("/proc/sys", flags, rustix::fs::Mode::empty()).unwrap();
+    let failure = room
+        .sandbox
+        .run(room.permit("true", profile()), Some(folder), CancellationToken::new())
+        .await
+        .unwrap_err();
+    let said = failure.to_string();
+    assert!(said.contains("(ownership: ") && said.contains("chown -R "), "{said}");
+}
