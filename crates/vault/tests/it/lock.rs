@@ -25,6 +25,10 @@ fn a_lock_is_held_once_and_free_after_its_holder() {
     assert_eq!(state.peek_lock("x.lock").unwrap(), None);
     let lock = state.lock("x.lock", b"2").unwrap();
     assert_eq!(state.peek_lock("x.lock").unwrap().as_deref(), Some(&b"2"[..]));
+    for contents in [&b"a longer description"[..], b"short"] {
+        lock.rewrite(contents).unwrap();
+        assert_eq!(state.peek_lock("x.lock").unwrap().as_deref(), Some(contents));
+    }
     drop(lock);
 }
 
