@@ -1,6 +1,10 @@
 //! How long a command takes behind the walls, beside a plain fork and exec: medians of 200 runs of `true`.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "prints figures; a failure ends the measurement")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "prints figures; a failure ends the measurement"
+)]
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -116,6 +117,8 @@ fn start(
         .arg(HELPER)
         .env_clear()
         .current_dir("/")
+        // Not the terminal's group: an interrupt meant for the gateway would kill commands before they are drained.
+        .process_group(0)
         .stdin(Stdio::from(far))
         .stdout(Stdio::from(writer.try_clone()?))
         .stderr(Stdio::from(writer))

@@ -117,6 +117,9 @@ fn exit_of(status: WaitStatus) -> Exit {
 }
 
 /// Memory that all processes of the namespace hold and that could not be dropped: anonymous, shared, and swapped.
+///
+/// Not seen: shared anonymous pages that a process keeps but has unmapped from itself with `madvise`. Each process
+/// can hide its address space at most; a control group would see them, and is not always to be had.
 fn resident_bytes() -> u64 {
     // This `/proc` shows the namespace and nothing else. A process that ends meanwhile holds nothing.
     let Ok(folder) = std::fs::read_dir("/proc") else { return u64::MAX };

@@ -101,6 +101,7 @@ async fn programs_that_agents_use_run() {
         ),
         ("/usr/bin/node", "node -e 'console.log(6*7)' | tr -d '\\n'", "42"),
         ("/usr/bin/tar", "echo 42 > f; tar cf - f | tar xOf - | tr -d '\\n'", "42"),
+        ("/usr/bin/yes", "yes 42 | head -n 1 | tr -d '\\n'", "42"),
         ("/usr/bin/find", "mkdir d; find . -name d -printf 42", "42"),
     ] {
         if crate::room::has(program) {
