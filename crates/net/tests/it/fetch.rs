@@ -91,9 +91,17 @@ async fn a_redirect_is_an_error_and_is_not_followed() {
 async fn a_client_goes_nowhere_but_to_its_destination() {
     let (server, other) =
         (Server::start(whole("200 OK", "", "")).await, Server::start(whole("200 OK", "", "")).await);
-    let error = fetch(&server, get(other.url("/?key=secret"))).await.expect_err("another port");
-    assert!(matches!(error, FetchError::Refused(_)), "{error}");
-    assert!(!everything(&error).contains("secret"), "{error:?}");
+    let (_folder, ledger) = book();
+    let destination = Destination::parse(&server.url("/"), Reach::Configured).expect("a destination");
+    let client = Client::new(Purpose::Provider, destination, ledger);
+    let elsewhere = other.url("/?key=secret");
+    let unopened = client.open(&elsewhere, "agent main").await.expect_err("another port");
+    let door = client.open(&server.url("/"), "agent main").await.expect("a door");
+    let unsent = door.send(get(elsewhere)).await.expect_err("another port");
+    for error in [unopened, unsent] {
+        assert!(matches!(error, FetchError::Refused(_)), "{error}");
+        assert!(!everything(&error).contains("secret"), "{error:?}");
+    }
     assert_eq!(other.requests(), Vec::<String>::new());
 }
 

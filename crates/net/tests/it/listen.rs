@@ -7,6 +7,7 @@ use moltbot_net::{ListenError, Listener, listen};
 use moltbot_policy::network::{BindPermit, bind};
 use moltbot_policy::{Recorded, record};
 use moltbot_testkit::skip::skip;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 
 use crate::book::book;
@@ -75,7 +76,10 @@ async fn a_restart_gets_its_port_back_at_once() {
     let first = listen(permit(0)).expect("a listener");
     let port = first.port();
     // A connection that we close first stays behind in the kernel for a minute.
-    connect(&first, (Ipv4Addr::LOCALHOST, port).into()).await;
-    drop(first);
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let (theirs, accepted) = tokio::join!(socket.connect((Ipv4Addr::LOCALHOST, port).into()), first.accept());
+    drop((accepted.expect("a connection"), first));
+    let read = theirs.expect("a connection").read(&mut [0; 1]).await;
+    assert_eq!(read.expect("the end"), 0);
     assert_eq!(listen(permit(port)).expect("the port is free again").port(), port);
 }
