@@ -65,11 +65,12 @@ pub(crate) fn open(state: &StateDir) -> Result<Opened, StoreError> {
     let unclean = prepare(state, &path)?;
     let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let opening = |connection: &mut Connection| -> Result<i64, Failure> {
-        configure(connection)?;
         if unclean {
             check(connection, &path)?;
         }
-        schema::migrate(connection, state, &path, &schema::MIGRATIONS)
+        let found = schema::version(connection, &path, &schema::MIGRATIONS)?;
+        configure(connection)?;
+        schema::migrate(connection, found, state, &path, &schema::MIGRATIONS)
     };
     let boot = opening(&mut connection).map_err(|failure| failure.at(&path))?;
     Ok(Opened { connection, path, boot })
@@ -89,6 +90,27 @@ fn place(state: &StateDir) -> Result<PathBuf, StoreError> {
     Ok(folder.join(NAME))
 }
 
+/// An empty database that is in WAL mode already: the first page, as the file format describes it. SQLite
+/// would write the same through a journal of its own, with four more waits for the disk; and this one is
+/// there as a whole or not at all, so that a file without a page is known to have lost them.
+pub(crate) fn empty_file() -> Vec<u8> {
+    let fields: [&[u8]; 9] = [
+        b"SQLite format 3\0",
+        &4096u16.to_be_bytes(),      // bytes of a page
+        &[2, 2],                     // written and read through a log
+        &[0, 64, 32, 32],            // fixed by the format
+        &1u32.to_be_bytes(),         // changes
+        &1u32.to_be_bytes(),         // pages
+        &[0; 60],                    // no free pages, no schema, no version of ours
+        &1u32.to_be_bytes(),         // the change in which the next field was written
+        &3_046_000u32.to_be_bytes(), // the version of SQLite
+    ];
+    let no_rows: [u8; 8] = [0x0d, 0, 0, 0, 0, 0x10, 0, 0];
+    let mut page = [&fields.concat()[..], &no_rows].concat();
+    page.resize(4096, 0);
+    page
+}
+
 /// Makes sure that the file exists with the owner's mode, which SQLite copies to the files beside it.
 /// Returns whether the last program that had it open did not close it: then its log is still there.
 fn prepare(state: &StateDir, path: &Path) -> Result<bool, StoreError> {
@@ -96,7 +118,7 @@ fn prepare(state: &StateDir, path: &Path) -> Result<bool, StoreError> {
         FileError::Full { .. } => StoreError::Full { path: path.to_path_buf() },
         source => StoreError::File { path: path.to_path_buf(), source: Arc::new(source) },
     };
-    let created = state.create(NAME, &[]).map_err(failed)?;
+    let created = state.create(NAME, &empty_file()).map_err(failed)?;
     if created {
         return Ok(false);
     }
@@ -185,4 +207,33 @@ pub(crate) fn run_id(text: &str) -> Result<RunId, Failure> {
 /// A row that this program did not write.
 pub(crate) fn unreadable(what: &'static str, detail: &str) -> StoreError {
     StoreError::Unreadable { what, detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_page_is_a_sound_and_empty_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open_or_create(folder.path()).unwrap();
+        state.create(NAME, &empty_file()).unwrap();
+        let database = Connection::open(folder.path().join(NAME)).unwrap();
+        for (pragma, expected) in [
+            ("integrity_check", "ok"),
+            ("journal_mode", "wal"),
+            ("page_count", "1"),
+            ("page_size", "4096"),
+            ("encoding", "UTF-8"),
+        ] {
+            let value: rusqlite::types::Value =
+                database.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0)).unwrap();
+            let value = match value {
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(value, expected, "{pragma}");
+        }
+    }
 }

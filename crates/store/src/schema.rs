@@ -15,21 +15,34 @@ use crate::error::StoreError;
 /// Every schema, oldest first.
 pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
 
-/// Brings the file to the newest schema and counts this opening. Returns its number.
-pub(crate) fn migrate(
-    database: &mut Connection,
-    state: &StateDir,
-    path: &Path,
-    migrations: &[&str],
-) -> Result<i64, Failure> {
-    let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+/// The schema that the file has; 0 for a file that was just created. Nothing is written: a file that is not
+/// ours stays as it is.
+pub(crate) fn version(database: &Connection, path: &Path, migrations: &[&str]) -> Result<u32, Failure> {
+    let known = known(migrations);
     let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > known {
         return Err(StoreError::Newer { path: path.to_path_buf(), found, known }.into());
     }
     if found == 0 {
         require_empty(database, path)?;
-    } else if found < known {
+    }
+    Ok(found)
+}
+
+fn known(migrations: &[&str]) -> u32 {
+    u32::try_from(migrations.len()).unwrap_or(u32::MAX)
+}
+
+/// Brings the file from schema `found` to the newest and counts this opening. Returns its number.
+pub(crate) fn migrate(
+    database: &mut Connection,
+    found: u32,
+    state: &StateDir,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<i64, Failure> {
+    let known = known(migrations);
+    if found > 0 && found < known {
         back_up(database, state, path, found)?;
     }
     let mut boot = None;
@@ -53,8 +66,13 @@ fn count_boot(database: &Connection) -> rusqlite::Result<i64> {
     })
 }
 
-/// A file without a version must be empty: we do not write into a database of somebody else's.
+/// A file without a version must be as we create it: we do not write into a database of somebody else's, and
+/// a file that lost its pages is not a new one.
 fn require_empty(database: &Connection, path: &Path) -> Result<(), Failure> {
+    let pages: i64 = database.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 {
+        return Err(StoreError::Corrupt { path: path.to_path_buf(), detail: "it is empty".into() }.into());
+    }
     let objects: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if objects == 0 { Ok(()) } else { Err(StoreError::Foreign { path: path.to_path_buf() }.into()) }
 }
@@ -97,12 +115,14 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let state = StateDir::open_or_create(folder.path()).unwrap();
             let path = folder.path().join("state.db");
+            state.create("state.db", &crate::database::empty_file()).unwrap();
             let database = Connection::open(&path).unwrap();
             Self { _folder: folder, state, path, database }
         }
 
         fn migrate(&mut self, migrations: &[&str]) -> Result<i64, Failure> {
-            migrate(&mut self.database, &self.state, &self.path, migrations)
+            let found = version(&self.database, &self.path, migrations)?;
+            migrate(&mut self.database, found, &self.state, &self.path, migrations)
         }
 
         fn tables(&self) -> Vec<String> {
@@ -127,8 +147,12 @@ mod tests {
     fn an_old_file_is_copied_before_it_changes() {
         let mut place = Place::new();
         place.migrate(&[FIRST]).unwrap();
-        assert_eq!(place.state.list().unwrap(), ["state.db"], "a new file has nothing to keep");
+        let copies = |state: &StateDir| {
+            state.list().unwrap().into_iter().filter(|name| name.contains("before")).collect::<Vec<_>>()
+        };
+        assert_eq!(copies(&place.state), Vec::<String>::new(), "a new file has nothing to keep");
         place.migrate(&[FIRST, SECOND]).unwrap();
+        assert_eq!(copies(&place.state), ["state.db.before-2"]);
         let copy = Connection::open(place.path.with_file_name("state.db.before-2")).unwrap();
         let version: i64 = copy.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         let boot: i64 = copy.query_row("SELECT value FROM facts", [], |row| row.get(0)).unwrap();
