@@ -26,6 +26,7 @@
 
 use std::sync::Arc;
 
+use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::throttle::Source;
@@ -35,10 +36,6 @@ use crate::hub::Membership;
 use crate::outbox::Closing;
 use crate::shared::Shared;
 use crate::socket::{Gone, Goodbye, Incoming, Socket};
-
-/// Messages that are answered before what was gathered is sent, so that a client that asks without pause
-/// still hears.
-const BATCH: usize = 256;
 
 /// A WebSocket connection in one of its states: [`Challenged`] or [`Open`].
 pub struct Connection<State> {
@@ -74,12 +71,6 @@ enum End {
     Gone,
 }
 
-impl From<Gone> for End {
-    fn from(Gone: Gone) -> Self {
-        Self::Gone
-    }
-}
-
 impl Connection<Open> {
     /// Answers requests and sends events until either end closes.
     pub async fn serve(mut self) {
@@ -96,55 +87,19 @@ impl Connection<Open> {
     }
 
     async fn converse(&mut self) -> End {
+        let outbox = Arc::clone(self.state.membership.outbox());
         loop {
-            if let Err(gone) = self.send_waiting().await {
-                return gone.into();
-            }
-            let outbox = self.state.membership.outbox();
-            let outcome = tokio::select! {
-                biased;
-                () = outbox.ready() => continue,
-                incoming = self.socket.next() => self.take_batch(incoming).await,
-            };
-            if let Err(end) = outcome {
-                return end;
-            }
-        }
-    }
-
-    /// Sends everything that waits.
-    async fn send_waiting(&mut self) -> Result<(), Gone> {
-        let outbox = self.state.membership.outbox();
-        while let Some(frame) = outbox.pop() {
-            self.socket.feed(frame.into_text()).await?;
-        }
-        if outbox.take_ping() {
-            self.socket.ping().await?;
-        }
-        self.socket.flush().await
-    }
-
-    /// Answers the message, and those that came with it.
-    async fn take_batch(&mut self, first: Incoming) -> Result<(), End> {
-        self.state.membership.outbox().is_alive();
-        let mut incoming = first;
-        let mut left = BATCH;
-        loop {
-            match incoming {
-                Incoming::Gone => return Err(End::Gone),
-                Incoming::Broken(goodbye) => return Err(End::Close(goodbye)),
+            match self.socket.next_while_sending(&outbox).await {
+                Incoming::Gone => return End::Gone,
+                Incoming::Broken(goodbye) => return End::Close(goodbye),
                 Incoming::Life => {}
                 Incoming::Text(text) => {
                     if let Some(answer) = dispatch::dispatch(&self.shared, &self.state, &text) {
-                        self.socket.feed(answer).await?;
+                        outbox.push_response(answer);
                     }
                 }
             }
-            left = left.saturating_sub(1);
-            match if left == 0 { None } else { self.socket.next_now() } {
-                Some(next) => incoming = next,
-                None => return Ok(()),
-            }
+            outbox.is_alive();
         }
     }
 
@@ -157,7 +112,8 @@ impl Connection<Open> {
                 return End::Close(Goodbye::new(Goodbye::POLICY, "slow consumer"));
             }
         };
-        let sending = tokio::time::timeout(moltbot_config::limits::LINGER, self.send_waiting());
+        let outbox = Arc::clone(self.state.membership.outbox());
+        let sending = tokio::time::timeout(limits::LINGER, self.socket.send_waiting(&outbox));
         match Box::pin(sending).await {
             Ok(Ok(())) => End::Close(goodbye),
             Ok(Err(Gone)) | Err(_) => End::Gone,

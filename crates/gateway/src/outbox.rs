@@ -15,6 +15,9 @@ use crate::shared::lock;
 /// Ticks without a sign of life before a peer counts as dead. Each tick asks with a ping.
 const MISSED_TICKS: u8 = 3;
 
+/// What may wait before nothing more is read from the client, and nothing is added that can be left out.
+const ROOM: usize = limits::BUFFERED_BYTES / 4;
+
 /// Why the gateway ends a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Closing {
@@ -105,12 +108,17 @@ impl Outbox {
     /// was not for it nor for one that was left out because it was behind.
     pub(crate) fn push_event(&self, head: &Arc<str>, delivery: Delivery) {
         let mut queue = lock(&self.queue);
-        if delivery == Delivery::MayDrop && queue.bytes > limits::BUFFERED_BYTES / 4 {
+        if delivery == Delivery::MayDrop && queue.bytes > ROOM {
             return;
         }
         queue.seq = queue.seq.saturating_add(1);
         let event = Outgoing::Event { head: Arc::clone(head), seq: queue.seq };
         self.push(&mut queue, event);
+    }
+
+    /// Whether the client may be read on: its answers have room.
+    pub(crate) fn has_room(&self) -> bool {
+        lock(&self.queue).bytes <= ROOM
     }
 
     /// Adds an answer.

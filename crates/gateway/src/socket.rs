@@ -3,11 +3,12 @@
 //! The codec is tungstenite's. It bounds frames and messages, but not the number of fragments; the reader
 //! below it does, by counting what comes in until a message is whole.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::{Sink as _, SinkExt as _, StreamExt as _};
 use moltbot_config::limits;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,10 +17,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error};
 
+use crate::outbox::Outbox;
+
 /// A connection's read buffer. Larger ones cost every idle connection as much.
 const READ_BUFFER: usize = 2048;
 /// How much is gathered before it is written. The buffer grows only when it is needed.
 const WRITE_BUFFER: usize = 16 * 1024;
+/// Messages that are read before answers are sent, so that a client that asks without pause still hears.
+const BATCH: usize = 256;
 /// What is read and thrown away of a peer that is told to go: without reading, the kernel would reset the
 /// connection and our reason would be lost.
 const DISCARDED: usize = 1024 * 1024;
@@ -73,6 +78,8 @@ pub(crate) enum Incoming {
 /// One WebSocket, at the server's end.
 pub(crate) struct Socket {
     stream: WebSocketStream<Metered>,
+    /// Messages that were read since answers were last sent.
+    unanswered: usize,
 }
 
 impl Socket {
@@ -87,7 +94,7 @@ impl Socket {
             .max_frame_size(Some(limits::MESSAGE_BYTES));
         let metered = Metered { stream, allowance: limits::CONNECT_BYTES + READ_BUFFER, full: 0 };
         let stream = WebSocketStream::from_partially_read(metered, read, Role::Server, Some(config)).await;
-        Self { stream }
+        Self { stream, unanswered: 0 }
     }
 
     /// Lets the peer send messages of full size from now on.
@@ -99,8 +106,61 @@ impl Socket {
 
     /// The next message.
     pub(crate) async fn next(&mut self) -> Incoming {
+        poll_fn(|context| self.poll_incoming(context)).await
+    }
+
+    /// The next message, while what waits in the outbox is sent.
+    ///
+    /// Messages that are here already are read before their answers are sent, so that many answers leave in
+    /// one write. When the peer takes nothing for the moment, it is read on for as long as its answers have
+    /// room: a peer that writes a long message before it reads again must not wait for us while we wait for it.
+    pub(crate) async fn next_while_sending(&mut self, outbox: &Outbox) -> Incoming {
+        let mut more = pin!(outbox.ready());
+        poll_fn(|context| {
+            loop {
+                if self.unanswered < BATCH
+                    && outbox.has_room()
+                    && let Poll::Ready(incoming) = self.poll_incoming(context)
+                {
+                    self.unanswered += 1;
+                    return Poll::Ready(incoming);
+                }
+                let sent = self.poll_send(context, outbox);
+                let whole_batch = std::mem::take(&mut self.unanswered) >= BATCH;
+                match sent {
+                    Poll::Ready(Err(Gone)) => return Poll::Ready(Incoming::Gone),
+                    Poll::Ready(Ok(())) if more.as_mut().poll(context).is_ready() => {
+                        more.set(outbox.ready());
+                    }
+                    Poll::Ready(Ok(())) | Poll::Pending if whole_batch => {}
+                    Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends everything that waits.
+    pub(crate) async fn send_waiting(&mut self, outbox: &Outbox) -> Result<(), Gone> {
+        poll_fn(|context| self.poll_send(context, outbox)).await
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>, outbox: &Outbox) -> Poll<Result<(), Gone>> {
+        let mut stream = Pin::new(&mut self.stream);
         loop {
-            let incoming = match self.stream.next().await {
+            ready!(stream.as_mut().poll_ready(context)).map_err(Gone::because)?;
+            let message = match outbox.pop() {
+                Some(frame) => Message::text(frame.into_text()),
+                None if outbox.take_ping() => Message::Ping(Bytes::new()),
+                None => return stream.poll_flush(context).map_err(Gone::because),
+            };
+            stream.as_mut().start_send(message).map_err(Gone::because)?;
+        }
+    }
+
+    fn poll_incoming(&mut self, context: &mut Context<'_>) -> Poll<Incoming> {
+        loop {
+            let incoming = match ready!(self.stream.poll_next_unpin(context)) {
                 None => Incoming::Gone,
                 Some(Err(error)) => broken(&error),
                 Some(Ok(Message::Text(text))) => {
@@ -118,13 +178,8 @@ impl Socket {
                 // The codec answers it; the stream then ends by itself.
                 Some(Ok(Message::Close(_) | Message::Frame(_))) => continue,
             };
-            return incoming;
+            return Poll::Ready(incoming);
         }
-    }
-
-    /// The next message, when it is here already.
-    pub(crate) fn next_now(&mut self) -> Option<Incoming> {
-        self.next().now_or_never()
     }
 
     /// A control frame is no part of a message: what it took is given back.
@@ -138,11 +193,6 @@ impl Socket {
     /// Gathers a text message; [`Socket::flush`] sends it at the latest.
     pub(crate) async fn feed(&mut self, text: String) -> Result<(), Gone> {
         self.stream.feed(Message::text(text)).await.map_err(Gone::because)
-    }
-
-    /// Asks the peer for a sign of life.
-    pub(crate) async fn ping(&mut self) -> Result<(), Gone> {
-        self.stream.feed(Message::Ping(Bytes::new())).await.map_err(Gone::because)
     }
 
     /// Sends what was gathered.
