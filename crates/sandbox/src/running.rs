@@ -119,9 +119,12 @@ impl Running {
         }
     }
 
-    /// Takes the outer process out of the process table.
+    /// Has the outer process taken out of the process table. Where there was a namespace it is empty by now, and what
+    /// the outer process still does, unmounting, need not be waited for.
     async fn bury(&mut self) {
-        if let Err(error) = self.ended.readable().await {
+        if self.first.is_none()
+            && let Err(error) = self.ended.readable().await
+        {
             tracing::warn!(%error, "cannot wait for a helper");
         }
         if let Some(child) = self.child.take() {
