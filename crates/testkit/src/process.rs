@@ -21,7 +21,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// `MOLTBOT_STATE_DIR`.
 #[expect(clippy::disallowed_methods, reason = "a test starts the real program")]
 pub fn command(program: impl AsRef<Path>, home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program.as_ref());
+    // The child begins in the home, where a relative path would not be found.
+    let program = std::path::absolute(program.as_ref()).expect("a path");
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
@@ -98,9 +100,11 @@ impl Gateway {
         self.child.id()
     }
 
-    /// A client that presents the token.
+    /// A client that presents the token and asks for every right: a token alone is given read and write, a
+    /// device of this machine all of them.
     pub fn connect(&self) -> Connect {
-        Connect::to(self.port).token(&self.token)
+        let every = ["operator.admin", "operator.read", "operator.write"];
+        Connect::to(self.port).token(&self.token).scopes(&every)
     }
 
     /// What it printed so far, to either stream, over all its starts.

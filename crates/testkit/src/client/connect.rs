@@ -18,7 +18,8 @@ use super::{Client, Close, PATIENCE, Socket};
 
 type Change = Box<dyn FnOnce(&mut Value) + Send>;
 
-/// How to sign in. Without a credential until it is given one; protocols 3 and 4, all rights.
+/// How to sign in. Without a credential until it is given one; protocols 3 and 4; asks for `operator.admin` alone,
+/// as the original's clients do.
 pub struct Connect {
     port: u16,
     protocols: (u32, u32),
