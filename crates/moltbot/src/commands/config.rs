@@ -4,7 +4,7 @@ use moltbot_config::Loaded;
 use serde_json::{Value, json};
 
 use crate::arguments::{Config, Facts};
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::output::{self, Paint};
@@ -30,7 +30,15 @@ pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<E
 
 fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let path = home.config_path.display().to_string();
-    let loaded = home::load(&home.text()?, &home.config_path)?;
+    let text = home.text()?;
+    if facts.json
+        && let Err(errors) = moltbot_config::load(&text, &path, &environment::secret)
+    {
+        let told = json!({"valid": false, "path": path, "errors": errors.errors()});
+        output::json(&told)?;
+        return Ok(Exit::Config);
+    }
+    let loaded = home::load(&text, &home.config_path)?;
     let unsupported: Vec<Value> = loaded
         .unsupported
         .iter()

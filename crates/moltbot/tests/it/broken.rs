@@ -104,7 +104,7 @@ async fn an_abort_ends_a_turn_within_a_second_and_kills_its_command() {
     let chat = client.finish_chat(run).await;
     assert_eq!(chat.state, "aborted", "{}", chat.end);
     assert!(began.elapsed() < std::time::Duration::from_secs(3), "it took {:?}", began.elapsed());
-    let sleepers = processes_with("sleep\0300");
+    let sleepers = processes_with("sleep\u{0}300");
     assert!(sleepers.is_empty(), "survivors: {sleepers:?}");
 }
 

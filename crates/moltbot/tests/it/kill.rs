@@ -33,6 +33,8 @@ async fn send_until_killed(client: Client, session: String, round: u64) -> Vec<S
             json!({"sessionKey": session, "message": text, "idempotencyKey": text.replace(' ', "-")});
         match client.try_call("chat.send", params).await {
             Some(Ok(_)) => acknowledged.push(text),
+            // Turns pile up while the gateway is killed before it can end them: a full queue refuses, clearly.
+            Some(Err(error)) if error.message.contains("too many messages are waiting") => break,
             Some(Err(error)) => panic!("{text} was refused: {error:?}"),
             None => break,
         }
@@ -67,7 +69,8 @@ async fn acknowledged_messages_survive_a_hundred_kills_once_finished_and_in_orde
             let client = gateway.connect().open().await.unwrap();
             senders.push((session.clone(), tokio::spawn(send_until_killed(client, session, round))));
         }
-        tokio::time::sleep(Duration::from_micros(draw.below(60_000))).await;
+        let long = if draw.below(8) == 0 { 800_000 } else { 60_000 };
+        tokio::time::sleep(Duration::from_micros(draw.below(long))).await;
         gateway.kill9();
         for (session, sender) in senders {
             acknowledged.entry(session).or_default().extend(sender.await.unwrap());
