@@ -118,10 +118,8 @@ impl Socket {
         let mut more = pin!(outbox.ready());
         poll_fn(|context| {
             loop {
-                if self.unanswered < BATCH
-                    && outbox.has_room()
-                    && let Poll::Ready(incoming) = self.poll_incoming(context)
-                {
+                let reading = self.unanswered < BATCH && outbox.has_room();
+                if reading && let Poll::Ready(incoming) = self.poll_incoming(context) {
                     self.unanswered += 1;
                     return Poll::Ready(incoming);
                 }
@@ -129,10 +127,12 @@ impl Socket {
                 let whole_batch = std::mem::take(&mut self.unanswered) >= BATCH;
                 match sent {
                     Poll::Ready(Err(Gone)) => return Poll::Ready(Incoming::Gone),
+                    // Nothing may be awaited before the reader was asked: there is room for answers again.
+                    Poll::Ready(Ok(())) if !reading => {}
                     Poll::Ready(Ok(())) if more.as_mut().poll(context).is_ready() => {
                         more.set(outbox.ready());
                     }
-                    Poll::Ready(Ok(())) | Poll::Pending if whole_batch => {}
+                    Poll::Pending if whole_batch => {}
                     Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
                 }
             }
