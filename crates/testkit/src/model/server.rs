@@ -51,9 +51,10 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading);
     while let Some(request) = read_request(&mut reading).await {
+        let last = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         match answer(request, &shared, &mut reading, &mut writing).await {
-            Ok(Next::Continue) => {}
-            Ok(Next::Close) => return,
+            Ok(Next::Continue) if !last => {}
+            Ok(Next::Close | Next::Continue) => return,
             Err(_gone) => return shared.hung_up(),
         }
     }
