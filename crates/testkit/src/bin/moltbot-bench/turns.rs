@@ -1,7 +1,7 @@
 //! What the gateway spends on a durable turn: time, commits of the state database, flushes of the book.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::ScriptedModel;
@@ -57,8 +57,11 @@ async fn turn(wire: &mut Wire, number: u32) -> Outcome<()> {
     wire.event("chat", "final").await.map(drop)
 }
 
-/// Commits and flushes so far, as `status` tells them.
+/// Commits and flushes so far, as `status` tells them: it is made anew when it is a second old and asked for.
 async fn counters(wire: &mut Wire) -> Outcome<(f64, f64)> {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    wire.call("status", json!({})).await?;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let status = wire.call("status", json!({})).await?;
     let counter = |name: &str| status.pointer(name).and_then(Value::as_f64).ok_or("status tells no counters");
     Ok((counter("/payload/storeCommits")?, counter("/payload/ledgerFlushes")?))
