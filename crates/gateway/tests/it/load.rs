@@ -99,12 +99,9 @@ async fn a_slow_consumer_is_dropped_and_the_others_are_not() {
     let mut slow = tokio::task::block_in_place(|| sign_in(&house));
     let mut client = house.client().await;
     let text = "x".repeat(150_000);
-    for n in 0..80 {
+    for n in 0..60 {
         let chat = client.chat(&format!("s{n}"), &text).await;
         assert_eq!(chat.text.len(), text.len() + "echo: ".len(), "message {n}");
-        if client.call("status", json!({})).await.unwrap()["connections"] == json!(1) {
-            break;
-        }
     }
     let end = tokio::task::block_in_place(|| slow.end());
     let told = RawFrame::Close(Some(1008), "slow consumer".into());
