@@ -91,6 +91,7 @@ fn describe(shape: &'static Shape) -> Value {
         Shape::SandboxMode => json!({ "type": "string", "enum": ["all", "non-main"] }),
         Shape::Text => json!({ "type": "string" }),
         Shape::TextOr(inner) => json!({ "anyOf": [{ "type": "string" }, describe(inner)] }),
+        Shape::Whole(least, i64::MAX) => json!({ "type": "integer", "minimum": least }),
         Shape::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
     }
 }

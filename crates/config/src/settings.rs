@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use moltbot_protocol::ids::AgentId;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -68,7 +68,7 @@ impl Default for GatewayConfig {
 }
 
 /// The address to listen on.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BindMode {
     /// The tailnet's address when there is one, else loopback.
@@ -84,7 +84,7 @@ pub enum BindMode {
 }
 
 /// Where the gateway runs.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GatewayMode {
     /// Here.
@@ -108,7 +108,7 @@ pub struct AuthConfig {
 }
 
 /// What a client presents.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
     /// A password.
@@ -197,7 +197,7 @@ impl Default for AgentDefaults {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AgentConfig {
     /// The agent's name: `[a-z0-9][a-z0-9_-]{0,63}`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-moltbot-form" = "agent-id"))]
     pub id: AgentId,
     /// Whether messages that name no agent go here. The first agent is when none says so.
     #[serde(default)]
@@ -230,6 +230,7 @@ pub struct OrderedModels {
     /// `provider/model`.
     pub primary: Option<String>,
     /// Not used yet: failover comes with several providers.
+    #[schemars(extend("x-moltbot-supported" = false))]
     pub fallbacks: Vec<String>,
 }
 
@@ -254,7 +255,7 @@ pub struct ModelsConfig {
 }
 
 /// Whether the built-in providers stay.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelsMode {
     /// Built-in providers stay beside those of the config.
@@ -275,6 +276,7 @@ pub struct ProviderConfig {
     pub api_key: Option<SecretString>,
     /// The address that `/chat/completions` or `/v1/messages` is added to. It may be on this machine or in
     /// the owner's network; the exact host and port are then allowed, and no others.
+    #[schemars(extend("x-moltbot-form" = "http-address"))]
     pub base_url: Option<String>,
     /// Headers sent with every request.
     #[schemars(with = "BTreeMap<String, String>")]
@@ -284,7 +286,7 @@ pub struct ProviderConfig {
 }
 
 /// The wire format of a provider.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ProviderApi {
     /// Anthropic Messages.
     #[serde(rename = "anthropic-messages")]
@@ -324,6 +326,7 @@ pub struct ModelConfig {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SessionConfig {
     /// The main session's name. Only `main` is served.
+    #[schemars(extend("enum" = ["main"]))]
     pub main_key: Option<String>,
 }
 
@@ -363,7 +366,7 @@ pub struct LoggingConfig {
 }
 
 /// A level of logging.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Everything that helps a developer.
