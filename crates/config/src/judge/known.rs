@@ -10,11 +10,16 @@ use crate::tree::{Kind, Member, Node, Number};
 use crate::unsupported::MOVED;
 
 impl Judge<'_> {
-    /// Judges a value by its shape alone.
-    pub(super) fn known(&mut self, node: &Node, shape: &'static Shape) {
+    /// Judges a value inside one that does nothing yet, and lists it when its owner should hear of it.
+    fn inner(&mut self, node: &Node, shape: &'static Shape) {
         if let Some(note) = shape.note() {
             self.list(&self.path.to_string(), node.start, Some(note));
         }
+        self.known(node, shape);
+    }
+
+    /// Judges a value by its shape alone.
+    pub(super) fn known(&mut self, node: &Node, shape: &'static Shape) {
         let shape = shape.plain();
         match &node.kind {
             Kind::Object { members, .. } => {
@@ -25,7 +30,7 @@ impl Judge<'_> {
             Kind::List { items, .. } => {
                 if let Some(element) = shape.element() {
                     for (index, item) in items.iter().enumerate() {
-                        self.within(Step::Index(index), |judge| judge.known(item, element));
+                        self.within(Step::Index(index), |judge| judge.inner(item, element));
                     }
                     return;
                 }
@@ -57,7 +62,7 @@ impl Judge<'_> {
                 }
                 Some(inner) => {
                     let step = Step::Key(member.key.clone());
-                    self.within(step, |judge| judge.known(&member.value, inner));
+                    self.within(step, |judge| judge.inner(&member.value, inner));
                 }
             }
         }
@@ -132,8 +137,6 @@ impl Judge<'_> {
                 }
             }
             _ => {
-                // A note was listed at the value, when the value was judged by its shape alone.
-                self.unserved.retain(|one| one.at != member.value.start);
                 self.list(&path.to_string(), member.start, note);
             }
         }

@@ -66,6 +66,8 @@ fn depth_and_numbers_of_errors_are_bounded() {
     assert!(read(&dollars).is_ok(), "what is no reference is text");
     let missing = format!("{{ui: {{a: '{}'}}}}", "${A}".repeat(full / 4 - 10));
     assert_eq!(read(&missing).unwrap_err().errors().len(), 100);
+    let unserved: String = (0..60_000).map(|n| format!("typing{n}:0,")).collect();
+    assert_eq!(read(&format!("{{agents: {{defaults: {{{unserved}}}}}}}")).unwrap().unsupported.len(), 60_000);
     let keys: String = (0..80_000).map(|n| format!("'{n}':0,")).collect();
     assert!(read(&format!("{{ui: {{{keys}}}}}")).is_ok());
 }
