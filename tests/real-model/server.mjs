@@ -4,6 +4,7 @@
 //
 // Usage: server.mjs MODEL.gguf NAME PORT
 import http from "node:http";
+import os from "node:os";
 import {createRequire} from "node:module";
 import {pathToFileURL} from "node:url";
 
@@ -13,6 +14,8 @@ const {getLlama, LlamaCompletion} = await import(pathToFileURL(entry).href);
 const llama = await getLlama({gpu: false, build: "never", skipDownload: true, logLevel: "error"});
 const model = await llama.loadModel({modelPath: file, useMmap: true});
 const contextSize = 8192;
+// More threads than cores wait for each other in a busy loop: ten times slower.
+const threads = Math.max(1, os.availableParallelism());
 
 const turn = (role, text) => `<|im_start|>${role}\n${text}<|im_end|>\n`;
 
@@ -43,7 +46,7 @@ function prompt({messages, tools}) {
 }
 
 async function complete(body, emit, signal) {
-    const context = await model.createContext({contextSize});
+    const context = await model.createContext({contextSize, threads});
     try {
         const completion = new LlamaCompletion({contextSequence: context.getSequence()});
         const input = model.tokenize(prompt(body), true);

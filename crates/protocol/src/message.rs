@@ -1,4 +1,4 @@
-//! Messages of a conversation, and the two that cross the border to a channel.
+//! Messages of a conversation, and the one that crosses the border from a channel.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -159,16 +159,4 @@ pub struct InboundMessage {
     pub extra_system_prompt: Option<String>,
     /// The longest time the turn may take, in milliseconds; the config's when absent.
     pub timeout_ms: Option<u64>,
-}
-
-/// A message that leaves through a channel.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OutboundMessage {
-    /// The conversation.
-    pub session: SessionKey,
-    /// The run that it answers.
-    pub run: RunId,
-    /// What is said.
-    pub text: String,
 }
