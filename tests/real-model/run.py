@@ -79,6 +79,7 @@ def tools() -> None:
             assert answer["status"] == "ok", answer
             runs = [call for call in answer["toolCalls"] if call["name"] == "exec" and not call["isError"]]
             assert runs and "harvest-2026.txt" in runs[0]["result"], "no sandboxed listing among the tool calls"
+            assert answer["text"].strip() and not answer["text"].startswith("{"), "no answer in words"
             transcript = moltbot(home, "sessions", "show", "main", "--json")
             assert "harvest-2026.txt" in transcript and "toolResult" in transcript, transcript
         finally:

@@ -26,7 +26,7 @@ function text(content) {
 
 function prompt({messages, tools}) {
     let system = messages.filter((m) => m.role === "system" || m.role === "developer").map((m) => text(m.content)).join("\n\n");
-    if (tools?.length) {
+    if (tools?.length && messages.at(-1).role !== "tool") {
         const list = tools.map((tool) => JSON.stringify({type: "function", function: tool.function})).join("\n");
         system += `\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n<tools>\n${list}\n</tools>\n\n` +
             `For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n` +
@@ -35,12 +35,9 @@ function prompt({messages, tools}) {
     let out = turn("system", system);
     for (const message of messages) {
         if (message.role === "user") out += turn("user", text(message.content));
-        if (message.role === "tool") out += turn("user", `<tool_response>\n${text(message.content)}\n</tool_response>`);
-        if (message.role === "assistant") {
-            const calls = (message.tool_calls ?? []).map((call) =>
-                `<tool_call>\n{"name": "${call.function.name}", "arguments": ${call.function.arguments}}\n</tool_call>`);
-            out += turn("assistant", [text(message.content), ...calls].filter(Boolean).join("\n"));
-        }
+        // A model of this size repeats a call that it sees: what a tool answered is told instead, in words.
+        if (message.role === "tool") out += turn("user", `The command printed:\n\n${text(message.content)}\n\nAnswer in one sentence.`);
+        if (message.role === "assistant" && text(message.content)) out += turn("assistant", text(message.content));
     }
     return out + "<|im_start|>assistant\n";
 }
