@@ -91,6 +91,7 @@ fn listen_on_all(addresses: &[SocketAddr]) -> Result<Listener, ListenError> {
 
 /// Binds one address. The address may be used again at once after a restart (`SO_REUSEADDR`), but never
 /// shared with a living listener.
+#[expect(clippy::disallowed_methods, reason = "the one place that listens, for a recorded BindPermit")]
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;

@@ -1,4 +1,5 @@
 //! All of a permit's addresses or none.
+#![expect(clippy::disallowed_methods, reason = "peers of the listener under test, on loopback")]
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
