@@ -32,4 +32,4 @@ python=$cache/python
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check openai==3.54.0
 
 [ -f "$cache/node/node_modules/openai/package.json" ] ||
-    npm install --prefix "$cache/node" --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0
+    npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0
