@@ -50,6 +50,17 @@ pub struct Unsupported {
     pub note: Option<String>,
 }
 
+impl fmt::Display for Unsupported {
+    /// What its owner should know, in one line without its place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not supported yet", self.path)?;
+        match &self.note {
+            None => Ok(()),
+            Some(note) => write!(f, ": {note}"),
+        }
+    }
+}
+
 /// Reads a config. `name` is what messages call the file; `environment` looks up the variables of `${NAME}`
 /// references.
 ///

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use moltbot_agent::model::Models;
 use moltbot_agent::{Agent, Parts as AgentParts};
-use moltbot_config::Loaded;
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
+use moltbot_config::{Loaded, Unsupported};
 use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
@@ -54,6 +54,7 @@ pub(crate) fn run(
         version: env!("CARGO_PKG_VERSION").into(),
     };
     let lock = take_lock(home, &running)?;
+    let unsupported = warn_of(&loaded.unsupported);
     let ledger = Ledger::open(&home.state).map_err(|error| home::failed(&error))?;
     let store = Store::open(&home.state).map_err(|error| home::failed(&error))?;
     let runtime = runtime()?;
@@ -64,7 +65,7 @@ pub(crate) fn run(
         lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
         let Running { port, pid, .. } = &running;
         tracing::info!(port, pid, model, version = running.version, "the gateway listens");
-        started(&Ready { running, model })?;
+        started(&Ready { running, model, unsupported })?;
         Ok(signals.serve(gateway).await)
     });
     // A second signal must not wait for what still runs.
@@ -73,6 +74,25 @@ pub(crate) fn run(
     ledger.shutdown();
     drop(lock);
     exit
+}
+
+/// Logs each setting that would restrict something and has no effect, with what holds instead; gives a line for the
+/// terminal that counts all settings without effect.
+fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
+    let total = unsupported.len();
+    let mut noted = 0;
+    for Unsupported { path, line, note, .. } in unsupported {
+        if let Some(note) = note {
+            noted += 1;
+            tracing::warn!(setting = path, line, instead = note, "a setting is not supported yet");
+        }
+    }
+    (total > 0).then(|| {
+        format!(
+            "settings of the config that are not supported yet: {total}, {noted} of them with a note on what holds \
+             instead; `moltbot config validate` lists them"
+        )
+    })
 }
 
 /// Opens the parts above the ledger and the store, and listens.

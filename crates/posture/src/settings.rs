@@ -15,9 +15,23 @@ pub fn config(loaded: Result<&Loaded, &ConfigErrors>) -> Check {
         }
         Ok(loaded) if loaded.unsupported.is_empty() => Check::ok(ID, "the config is valid"),
         Ok(loaded) => {
-            let paths: Vec<_> = loaded.unsupported.iter().map(|entry| entry.path.as_str()).collect();
-            let what = format!("the config is valid; not supported yet: {}", paths.join(", "));
-            Check::warn(ID, what, "nothing to do: these settings have no effect in this version")
+            let (noted, plain): (Vec<_>, Vec<_>) =
+                loaded.unsupported.iter().partition(|entry| entry.note.is_some());
+            let mut what = "the config is valid".to_owned();
+            if !plain.is_empty() {
+                let paths: Vec<_> = plain.iter().map(|entry| entry.path.as_str()).collect();
+                what.push_str("; not supported yet: ");
+                what.push_str(&paths.join(", "));
+            }
+            for entry in &noted {
+                what.push_str(&format!("; {entry}"));
+            }
+            let fix = if noted.is_empty() {
+                "nothing to do: these settings have no effect in this version"
+            } else {
+                "these settings have no effect in this version; check that what holds instead is safe enough for you"
+            };
+            Check::warn(ID, what, fix)
         }
     }
 }

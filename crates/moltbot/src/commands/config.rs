@@ -1,7 +1,7 @@
 //! `moltbot config …`: check, read, change. A secret is never printed, an invalid config never written.
 
 use moltbot_config::Loaded;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::arguments::{Config, Facts};
 use crate::environment::{self, Environment};
@@ -39,21 +39,13 @@ fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         return Ok(Exit::Config);
     }
     let loaded = home::load(&text, &home.config_path)?;
-    let unsupported: Vec<Value> = loaded
-        .unsupported
-        .iter()
-        .map(|entry| json!({"path": entry.path, "line": entry.line, "column": entry.column}))
-        .collect();
     if facts.json {
-        output::json(&json!({"valid": true, "path": path, "unsupported": unsupported}))?;
+        output::json(&json!({"valid": true, "path": path, "unsupported": loaded.unsupported}))?;
         return Ok(Exit::Done);
     }
     output::line(&format!("{} {path} is valid", output::paint("ok", Paint::Good)))?;
     for entry in &loaded.unsupported {
-        output::line(&format!(
-            "{path}:{}:{}: {} is not supported yet",
-            entry.line, entry.column, entry.path
-        ))?;
+        output::line(&format!("{path}:{}:{}: {entry}", entry.line, entry.column))?;
     }
     Ok(Exit::Done)
 }

@@ -91,6 +91,43 @@ fn a_config_with_five_errors_shows_all_of_them() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads what the program wrote")]
+fn a_wish_for_more_safety_that_is_not_granted_is_said() {
+    let program = Program::new();
+    program.write_config(&format!(
+        r#"{{
+  gateway: {{ auth: {{ token: "{TOKEN}" }} }},
+  tools: {{ exec: {{ ask: "always" }} }},
+  ui: {{}},
+}}"#
+    ));
+    let validate = program.run(&["config", "validate"]);
+    assert_eq!(validate.code, 0, "{validate:?}");
+    let said =
+        ":3:20: tools.exec.ask is not supported yet: no command is asked for yet; each runs in the sandbox";
+    assert!(validate.out.contains(said), "{validate:?}");
+    assert!(validate.out.contains(":4:3: ui is not supported yet\n"), "{validate:?}");
+    let json = program.run(&["config", "validate", "--json"]);
+    assert_eq!(json.code, 0, "{json:?}");
+    let told: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        told["unsupported"],
+        serde_json::json!([
+            {"path": "tools.exec.ask", "line": 3, "column": 20,
+             "note": "no command is asked for yet; each runs in the sandbox"},
+            {"path": "ui", "line": 4, "column": 3, "note": null},
+        ])
+    );
+    let up = program.start();
+    assert!(up.err.contains("settings of the config that are not supported yet: 2, 1 of them"), "{up:?}");
+    let log = std::fs::read_to_string(program.state().join("logs/gateway.jsonl")).unwrap();
+    let line = log.lines().find(|line| line.contains("tools.exec.ask")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("WARN") && line.contains("each runs in the sandbox"), "{line}");
+    let doctor = program.run(&["doctor"]);
+    assert!(doctor.out.contains("each runs in the sandbox"), "{doctor:?}");
+}
+
+#[test]
 fn a_weak_token_stops_the_gateway_and_is_not_printed() {
     let program = Program::new();
     program.write_config(r#"{ gateway: { auth: { token: "hunter2hunter2" } } }"#);
