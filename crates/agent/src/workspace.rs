@@ -80,11 +80,8 @@ fn require_apart(agent: &AgentId, path: &Path, state: &StateDir) -> Result<(), A
 
 /// Writes the first files that are not there yet.
 pub(crate) fn seed(workspace: &Workspace) -> Result<(), AgentError> {
-    for (name, text) in SEEDS {
-        let written = workspace.seed(name, text.as_bytes());
-        written.map_err(|source| AgentError::Seed { path: workspace.path().into(), source })?;
-    }
-    Ok(())
+    let files = SEEDS.map(|(name, text)| (name, text.as_bytes()));
+    workspace.seed(&files).map_err(|source| AgentError::Seed { path: workspace.path().into(), source })
 }
 
 /// Why a session has no folder to work in.

@@ -121,20 +121,28 @@ impl Book for Ledger {
     /// Like the trait says. A record whose waiter gave up while the disk was writing it may stay in the book:
     /// it then tells of an act that did not happen, never the other way round.
     fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
-        let refuse = |cause: String| Unrecorded { action: entry.action, cause };
-        let shared = &self.shared;
-        if shared.waiting.fetch_add(1, Ordering::Relaxed) >= limits::LEDGER_WAITING {
-            shared.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(refuse(format!("{} records are waiting for the disk", limits::LEDGER_WAITING)));
-        }
-        let (reply, answer) = mpsc::sync_channel(1);
-        let until = Instant::now() + limits::RECORD;
-        let order = Order::Enter(Waiting { body: Body::of(&entry), until, reply });
-        if shared.orders.send(order).is_err() {
-            shared.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(refuse("the book is closed".into()));
-        }
-        match answer.recv_timeout(limits::RECORD) {
+        self.shared.order(&entry)?.wait()
+    }
+
+    /// Like [`Book::enter`], for records that are written by one flush, or few.
+    fn enter_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
+        let ordered: Result<Vec<Ordered>, Unrecorded> =
+            entries.iter().map(|entry| self.shared.order(entry)).collect();
+        ordered?.into_iter().map(Ordered::wait).collect()
+    }
+}
+
+/// A record on its way to the disk.
+struct Ordered {
+    action: &'static str,
+    answer: Receiver<Result<u64, String>>,
+    until: Instant,
+}
+
+impl Ordered {
+    fn wait(self) -> Result<u64, Unrecorded> {
+        let refuse = |cause: String| Unrecorded { action: self.action, cause };
+        match self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
             Ok(Ok(sequence)) => Ok(sequence),
             Ok(Err(cause)) => Err(refuse(cause)),
             Err(RecvTimeoutError::Disconnected) => Err(refuse("the book is closed".into())),
@@ -146,6 +154,23 @@ impl Book for Ledger {
 }
 
 impl Shared {
+    /// Hands a record to the writer.
+    fn order(&self, entry: &Entry) -> Result<Ordered, Unrecorded> {
+        let action = entry.action;
+        let refuse = |cause: String| Unrecorded { action, cause };
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= limits::LEDGER_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(refuse(format!("{} records are waiting for the disk", limits::LEDGER_WAITING)));
+        }
+        let (reply, answer) = mpsc::sync_channel(1);
+        let until = Instant::now() + limits::RECORD;
+        if self.orders.send(Order::Enter(Waiting { body: Body::of(entry), until, reply })).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(refuse("the book is closed".into()));
+        }
+        Ok(Ordered { action, answer, until })
+    }
+
     fn shutdown(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else {

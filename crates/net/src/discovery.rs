@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::error::FetchError;
-use crate::fetch::{Client, Method, Request};
+use crate::fetch::{Client, Door, Method, Request};
 
 /// A server on this machine that offers a model.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,12 +32,19 @@ pub async fn loopback_answers(ledger: &Ledger) -> Option<LoopbackModel> {
 }
 
 async fn first_of(servers: &[(&'static str, u16)], ledger: &Ledger) -> Option<LoopbackModel> {
-    let asked = servers.iter().map(|(server, port)| async move {
-        let base_url = format!("http://127.0.0.1:{port}/v1");
-        match ask(&base_url, ledger).await {
+    let places: Vec<(&'static str, String, Url)> = servers.iter().copied().filter_map(place).collect();
+    let doors = match open(&places, ledger).await {
+        Ok(doors) => doors,
+        Err(error) => {
+            tracing::warn!(%error, "no model server was looked for");
+            return None;
+        }
+    };
+    let asked = places.into_iter().zip(doors).map(|((server, base_url, url), door)| async move {
+        match ask(&door, url).await {
             Ok(model) => model.map(|model| LoopbackModel { server, base_url, model }),
             Err(error) => {
-                tracing::debug!(server, port, %error, "no model server");
+                tracing::debug!(server, base_url, %error, "no model server");
                 None
             }
         }
@@ -45,11 +52,26 @@ async fn first_of(servers: &[(&'static str, u16)], ledger: &Ledger) -> Option<Lo
     join_all(asked).await.into_iter().flatten().next()
 }
 
+/// The address of a server's API and of its list of models.
+fn place((server, port): (&'static str, u16)) -> Option<(&'static str, String, Url)> {
+    let base_url = format!("http://127.0.0.1:{port}/v1");
+    let url = Url::parse(&format!("{base_url}/models")).ok()?;
+    Some((server, base_url, url))
+}
+
+/// Judges and records the ways to all of them at once.
+async fn open(places: &[(&'static str, String, Url)], ledger: &Ledger) -> Result<Vec<Door>, FetchError> {
+    let client = |(_, _, url): &'_ (_, _, Url)| -> Result<Client, FetchError> {
+        let destination = Destination::parse(url, Reach::Configured)?;
+        Ok(Client::new(Purpose::Discovery, destination, ledger.clone()))
+    };
+    let clients: Result<Vec<_>, FetchError> =
+        places.iter().map(|place| Ok((client(place)?, &place.2))).collect();
+    Client::open_all(clients?, ledger, "gateway").await
+}
+
 /// The first model of a server, if it is one.
-async fn ask(base_url: &str, ledger: &Ledger) -> Result<Option<String>, FetchError> {
-    let Ok(url) = Url::parse(&format!("{base_url}/models")) else { return Ok(None) };
-    let destination = Destination::parse(&url, Reach::Configured)?;
-    let door = Client::new(Purpose::Discovery, destination, ledger.clone()).open(&url, "gateway").await?;
+async fn ask(door: &Door, url: Url) -> Result<Option<String>, FetchError> {
     if !door.knock(&url, limits::DISCOVERY).await {
         return Ok(None);
     }

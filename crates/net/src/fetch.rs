@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress};
-use moltbot_policy::{Recorded, Refusal, Unrecorded, record};
+use moltbot_policy::{Recorded, Refusal, Unrecorded, record, record_all};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -50,13 +50,36 @@ impl Client {
     /// # Errors
     /// When the URL is not at the client's destination, or the book cannot be written.
     pub async fn open(&self, url: &Url, actor: &str) -> Result<Door, FetchError> {
-        let permit = egress(self.inner.purpose, url, &self.inner.destination, actor)?;
-        http_client::judge_literal(&self.inner.destination, url)?;
+        let permit = self.judge(url, actor)?;
         let ledger = self.inner.ledger.clone();
         let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
-        let stopped = |_| Unrecorded { action: "egress.open", cause: "the program is stopping".into() };
-        Ok(Door { permit: recorded.map_err(stopped)??, client: self.clone() })
+        Ok(Door { permit: recorded.map_err(|_| stopped())??, client: self.clone() })
     }
+
+    /// Like [`Self::open`] for several clients, with one wait for the book.
+    pub(crate) async fn open_all(
+        clients: Vec<(Self, &Url)>,
+        ledger: &Ledger,
+        actor: &str,
+    ) -> Result<Vec<Door>, FetchError> {
+        let judged = clients.iter().map(|(client, url)| client.judge(url, actor));
+        let permits = judged.collect::<Result<Vec<_>, _>>()?;
+        let ledger = ledger.clone();
+        let recorded = tokio::task::spawn_blocking(move || record_all(permits, &ledger)).await;
+        let permits = recorded.map_err(|_| stopped())??;
+        let doors = permits.into_iter().zip(clients).map(|(permit, (client, _))| Door { permit, client });
+        Ok(doors.collect())
+    }
+
+    fn judge(&self, url: &Url, actor: &str) -> Result<EgressPermit, FetchError> {
+        let permit = egress(self.inner.purpose, url, &self.inner.destination, actor)?;
+        http_client::judge_literal(&self.inner.destination, url)?;
+        Ok(permit)
+    }
+}
+
+fn stopped() -> Unrecorded {
+    Unrecorded { action: "egress.open", cause: "the program is stopping".into() }
 }
 
 /// A judged and recorded way to one destination.

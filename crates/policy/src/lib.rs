@@ -14,5 +14,5 @@ mod record;
 mod refusal;
 pub mod throttle;
 
-pub use record::{Book, Decision, Entry, Permit, Recorded, Unrecorded, record};
+pub use record::{Book, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all};
 pub use refusal::Refusal;

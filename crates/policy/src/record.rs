@@ -83,6 +83,15 @@ pub trait Book {
     /// # Errors
     /// When it cannot be on disk within the time allowed; the act must then not happen.
     fn enter(&self, entry: Entry) -> Result<u64, Unrecorded>;
+
+    /// Writes several lines, in this order, and returns their numbers once all are on disk. A book that can,
+    /// waits for the disk once.
+    ///
+    /// # Errors
+    /// When one of them cannot be; none of the acts must then happen.
+    fn enter_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
+        entries.into_iter().map(|entry| self.enter(entry)).collect()
+    }
 }
 
 /// The book could not be written, so the act does not happen.
@@ -133,4 +142,13 @@ impl<P> Recorded<P> {
 pub fn record<P: Permit>(permit: P, book: &impl Book) -> Result<Recorded<P>, Unrecorded> {
     let sequence = book.enter(permit.entry())?;
     Ok(Recorded { permit, sequence })
+}
+
+/// Enters several permits into the book, in this order, for acts that are done together.
+///
+/// # Errors
+/// When the book cannot be written; the permits are used up, and none of the acts happens.
+pub fn record_all<P: Permit>(permits: Vec<P>, book: &impl Book) -> Result<Vec<Recorded<P>>, Unrecorded> {
+    let sequences = book.enter_all(permits.iter().map(Permit::entry).collect())?;
+    Ok(permits.into_iter().zip(sequences).map(|(permit, sequence)| Recorded { permit, sequence }).collect())
 }

@@ -133,43 +133,77 @@ impl Folder {
     pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, FileError> {
         let (parent, leaf) = self.made_parent(name)?;
         let parent = parent.as_ref().unwrap_or(self);
-        if parent.stat(leaf)?.is_some() {
-            return Ok(false);
+        let made = parent.place(leaf, bytes)?;
+        if made {
+            parent.sync()?;
         }
-        // Linked under its name only when complete: nobody ever reads half of it.
-        let temporary = Temporary::write(parent, leaf, bytes, FILE)?;
-        match rustix::fs::linkat(&parent.fd, &temporary.name, &parent.fd, leaf, AtFlags::empty()) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(false),
-            Err(errno) => return Err(FileError::of(errno, "create", &parent.path.join(leaf))),
-        }
-        drop(temporary);
-        sync(&parent.fd, &parent.path)?;
-        Ok(true)
+        Ok(made)
     }
 
-    /// Opens `name` with `flags`, making it owner-only when it is missing.
-    pub(crate) fn open_or_create(&self, name: &str, flags: OFlags) -> Result<OwnedFd, FileError> {
-        let (parent, leaf) = self.made_parent(name)?;
-        let parent = parent.as_ref().unwrap_or(self);
+    /// Makes those of `files` that are not there yet, directly in this folder. All are on disk when this
+    /// returns, after one wait for their names.
+    pub(crate) fn create_all(&self, files: &[(&str, &[u8])]) -> Result<(), FileError> {
+        let mut any = false;
+        for (name, bytes) in files {
+            check_name(name)?;
+            if name.contains('/') {
+                return Err(FileError::Name { name: (*name).to_owned() });
+            }
+            any |= self.place(name, bytes)?;
+        }
+        if any { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes the file `leaf`, whose name is not on disk before [`Self::sync`]; `false` when something is there.
+    fn place(&self, leaf: &str, bytes: &[u8]) -> Result<bool, FileError> {
+        if self.stat(leaf)?.is_some() {
+            return Ok(false);
+        }
+        // Linked under its name only when complete and on disk: nobody ever reads half of it.
+        let temporary = Temporary::write(self, leaf, bytes, FILE)?;
+        match rustix::fs::linkat(&self.fd, &temporary.name, &self.fd, leaf, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(FileError::of(errno, "create", &self.path.join(leaf))),
+        }
+    }
+
+    /// Waits until the names in this folder are on disk.
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
+        sync(&self.fd, &self.path)
+    }
+
+    /// Opens `name` with `flags`, making it owner-only when it is missing. A new name is not on disk before the
+    /// folder that it is in, which is returned when it is not this one, was synced.
+    pub(crate) fn open_or_create(
+        &self,
+        name: &str,
+        flags: OFlags,
+    ) -> Result<(OwnedFd, Option<Self>), FileError> {
+        let (above, leaf) = self.made_parent(name)?;
+        let parent = above.as_ref().unwrap_or(self);
         let path = self.path.join(name);
-        match parent.open(leaf, flags, Mode::empty()) {
-            Err(FileError::Missing { .. }) => {}
-            opened => return require_file(opened?, &path).map(|(fd, _)| fd),
-        }
-        match parent.open(leaf, flags | OFlags::CREATE | OFlags::EXCL, FILE) {
-            Ok(fd) => {
-                rustix::fs::fchmod(&fd, FILE)
-                    .map_err(|errno| FileError::of(errno, "set the mode of", &path))?;
-                sync(&parent.fd, &parent.path)?;
-                Ok(fd)
+        let existing = |fd| require_file(fd, &path).map(|(fd, _)| fd);
+        let fd = match parent.open(leaf, flags, Mode::empty()) {
+            Err(FileError::Missing { .. }) => {
+                match parent.open(leaf, flags | OFlags::CREATE | OFlags::EXCL, FILE) {
+                    Ok(fd) => {
+                        rustix::fs::fchmod(&fd, FILE)
+                            .map_err(|errno| FileError::of(errno, "set the mode of", &path))?;
+                        fd
+                    }
+                    // Somebody else made it in between.
+                    Err(FileError::Io { source, .. })
+                        if source.kind() == std::io::ErrorKind::AlreadyExists =>
+                    {
+                        existing(parent.open(leaf, flags, Mode::empty())?)?
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            // Somebody else made it in between.
-            Err(FileError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-                require_file(parent.open(leaf, flags, Mode::empty())?, &path).map(|(fd, _)| fd)
-            }
-            Err(error) => Err(error),
-        }
+            opened => existing(opened?)?,
+        };
+        Ok((fd, above))
     }
 
     /// What `name`, directly beneath this folder, is; a link is not followed.

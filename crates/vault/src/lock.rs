@@ -53,7 +53,8 @@ impl StateDir {
             if attempt > 0 {
                 sleep(PAUSE);
             }
-            let fd = self.inner().open_or_create(name, OFlags::RDWR).map_err(error)?;
+            // Its name need not be on disk: after a power cut nobody holds it.
+            let (fd, _) = self.inner().open_or_create(name, OFlags::RDWR).map_err(error)?;
             match retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
                 Ok(()) if self.is_named(&fd, name).map_err(error)? => {
                     let lock = Lock { fd, path: path.clone() };

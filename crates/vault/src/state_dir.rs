@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
@@ -76,13 +77,16 @@ impl StateDir {
         self.folder.create(name, bytes)
     }
 
-    /// Opens the file `name` to write at its end, making it when it is missing.
+    /// Opens the file `name` to write at its end, making it when it is missing. A new file is on disk, as what is
+    /// written to it, after [`AppendFile::sync_data`].
     ///
     /// # Errors
     /// When it is a link or not a file, or cannot be opened.
     pub fn append(&self, name: &str) -> Result<AppendFile, FileError> {
-        let fd = self.folder.open_or_create(name, OFlags::RDWR | OFlags::APPEND)?;
-        Ok(AppendFile { fd, path: self.folder.path().join(name) })
+        let (fd, above) = self.folder.open_or_create(name, OFlags::RDWR | OFlags::APPEND)?;
+        let folder = above.map_or_else(|| Arc::clone(&self.folder), Arc::new);
+        let path = self.folder.path().join(name);
+        Ok(AppendFile { fd, folder, path, named: AtomicBool::new(false) })
     }
 
     /// The names in it, sorted.
@@ -118,7 +122,10 @@ impl StateDir {
 #[derive(Debug)]
 pub struct AppendFile {
     fd: OwnedFd,
+    folder: Arc<Folder>,
     path: PathBuf,
+    /// Whether its name is known to be on disk. Whoever made it may have ended before it was.
+    named: AtomicBool,
 }
 
 impl AppendFile {
@@ -130,11 +137,15 @@ impl AppendFile {
         write_all(&self.fd, bytes, &self.path)
     }
 
-    /// Waits until what was written is on disk.
+    /// Waits until what was written is on disk, the first time also until the file's name is.
     ///
     /// # Errors
     /// When it is not. Trying again on this handle proves nothing: the kernel reports a loss once.
     pub fn sync_data(&self) -> Result<(), FileError> {
+        if !self.named.load(Ordering::Acquire) {
+            self.folder.sync()?;
+            self.named.store(true, Ordering::Release);
+        }
         rustix::fs::fdatasync(&self.fd).map_err(|errno| FileError::of(errno, "flush", &self.path))
     }
 

@@ -93,13 +93,13 @@ impl Workspace {
         self.folder.replace(path, bytes, mode)
     }
 
-    /// Makes the file `name` unless there is one; `false` when there is. For the files that a workspace starts
-    /// with.
+    /// Makes those of the files that are not there: name and bytes, directly in the folder. For the files that a
+    /// workspace starts with. All are on disk when this returns.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn seed(&self, name: &str, bytes: &[u8]) -> Result<bool, FileError> {
-        self.folder.create(name, bytes)
+    /// When one cannot be written; those before it may be there.
+    pub fn seed(&self, files: &[(&str, &[u8])]) -> Result<(), FileError> {
+        self.folder.create_all(files)
     }
 
     /// The text of a file that goes into the system prompt, at most `max` bytes; nothing when there is none.

@@ -99,7 +99,7 @@ fn dots_and_absolute_names_lead_nowhere() {
     let (home, workspace) = open();
     put(&home.path().join("outside"), b"secret");
     for name in ["..", "../outside", "a/../../outside", "/etc/passwd", "", ".", "a/", "a\0"] {
-        assert_eq!(variant(&workspace.seed(name, b"x").unwrap_err()), "Name", "seeding {name:?}");
+        assert_eq!(variant(&workspace.seed(&[(name, b"x")]).unwrap_err()), "Name", "seeding {name:?}");
         assert_eq!(variant(&workspace.read_text(name, 10).unwrap_err()), "Name", "reading {name:?}");
     }
     assert_eq!(bytes_of(&home.path().join("outside")), b"secret");
@@ -213,9 +213,12 @@ fn a_workspace_that_everybody_may_write_is_refused() {
 #[test]
 fn first_files_are_made_once_and_read_as_text() {
     let (home, workspace) = open();
-    assert!(workspace.seed("AGENTS.md", b"hello").unwrap());
-    assert!(!workspace.seed("AGENTS.md", b"again").unwrap());
+    workspace.seed(&[("AGENTS.md", b"hello")]).unwrap();
+    workspace.seed(&[("AGENTS.md", b"again"), ("TOOLS.md", b"new")]).unwrap();
     assert_eq!(workspace.read_text("AGENTS.md", 100).unwrap().as_deref(), Some("hello"));
+    assert_eq!(workspace.read_text("TOOLS.md", 100).unwrap().as_deref(), Some("new"));
+    make_folder(&home.path().join("ws/sub"));
+    assert_eq!(variant(&workspace.seed(&[("sub/file", b"x")]).unwrap_err()), "Name", "only directly in it");
     assert_eq!(workspace.read_text("SOUL.md", 100).unwrap(), None);
     put(&home.path().join("ws/SOUL.md"), b"caf\xe9");
     assert_eq!(workspace.read_text("SOUL.md", 100).unwrap().as_deref(), Some("caf\u{fffd}"));
