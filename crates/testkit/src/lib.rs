@@ -4,7 +4,7 @@
 //! - [`home::Home`]: a temporary home with a config.
 //! - [`process::Gateway`]: the real program, run in such a home.
 //! - [`client::Connect`] and [`client::Client`]: a client of protocols 3 and 4.
-//! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules.
+//! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules; [`hostile`]: attacks that are data.
 //! - [`skip`]: a test that cannot run here says so.
 //!
 //! What goes wrong in here panics with what was expected: a helper of a test fails its test.
@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod home;
+pub mod hostile;
 pub mod model;
 pub mod process;
 pub mod raw;

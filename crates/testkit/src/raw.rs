@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
+use serde_json::json;
+
 /// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -139,6 +141,28 @@ impl RawSocket {
         Self::upgrade(port, &[]).unwrap_or_else(|answer| panic!("no upgrade: {answer:?}"))
     }
 
+    /// Upgrades a connection and signs in with the token, to read and to write.
+    ///
+    /// # Panics
+    /// When the gateway refuses.
+    pub fn sign_in(port: u16, token: &str) -> Self {
+        let mut socket = Self::open(port);
+        let params = json!({
+            "minProtocol": 3, "maxProtocol": 4, "scopes": ["operator.read", "operator.write"],
+            "client": {"id": "cli", "version": "1", "platform": "linux", "mode": "cli"},
+            "auth": {"token": token},
+        });
+        let connect = json!({"type": "req", "id": "c", "method": "connect", "params": params});
+        socket.text(&connect.to_string()).expect("a gateway that reads");
+        for expected in ["connect.challenge", "hello-ok", "health"] {
+            match socket.next_frame() {
+                RawFrame::Text(text) if text.contains(expected) => {}
+                other => panic!("{other:?} instead of {expected}"),
+            }
+        }
+        socket
+    }
+
     /// Upgrades a connection with these headers besides; `host` replaces the usual one.
     ///
     /// # Errors
@@ -230,6 +254,16 @@ impl RawSocket {
             match self.next_frame() {
                 RawFrame::Other(..) | RawFrame::Text(_) => {}
                 end @ (RawFrame::Close(..) | RawFrame::Gone) => return end,
+            }
+        }
+    }
+
+    /// The next frame that is no event.
+    pub fn next_answer(&mut self) -> RawFrame {
+        loop {
+            match self.next_frame() {
+                RawFrame::Text(text) if text.starts_with(r#"{"type":"event""#) => {}
+                other => return other,
             }
         }
     }

@@ -1,6 +1,5 @@
 use std::path::Path;
 
-use moltbot_testkit::client::now_ms;
 use moltbot_testkit::raw::{RawFrame, RawSocket};
 use serde_json::{Value, json};
 
@@ -11,84 +10,17 @@ use crate::house::House;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_handshakes_end_as_their_files_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/connect");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 30, "{} files", files.len());
-    for file in files {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        let attack = read(&file);
+    let attacks = moltbot_testkit::hostile::attacks(&folder);
+    assert!(attacks.len() >= 30, "{} files", attacks.len());
+    for attack in attacks {
         let house = House::echo().await;
-        tokio::task::block_in_place(|| play(&house, &name, &attack));
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test reads its own data")]
-fn read(file: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
-}
-
-fn play(house: &House, name: &str, attack: &Value) {
-    let mut socket = RawSocket::open(house.port());
-    let RawFrame::Text(challenge) = socket.next_frame() else { panic!("{name}: no challenge") };
-    let challenge: Value = serde_json::from_str(&challenge).unwrap();
-    let nonce = challenge["payload"]["nonce"].as_str().unwrap();
-    for frame in attack["frames"].as_array().unwrap() {
-        let text = frame.as_str().map_or_else(|| frame.to_string(), str::to_owned);
-        let text = text
-            .replace("$TOKEN", &house.token())
-            .replace("$NONCE", nonce)
-            .replace("\"$NOW\"", &now_ms().to_string());
-        socket.text(&text).unwrap();
-    }
-    let expect = &attack["expect"];
-    if let Some(error) = expect["error"].as_str() {
-        let RawFrame::Text(answer) = socket.next_frame() else { panic!("{name}: no answer") };
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        let message = answer["error"]["message"].as_str().unwrap_or_default();
-        assert_eq!((&answer["ok"], &answer["id"]), (&json!(false), &json!("c1")), "{name}: {answer}");
-        assert!(message.starts_with(error), "{name}: {answer}");
-        assert!(!answer.to_string().contains(&house.token()), "{name}: the token is not repeated");
-    }
-    match socket.next_frame() {
-        RawFrame::Close(code, reason) => {
-            assert_eq!(code.map(u64::from), expect["close"].as_u64(), "{name}: {reason}");
-            let expected = expect["reason"].as_str().unwrap();
-            assert!(reason.starts_with(expected), "{name}: {reason}");
-        }
-        other => panic!("{name}: {other:?} instead of a close frame"),
-    }
-}
-
-/// Signs in over a raw socket.
-fn signed_in(house: &House) -> RawSocket {
-    let mut socket = RawSocket::open(house.port());
-    assert!(matches!(socket.next_frame(), RawFrame::Text(_)), "the challenge");
-    let params = json!({
-        "minProtocol": 3, "maxProtocol": 4, "scopes": ["operator.read", "operator.write"],
-        "client": {"id": "cli", "version": "1", "platform": "linux", "mode": "cli"},
-        "auth": {"token": house.token()},
-    });
-    socket
-        .text(&json!({"type": "req", "id": "c", "method": "connect", "params": params}).to_string())
-        .unwrap();
-    assert!(matches!(socket.next_frame(), RawFrame::Text(_)), "hello-ok");
-    assert!(matches!(socket.next_frame(), RawFrame::Text(_)), "health");
-    socket
-}
-
-/// The next frame that is no event.
-fn answer(socket: &mut RawSocket) -> RawFrame {
-    loop {
-        match socket.next_frame() {
-            RawFrame::Text(text) if text.starts_with(r#"{"type":"event""#) => {}
-            other => return other,
-        }
+        tokio::task::block_in_place(|| attack.play(house.port(), &house.token()));
     }
 }
 
 fn closes(house: &House, attack: impl FnOnce(&mut RawSocket)) -> RawFrame {
     tokio::task::block_in_place(|| {
-        let mut socket = signed_in(house);
+        let mut socket = RawSocket::sign_in(house.port(), &house.token());
         attack(&mut socket);
         socket.end()
     })
@@ -142,7 +74,7 @@ async fn frames_that_break_the_protocol_end_the_connection_with_its_code() {
 async fn what_is_no_request_is_answered_and_the_connection_stays() {
     let house = House::echo().await;
     tokio::task::block_in_place(|| {
-        let mut socket = signed_in(&house);
+        let mut socket = RawSocket::sign_in(house.port(), &house.token());
         for (sent, id, message) in [
             ("garbage", "invalid", "invalid request frame: "),
             (r#"{"type":"nonsense","id":"1","method":"health"}"#, "1", "invalid request frame: "),
@@ -153,13 +85,13 @@ async fn what_is_no_request_is_answered_and_the_connection_stays() {
             (r#"{"type":"req","id":"6","method":"config.get"}"#, "6", "missing scope: operator.admin"),
         ] {
             socket.text(sent).unwrap();
-            let RawFrame::Text(answer) = answer(&mut socket) else { panic!("no answer to {sent}") };
+            let RawFrame::Text(answer) = socket.next_answer() else { panic!("no answer to {sent}") };
             let answer: Value = serde_json::from_str(&answer).unwrap();
             assert_eq!((&answer["id"], &answer["ok"]), (&json!(id), &json!(false)), "{sent}");
             let told = answer["error"]["message"].as_str().unwrap_or_default();
             assert!(told.starts_with(message), "{sent}: {told}");
         }
         socket.frame(true, 9, b"are you there").unwrap();
-        assert_eq!(answer(&mut socket), RawFrame::Other(10, b"are you there".to_vec()));
+        assert_eq!(socket.next_answer(), RawFrame::Other(10, b"are you there".to_vec()));
     });
 }

@@ -4,19 +4,7 @@ use serde_json::json;
 use crate::house::House;
 
 fn sign_in(house: &House) -> RawSocket {
-    let mut socket = RawSocket::open(house.port());
-    assert!(matches!(socket.next_frame(), RawFrame::Text(_)));
-    let params = json!({
-        "minProtocol": 3, "maxProtocol": 4, "scopes": ["operator.read", "operator.write"],
-        "client": {"id": "cli", "version": "1", "platform": "linux", "mode": "cli"},
-        "auth": {"token": house.token()},
-    });
-    socket
-        .text(&json!({"type": "req", "id": "c", "method": "connect", "params": params}).to_string())
-        .unwrap();
-    assert!(matches!(socket.next_frame(), RawFrame::Text(_)));
-    assert!(matches!(socket.next_frame(), RawFrame::Text(_)));
-    socket
+    RawSocket::sign_in(house.port(), &house.token())
 }
 
 /// Answers to whoever does not read are not gathered without end: the requests wait in the kernel instead.
