@@ -22,7 +22,7 @@ test-model: build
 	sh tests/real-model/run.sh
 
 bench: build
-	sh tests/bench.sh
+	sh tests/bench.sh $(ARGS)
 
 lint: lint-code lint-deny
 

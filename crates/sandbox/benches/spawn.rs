@@ -1,4 +1,7 @@
 //! How long a command takes behind the walls, beside a plain fork and exec: medians of 200 runs of `true`.
+//!
+//! `cargo bench -p moltbot-sandbox --bench spawn -- PROGRAM` builds the walls with that program, as moltbot does with
+//! itself; without one, with the small helper of the tests.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -20,36 +23,43 @@ const RUNS: usize = 200;
 fn main() {
     let home = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(&StateDir::open_or_create(&home.path().join("state")).unwrap()).unwrap();
-    let helper = env!("CARGO_BIN_EXE_moltbot-sandbox-helper");
+    let given = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let helper = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_moltbot-sandbox-helper").into());
     let sandbox = Sandbox::with_helper(helper.into(), ledger.clone());
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "what the sandbox is compared with")]
-    let plain = measure(|| assert!(Command::new("/bin/true").status().unwrap().success()));
-    #[expect(clippy::disallowed_methods, reason = "what the sandbox is compared with")]
-    let shell =
-        measure(|| assert!(Command::new("/bin/bash").args(["-c", "true"]).status().unwrap().success()));
-    let walls = measure(|| {
-        let permit = moltbot_policy::record(permit_probe("true"), &ledger).unwrap();
-        runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
-    });
-    for (name, (median, slow)) in [
+    let (mut plain, mut shell, mut walls) = (Vec::new(), Vec::new(), Vec::new());
+    // In turns, so that a busy moment of the machine falls on all three.
+    for _ in 0..RUNS {
+        plain.push(timed(|| start("/bin/true", &[])));
+        shell.push(timed(|| start("/bin/bash", &["-c", "true"])));
+        walls.push(timed(|| {
+            let permit = moltbot_policy::record(permit_probe("true"), &ledger).unwrap();
+            runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
+        }));
+    }
+    for (name, times) in [
         ("plain fork and exec", plain),
         ("plain bash -c true", shell),
         ("sandbox, with both lines of the book", walls),
     ] {
+        let (median, slow) = shares(times);
         println!("{name}: p50 {:.2} ms, p99 {:.2} ms", milliseconds(median), milliseconds(slow));
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "what the sandbox is compared with")]
+fn start(program: &str, arguments: &[&str]) {
+    assert!(Command::new(program).args(arguments).status().unwrap().success());
+}
+
+fn timed(run: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    run();
+    began.elapsed()
+}
+
 /// The median, and what 99 of 100 stay below.
-fn measure(mut run: impl FnMut()) -> (Duration, Duration) {
-    let mut times: Vec<Duration> = (0..RUNS)
-        .map(|_| {
-            let began = Instant::now();
-            run();
-            began.elapsed()
-        })
-        .collect();
+fn shares(mut times: Vec<Duration>) -> (Duration, Duration) {
     times.sort_unstable();
     let at = |share: usize| times.get(RUNS * share / 100).copied().unwrap();
     (at(50), at(99))

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use moltbot_testkit::home::Home;
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, median};
+use crate::figures::{Figure, Limit, Reference, median};
+use crate::reference;
 use crate::wire::Wire;
 
 /// A running gateway in a home of its own. Killed by its own process id when dropped.
@@ -82,7 +83,7 @@ impl Drop for Gateway {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the kernel's counters are files")]
-fn proc_text(path: &Path) -> Outcome<String> {
+pub(crate) fn proc_text(path: &Path) -> Outcome<String> {
     Ok(std::fs::read_to_string(path)?)
 }
 
@@ -94,8 +95,13 @@ pub(crate) fn size(binary: &Path) -> Outcome<f64> {
 
 /// From nothing (a fresh state folder) to the first `hello-ok`: wall and processor time.
 pub(crate) async fn cold_starts(binary: &Path, times: usize) -> Outcome<Vec<Figure>> {
-    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let (mut wall, mut cpu, mut plain_wall, mut plain_cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..times {
+        for _ in 0..5 {
+            let (wall, cpu) = reference::plain_start()?;
+            plain_wall.push(wall);
+            plain_cpu.push(cpu);
+        }
         let began = Instant::now();
         let gateway = Gateway::spawn(binary, Home::empty()?)?;
         gateway.hello().await?;
@@ -103,7 +109,9 @@ pub(crate) async fn cold_starts(binary: &Path, times: usize) -> Outcome<Vec<Figu
         cpu.push(gateway.cpu_ms()?);
     }
     Ok(vec![
-        Figure::new("cold start to hello, wall", "ms", median(wall), Limit::None),
-        Figure::new("cold start to hello, CPU", "ms", median(cpu), Limit::AtMost(25.0)),
+        Figure::new("cold start to hello, wall", "ms", median(wall), Limit::None)
+            .beside(Reference::Time("starting `true`", median(plain_wall))),
+        Figure::new("cold start to hello, CPU", "ms", median(cpu), Limit::AtMost(25.0))
+            .beside(Reference::Time("starting `true`", median(plain_cpu))),
     ])
 }

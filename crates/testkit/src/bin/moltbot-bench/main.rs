@@ -1,15 +1,18 @@
 //! Measures a release build of moltbot through its real binary, on loopback, with a scripted model.
 //!
-//! `moltbot-bench [--budgets] [--json] BINARY`: prints medians beside what this machine does without moltbot, in the
-//! same run, so that two machines can be compared by ratio. With `--budgets` it measures only what has a budget, and
-//! fails when one is exceeded.
+//! Prints medians beside what this machine does without moltbot, in the same run, and how that ratio changed against
+//! the baseline of the repository. With `--budgets` it measures only what has a budget; a budget that is exceeded
+//! fails every run. With `--compare`, a ratio worse than twice its baseline does, too.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a program of the tests that prints its measurements")]
 
+mod baseline;
 mod figures;
 mod gateway;
 mod idle;
 mod rate;
+mod reference;
+mod sandbox;
 mod turns;
 mod wire;
 
@@ -17,46 +20,66 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use baseline::Baseline;
 use figures::{Figure, Limit};
 
 /// What any measurement may end with.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+const USAGE: &str = "usage: moltbot-bench [--budgets] [--json] [--baseline FILE [--compare | --write]] \
+    [--sandbox FILE] BINARY";
+
+#[derive(Default)]
 struct Arguments {
     budgets_only: bool,
     json: bool,
+    compare: bool,
+    write: bool,
+    baseline: Option<PathBuf>,
+    sandbox: Option<PathBuf>,
     binary: PathBuf,
 }
 
 fn arguments() -> Outcome<Arguments> {
-    let mut parsed = Arguments { budgets_only: false, json: false, binary: PathBuf::new() };
-    for argument in std::env::args().skip(1) {
+    let mut parsed = Arguments::default();
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
         match argument.as_str() {
+            "--baseline" => parsed.baseline = Some(given.next().ok_or(USAGE)?.into()),
             "--budgets" => parsed.budgets_only = true,
+            "--compare" => parsed.compare = true,
             "--json" => parsed.json = true,
+            "--sandbox" => parsed.sandbox = Some(given.next().ok_or(USAGE)?.into()),
+            "--write" => parsed.write = true,
+            option if option.starts_with('-') => return Err(USAGE.into()),
             path => parsed.binary = std::path::absolute(path)?,
         }
     }
-    if parsed.binary.as_os_str().is_empty() {
-        return Err("usage: moltbot-bench [--budgets] [--json] BINARY".into());
+    let needs_baseline = parsed.compare || parsed.write;
+    if parsed.binary.as_os_str().is_empty() || (needs_baseline && parsed.baseline.is_none()) {
+        return Err(USAGE.into());
     }
     Ok(parsed)
 }
 
 async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
-    let mut figures =
-        vec![Figure::new("binary size", "MB", gateway::size(&arguments.binary)?, Limit::AtMost(20.0))];
+    let binary = &arguments.binary;
+    let times = if arguments.budgets_only { 1 } else { 3 };
+    let mut figures = vec![Figure::new("binary size", "MB", gateway::size(binary)?, Limit::AtMost(20.0))];
     eprint_step("cold starts");
-    figures.extend(gateway::cold_starts(&arguments.binary, 11).await?);
+    figures.extend(gateway::cold_starts(binary, 21).await?);
     eprint_step("idle memory");
-    figures.extend(idle::resident(&arguments.binary).await?);
+    figures.extend(idle::resident(binary, times).await?);
     eprint_step("idle connections");
-    figures.push(idle::connections(&arguments.binary, 5_000).await?);
+    figures.push(idle::connections(binary, 5_000, times).await?);
     if !arguments.budgets_only {
         eprint_step("requests per second");
-        figures.extend(rate::requests(&arguments.binary).await?);
-        eprint_step("durable turns");
-        figures.extend(turns::durable(&arguments.binary, 200).await?);
+        figures.extend(rate::requests(binary).await?);
+    }
+    eprint_step("durable turns");
+    figures.extend(turns::durable(binary, if arguments.budgets_only { 50 } else { 200 }).await?);
+    if let Some(path) = &arguments.sandbox {
+        figures.extend(sandbox::spawns(path)?);
     }
     Ok(figures)
 }
@@ -70,10 +93,10 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = arguments().and_then(|arguments| {
         let figures = runtime?.block_on(measure(&arguments))?;
-        Ok((arguments, figures))
+        report(&arguments, &figures)
     });
     match outcome {
-        Ok((arguments, figures)) => report(&arguments, &figures),
+        Ok(exit) => exit,
         Err(error) => {
             println!("bench failed: {error}");
             ExitCode::FAILURE
@@ -81,15 +104,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(arguments: &Arguments, figures: &[Figure]) -> ExitCode {
+fn report(arguments: &Arguments, figures: &[Figure]) -> Outcome<ExitCode> {
+    let path = arguments.baseline.as_deref();
+    if let Some(path) = path.filter(|_| arguments.write) {
+        Baseline::of(figures).write(path)?;
+    }
+    let baseline = path.map(Baseline::read).transpose()?.unwrap_or_default();
     if arguments.json {
         println!("{}", figures::json(figures));
     } else {
-        figures.iter().for_each(|figure| println!("{figure}"));
+        println!("{}", baseline::machine());
+        for figure in figures {
+            match baseline.change(figure) {
+                Some(change) => println!("{figure}, {change:.2} of the baseline"),
+                None => println!("{figure}"),
+            }
+        }
     }
-    let over: Vec<&Figure> = figures.iter().filter(|figure| !figure.within()).collect();
-    for figure in &over {
-        println!("over its budget: {figure}");
+    let over = figures.iter().filter(|figure| !figure.within());
+    let mut failures: Vec<String> = over.map(|figure| format!("over its budget: {figure}")).collect();
+    if arguments.compare {
+        failures.extend(baseline.regressions(figures));
     }
-    if over.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    failures.iter().for_each(|failure| println!("{failure}"));
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

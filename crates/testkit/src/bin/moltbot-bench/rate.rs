@@ -1,4 +1,4 @@
-//! Requests per second through WebSocket connections.
+//! Requests per second through WebSocket connections, beside a plain TCP server that answers as many bytes.
 
 use std::path::Path;
 use std::time::Instant;
@@ -6,57 +6,54 @@ use std::time::Instant;
 use moltbot_testkit::home::Home;
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, median};
+use crate::figures::{Figure, Limit, Reference, median};
 use crate::gateway::Gateway;
+use crate::reference::Echo;
 use crate::wire::Wire;
 
-const WINDOW: usize = 64;
 const ROUNDS: usize = 5;
+
+/// How requests are sent: 20,000 of them in all.
+struct Load {
+    connections: u32,
+    each: u32,
+    window: usize,
+}
+
+const LOADS: [Load; 2] =
+    [Load { connections: 1, each: 20_000, window: 64 }, Load { connections: 50, each: 400, window: 8 }];
 
 /// `health` and `agents.list` on one and on fifty connections.
 pub(crate) async fn requests(binary: &Path) -> Outcome<Vec<Figure>> {
     let gateway = Gateway::spawn(binary, Home::empty()?)?;
-    let mut one = gateway.hello().await?;
+    let sizer = &mut gateway.hello().await?;
     let token = gateway.home.token().ok_or("the gateway wrote no token")?;
     let mut figures = Vec::new();
     for method in ["health", "agents.list"] {
-        let mut rates = Vec::new();
-        for _ in 0..ROUNDS {
-            rates.push(rate(&mut one, method, 20_000).await?);
+        let echo = Echo::start(sizer.sizes(method).await?)?;
+        for load in &LOADS {
+            let (mut ours, mut plain) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                ours.push(rate(&gateway, &token, method, load).await?);
+                plain.push(echo.rate(load.connections, load.each, load.window).await?);
+            }
+            let plural = if load.connections == 1 { "" } else { "s" };
+            let name = format!("{method} on {} connection{plural}", load.connections);
+            let figure = Figure::new(name, "per second", median(ours), Limit::None);
+            figures.push(figure.beside(Reference::Rate("a TCP echo", median(plain))));
         }
-        figures.push(Figure::new(
-            format!("{method} on 1 connection"),
-            "per second",
-            median(rates),
-            Limit::None,
-        ));
-        let mut rates = Vec::new();
-        for _ in 0..ROUNDS {
-            rates.push(fifty(&gateway, &token, method).await?);
-        }
-        figures.push(Figure::new(
-            format!("{method} on 50 connections"),
-            "per second",
-            median(rates),
-            Limit::None,
-        ));
     }
     Ok(figures)
 }
 
-async fn rate(wire: &mut Wire, method: &str, times: u32) -> Outcome<f64> {
-    let began = Instant::now();
-    wire.many(method, usize::try_from(times)?, WINDOW).await?;
-    Ok(f64::from(times) / began.elapsed().as_secs_f64())
-}
-
-async fn fifty(gateway: &Gateway, token: &str, method: &str) -> Outcome<f64> {
+async fn rate(gateway: &Gateway, token: &str, method: &str, load: &Load) -> Outcome<f64> {
     let mut wires = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..load.connections {
         wires.push(Wire::connect(gateway.port, token).await?);
     }
+    let each = usize::try_from(load.each)?;
     let began = Instant::now();
-    let all = wires.iter_mut().map(|wire| wire.many(method, 400, 8));
+    let all = wires.iter_mut().map(|wire| wire.many(method, each, load.window));
     futures_util::future::try_join_all(all).await?;
-    Ok(20_000.0 / began.elapsed().as_secs_f64())
+    Ok(f64::from(load.connections) * f64::from(load.each) / began.elapsed().as_secs_f64())
 }

@@ -8,8 +8,9 @@ use moltbot_testkit::model::ScriptedModel;
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, median};
+use crate::figures::{Figure, Limit, Reference, median};
 use crate::gateway::Gateway;
+use crate::reference::PlainFile;
 use crate::wire::Wire;
 
 /// Plain turns, one after the other, each in a session of its own: from `chat.send` to the final event.
@@ -19,19 +20,22 @@ pub(crate) async fn durable(binary: &Path, turns: u32) -> Outcome<Vec<Figure>> {
     let mut wire = gateway.hello().await?;
     turn(&mut wire, 0).await?;
     let (commits, flushes) = counters(&mut wire).await?;
-    let cpu = gateway.cpu_ms()?;
-    let mut wall = Vec::new();
+    let mut file = PlainFile::open()?;
+    let (mut wall, mut cpu, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for number in 1..=turns {
+        let before = gateway.cpu_ms()?;
         let began = Instant::now();
         turn(&mut wire, number).await?;
         wall.push(began.elapsed().as_secs_f64() * 1000.0);
+        cpu.push(gateway.cpu_ms()? - before);
+        plain.push(file.three_flushes()?);
     }
     let each = f64::from(turns);
-    let cpu = (gateway.cpu_ms()? - cpu) / each;
     let (commits_after, flushes_after) = counters(&mut wire).await?;
     Ok(vec![
-        Figure::new("durable turn, chat.send to final, wall", "ms", median(wall), Limit::None),
-        Figure::new("durable turn, gateway CPU", "ms", cpu, Limit::None),
+        Figure::new("durable turn, chat.send to final, wall", "ms", median(wall), Limit::None)
+            .beside(Reference::Time("3 plain writes and flushes of 4 KiB", median(plain))),
+        Figure::new("durable turn, gateway CPU", "ms", median(cpu), Limit::None),
         Figure::new(
             "commits of the state db per turn",
             "",

@@ -7,6 +7,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
 use crate::Outcome;
+use crate::reference::Sizes;
+
+/// How every answer begins.
+const ANSWER: &str = "{\"type\":\"res\"";
 
 /// One signed-in connection.
 pub(crate) struct Wire {
@@ -55,6 +59,20 @@ impl Wire {
         }
     }
 
+    /// The bytes of a call of `method` without parameters and of its answer, as frames on the wire.
+    pub(crate) async fn sizes(&mut self, method: &str) -> Outcome<Sizes> {
+        let framed = |text: &str| text.len() + if text.len() > 125 { 4 } else { 2 };
+        let ask = request(method);
+        self.socket.send(Message::text(ask.clone())).await?;
+        loop {
+            let text = self.next().await?;
+            if text.starts_with(ANSWER) {
+                // What a client sends is masked with four more bytes.
+                return Ok(Sizes { ask: framed(&ask) + 4, answer: framed(&text) });
+            }
+        }
+    }
+
     /// Waits for an event of that name whose payload has `state` as given.
     pub(crate) async fn event(&mut self, event: &str, state: &str) -> Outcome<Value> {
         loop {
@@ -68,7 +86,7 @@ impl Wire {
 
     /// Calls `method` as often as `times`, with `window` calls under way.
     pub(crate) async fn many(&mut self, method: &str, times: usize, window: usize) -> Outcome<()> {
-        let frame = json!({ "type": "req", "id": "1", "method": method }).to_string();
+        let frame = request(method);
         let (mut sent, mut answered) = (0, 0);
         while answered < times {
             while sent < times && sent - answered < window {
@@ -77,11 +95,15 @@ impl Wire {
             }
             self.socket.flush().await?;
             // Take the first answer, and all that came with it.
-            answered += usize::from(self.next().await?.starts_with("{\"type\":\"res\""));
+            answered += usize::from(self.next().await?.starts_with(ANSWER));
             while sent - answered > window / 2 {
-                answered += usize::from(self.next().await?.starts_with("{\"type\":\"res\""));
+                answered += usize::from(self.next().await?.starts_with(ANSWER));
             }
         }
         Ok(())
     }
+}
+
+fn request(method: &str) -> String {
+    json!({ "type": "req", "id": "1", "method": method }).to_string()
 }

@@ -1,0 +1,136 @@
+//! What this machine does without moltbot: the measure of how fast it is, taken in the same run and in turns with what
+//! it is compared with, so that a busy moment falls on both.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::Outcome;
+use crate::gateway::proc_text;
+
+/// Starts `/bin/true` and waits for its end: wall and processor time, in milliseconds.
+pub(crate) fn plain_start() -> Outcome<(f64, f64)> {
+    let began = Instant::now();
+    let mut child = spawn_true()?;
+    let pid = Pid::from_raw(i32::try_from(child.id())?).ok_or("a child without a number")?;
+    // Not reaped yet, so that its counters can still be read.
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
+    let wall = began.elapsed().as_secs_f64() * 1000.0;
+    let counters = proc_text(format!("/proc/{}/schedstat", child.id()).as_ref())?;
+    child.wait()?;
+    Ok((wall, counters.split_whitespace().next().unwrap_or("0").parse::<f64>()? / 1e6))
+}
+
+#[expect(clippy::disallowed_methods, reason = "what the program's start is compared with")]
+fn spawn_true() -> Outcome<Child> {
+    Ok(Command::new("/bin/true").env_clear().stdin(Stdio::null()).stdout(Stdio::null()).spawn()?)
+}
+
+/// A file beside the homes of the measured gateways.
+pub(crate) struct PlainFile(std::fs::File);
+
+impl PlainFile {
+    pub(crate) fn open() -> Outcome<Self> {
+        Ok(Self(tempfile::tempfile()?))
+    }
+
+    /// Writes 4 KiB to its end and flushes them to the disk, three times: in milliseconds.
+    pub(crate) fn three_flushes(&mut self) -> Outcome<f64> {
+        let began = Instant::now();
+        for _ in 0..3 {
+            self.0.write_all(&[b'x'; 4096])?;
+            self.0.sync_data()?;
+        }
+        Ok(began.elapsed().as_secs_f64() * 1000.0)
+    }
+}
+
+/// Bytes of one request and of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) ask: usize,
+    pub(crate) answer: usize,
+}
+
+/// A server on loopback, on a thread of its own, that answers so many bytes with so many and looks at none.
+pub(crate) struct Echo {
+    port: u16,
+    sizes: Sizes,
+}
+
+impl Echo {
+    /// Starts it; it ends with this program.
+    #[expect(clippy::disallowed_methods, reason = "what the gateway is compared with")]
+    pub(crate) fn start(sizes: Sizes) -> Outcome<Self> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener)?;
+                loop {
+                    let (stream, _) = listener.accept().await?;
+                    stream.set_nodelay(true)?;
+                    // A client that goes away ends its task, which is what is wanted.
+                    tokio::spawn(async move { drop(answer(stream, sizes).await) });
+                }
+                #[expect(unreachable_code, reason = "names the type of the errors above")]
+                Ok::<(), std::io::Error>(())
+            })
+        });
+        Ok(Self { port, sizes })
+    }
+
+    /// Answers per second with as many connections, each with `window` requests under way.
+    #[expect(clippy::disallowed_methods, reason = "a client of the reference, on loopback")]
+    pub(crate) async fn rate(&self, connections: u32, times: u32, window: usize) -> Outcome<f64> {
+        let mut streams = Vec::new();
+        for _ in 0..connections {
+            let stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+            stream.set_nodelay(true)?;
+            streams.push(stream);
+        }
+        let each = usize::try_from(times)?;
+        let began = Instant::now();
+        let all = streams.iter_mut().map(|stream| ask(stream, self.sizes, each, window));
+        futures_util::future::try_join_all(all).await?;
+        Ok(f64::from(connections) * f64::from(times) / began.elapsed().as_secs_f64())
+    }
+}
+
+async fn answer(mut stream: TcpStream, sizes: Sizes) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut waiting = 0;
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            read => waiting += read,
+        }
+        stream.write_all(&vec![b'x'; waiting / sizes.ask * sizes.answer]).await?;
+        waiting %= sizes.ask;
+    }
+}
+
+/// The same windows as [`Wire::many`](crate::wire::Wire::many).
+async fn ask(stream: &mut TcpStream, sizes: Sizes, times: usize, window: usize) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    let (mut sent, mut received) = (0, 0);
+    while received < times * sizes.answer {
+        let more = (window + received / sizes.answer - sent).min(times - sent);
+        stream.write_all(&vec![b'x'; more * sizes.ask]).await?;
+        sent += more;
+        let enough = (received + sizes.answer).max((sent - (window / 2).min(sent)) * sizes.answer);
+        while received < enough.min(sent * sizes.answer) {
+            match stream.read(&mut buffer).await? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                read => received += read,
+            }
+        }
+    }
+    Ok(())
+}
