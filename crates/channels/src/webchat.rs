@@ -168,7 +168,7 @@ fn message(
         }
     }
     Ok(InboundMessage {
-        channel: CHANNEL,
+        channel: CHANNEL.into(),
         account: ACCOUNT.into(),
         external_id: run.as_str().into(),
         session,
@@ -259,7 +259,7 @@ mod tests {
     fn a_chat_message_keeps_its_key_as_id_and_run() {
         let message = chat(json!({"timeoutMs": 5})).unwrap();
         assert_eq!((message.external_id.as_str(), message.run.as_str()), ("k1", "k1"));
-        assert_eq!((message.channel, message.timeout_ms), ("webchat", Some(5)));
+        assert_eq!((&*message.channel, message.timeout_ms), ("webchat", Some(5)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Messages of a conversation, and the one that crosses the border from a channel.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -143,8 +145,8 @@ pub enum StopReason {
 /// A message that came in through a channel. It says who speaks, not who may.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboundMessage {
-    /// The channel's name, such as `webchat`.
-    pub channel: &'static str,
+    /// The channel's name, such as `webchat`: of the program as it comes in, of the store after a restart.
+    pub channel: Cow<'static, str>,
     /// Our account on that channel.
     pub account: String,
     /// The channel's own id of the message: the same message twice has the same id.

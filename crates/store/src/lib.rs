@@ -23,4 +23,4 @@ mod writer;
 pub use error::StoreError;
 pub use session::{History, SessionFilter, SessionRow};
 pub use store::Store;
-pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, StoredMessage, TurnEnd, TurnId, TurnState};
+pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};

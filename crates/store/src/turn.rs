@@ -36,49 +36,13 @@ pub enum Accepted {
     Fresh(PendingTurn),
 }
 
-/// A message as the store keeps it: an [`InboundMessage`] whose channel is not known at build time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredMessage {
-    /// The channel's name.
-    pub channel: String,
-    /// Our account on that channel.
-    pub account: String,
-    /// The channel's own id of the message.
-    pub external_id: String,
-    /// The conversation.
-    pub session: SessionKey,
-    /// The run's name.
-    pub run: RunId,
-    /// What was said.
-    pub text: String,
-    /// Instructions of this request alone.
-    pub extra_system_prompt: Option<String>,
-    /// The longest time the turn may take, in milliseconds; the config's when absent.
-    pub timeout_ms: Option<u64>,
-}
-
-impl From<InboundMessage> for StoredMessage {
-    fn from(message: InboundMessage) -> Self {
-        Self {
-            channel: message.channel.into(),
-            account: message.account,
-            external_id: message.external_id,
-            session: message.session,
-            run: message.run,
-            text: message.text,
-            extra_system_prompt: message.extra_system_prompt,
-            timeout_ms: message.timeout_ms,
-        }
-    }
-}
-
 /// A turn without an end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PendingTurn {
     /// The turn's number.
     pub id: TurnId,
     /// The message that it answers.
-    pub message: StoredMessage,
+    pub message: InboundMessage,
     /// The session's id at the time of acceptance.
     pub session_id: String,
     /// When it was accepted, in milliseconds since the epoch.

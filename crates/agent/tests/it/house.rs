@@ -126,7 +126,7 @@ impl House {
     ) -> PendingTurn {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let mut message = InboundMessage {
-            channel: "webchat",
+            channel: "webchat".into(),
             account: "default".into(),
             external_id: format!("message-{number}"),
             session: SessionKey::parse(session, &AgentId::main()).unwrap(),

@@ -4,7 +4,7 @@ use moltbot_protocol::ids::RunId;
 use moltbot_protocol::message::{InboundMessage, Message, Part};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::{Accepted, PendingTurn, RunStatus, StoredMessage, TurnId, TurnState, read};
+use super::{Accepted, PendingTurn, RunStatus, TurnId, TurnState, read};
 use crate::database::{self, Failure};
 use crate::session;
 
@@ -28,7 +28,7 @@ pub(crate) fn accept(
     session::append(database, session.row, turn, &[said], now_ms)?;
     Ok(Accepted::Fresh(PendingTurn {
         id: turn,
-        message: StoredMessage::from(message.clone()),
+        message: message.clone(),
         session_id: session.session_id,
         accepted_ms: now_ms,
         steps: Vec::new(),
@@ -39,7 +39,7 @@ pub(crate) fn accept(
 fn earlier(database: &Connection, message: &InboundMessage) -> Result<Option<RunStatus>, Failure> {
     let mut statement = database
         .prepare_cached("SELECT run FROM turns WHERE channel = ?1 AND account = ?2 AND external_id = ?3")?;
-    let key = [message.channel, &message.account, &message.external_id];
+    let key = [&*message.channel, &message.account, &message.external_id];
     let run: Option<String> = statement.query_row(key, |row| row.get(0)).optional()?;
     match run {
         Some(run) => read::run_status(database, &database::run_id(&run)?),
@@ -61,7 +61,7 @@ fn insert(
     let turn = statement.insert(named_params! {
         ":session": session,
         ":run": RunId::as_str(&message.run),
-        ":channel": message.channel,
+        ":channel": &*message.channel,
         ":account": message.account,
         ":external_id": message.external_id,
         ":state": TurnState::Received.name(),

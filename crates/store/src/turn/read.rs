@@ -1,10 +1,12 @@
 //! What is known of turns.
 
+use std::borrow::Cow;
+
 use moltbot_protocol::ids::RunId;
-use moltbot_protocol::message::{Message, Usage};
+use moltbot_protocol::message::{InboundMessage, Message, Usage};
 use rusqlite::{Connection, Row};
 
-use super::{PendingTurn, RunStatus, Step, StoredMessage, TurnId, TurnState};
+use super::{PendingTurn, RunStatus, Step, TurnId, TurnState};
 use crate::database::{self, Failure};
 
 /// The turns without an end, in the order of their acceptance.
@@ -30,8 +32,8 @@ fn pending_turn(database: &Connection, row: &Row<'_>) -> Result<PendingTurn, Fai
         id,
         session_id: row.get(2)?,
         accepted_ms: row.get(3)?,
-        message: StoredMessage {
-            channel: row.get(4)?,
+        message: InboundMessage {
+            channel: Cow::Owned(row.get(4)?),
             account: row.get(5)?,
             external_id: row.get(6)?,
             session: database::session_key(row.get(7)?)?,

@@ -73,7 +73,7 @@ fn run(name: &str) -> RunId {
 /// A message whose external id is its text, and so is its run but for control characters.
 fn message(session: &str, text: &str) -> InboundMessage {
     InboundMessage {
-        channel: "webchat",
+        channel: "webchat".into(),
         account: "default".into(),
         external_id: text.into(),
         session: key(session),
