@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 
-/// The address that tries are counted for: IPv4 as it is, also when mapped; IPv6 by its /64.
+/// The address that tries are counted for: IPv4 as it is, also when mapped; IPv6 by its /64. This machine is one
+/// source: anybody on it may speak from any of its 16 million loopback addresses.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Source(IpAddr);
 
@@ -18,11 +19,12 @@ impl Source {
     /// The source that an address belongs to.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V6(v6) if !v6.is_loopback() => {
+            here if here.is_loopback() => Self(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
                 Self(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
             }
-            canonical => Self(canonical),
+            v4 @ IpAddr::V4(_) => Self(v4),
         }
     }
 
@@ -131,11 +133,11 @@ mod tests {
         let mut throttle = Throttle::default();
         for _ in 0..4 {
             assert!(throttle.admit(source("127.0.0.1"), SECOND).is_ok());
-            assert!(throttle.admit(source("127.0.0.2"), SECOND).is_ok());
+            assert!(throttle.admit(source("203.0.113.9"), SECOND).is_ok());
         }
         throttle.succeeded(source("127.0.0.1"));
-        assert!(throttle.admit(source("127.0.0.2"), SECOND).is_ok());
-        assert!(throttle.admit(source("127.0.0.2"), SECOND).is_err());
+        assert!(throttle.admit(source("203.0.113.9"), SECOND).is_ok());
+        assert!(throttle.admit(source("203.0.113.9"), SECOND).is_err());
         assert!(throttle.admit(source("127.0.0.1"), SECOND).is_ok());
     }
 
@@ -144,7 +146,9 @@ mod tests {
         assert_eq!(source("::ffff:203.0.113.9"), source("203.0.113.9"));
         assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
         assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
-        assert_eq!(source("::1").address(), "::1".parse::<IpAddr>().unwrap());
+        for here in ["127.0.0.1", "127.9.8.7", "::ffff:127.0.0.2"] {
+            assert_eq!(source(here), source("::1"), "{here}");
+        }
     }
 
     #[test]

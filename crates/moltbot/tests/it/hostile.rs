@@ -274,6 +274,39 @@ fn failures_are_counted_for_http_and_websocket_together() {
     assert_eq!(house.http("GET", "/healthz", &[], b"").status, 200, "who asks for a sign of life gets it");
 }
 
+/// Anybody on this machine may speak from any of its own addresses: they are one source.
+#[test]
+fn failures_from_all_addresses_of_this_machine_are_counted_together() {
+    let house = House::open();
+    let ask = |address: &str, token: &str| {
+        let mut stream = dial_from(address, house.port())?;
+        let head = format!("GET /none HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.get(9..12).map(str::to_owned)
+    };
+    for n in 2..7 {
+        assert_eq!(ask(&format!("127.0.0.{n}"), "wrong").as_deref(), Some("401"), "from 127.0.0.{n}");
+    }
+    for address in ["127.0.0.1", "127.0.0.9", "127.200.1.1"] {
+        assert_eq!(ask(address, house.token()).as_deref(), Some("429"), "from {address}");
+    }
+}
+
+/// A connection to the gateway from one of this machine's loopback addresses.
+#[expect(clippy::disallowed_methods, reason = "a peer of the tests, to a gateway on loopback")]
+fn dial_from(address: &str, port: u16) -> Option<std::net::TcpStream> {
+    block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().ok()?;
+        socket.bind(std::net::SocketAddr::new(address.parse().ok()?, 0)).ok()?;
+        let stream = socket.connect((std::net::Ipv4Addr::LOCALHOST, port).into()).await.ok()?;
+        let stream = stream.into_std().ok()?;
+        stream.set_nonblocking(false).ok()?;
+        Some(stream)
+    })
+}
+
 #[test]
 fn a_stranger_cannot_tell_a_route_from_none_and_a_client_can() {
     let mut house = House::open();
