@@ -113,6 +113,8 @@ pub const RUNS: usize = 1000;
 pub const COMPLETIONS_IN_FLIGHT: usize = 64;
 /// How long a client has to send a request's body: 1 MiB takes a slow line 10 s.
 pub const BODY: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an HTTP answer. Slow lines take something every second.
+pub const UNREAD: Duration = Duration::from_secs(20);
 /// How long a closing connection may take to say goodbye.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// The least time between two chat deltas of one run: each carries the whole text so far.

@@ -4,6 +4,7 @@
 pub(crate) mod admission;
 mod answer;
 mod completions;
+mod patient;
 pub(crate) mod route;
 mod upgrade;
 
@@ -28,6 +29,7 @@ use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
 use admission::Seat;
 use answer::Body;
+use patient::Patient;
 
 /// Header lines of one request: browsers send 20.
 const HEADERS: usize = 64;
@@ -53,7 +55,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         .header_read_timeout(limits::HEAD)
         .max_buf_size(limits::HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .with_upgrades();
     let serving = async move {
         let mut connection = std::pin::pin!(connection);

@@ -11,12 +11,12 @@ use hyper_util::rt::TokioIo;
 use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
 use moltbot_policy::throttle::Source;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::admission::Seat;
 use super::answer::{self, Body};
+use super::patient::Patient;
 use super::single;
 use crate::connection::{Connection, Open, Peer};
 use crate::shared::Shared;
@@ -89,8 +89,10 @@ async fn open(shared: Arc<Shared>, peer: Peer, upgrade: OnUpgrade) -> Option<Con
 /// The socket under an upgraded connection. HTTP's buffers stay behind.
 async fn socket(upgrade: OnUpgrade) -> Option<Socket> {
     let upgraded = upgrade.await.inspect_err(|error| tracing::debug!(%error, "an upgrade failed")).ok()?;
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(Parts { io, read_buf, .. }) => Some(Socket::new(io.into_inner(), read_buf.to_vec()).await),
-        Err(_) => None, // every connection of ours is a TCP stream
+    match upgraded.downcast::<TokioIo<Patient>>() {
+        Ok(Parts { io, read_buf, .. }) => {
+            Some(Socket::new(io.into_inner().into_stream(), read_buf.to_vec()).await)
+        }
+        Err(_) => None, // every connection of ours is one of these
     }
 }
