@@ -26,9 +26,11 @@ fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Resp
     response
 }
 
-/// One word.
+/// One word, for anybody. The connection is closed after it: a stranger keeps no place.
 pub(super) fn text(word: &'static str) -> Response<Body> {
-    whole(StatusCode::OK, "text/plain; charset=utf-8", word)
+    let mut response = whole(StatusCode::OK, "text/plain; charset=utf-8", word);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// JSON.
