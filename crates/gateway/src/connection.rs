@@ -48,6 +48,7 @@ pub struct Connection<State> {
 /// The challenge is sent; nobody has signed in.
 pub struct Challenged {
     pub(crate) nonce: String,
+    pub(crate) connection_id: String,
 }
 
 /// Somebody has signed in, with these rights.

@@ -46,14 +46,17 @@ struct Connect {
 impl Connection<Challenged> {
     /// Sends the challenge. Nothing is returned when the peer is gone already.
     pub(crate) async fn challenge(mut socket: Socket, peer: Peer, shared: Arc<Shared>) -> Option<Self> {
-        let nonce = moltbot_vault::random_id()
-            .inspect_err(|error| tracing::error!(%error, "no challenge can be drawn"))
-            .ok()?;
+        let draw = || {
+            let drawn = moltbot_vault::random_id();
+            drawn.inspect_err(|error| tracing::error!(%error, "no challenge can be drawn")).ok()
+        };
+        // Both before anything is said: without random numbers nobody is let in.
+        let (nonce, connection_id) = (draw()?, draw()?);
         let payload = json!({"nonce": nonce, "ts": shared.now_ms()});
         let frame = EventFrame::single(event::CONNECT_CHALLENGE, payload);
         socket.feed(to_text(&frame)).await.ok()?;
         socket.flush().await.ok()?;
-        Some(Self { socket, peer, shared, state: Challenged { nonce } })
+        Some(Self { socket, peer, shared, state: Challenged { nonce, connection_id } })
     }
 
     /// Reads `connect` and answers it. Nothing is returned when the peer was refused: it has been told and
@@ -146,7 +149,7 @@ impl Connection<Challenged> {
     /// taken, so that nothing is missed in between.
     async fn open(mut self, connect: Connect, grant: Grant) -> Option<Connection<Open>> {
         let membership = self.shared.hub.join(grant.require(Scope::Read).is_ok());
-        let hello = hello::payload(&self.shared, connect.protocol, &grant).await;
+        let hello = hello::payload(&self.shared, connect.protocol, &self.state.connection_id, &grant).await;
         let sent = async {
             self.socket.feed(to_text(&ResponseFrame::success(connect.id, hello))).await?;
             self.socket.flush().await?; // both frames at once would double the buffer, for good

@@ -14,13 +14,18 @@ use serde_json::{Value, json};
 use crate::shared::Shared;
 
 /// The payload of `hello-ok`.
-pub(super) async fn payload(shared: &Arc<Shared>, protocol: u32, grant: &Grant) -> Value {
+pub(super) async fn payload(
+    shared: &Arc<Shared>,
+    protocol: u32,
+    connection_id: &str,
+    grant: &Grant,
+) -> Value {
     let hello = HelloOk {
         kind: "hello-ok",
         protocol,
         server: ServerDescription {
             version: env!("CARGO_PKG_VERSION").into(),
-            conn_id: moltbot_vault::random_id().unwrap_or_default(),
+            conn_id: connection_id.into(),
         },
         features: Features {
             methods: Method::ALL.iter().map(|method| method.name()).collect(),
