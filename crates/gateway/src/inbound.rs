@@ -33,6 +33,9 @@ pub(crate) enum Received {
 /// Why a message is not taken.
 #[derive(Debug, Error)]
 pub(crate) enum InboundError {
+    /// The key names a message of another conversation: answering with that one would lose this one.
+    #[error("a message in session {0} has this idempotencyKey already; send this one with a new key")]
+    Elsewhere(SessionKey),
     /// The gateway stops.
     #[error("the gateway is stopping; send again when it is back")]
     Stopping,
@@ -58,6 +61,9 @@ pub(crate) async fn receive(
     let taking = tokio::spawn(async move {
         let place = shared.inbound.reserve(&message.session)?;
         match shared.store.accept(&message, shared.now_ms()).await? {
+            Accepted::Duplicate(status) if status.session != message.session => {
+                Err(InboundError::Elsewhere(status.session))
+            }
             Accepted::Duplicate(status) => Ok(Received::Duplicate(status)),
             Accepted::Fresh(turn) => {
                 let run = Arc::new(Run::new(&turn, hearing));

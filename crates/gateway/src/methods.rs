@@ -100,6 +100,7 @@ fn unusable(error: &MessageError) -> WireError {
 fn not_kept(error: &InboundError) -> WireError {
     match error {
         InboundError::Store(error) => store_failed(error),
+        InboundError::Elsewhere(_) => WireError::invalid(error.to_string()),
         InboundError::Broken | InboundError::Full | InboundError::Stopping => {
             WireError::unavailable(error.to_string())
         }

@@ -162,6 +162,7 @@ fn session(
 
 fn not_kept(error: &InboundError) -> Failure {
     let (status, kind) = match error {
+        InboundError::Elsewhere(_) => (StatusCode::CONFLICT, "conflict"),
         InboundError::Full => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         InboundError::Broken | InboundError::Store(_) => {
