@@ -111,7 +111,8 @@ impl<'a> Turn<'a> {
     async fn work(&mut self) -> Result<(), Halt> {
         self.load().await?;
         let (model, toolbox) = self.prepare().await?;
-        let mut prompt = self.prompt(&model, &toolbox).await?;
+        let tools = if model.calls_tools() { toolbox.offered() } else { Vec::new() };
+        let mut prompt = self.prompt(tools).await?;
         let budget = budget(&model, self.inside.config.agents.defaults.context_tokens, &mut prompt);
         let actor = format!("agent:{}", self.report.run);
         let conversation = tokio::select! {
@@ -133,12 +134,35 @@ impl<'a> Turn<'a> {
     }
 
     /// Asks the model once and keeps what it says. The calls that it makes are still to be journalled.
+    ///
+    /// A model that turns out to have no use for tools is asked again with a prompt that has none, and is
+    /// offered none for the rest of the turn.
     async fn ask(
         &mut self,
         conversation: &Conversation,
         prompt: &mut Prompt,
         budget: u64,
     ) -> Result<Vec<Call>, Halt> {
+        let asked = self.hear(conversation, prompt, budget).await;
+        match asked {
+            Err(ModelError::WithoutTools { model }) if !prompt.tools.is_empty() => {
+                tracing::info!(model, "the model cannot call tools; asking without them");
+                let max_tokens = prompt.max_tokens;
+                *prompt = Prompt { max_tokens, ..self.prompt(Vec::new()).await? };
+                let asked = self.hear(conversation, prompt, budget).await;
+                Ok(self.keep(asked.map_err(halt)?))
+            }
+            asked => Ok(self.keep(asked.map_err(halt)?)),
+        }
+    }
+
+    /// Asks the model and lets the watcher hear its words.
+    async fn hear(
+        &mut self,
+        conversation: &Conversation,
+        prompt: &mut Prompt,
+        budget: u64,
+    ) -> Result<Answer, ModelError> {
         prompt.messages = self.transcript.lend(budget);
         let (speech, watcher) = (&mut self.speech, self.watcher);
         let mut hear = |delta: ModelDelta| match delta {
@@ -147,7 +171,7 @@ impl<'a> Turn<'a> {
         };
         let asked = conversation.ask(prompt, &mut hear, &self.stop).await;
         self.transcript.give_back(std::mem::take(&mut prompt.messages));
-        Ok(self.keep(asked.map_err(halt)?))
+        asked
     }
 
     /// Takes an answer into the transcript and the report.

@@ -21,6 +21,6 @@ mod turn;
 mod writer;
 
 pub use error::StoreError;
-pub use session::{History, SessionFilter, SessionRow};
+pub use session::{Context, History, SessionFilter, SessionRow};
 pub use store::Store;
 pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};

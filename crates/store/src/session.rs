@@ -57,6 +57,15 @@ pub struct History {
     pub messages: Vec<Message>,
 }
 
+/// What a model is told of the past.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether older ones are left out.
+    pub cut: bool,
+}
+
 /// The session that a key names now: its row's number and its id.
 pub(crate) struct Current {
     pub(crate) row: i64,
@@ -96,7 +105,7 @@ pub(crate) fn history(database: &Connection, key: &SessionKey, limit: u32) -> Re
 }
 
 /// What was said in the turn's session before that turn, beginning with a person's message.
-pub(crate) fn context(database: &Connection, turn: TurnId, limit: u32) -> Result<Vec<Message>, Failure> {
+pub(crate) fn context(database: &Connection, turn: TurnId, limit: u32) -> Result<Context, Failure> {
     let mut statement = database.prepare_cached("SELECT session FROM turns WHERE id = ?1")?;
     let session = statement.query_row([turn.0], |row| row.get(0)).optional()?;
     let session = session.ok_or(StoreError::UnknownTurn { turn })?;
@@ -105,7 +114,7 @@ pub(crate) fn context(database: &Connection, turn: TurnId, limit: u32) -> Result
         let begins = messages.iter().position(|message| matches!(message, Message::User { .. }));
         messages.drain(..begins.unwrap_or(messages.len()));
     }
-    Ok(messages)
+    Ok(Context { messages, cut })
 }
 
 /// At most `limit` messages before turn `before`, oldest first, and whether there may be more: the newest

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
-use moltbot_protocol::message::{InboundMessage, Message};
+use moltbot_protocol::message::InboundMessage;
 use moltbot_vault::StateDir;
 
 use crate::database;
 use crate::error::StoreError;
 use crate::readers::Readers;
-use crate::session::{self, History, SessionFilter, SessionRow, Transcript};
+use crate::session::{self, Context, History, SessionFilter, SessionRow, Transcript};
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
 use crate::writer::Writer;
 
@@ -108,11 +108,11 @@ impl Store {
 
     /// What a model is told of the past: the newest `limit` messages of the turn's session from before that
     /// turn, oldest first. Neither its own message nor those that wait behind it are in there. When older
-    /// ones are left out, it begins with a person's message. Bounded as [`Store::history`].
+    /// ones are left out, it begins with a person's message and says so. Bounded as [`Store::history`].
     ///
     /// # Errors
     /// When the turn is unknown, or it cannot be read.
-    pub async fn context(&self, turn: TurnId, limit: u32) -> Result<Vec<Message>, StoreError> {
+    pub async fn context(&self, turn: TurnId, limit: u32) -> Result<Context, StoreError> {
         self.0.readers.read(move |database| session::context(database, turn, limit)).await
     }
 

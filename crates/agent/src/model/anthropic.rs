@@ -197,7 +197,7 @@ fn stop_reason(reason: &str, draft: &Draft<'_>) -> Result<StopReason, ModelError
         "model_context_window_exceeded" => {
             Err(ModelError::ContextTooLong { model: draft.named().model.into() })
         }
-        "refusal" => Err(ModelError::Filtered { provider: draft.named().provider.into() }),
+        "refusal" => Err(ModelError::Filtered { provider: draft.named().provider() }),
         "tool_use" => Ok(StopReason::ToolUse),
         _ => Ok(StopReason::Stop),
     }

@@ -145,7 +145,7 @@ impl<'a> Draft<'a> {
         self.take_bare_calls(events)?;
         self.show_first(events);
         let Some(stop) = self.stop.or(self.ended.then_some(StopReason::Stop)) else {
-            return Err(ModelError::Interrupted { provider: self.named.provider.into() });
+            return Err(ModelError::Interrupted { provider: self.named.provider() });
         };
         let content: Vec<Part> = self.blocks.into_iter().filter_map(Block::into_part).collect();
         let calls = content.iter().any(|part| matches!(part, Part::ToolCall { .. }));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::catalog::NoModel;
+use super::provider::Provider;
 
 /// Why a model did not answer. No message has a key in it, and what a provider wrote is cut short.
 #[derive(Debug, Error)]
@@ -66,7 +67,7 @@ pub enum ModelError {
     /// The provider could not be reached.
     #[error(transparent)]
     Unreachable(FetchError),
-    /// The model cannot call tools. Asked again without them.
+    /// The model cannot call tools: it must be asked without them.
     #[error("{model} cannot call tools")]
     WithoutTools { model: String },
     /// What answers is no model provider, or not under that path.
@@ -79,20 +80,24 @@ pub enum ModelError {
 /// What an error names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named<'a> {
-    pub(super) provider: &'a str,
     pub(super) model: &'a str,
-    /// Where the key is from, in words.
-    pub(super) key: &'a str,
+    pub(super) with: &'a Provider,
 }
 
 impl Named<'_> {
+    /// The provider's name.
+    pub(super) fn provider(&self) -> String {
+        self.with.name.clone()
+    }
+
     pub(super) fn garbage(&self, what: impl Into<String>) -> ModelError {
-        ModelError::Garbage { provider: self.provider.into(), what: what.into() }
+        let what = self.with.without_secrets(&what.into());
+        ModelError::Garbage { provider: self.provider(), what }
     }
 
     /// What went wrong on the way.
     pub(super) fn fetch(&self, error: FetchError) -> ModelError {
-        let provider = self.provider.to_owned();
+        let provider = self.provider();
         match error {
             FetchError::Interrupted { .. } => ModelError::Interrupted { provider },
             FetchError::Refused(refusal) => ModelError::Refused(refusal),
@@ -104,16 +109,18 @@ impl Named<'_> {
         }
     }
 
-    /// What a status other than 200 means, by the provider's own words.
+    /// What a status other than 200 means, by the provider's own words. Some providers repeat the key or
+    /// another header: they are cut out.
     pub(super) fn status(&self, status: u16, body: &str, retry_after: Option<Duration>) -> ModelError {
-        let provider = self.provider.to_owned();
+        let body = &self.with.without_secrets(body);
+        let provider = self.provider();
         let said = Said::parse(body);
         match status {
             402 => ModelError::NoCredit { provider },
             _ if said.is(&["insufficient_quota", "billing_error"], &["credit balance is too low"]) => {
                 ModelError::NoCredit { provider }
             }
-            401 | 403 => ModelError::BadKey { provider, key: self.key.into() },
+            401 | 403 => ModelError::BadKey { provider, key: self.with.key_source.clone() },
             429 => ModelError::RateLimited { provider, retry_after },
             500.. => ModelError::Unavailable { provider, status, message: said.message, retry_after },
             _ if said.is(&["context_length_exceeded"], TOO_LONG) => {

@@ -23,7 +23,7 @@ pub(super) async fn once(
 ) -> Result<Answer, ModelError> {
     let model = &conversation.model;
     let (provider, named) = (&model.with, model.named());
-    let tools: &[ToolSpec] = if conversation.offers_tools() { &prompt.tools } else { &[] };
+    let tools: &[ToolSpec] = if model.calls_tools() { &prompt.tools } else { &[] };
     let body = match provider.api {
         ProviderApi::AnthropicMessages => anthropic::write(model, prompt, tools),
         ProviderApi::OpenAiCompletions => openai::write(model, prompt, tools),
@@ -40,7 +40,7 @@ pub(super) async fn once(
     };
     let response = conversation.door.send(request).await.map_err(|error| named.fetch(error))?;
     if response.status != 200 {
-        return Err(refusal(response, provider, named).await);
+        return Err(refusal(response, named).await);
     }
     let offered: Vec<&'static str> = tools.iter().map(|tool| tool.name).collect();
     let mut draft = Draft::new(named, &offered);
@@ -76,13 +76,11 @@ fn bearer(key: &SecretString) -> SecretString {
     ["Bearer ", key.expose_secret()].concat().into()
 }
 
-/// What an answer other than 200 means. Some providers repeat the key: it is cut out.
-async fn refusal(response: Response, provider: &Provider, named: Named<'_>) -> ModelError {
+/// What an answer other than 200 means.
+async fn refusal(response: Response, named: Named<'_>) -> ModelError {
     let (status, retry_after) = (response.status, response.retry_after);
     // Without its text the status still says most of it.
     let text = response.text(limits::PROVIDER_ERROR_BYTES).await.unwrap_or_default();
-    let key = provider.key.as_ref().map_or("", |key| key.expose_secret());
-    let text = if key.is_empty() { text } else { text.replace(key, "***") };
     named.status(status, &text, retry_after)
 }
 
@@ -140,7 +138,7 @@ async fn drain(mut body: Body) {
 }
 
 fn too_large(named: Named<'_>) -> ModelError {
-    ModelError::TooLarge { provider: named.provider.into(), max: limits::MODEL_EVENT_BYTES }
+    ModelError::TooLarge { provider: named.provider(), max: limits::MODEL_EVENT_BYTES }
 }
 
 /// Tokens by size, where the provider does not say: the limits of a turn hold there too.

@@ -182,7 +182,7 @@ fn read_choice(choice: Choice, draft: &mut Draft<'_>, events: Deltas<'_>) -> Res
     match choice.finish_reason.as_deref() {
         None | Some("") => {}
         Some("content_filter") => {
-            return Err(ModelError::Filtered { provider: draft.named().provider.into() });
+            return Err(ModelError::Filtered { provider: draft.named().provider() });
         }
         Some("length") => draft.stop = Some(StopReason::Length),
         Some("tool_calls" | "function_call") => draft.stop = Some(StopReason::ToolUse),

@@ -1,14 +1,16 @@
 //! A provider, a model of it, and a turn's conversation with that model.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use moltbot_config::settings::ProviderApi;
 use moltbot_net::{Client, Door, Url};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::ModelError;
 use super::error::Named;
+
+/// The shortest value that is taken for a secret. No provider's key is shorter.
+const SECRET_BYTES: usize = 8;
 
 /// Who answers requests, and with which credential they are sent.
 #[derive(Debug)]
@@ -24,6 +26,17 @@ pub(super) struct Provider {
     pub(super) origin: String,
     pub(super) headers: Vec<(String, SecretString)>,
     pub(super) client: Client,
+}
+
+impl Provider {
+    /// A text without the key and without the values of the owner's own headers.
+    pub(super) fn without_secrets(&self, text: &str) -> String {
+        let headers = self.headers.iter().map(|(_, value)| value);
+        let secrets = self.key.iter().chain(headers).map(ExposeSecret::expose_secret);
+        // A short value is a setting: cutting `v1` out of a message would only make it unreadable.
+        let secrets = secrets.filter(|secret| secret.len() >= SECRET_BYTES);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
 }
 
 /// What is known of a model.
@@ -79,7 +92,7 @@ impl Model {
     }
 
     pub(super) fn named(&self) -> Named<'_> {
-        Named { provider: &self.with.name, model: &self.facts.id, key: &self.with.key_source }
+        Named { model: &self.facts.id, with: &self.with }
     }
 
     /// Opens the way to the provider for one turn: judged and in the book once, however often it is asked.
@@ -89,8 +102,7 @@ impl Model {
     pub async fn open(&self, actor: &str) -> Result<Conversation, ModelError> {
         let door = self.with.client.open(&self.with.endpoint, actor).await;
         let door = door.map_err(|error| self.named().fetch(error))?;
-        let tools = AtomicBool::new(self.facts.tools);
-        Ok(Conversation { model: self.clone(), door, tools })
+        Ok(Conversation { model: self.clone(), door })
     }
 }
 
@@ -99,18 +111,4 @@ impl Model {
 pub struct Conversation {
     pub(super) model: Model,
     pub(super) door: Door,
-    /// Whether the model is offered tools.
-    tools: AtomicBool,
-}
-
-impl Conversation {
-    /// Whether the model is offered tools.
-    pub(super) fn offers_tools(&self) -> bool {
-        self.tools.load(Ordering::Relaxed)
-    }
-
-    /// Remembers for the rest of the turn that the model cannot call tools. False when that was known.
-    pub(super) fn give_up_tools(&self) -> bool {
-        self.tools.swap(false, Ordering::Relaxed)
-    }
 }

@@ -28,13 +28,6 @@ pub(super) async fn ask(
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        if matches!(error, ModelError::WithoutTools { .. }) && conversation.give_up_tools() {
-            tracing::info!(
-                model = conversation.model.id(),
-                "the model cannot call tools; asking without them"
-            );
-            continue;
-        }
         if handed_on || tried >= tries || !error.may_pass() {
             return Err(error);
         }

@@ -16,8 +16,7 @@ impl Turn<'_> {
     pub(super) async fn load(&mut self) -> Result<(), Halt> {
         let loaded = self.inside.store.context(self.pending.id, limits::HISTORY_MESSAGES).await;
         let earlier = loaded.map_err(|error| Halt::Failed(sentence(&error)))?;
-        let more = u32::try_from(earlier.len()).is_ok_and(|count| count >= limits::HISTORY_MESSAGES);
-        let mut messages = history::repair(earlier);
+        let mut messages = history::repair(earlier.messages);
         let question = messages.len();
         let content = vec![Part::text(std::mem::take(&mut self.pending.message.text))];
         messages.push(Message::User { content, timestamp: self.pending.accepted_ms });
@@ -25,7 +24,7 @@ impl Turn<'_> {
             messages.extend(step.results);
             messages.push(step.answer);
         }
-        self.transcript = Transcript::new(messages, question, more);
+        self.transcript = Transcript::new(messages, question, earlier.cut);
         self.transcript.settle(UNKNOWN_OUTCOME, (self.clock)());
         self.recall();
         Ok(())
@@ -80,9 +79,8 @@ impl Turn<'_> {
         Ok((model, toolbox))
     }
 
-    /// The prompt without its messages.
-    pub(super) async fn prompt(&self, model: &Model, toolbox: &Toolbox) -> Result<Prompt, Halt> {
-        let tools = if model.calls_tools() { toolbox.offered() } else { Vec::new() };
+    /// The prompt that offers these tools, without its messages.
+    pub(super) async fn prompt(&self, tools: Vec<ToolSpec>) -> Result<Prompt, Halt> {
         let session = &self.report.session;
         let (agent, main) = (session.agent(), session.is_main());
         let Some(files) = self.inside.workspace_of(&agent).cloned() else {

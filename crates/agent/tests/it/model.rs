@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 const KEY: &str = "sk-test-0123456789";
+const HEADER: &str = "project-5d1f3c77";
 
 fn book() -> (TempDir, Ledger) {
     let home = tempfile::tempdir().unwrap();
@@ -399,15 +400,18 @@ data: [DONE]
 }
 
 #[tokio::test]
-async fn a_model_that_cannot_call_tools_is_asked_without_them() {
-    let refusal = Reply::status(400, "registry/smollm2 does not support tools");
-    let model = ScriptedModel::queue([refusal, Reply::text("one"), Reply::text("two")]);
-    let (_home, conversation) = openai(&model).await;
-    for expected in ["one", "two"] {
-        assert_eq!(ask(&conversation, &prompt()).await.0.unwrap().content, [Part::text(expected)]);
+async fn what_a_provider_repeats_of_its_credentials_is_cut_out() {
+    let repeated = format!(
+        "data: {{\"error\":{{\"type\":\"invalid_request_error\",\"message\":\"bad key {KEY} with {HEADER}\"}}}}\n\n"
+    );
+    for reply in [Reply::status(400, &format!("bad key {KEY} with {HEADER}")), garbage(&repeated)] {
+        let model = ScriptedModel::queue([reply]);
+        let mut provider = scripted(&model.openai_url(), ProviderApi::OpenAiCompletions);
+        provider.headers.insert("x-project".into(), HEADER.into());
+        let (_home, conversation) = open(provider).await;
+        let error = ask(&conversation, &prompt()).await.0.unwrap_err().to_string();
+        assert!(error.contains("bad key *** with ***"), "{error}");
     }
-    let offered: Vec<usize> = model.requests().iter().map(|request| request.tools().len()).collect();
-    assert_eq!(offered, [1, 0, 0], "it is remembered for the turn");
 }
 
 #[tokio::test]

@@ -171,3 +171,53 @@ async fn a_test_of_the_model_asks_once() {
     let error = house.agent.test_model(Some("nowhere/none")).await.unwrap_err().to_string();
     assert!(error.contains("unknown provider \"nowhere\""), "{error}");
 }
+
+#[tokio::test]
+async fn a_model_that_cannot_call_tools_is_asked_again_with_a_prompt_that_has_none() {
+    let refusal = Reply::status(400, "registry/smollm2 does not support tools");
+    let model = ScriptedModel::queue([refusal, Reply::text("from what I know")]);
+    let house = House::new(Some(&model.openai_url()));
+    let report = house.say("list the files").await;
+    assert_eq!((report.state, report.text.as_str()), (TurnState::Done, "from what I know"));
+    let requests = model.requests();
+    let offered: Vec<usize> = requests.iter().map(|request| request.tools().len()).collect();
+    assert_eq!(offered, [4, 0]);
+    assert!(requests[0].system().contains("- exec: "));
+    let system = requests[1].system();
+    assert!(system.contains("You have no tools") && !system.contains("- exec: "), "{system}");
+}
+
+#[tokio::test]
+async fn a_past_that_is_whole_is_not_said_to_be_cut() {
+    let model = ScriptedModel::echo();
+    let house = House::new(Some(&model.openai_url()));
+    let limit = usize::try_from(moltbot_config::limits::HISTORY_MESSAGES).unwrap();
+    for (turns, cut) in [(limit / 2, false), (1, true)] {
+        for _ in 0..turns {
+            let turn = house.accept("a").await;
+            let said = moltbot_protocol::message::Message::Assistant {
+                content: vec![moltbot_protocol::message::Part::text("b")],
+                timestamp: NOW,
+                provider: "scripted".into(),
+                model: "small".into(),
+                usage: moltbot_protocol::message::Usage::default(),
+                stop_reason: StopReason::Stop,
+                error_message: None,
+            };
+            let end = moltbot_store::TurnEnd {
+                ending: moltbot_store::Ending::Done,
+                messages: vec![said],
+                reply: None,
+                error: None,
+                usage: moltbot_protocol::message::Usage::default(),
+                model: None,
+                ended_ms: NOW,
+            };
+            house.store.finish(turn.id, end).await.unwrap();
+        }
+        let turn = house.accept_in("main", "and now?", |_| {}).await;
+        house.take(turn).await;
+        let request = model.requests().pop().unwrap();
+        assert_eq!(request.body.to_string().contains("left out here"), cut, "after {turns} turns more");
+    }
+}

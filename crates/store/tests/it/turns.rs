@@ -157,9 +157,12 @@ async fn a_prompt_knows_the_past_and_nothing_that_waits() {
     let turn = place.accept("main", "now", 10).await;
     place.accept("main", "later", 11).await;
     let context = place.store.context(turn.id, 100).await.unwrap();
-    assert_eq!(texts(&context), ["1", "re: 1", "2", "re: 2", "3", "re: 3"]);
+    assert_eq!(texts(&context.messages), ["1", "re: 1", "2", "re: 2", "3", "re: 3"]);
+    assert!(!context.cut, "nothing is left out");
+    assert!(!place.store.context(turn.id, 6).await.unwrap().cut, "as many as there are");
     let context = place.store.context(turn.id, 3).await.unwrap();
-    assert_eq!(texts(&context), ["3", "re: 3"], "a cut past begins with a person's words");
+    assert_eq!(texts(&context.messages), ["3", "re: 3"], "a cut past begins with a person's words");
+    assert!(context.cut);
 }
 
 #[tokio::test]
