@@ -1,12 +1,19 @@
 //! The end of a turn: what was said is on disk, and whoever watches knows.
 
+use std::time::Duration;
+
 use moltbot_protocol::message::{Message, Part, StopReason, Usage};
-use moltbot_store::{Ending, TurnEnd};
+use moltbot_store::{Ending, Store, StoreError, TurnEnd, TurnId};
 use serde_json::Value;
 
 use super::{Halt, Turn};
 use crate::report::{ToolCallReport, TurnEvent, TurnReport};
 use crate::tools::sentence;
+
+/// The wait before an end that could not be kept is tried again.
+const KEEP_AGAIN: Duration = Duration::from_millis(250);
+/// How often an end is tried that waits for the one before: five seconds long.
+const KEEP_TRIES: u32 = 20;
 
 impl Turn<'_> {
     /// Puts the end on disk and reports it.
@@ -34,8 +41,11 @@ impl Turn<'_> {
             model: (!report.model.is_empty()).then(|| report.model.clone()),
             ended_ms,
         };
-        if let Err(error) = inside.store.finish(pending.id, end).await {
+        if let Err(error) = keep(&inside.store, pending.id, &end).await {
             report.not_kept(&sentence(&error));
+            // What was told is what is kept: the turn failed.
+            let (ending, error) = (Ending::Error, report.error.clone());
+            keep_later(inside.store.clone(), pending.id, TurnEnd { ending, error, reply: None, ..end });
         }
         log(&report);
         watcher(TurnEvent::Ended(&report));
@@ -68,6 +78,33 @@ impl Turn<'_> {
             error_message,
         });
     }
+}
+
+/// Puts an end on disk. The turn before may have its own end still to be kept: it is waited for.
+async fn keep(store: &Store, turn: TurnId, end: &TurnEnd) -> Result<(), StoreError> {
+    let mut tries: u32 = 0;
+    loop {
+        match store.finish(turn, end.clone()).await {
+            Err(StoreError::OutOfOrder { .. }) if tries < KEEP_TRIES => tries = tries.saturating_add(1),
+            outcome => return outcome,
+        }
+        tokio::time::sleep(KEEP_AGAIN).await;
+    }
+}
+
+/// Goes on trying to put an end on disk, as when there is no space: without it the turn would stand before
+/// all later ones of its session. When the gateway stops before it succeeds, the next start resumes the turn.
+fn keep_later(store: Store, turn: TurnId, end: TurnEnd) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(KEEP_AGAIN).await;
+            match store.finish(turn, end.clone()).await {
+                Ok(()) => return tracing::info!(%turn, "the end of a turn is kept after all"),
+                Err(StoreError::Database { .. } | StoreError::Full { .. }) => {}
+                Err(error) => return tracing::error!(%turn, %error, "the end of a turn is lost"),
+            }
+        }
+    });
 }
 
 /// One line about the end of a turn, without what was said.

@@ -110,7 +110,7 @@ async fn an_abort_ends_a_turn_within_a_second_and_kills_its_command() {
 
 /// Processes of this machine whose command line has `text`.
 #[expect(clippy::disallowed_methods, reason = "the kernel's list of processes is files")]
-fn processes_with(text: &str) -> Vec<String> {
+pub(crate) fn processes_with(text: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(text)).collect()
@@ -198,4 +198,40 @@ async fn a_full_disk_refuses_clearly_loses_nothing_and_recovers() {
     }
     let history = client.call("chat.history", json!({"sessionKey": "main"})).await.unwrap();
     assert!(history.to_string().contains("before"), "what was said before is lost");
+}
+
+/// An end that cannot be kept is an error, and does not stand before the rest of its session for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_in_the_middle_of_a_turn_does_not_end_its_session() {
+    let Some(disk) = SmallDisk::mount() else {
+        let test = "a_disk_that_fills_in_the_middle_of_a_turn_does_not_end_its_session";
+        return skip(test, "mounting a tmpfs needs root");
+    };
+    let chunks = vec!["one ".into(), "x".repeat(300_000)];
+    let slow = Reply::Slow { chunks, delay: std::time::Duration::from_millis(1500) };
+    let model = ScriptedModel::queue([slow]);
+    let home = Home::with_model(&model);
+    let state = disk.folder.path().join("state");
+    let config = home.config_path();
+    let environment =
+        [("MOLTBOT_STATE_DIR", state.to_str().unwrap()), ("MOLTBOT_CONFIG_PATH", config.to_str().unwrap())];
+    let mut gateway = Gateway::start_with(PROGRAM, &home, &environment);
+    let mut client = gateway.connect().open().await.unwrap();
+    let run = client.send_chat("main", "tell me").await;
+    client.delta_of(&run).await;
+    disk.fill();
+    let chat = client.finish_chat(run.clone()).await;
+    assert_eq!(chat.state, "error", "{:.300}", chat.end.to_string());
+    let told = chat.end["errorMessage"].as_str().unwrap_or_default();
+    assert!(told.contains("could not be kept") && told.contains("space"), "{told}");
+    assert!(gateway.is_running(), "{}", gateway.printed());
+    disk.empty();
+    model.push(Reply::text("well again"));
+    let chat = client.chat("main", "and now?").await;
+    assert_eq!((chat.state.as_str(), chat.text.as_str()), ("final", "well again"), "{}", chat.end);
+    let ended = client.call("agent.wait", json!({"runId": run, "timeoutMs": 30_000})).await.unwrap();
+    assert_eq!(ended["status"], "error", "{ended}");
+    gateway.terminate();
+    gateway.restart(&home);
+    assert_eq!(model.requests().len(), 2, "no turn was left to be taken up");
 }
