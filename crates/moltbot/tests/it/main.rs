@@ -19,6 +19,8 @@ mod program;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod turns;
