@@ -10,6 +10,23 @@ use crate::refusal::Refusal;
 /// The longest path, in bytes, as Linux has it.
 const PATH_BYTES: usize = 4096;
 
+/// Files and folders of the workspace that programs of the owner obey or run: settings of git, of editors and of
+/// shells. Neither tools nor commands may change them, or what they write would run outside the sandbox.
+///
+/// `.git/commondir` is among them because it tells git to take its settings and hooks from elsewhere.
+pub const PROTECTED_PATHS: [&str; 8] = [
+    ".envrc",
+    ".git/commondir",
+    ".git/config",
+    ".git/config.worktree",
+    ".git/hooks",
+    ".gitmodules",
+    ".moltbot",
+    ".vscode",
+];
+/// The folders above them. Where one is a file instead, it leads to the real folder and is protected too.
+pub const FOLDERS_ABOVE_PROTECTED: [&str; 1] = [".git"];
+
 /// What a file tool does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FileAct {
@@ -55,13 +72,31 @@ impl Permit for FilePermit {
 /// Judges a file tool's path.
 ///
 /// # Errors
-/// When the path is empty or leads out of the workspace.
+/// When the path is empty or leads out of the workspace, or when a protected file would be written: see
+/// [`PROTECTED_PATHS`], which here holds in every folder, so that a repository inside the workspace is protected too.
 pub fn judge(act: FileAct, path: &str, session: &SessionKey, run: &RunId) -> Result<FilePermit, Refusal> {
     let path = relative_path(path)?;
     if path.is_empty() {
         return Err(Refusal::new("path_empty", "the path is empty; name a file of the workspace"));
     }
+    if act == FileAct::Write && is_protected(&path) {
+        let message = format!(
+            "{path} is obeyed by programs outside the sandbox, so no tool may change it; ask your owner to do it"
+        );
+        return Err(Refusal::new("path_protected", message));
+    }
     Ok(FilePermit { act, path, session: session.to_string(), actor: format!("agent:{run}") })
+}
+
+/// Whether a normalized path is, or is below, a protected one, in any folder.
+fn is_protected(path: &str) -> bool {
+    let below = path.match_indices('/').filter_map(|(place, _)| path.get(place + 1..));
+    std::iter::once(path).chain(below).any(|rest| {
+        let protects = |protected: &&str| {
+            rest.strip_prefix(*protected).is_some_and(|after| after.is_empty() || after.starts_with('/'))
+        };
+        PROTECTED_PATHS.iter().any(protects) || FOLDERS_ABOVE_PROTECTED.contains(&rest)
+    })
 }
 
 /// A path relative to the workspace, normalized: `/workspace/` (where commands see it) may stand in front.
@@ -111,5 +146,29 @@ mod tests {
         ] {
             assert_eq!(relative_path(text).ok().as_deref(), expected, "path {text:?}");
         }
+    }
+
+    #[test]
+    fn what_programs_of_the_owner_obey_is_read_and_never_written() {
+        let session = SessionKey::main_of(&moltbot_protocol::ids::AgentId::main());
+        let run = RunId::parse("r").unwrap();
+        for path in [
+            ".git/config",
+            "./.git//config",
+            ".git/hooks/pre-commit",
+            ".git/commondir",
+            ".git",
+            ".envrc",
+            ".vscode/tasks.json",
+            "project/.git/config",
+            "a/b/.envrc",
+        ] {
+            let refused = judge(FileAct::Write, path, &session, &run).map_err(|refusal| refusal.code);
+            assert_eq!(refused.err(), Some("path_protected"), "{path}");
+        }
+        for path in [".gitignore", ".git/HEAD", ".envrc.example", "vscode/tasks.json", "x.git/config"] {
+            assert!(judge(FileAct::Write, path, &session, &run).is_ok(), "{path}");
+        }
+        assert!(judge(FileAct::Read, ".git/config", &session, &run).is_ok());
     }
 }

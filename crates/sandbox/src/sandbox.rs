@@ -84,12 +84,8 @@ impl Sandbox {
         let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
         let result = self.supervise(&permit, workspace, abort).await;
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
-        let mut entry = permit.end_entry(&said);
-        let appeared = folder.map(|folder| protected::appeared(folder.as_fd(), &absent)).unwrap_or_default();
-        if !appeared.is_empty() {
-            tracing::warn!(%appeared, "a command made files that programs of this machine obey; look before you use them");
-            entry = entry.with("appeared", appeared);
-        }
+        let entry =
+            folder.iter().fold(permit.end_entry(&said), |entry, folder| look_after(folder, &absent, entry));
         self.enter(entry).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
         let Finished { exit, kept, walls } = result?;
         let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);
@@ -140,5 +136,24 @@ impl Sandbox {
     /// The book.
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.inner.ledger
+    }
+}
+
+/// Names in the entry what a command has made that programs of this machine obey.
+fn look_after(folder: &OwnedFd, absent: &[&'static str], entry: Entry) -> Entry {
+    let appeared = protected::appeared(folder.as_fd(), absent);
+    if appeared.is_empty() {
+        return entry;
+    }
+    let names = appeared.join(", ");
+    tracing::warn!(%names, "a command made files that programs of this machine obey; look before you use them");
+    let entry = entry.with("appeared", names);
+    match protected::take_away(folder.as_fd(), absent, &appeared) {
+        Ok(true) => entry.with("removed", ".git/commondir"),
+        Ok(false) => entry,
+        Err(error) => {
+            tracing::warn!(%error, "`.git/commondir` leads git elsewhere and cannot be removed; remove it");
+            entry
+        }
     }
 }

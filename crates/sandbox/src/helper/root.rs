@@ -36,6 +36,8 @@ pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<(
     programs().doing(Step::Root, "binding the programs")?;
     settings().doing(Step::Root, "filling /etc")?;
     devices().doing(Step::Root, "filling /dev")?;
+    // Empty for good: `/tmp` itself will cover it. It hides what must not be seen.
+    folder("tmp").doing(Step::Root, "/tmp")?;
     processes()?;
     folders(request, workspace)?;
     enter().doing(Step::Root, "moving into it")
@@ -127,10 +129,16 @@ fn processes() -> Result<(), Failure> {
     folder("proc").at(Step::Proc)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", "proc", "proc", flags, None).at(Step::Proc)?;
-    for name in ["sys", "irq", "bus", "fs", "driver", "acpi", "scsi", "tty"] {
+    for name in ["sys", "fs"] {
         let path = format!("proc/{name}");
         if Path::new(&path).is_dir() {
             bind(&path, &path, SEALED).doing(Step::Proc, &path)?;
+        }
+    }
+    for name in HIDDEN_FOLDERS {
+        let path = format!("proc/{name}");
+        if Path::new(&path).is_dir() {
+            bind("/tmp/tmp", &path, SEALED).doing(Step::Proc, &path)?;
         }
     }
     for name in HIDDEN {
@@ -142,10 +150,17 @@ fn processes() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files of `/proc` that tell about the host's memory, keys, disks and boot.
-const HIDDEN: [&str; 12] = [
+/// Folders of `/proc` that tell about the host's devices and drivers.
+const HIDDEN_FOLDERS: [&str; 7] = ["acpi", "asound", "bus", "driver", "irq", "scsi", "tty"];
+
+/// Files of `/proc` that tell about the host's memory, keys, disks and boot, or, by when something happens, what is
+/// typed there.
+const HIDDEN: [&str; 21] = [
+    "bootconfig",
     "cmdline",
+    "config.gz",
     "diskstats",
+    "interrupts",
     "iomem",
     "ioports",
     "kallsyms",
@@ -153,15 +168,21 @@ const HIDDEN: [&str; 12] = [
     "key-users",
     "keys",
     "kmsg",
+    "latency_stats",
+    "locks",
+    "modules",
     "partitions",
+    "sched_debug",
+    "swaps",
     "sysrq-trigger",
     "timer_list",
+    "timer_stats",
 ];
 
 /// `/tmp` and `/workspace`.
 fn folders(request: &Request, workspace: Option<OwnedFd>) -> Result<(), Failure> {
     let size = format!("size={},nr_inodes=20480,mode=1777", request.temporary_bytes);
-    folder("tmp").and_then(|()| memory_folder("tmp", &size)).doing(Step::Root, "/tmp")?;
+    memory_folder("tmp", &size).doing(Step::Root, "/tmp")?;
     folder("workspace").at(Step::Workspace)?;
     let Some(mount) = workspace else {
         // Readable and writable, and gone with the command.
@@ -179,10 +200,10 @@ fn folders(request: &Request, workspace: Option<OwnedFd>) -> Result<(), Failure>
 fn protect() -> io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let workspace = rustix::fs::open("workspace", flags, Mode::empty())?;
-    for name in protected::FOLDERS_ABOVE.iter().filter(|name| protected::is_folder(workspace.as_fd(), name)) {
+    for name in protected::folders_above(workspace.as_fd()) {
         rebind(workspace.as_fd(), name, MountAttrFlags::empty())?;
     }
-    for name in protected::PATHS.iter().filter(|name| protected::exists(workspace.as_fd(), name)) {
+    for name in protected::held(workspace.as_fd()) {
         rebind(workspace.as_fd(), name, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
     }
     Ok(())

@@ -32,6 +32,17 @@ async fn the_state_folder_beside_the_workspace_is_not_there() {
 }
 
 #[tokio::test]
+async fn the_kernels_files_tell_nothing_of_the_hosts_devices_boot_and_keyboard() {
+    let room = Room::new();
+    let script = "for name in bootconfig cmdline config.gz diskstats interrupts iomem ioports kallsyms key-users keys \
+        locks modules partitions swaps timer_list; do \
+        head -c 1 /proc/$name 2>/dev/null | grep -aq . && echo $name; done; \
+        for name in acpi asound bus driver irq scsi tty; do ls -A /proc/$name 2>/dev/null; done; \
+        for name in cpuinfo meminfo stat uptime; do head -c 1 /proc/$name | grep -q . || echo no $name; done; true";
+    assert_eq!(room.output(script).await, "");
+}
+
+#[tokio::test]
 async fn no_other_process_is_visible() {
     let room = Room::new();
     let visible = room.output("set -- /proc/[0-9]*; echo $#").await;

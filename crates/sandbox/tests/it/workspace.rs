@@ -73,10 +73,8 @@ async fn what_the_host_runs_or_obeys_cannot_be_changed() {
     );
 }
 
-#[tokio::test]
-async fn what_appears_in_such_a_place_is_named_in_the_book() {
-    let room = Room::new();
-    room.run("mkdir -p .git/hooks; echo x > .envrc").await;
+/// The book as it is on disk. It is closed by this.
+fn book(room: &Room) -> String {
     room.ledger.shutdown();
     let mut book = String::new();
     for file in std::fs::read_dir(room.home.path().join("state/ledger")).unwrap() {
@@ -84,6 +82,50 @@ async fn what_appears_in_such_a_place_is_named_in_the_book() {
         let text = std::fs::read(file.unwrap().path()).unwrap();
         book += &String::from_utf8_lossy(&text);
     }
+    book
+}
+
+#[tokio::test]
+async fn git_is_not_led_to_other_settings() {
+    let room = Room::new();
+    room.put(".git/config", "mine\n");
+    room.put("worktree/.git", "gitdir: /elsewhere\n");
+    // It tells git to take settings and hooks from another folder. What else is in the folder stays.
+    room.run("mkdir evil; echo theirs > evil/config; echo ../evil > .git/commondir; echo x > .git/HEAD")
+        .await;
+    assert!(!room.workspace().join(".git/commondir").exists(), "git obeys evil/config");
+    assert!(room.workspace().join(".git/HEAD").exists() && room.workspace().join("evil/config").exists());
+    room.run("ln -s ../evil .git/commondir").await;
+    assert!(room.workspace().join(".git/commondir").symlink_metadata().is_err(), "a link is obeyed too");
+    let book = book(&room);
+    let ended: Vec<&str> = book.lines().filter(|line| line.contains("command.end")).collect();
+    assert!(ended.iter().all(|line| line.contains(r#""removed":".git/commondir""#)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_leads_git_to_its_folder_is_held() {
+    let room = Room::new();
+    room.put(".git", "gitdir: /elsewhere\n");
+    for line in ["echo gitdir: evil > .git", "rm -f .git", "mv .git old", "echo x > n; mv -f n .git"] {
+        let outcome = room.run(line).await;
+        assert_ne!(outcome.exit, Exit::Code(0), "{line}: {}", text(&outcome));
+    }
+    assert_eq!(room.output("cat .git").await, "gitdir: /elsewhere\n");
+}
+
+#[tokio::test]
+async fn a_link_in_such_a_place_is_named_in_the_book() {
+    let room = Room::new();
+    room.run("mkdir evil; ln -s evil .git; ln -s evil/x .envrc").await;
+    let book = book(&room);
+    assert!(book.contains(r#""appeared":".envrc, .git""#), "{book}");
+}
+
+#[tokio::test]
+async fn what_appears_in_such_a_place_is_named_in_the_book() {
+    let room = Room::new();
+    room.run("mkdir -p .git/hooks; echo x > .envrc").await;
+    let book = book(&room);
     let ended = book.lines().find(|line| line.contains("command.end")).unwrap();
     assert!(
         ended.contains(r#""appeared":".envrc, .git/hooks""#) && ended.contains(r#""outcome":"exit 0""#),
