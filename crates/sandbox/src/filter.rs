@@ -75,6 +75,10 @@ fn conditional() -> Result<Rules, seccompiler::BackendError> {
         (libc::SYS_socketpair, vec![pair(libc::SOCK_STREAM)?, pair(libc::SOCK_SEQPACKET)?]),
         // Compared in 32 bits, as the kernel does: a set bit 32 would otherwise pass.
         (libc::SYS_ioctl, vec![rule([differs(TIOCSTI)?, differs(TIOCLINUX)?, differs(TIOCCONS)?])?]),
+        // No lease: the gateway would wait for up to a minute when it opens such a file.
+        (libc::SYS_fcntl, vec![rule([differs(u64::from(libc::F_SETLEASE.unsigned_abs()))?])?]),
+        // Not the map of its own memory, which the kernel and tools believe.
+        (libc::SYS_prctl, vec![rule([not(0, u64::from(libc::PR_SET_MM.unsigned_abs()))?])?]),
         (libc::SYS_fchmod, plain_mode(1)?),
         (libc::SYS_fchmodat, plain_mode(2)?),
         (FCHMODAT2, plain_mode(2)?),
@@ -134,7 +138,11 @@ fn equals(index: u8, value: u64) -> Result<SeccompCondition, seccompiler::Backen
 }
 
 fn differs(request: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, request)
+    not(1, request)
+}
+
+fn not(index: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)
 }
 
 /// Answers "no such call" where a program then takes its older way: calls whose arguments are behind a pointer,
@@ -198,7 +206,7 @@ const PLAIN: &[c_long] = &[
     // Files and folders.
     libc::SYS_chdir, libc::SYS_close, libc::SYS_close_range, libc::SYS_copy_file_range, libc::SYS_dup,
     libc::SYS_dup3, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_fadvise64, libc::SYS_fallocate,
-    libc::SYS_fchdir, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_fcntl, libc::SYS_fdatasync,
+    libc::SYS_fchdir, libc::SYS_fchown, libc::SYS_fchownat, libc::SYS_fdatasync,
     libc::SYS_fgetxattr, libc::SYS_flistxattr, libc::SYS_flock, libc::SYS_fremovexattr, libc::SYS_fsetxattr,
     libc::SYS_fstat, libc::SYS_fstatfs, libc::SYS_fsync, libc::SYS_ftruncate, libc::SYS_getcwd,
     libc::SYS_getdents64, libc::SYS_getxattr, libc::SYS_inotify_add_watch, libc::SYS_inotify_init1,
@@ -230,7 +238,7 @@ const PLAIN: &[c_long] = &[
     libc::SYS_getpriority, libc::SYS_getrandom, libc::SYS_getresgid, libc::SYS_getresuid, libc::SYS_getrusage,
     libc::SYS_getsid, libc::SYS_gettid, libc::SYS_getuid, libc::SYS_kill, libc::SYS_landlock_add_rule,
     libc::SYS_landlock_create_ruleset, libc::SYS_landlock_restrict_self, libc::SYS_pidfd_open,
-    libc::SYS_pidfd_send_signal, libc::SYS_prctl, libc::SYS_prlimit64, libc::SYS_rseq, libc::SYS_rt_sigaction,
+    libc::SYS_pidfd_send_signal, libc::SYS_prlimit64, libc::SYS_rseq, libc::SYS_rt_sigaction,
     libc::SYS_rt_sigpending, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigsuspend, libc::SYS_rt_sigtimedwait, libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_sched_get_priority_max, libc::SYS_sched_get_priority_min, libc::SYS_sched_getaffinity,

@@ -142,6 +142,9 @@ fn fix_for(step: Step, cause: &str) -> &'static str {
     match step {
         Step::Directory => "name a folder that exists in the workspace",
         Step::Exec => "install bash, or another shell at /bin/sh",
+        Step::Identity if cause.contains("second user") => {
+            "run the gateway as an ordinary user, or give root's user namespace more than one user"
+        }
         Step::Identity | Step::Start => "restart the gateway, and see its log",
         Step::Landlock => "boot a kernel from 5.13 on with `landlock` in its `lsm=` parameter",
         Step::Namespaces if cause.contains("No space") => {

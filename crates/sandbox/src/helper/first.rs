@@ -116,7 +116,8 @@ fn exit_of(status: WaitStatus) -> Exit {
     }
 }
 
-/// Memory that all processes of the namespace hold and that could not be dropped: anonymous, shared, and swapped.
+/// Memory that all processes of the namespace hold and that could not be dropped: anonymous, shared, swapped, in
+/// tables of pages, and in sockets.
 ///
 /// Not seen: shared anonymous pages that a process keeps but has unmapped from itself with `madvise`. Each process
 /// can hide its address space at most; a control group would see them, and is not always to be had.
@@ -125,7 +126,32 @@ fn resident_bytes() -> u64 {
     let Ok(folder) = std::fs::read_dir("/proc") else { return u64::MAX };
     let statuses =
         folder.flatten().filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
-    statuses.map(|entry| held_by(&entry.path().join("status"))).fold(0, u64::saturating_add)
+    let processes = statuses.map(|entry| held_by(&entry.path().join("status"))).fold(0, u64::saturating_add);
+    processes.saturating_add(held_in_sockets())
+}
+
+/// The most that the sockets of the namespace can hold in the kernel, where no process has it: each its buffer, at
+/// the largest that may be asked for, and what the count of its pieces adds.
+fn held_in_sockets() -> u64 {
+    const BUFFER: u64 = 512 * 1024;
+    // One line each, and a head. The sockets of this network namespace are the command's.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    // A kernel without the list has no such sockets.
+    let Ok(list) = rustix::fs::open("/proc/self/net/unix", flags, rustix::fs::Mode::empty()) else {
+        return 0;
+    };
+    let mut bytes = [0; 16 * 1024];
+    let mut lines = 0_u64;
+    loop {
+        match rustix::io::read(&list, &mut bytes) {
+            Ok(0) | Err(_) => return lines.saturating_sub(1).saturating_mul(BUFFER),
+            Ok(length) => {
+                let read = bytes.get(..length).unwrap_or_default();
+                let ends = read.iter().filter(|byte| **byte == b'\n').count();
+                lines = lines.saturating_add(u64::try_from(ends).unwrap_or(u64::MAX));
+            }
+        }
+    }
 }
 
 fn held_by(status: &std::path::Path) -> u64 {
@@ -141,7 +167,7 @@ fn held_by(status: &std::path::Path) -> u64 {
 fn held_in_line(line: &str) -> u64 {
     let mut words = line.split_ascii_whitespace();
     match words.next() {
-        Some("RssAnon:" | "RssShmem:" | "VmSwap:") => {
+        Some("RssAnon:" | "RssShmem:" | "VmPTE:" | "VmSwap:") => {
             words.next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
         }
         _ => 0,
@@ -160,6 +186,7 @@ mod tests {
             ("RssAnon:\t     132 kB", 135_168),
             ("RssShmem:\t       1 kB", 1024),
             ("VmSwap:\t       2 kB", 2048),
+            ("VmPTE:\t       4 kB", 4096),
             ("RssFile:\t    4000 kB", 0),
             ("RssAnon:", 0),
             ("", 0),

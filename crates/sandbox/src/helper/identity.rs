@@ -133,8 +133,7 @@ fn own_user() -> Result<u32, Failure> {
     } else if exists(USER_OF_SMALL_NAMESPACE) {
         Ok(USER_OF_SMALL_NAMESPACE)
     } else {
-        Err("root's user namespace has no second user; run the gateway as an ordinary user")
-            .at(Step::Identity)
+        Err("root's user namespace has no second user").at(Step::Identity)
     }
 }
 

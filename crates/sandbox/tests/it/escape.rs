@@ -102,6 +102,39 @@ const CALLS: &[(&str, u32, &str, u32)] = &[
     ("ioctl TIOCSTI with bit 32", 16, "0, 0x100005412, $a", PERM),
     ("ioctl TIOCLINUX", 16, "0, 0x541c, $a", PERM),
     ("ioctl TIOCCONS", 16, "0, 0x541d, $a", PERM),
+    ("fcntl lease", 72, "fileno(F), 1024, 1", PERM),
+    ("fcntl lease with bit 32", 72, "fileno(F), 0x100000400, 1", PERM),
+    ("prctl map of memory", 157, "35, 1, 0, 0, 0", PERM),
+    ("prctl map of memory with bit 32", 157, "0x100000023, 1, 0, 0, 0", PERM),
+    ("fanotify_init", 300, "0, 0", PERM),
+    ("fanotify_mark", 301, "0, 1, 1, -100, $a", PERM),
+    ("adjtimex", 159, "$a", PERM),
+    ("clock_adjtime", 305, "0, $a", PERM),
+    ("swapoff", 168, "$a", PERM),
+    ("kexec_file_load", 320, "0, 0, 0, 0, 0", PERM),
+    ("setdomainname", 171, "$a, 1", PERM),
+    ("modify_ldt", 154, "0, $a, 16", PERM),
+    ("quotactl_fd", 443, "0, 0, 0, 0", PERM),
+    ("process_madvise", 440, "0, 0, 0, 4, 0", PERM),
+    ("process_mrelease", 448, "0, 0", PERM),
+    ("vmsplice", 278, "0, 0, 0, 0", PERM),
+    ("set_mempolicy", 238, "0, 0, 0", PERM),
+    ("migrate_pages", 256, "1, 0, 0, 0", PERM),
+    ("ioprio_set", 251, "1, 0, 0", PERM),
+    ("sched_setscheduler", 144, "0, 1, $a", PERM),
+    ("sched_setattr", 314, "0, $a, 0", PERM),
+    ("io_setup", 206, "1, $a", PERM),
+    ("io_uring_enter", 426, "0, 0, 0, 0, 0, 0", PERM),
+    ("io_uring_register", 427, "0, 0, 0, 0", PERM),
+    ("fspick", 433, "-100, $a, 0", PERM),
+    ("fsconfig", 431, "0, 0, 0, 0, 0", PERM),
+    ("lookup_dcookie", 212, "0, $a, 1", PERM),
+    ("uselib", 134, "$a", PERM),
+    ("sync", 162, "", PERM),
+    ("statmount", 457, "$a, $a, 0, 0", NOSYS),
+    ("listmount", 458, "$a, $a, 0, 0", NOSYS),
+    ("setxattrat", 463, "-100, $f, 0, $a, $a, 16", NOSYS),
+    ("open_tree_attr", 467, "-100, $a, 1, $a, 32", NOSYS),
     ("clone3", 435, "$a, 88", NOSYS),
     ("openat2", 437, "-100, $a, $a, 24", NOSYS),
     ("memfd_create", 319, "$a, 0", NOSYS),
@@ -210,5 +243,46 @@ async fn a_socket_file_in_the_workspace_cannot_be_reached() {
         send(A, 'x', 0, pack_sockaddr_un('d')); print got() ? 'own pair' : 'elsewhere', \"\\n\"";
     if let Some(seen) = perl(&room, "a_socket_file_in_the_workspace_cannot_be_reached", script).await {
         assert_eq!(seen, "refused\nrefused\nrefused\nrefused\nown pair\n");
+    }
+}
+
+/// Lines of Perl that each try something that no single call shows, and say `out` when it worked.
+#[rustfmt::skip]
+const TRICKS: &[(&str, &str)] = &[
+    ("the parent of every root", "chdir('..') for 1..50; opendir(D, '.'); print 'out' if grep { /^(home|root|var)$/ } readdir D"),
+    ("a folder that is moved while inside it", "mkdir 'a'; mkdir 'a/b'; chdir 'a/b'; rename('/workspace/a/b', '/tmp/b') and print 'out'; chdir '..'; chdir '..'; -e 'home' and print 'out'"),
+    ("the output's own name", "my $t = readlink('/proc/self/fd/1'); print 'out' if $t =~ m{^/}; open(F, '<', '/proc/self/fd/1/..') and print 'out'"),
+    ("standard input leads to the host's folder", "opendir(D, '/proc/self/fd/0/..') and print 'out'; chdir('/proc/self/fd/0') and print 'out'"),
+    ("a link of this process to the first one", "for (qw(root cwd exe)) { readlink(\"/proc/1/$_\") and print 'out' }"),
+    ("the first process's memory", "open(F, '+<', '/proc/1/mem') and print 'out'; open(F, '<', '/proc/1/maps') and <F> and print 'out'"),
+    ("namespaces of the first process", "for (qw(user mnt pid net)) { open(F, '<', \"/proc/1/ns/$_\") and print 'out' }"),
+    ("its own user map, written again", "open(F, '>', '/proc/self/uid_map') and syswrite(F, '0 0 1') and print 'out'"),
+    ("groups, allowed again", "open(F, '>', '/proc/self/setgroups') and syswrite(F, 'allow') and print 'out'"),
+    ("becoming root by number", "$< = 0; $> = 0; ($> == 0 || $< == 0) and print 'out'; $( = 0; $) == 0 and print 'out'"),
+    ("a program of another user's rights", "my $u = `/usr/bin/su -c 'id -u' 2>/dev/null </dev/null`; $u =~ /^0/ and print 'out'; `/usr/bin/passwd --status 2>/dev/null` =~ /root/ and print 'out'"),
+    ("a hard link to a program of the host", "for (glob '/usr/bin/passwd /usr/bin/perl /etc/ld.so.cache') { link($_, '/workspace/l') and print 'out' }"),
+    ("writing to a program that runs", "open(F, '+<', '/proc/self/exe') and print 'out'; open(F, '+<', '/usr/bin/perl') and print 'out'"),
+    ("device numbers through an archive", "system('cd /tmp && printf x > n && tar cf t n 2>/dev/null'); for (['b', 259, 0], ['c', 1, 1]) { system(\"mknod /tmp/dev-$$ $_->[0] $_->[1] $_->[2] 2>/dev/null\") or print 'out' }"),
+    ("asking the kernel for a module", "open(F, '>', '/proc/sys/kernel/modprobe') and print 'out'; open(F, '>', '/proc/sys/kernel/core_pattern') and print 'out'"),
+    ("signals to everybody", "for my $p (1, -1) { next if $p == -1; kill('KILL', $p) and print 'out' }; kill(0, $_) and $_ != $$ and $_ != 2 and print 'out' for 1, 3..400"),
+    ("a descriptor of the gateway", "for (3..200) { open(F, '<&=', $_) and -S F and print 'out' }"),
+    ("limits, raised", "my $l = pack('QQ', 1 << 45, 1 << 45); syscall(160, $_, $l) == 0 and print 'out' for 0, 1, 4, 6 .. 9, 11 .. 14"),
+    ("the oom score, made safe", "open(F, '>', '/proc/self/oom_score_adj') and syswrite(F, '-1000') and close(F) and print 'out'"),
+    ("the terminal of whoever started it", "open(F, '+<', '/dev/tty') and print 'out'; open(F, '+<', '/dev/console') and print 'out'; open(F, '+<', '/dev/pts/0') and print 'out'"),
+];
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn no_trick_leads_out() {
+    let room = Room::new();
+    let mut script = String::from("open(STDERR, '>', '/dev/null'); $| = 1;\n");
+    for (name, attempt) in TRICKS {
+        script += &format!(
+            "if (!(my $child = fork)) {{ chdir '/workspace'; print q{{{name}:}}; {attempt}; print \"\\n\"; exit }} wait;\n"
+        );
+    }
+    let expected: String = TRICKS.iter().map(|(name, _)| format!("{name}:\n")).collect();
+    if let Some(seen) = perl(&room, "no_trick_leads_out", &script).await {
+        assert_eq!(seen, expected);
     }
 }

@@ -62,6 +62,21 @@ async fn several_processes_cannot_take_more_memory_than_all_of_them_may() {
 }
 
 #[tokio::test]
+async fn memory_in_sockets_counts_although_no_process_has_it() {
+    if !has("/usr/bin/perl") {
+        return moltbot_testkit::skip::skip("memory_in_sockets_counts…", "there is no /usr/bin/perl");
+    }
+    let room = Room::new();
+    let profile = Profile { memory: 200 * MIB, ..profile() };
+    // 450 pairs in each of four processes, each with as much in it as it takes: 700 MB of the kernel's memory.
+    let script = "for i in 1 2 3 4; do perl -MSocket -MFcntl -e 'for (1..450) { socketpair(my $a, my $b, AF_UNIX, \
+        SOCK_STREAM, 0) or last; push @p, $a, $b; fcntl($a, F_SETFL, O_NONBLOCK); \
+        1 while syswrite($a, \"x\" x 65536) } sleep 5' & done; wait";
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!(outcome.exit, Exit::OutOfMemory, "{}", text(&outcome));
+}
+
+#[tokio::test]
 async fn files_and_folders_in_memory_are_bounded() {
     let room = Room::new();
     let profile = Profile { file_size: 3 * MIB, temporary_bytes: 2 * MIB, ..profile() };
