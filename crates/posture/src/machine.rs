@@ -98,13 +98,13 @@ pub enum SandboxTrial {
     Works(String),
 }
 
-/// Whether commands can be run. Without a sandbox the agent still answers, but runs nothing.
+/// Whether commands can be run. Without a sandbox the agent still answers, but does no work: a failure.
 pub fn sandbox(trial: SandboxTrial) -> Check {
     const ID: &str = "sandbox";
     match trial {
         SandboxTrial::Works(what) => Check::ok(ID, what),
         SandboxTrial::Unavailable { reason, fix } => {
-            Check::warn(ID, format!("commands are refused, because the sandbox cannot start: {reason}"), fix)
+            Check::fail(ID, format!("commands are refused, because the sandbox cannot start: {reason}"), fix)
         }
         SandboxTrial::Untried(why) => {
             Check::warn(ID, format!("the sandbox was not tried: {why}"), "see `moltbot status --all`")
@@ -173,9 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_sandbox_warns_and_a_taken_port_fails() {
+    fn a_missing_sandbox_and_a_taken_port_fail() {
         let trial = SandboxTrial::Unavailable { reason: "no namespaces".into(), fix: "allow them".into() };
-        assert_eq!(sandbox(trial).fix.as_deref(), Some("allow them"));
+        let check = sandbox(trial);
+        assert_eq!((check.level, check.fix.as_deref()), (Level::Fail, Some("allow them")));
         assert_eq!(port(1, PortUse::Other).level, Level::Fail);
         assert_eq!(port(1, PortUse::Ours).level, Level::Ok);
     }
