@@ -66,6 +66,12 @@ impl Home {
         self.write_config(&config);
     }
 
+    /// Gives the home and all that is in it to another user; only root can. Nothing may be written through
+    /// [`Home::state`] afterwards: it refuses the folder of somebody else.
+    pub fn give_to(&self, user: u32) {
+        give(self.path(), user);
+    }
+
     /// The home folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -104,6 +110,14 @@ impl Home {
         let value = rest.trim_start();
         let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
         value.split(quote).nth(1).map(Into::into)
+    }
+}
+
+fn give(path: &Path, user: u32) {
+    std::os::unix::fs::lchown(path, Some(user), Some(user)).expect("root gives files away");
+    if path.symlink_metadata().expect("a file that is there").is_dir() {
+        let entries = std::fs::read_dir(path).expect("a folder");
+        entries.for_each(|entry| give(&entry.expect("an entry").path(), user));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,19 +17,52 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Who runs a program, and what runs it.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// The user and group, where the test is root and the program should not be. The home must be given to it
+    /// first: [`Home::give_to`].
+    pub user: Option<u32>,
+    /// A program and its first arguments that replace themselves by the program under test.
+    pub wrapper: Vec<String>,
+    /// More variables in the environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// `program` with these arguments in this home, and no other variables than `HOME`, `PATH` and
 /// `MOLTBOT_STATE_DIR`.
-#[expect(clippy::disallowed_methods, reason = "a test starts the real program")]
 pub fn command(program: impl AsRef<Path>, home: &Home, arguments: &[&str]) -> Command {
+    command_in(&Circumstances::default(), program, home, arguments)
+}
+
+/// The same in these circumstances.
+#[expect(clippy::disallowed_methods, reason = "a test starts the real program")]
+pub fn command_in(
+    circumstances: &Circumstances,
+    program: impl AsRef<Path>,
+    home: &Home,
+    arguments: &[&str],
+) -> Command {
     // The child begins in the home, where a relative path would not be found.
     let program = std::path::absolute(program.as_ref()).expect("a path");
-    let mut command = Command::new(program);
+    let mut command = match circumstances.wrapper.split_first() {
+        None => Command::new(program),
+        Some((wrapper, rest)) => {
+            let mut command = Command::new(wrapper);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    if let Some(user) = circumstances.user {
+        command.uid(user).gid(user);
+    }
     command
         .args(arguments)
         .env_clear()
         .env("HOME", home.path())
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("MOLTBOT_STATE_DIR", home.state_path())
+        .envs(circumstances.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(home.path())
         .stdin(Stdio::null());
     command
@@ -44,7 +77,7 @@ pub fn run(program: impl AsRef<Path>, home: &Home, arguments: &[&str]) -> Output
 pub struct Gateway {
     child: Child,
     program: PathBuf,
-    environment: Vec<(String, String)>,
+    circumstances: Circumstances,
     port: u16,
     token: String,
     log: PathBuf,
@@ -65,12 +98,20 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub fn start_with(program: impl AsRef<Path>, home: &Home, environment: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let environment: Vec<_> = environment.iter().map(own).collect();
+        let environment = environment.iter().map(own).collect();
+        Self::start_in(Circumstances { environment, ..Circumstances::default() }, program, home)
+    }
+
+    /// The same in these circumstances.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub fn start_in(circumstances: Circumstances, program: impl AsRef<Path>, home: &Home) -> Self {
         let log = home.path().join("gateway.log");
-        let child = spawn(program.as_ref(), home, &environment, &log);
+        let child = spawn(program.as_ref(), home, &circumstances, &log);
         let token = home.token().unwrap_or_default();
         let program = program.as_ref().to_path_buf();
-        let mut gateway = Self { child, program, environment, port: home.port(), token, log };
+        let mut gateway = Self { child, program, circumstances, port: home.port(), token, log };
         gateway.wait_until_it_answers();
         gateway
     }
@@ -81,7 +122,7 @@ impl Gateway {
     /// As [`Gateway::start`].
     pub fn restart(&mut self, home: &Home) {
         self.kill9();
-        self.child = spawn(&self.program, home, &self.environment, &self.log);
+        self.child = spawn(&self.program, home, &self.circumstances, &self.log);
         self.wait_until_it_answers();
     }
 
@@ -183,10 +224,9 @@ impl Drop for Gateway {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the output of a test's program goes to a file of the test")]
-fn spawn(program: &Path, home: &Home, environment: &[(String, String)], log: &Path) -> Child {
+fn spawn(program: &Path, home: &Home, circumstances: &Circumstances, log: &Path) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
-    let mut command = command(program, home, &["gateway", "run"]);
-    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let mut command = command_in(circumstances, program, home, &["gateway", "run"]);
     command.stdout(log.try_clone().expect("a second handle")).stderr(log);
     command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
 }

@@ -24,3 +24,5 @@ mod resume;
 mod talk;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod walls;
