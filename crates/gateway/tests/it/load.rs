@@ -19,9 +19,10 @@ async fn a_client_that_asks_and_never_reads_costs_no_memory() {
         socket.give_up_writing_after(std::time::Duration::from_millis(500));
         let before = resident();
         let batch = frame.repeat(1000);
-        let asked = (0..100)
+        // The kernel's own buffers take some megabytes before a sender waits; a gateway that reads on takes them all.
+        let asked = (0..1000)
             .take_while(|_| resident() < before + 64 * 1024 * 1024 && write_within(&mut socket, &batch));
-        assert!(asked.count() < 100, "the gateway stopped reading");
+        assert!(asked.count() < 1000, "the gateway goes on reading for a client that does not");
         assert!(resident() < before + 64 * 1024 * 1024);
     });
     assert!(house.client().await.call("health", json!({})).await.is_ok());
