@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use moltbot_policy::file::PROTECTED_PATHS;
+use moltbot_policy::profile::Profile;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
 }
@@ -165,6 +168,29 @@ fn the_doors_are_the_ones_we_know() {
     let known = ["ledger", "moltbot", "net", "sandbox", "store", "vault"].map(str::to_owned);
     let strangers: Vec<&String> = doors.iter().filter(|door| !known.contains(door)).collect();
     assert!(strangers.is_empty(), "crates that go around a door: {strangers:?}");
+}
+
+#[test]
+fn the_page_of_the_sandbox_says_what_the_code_says() {
+    let page = text(&root().join("docs/reference/sandbox.md"));
+    let walls = Profile::for_exec(&moltbot_config::Config::default(), None);
+    let grouped = |number: usize| format!("{},{:03}", number / 1000, number % 1000);
+    let figures = [
+        format!("{} processes,", walls.processes),
+        format!("{} GiB of address space", walls.address_space >> 30),
+        format!("{} s of processor time", walls.cpu_seconds),
+        format!("{} GiB of memory together", walls.memory >> 30),
+        format!("{} open files", grouped(usize::try_from(walls.open_files).unwrap())),
+        format!("files of {} MiB", walls.file_size >> 20),
+        format!("{} MiB in `/tmp`", walls.temporary_bytes >> 20),
+        format!("{} bytes of output", grouped(walls.output_bytes)),
+        format!("{} minutes or what", walls.timeout.as_secs() / 60),
+        format!("every {} ms", moltbot_config::limits::MEMORY_WATCH.as_millis()),
+    ];
+    let held = PROTECTED_PATHS.map(|path| format!("`{path}`"));
+    for said in figures.iter().chain(&held) {
+        assert!(page.contains(said), "docs/reference/sandbox.md does not say {said}");
+    }
 }
 
 #[test]
