@@ -74,7 +74,12 @@ fn conditional() -> Result<Rules, seccompiler::BackendError> {
         // Not `SOCK_DGRAM`: a datagram socket of a pair can still send to a socket file.
         (libc::SYS_socketpair, vec![pair(libc::SOCK_STREAM)?, pair(libc::SOCK_SEQPACKET)?]),
         // Compared in 32 bits, as the kernel does: a set bit 32 would otherwise pass.
-        (libc::SYS_ioctl, vec![rule([differs(TIOCSTI)?, differs(TIOCLINUX)?, differs(TIOCCONS)?])?]),
+        (
+            libc::SYS_ioctl,
+            vec![SeccompRule::new(
+                REQUESTS.iter().map(|request| differs(*request)).collect::<Result<_, _>>()?,
+            )?],
+        ),
         // No lease: the gateway would wait for up to a minute when it opens such a file.
         (libc::SYS_fcntl, vec![rule([differs(u64::from(libc::F_SETLEASE.unsigned_abs()))?])?]),
         // Not the map of its own memory, which the kernel and tools believe.
@@ -175,12 +180,23 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
-/// Types into a terminal as if its owner did.
-const TIOCSTI: u64 = 0x5412;
-/// Selects and pastes on a console.
-const TIOCLINUX: u64 = 0x541c;
-/// Diverts the console's messages.
-const TIOCCONS: u64 = 0x541d;
+/// Requests to devices and file systems that are refused.
+///
+/// The last eight are of btrfs and bcachefs: a snapshot may be taken of any file of one's own, and on many kernels it
+/// holds the whole volume around that file, so it would bring every file of the owner into the workspace.
+const REQUESTS: [u64; 11] = [
+    0x5412,      // TIOCSTI: types into a terminal as if its owner did
+    0x541c,      // TIOCLINUX: selects and pastes on a console
+    0x541d,      // TIOCCONS: diverts the console's messages
+    0x5000_9401, // BTRFS_IOC_SNAP_CREATE
+    0x5000_940e, // BTRFS_IOC_SUBVOL_CREATE
+    0x5000_940f, // BTRFS_IOC_SNAP_DESTROY
+    0x5000_9417, // BTRFS_IOC_SNAP_CREATE_V2
+    0x5000_9418, // BTRFS_IOC_SUBVOL_CREATE_V2
+    0x5000_943f, // BTRFS_IOC_SNAP_DESTROY_V2
+    0x4020_bc10, // BCH_IOCTL_SUBVOLUME_CREATE
+    0x4020_bc11, // BCH_IOCTL_SUBVOLUME_DESTROY
+];
 /// The newest call that this list knows; the same number on every architecture.
 const FCHMODAT2: c_long = 452;
 

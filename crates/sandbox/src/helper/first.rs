@@ -85,13 +85,19 @@ fn watch(job: &Job, command: Pid, uid: u32, started: OwnedFd) -> Result<(), Fail
 /// What the command writes when only starting the shell is left.
 pub(super) const READY: u8 = b'!';
 
+/// More than there can be at one time.
+const BURIED_AT_ONCE: u32 = 1024;
+
 fn until_end(command: Pid, handle: &OwnedFd, memory: u64) -> Result<Exit, Failure> {
     let pause = Timespec::try_from(limits::MEMORY_WATCH).at(Step::Init)?;
     loop {
         rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&pause)).at(Step::Init)?;
-        while let Some((pid, status)) = bury().at(Step::Init)? {
-            if pid == command {
-                return Ok(exit_of(status));
+        // Not until there are none: those that end without pause would keep this process from watching memory.
+        for _ in 0..BURIED_AT_ONCE {
+            match bury().at(Step::Init)? {
+                Some((pid, status)) if pid == command => return Ok(exit_of(status)),
+                Some(_) => {}
+                None => break,
             }
         }
         if resident_bytes() > memory {
