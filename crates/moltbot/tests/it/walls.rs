@@ -355,3 +355,65 @@ async fn a_gateway_that_is_root_runs_commands_as_nobody_who_owns_anything() {
     stage.model.push(Reply::text("unused"));
     assert!(stage.end(run).await.starts_with("killed: "));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_process_one_runs_commands_and_takes_them_with_it() {
+    const NAME: &str = "a_gateway_that_is_process_one_runs_commands_and_takes_them_with_it";
+    let wrapper =
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"].map(str::to_owned).to_vec();
+    if outside(std::path::Path::new("/"), &format!("{} echo yes", wrapper.join(" "))) != "yes\n" {
+        return skip(NAME, "`unshare` cannot make a process namespace here; it needs root");
+    }
+    let mut stage = Stage::with(Circumstances { wrapper, ..Circumstances::default() }).await;
+    assert_eq!(
+        stage.output("echo on").await,
+        "on\n",
+        "its helper takes process 1 for a parent that has died"
+    );
+    let marker = marker(40);
+    stage.begin("exec", json!({"command": format!("sleep {marker}; true")})).await;
+    until("the command runs", || processes_with(&format!("sleep {marker}")).len() >= 2).await;
+    stage.gateway.kill9();
+    none_survives(&marker).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_outlives_the_threads_that_end_when_idle() {
+    let mut stage = Stage::new(None).await;
+    // Threads of the runtime's pool end after 10 s; a helper started by one would be killed with it.
+    assert_eq!(stage.output("sleep 11; echo rested").await, "rested\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn git_of_the_owner_runs_nothing_that_a_tool_or_command_has_left() {
+    const NAME: &str = "git_of_the_owner_runs_nothing_that_a_tool_or_command_has_left";
+    let prepare = "git init -q . && git config user.name a && git config user.email a@b && echo x > f && git add f \
+        && git commit -q -m one && echo ready";
+    let mut stage = Stage::new(None).await;
+    let trap = stage.home.path().join("trap");
+    if !outside(&stage.workspace(), prepare).ends_with("ready\n") {
+        return skip(NAME, "git is not on this machine");
+    }
+    let settings =
+        format!("[core]\n\trepositoryformatversion = 0\n\tfsmonitor = \"touch {}; false\"\n", trap.display());
+    let lead = "mkdir -p evil/objects evil/refs && echo ../evil > .git/commondir";
+    stage.call("write", json!({"path": "evil/config", "content": settings})).await;
+    // Outside the walls each of these makes the owner's git run a program.
+    outside(&stage.workspace(), &format!("{lead}; git status"));
+    assert!(trap.exists(), "the attack does not work where nothing stops it");
+    outside(&stage.workspace(), &format!("rm {} .git/commondir", trap.display()));
+    let told = stage.exec(lead).await;
+    assert!(told.starts_with("exit code 0"), "{told}");
+    for path in [".git/config", ".git/hooks/post-index-change", ".git/commondir", ".git", "evil/.git/config"]
+    {
+        let told = stage.call("write", json!({"path": path, "content": settings})).await;
+        assert!(told.contains("no tool may change it"), "{path}: {told}");
+    }
+    let edit = json!({"path": ".git/config", "oldText": "[core]", "newText": settings});
+    let told = stage.call("edit", edit).await;
+    assert!(told.contains("no tool may change it"), "{told}");
+    let told = stage.exec("cp evil/config .git/config").await;
+    assert!(!told.starts_with("exit code 0"), "{told}");
+    let said = outside(&stage.workspace(), "git status && git log --oneline && git add -A && echo worked");
+    assert!(said.ends_with("worked\n") && !trap.exists(), "{said}");
+}

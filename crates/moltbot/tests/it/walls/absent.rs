@@ -32,6 +32,17 @@ fn without_sandbox(name: &str) -> Vec<(Circumstances, &'static str, &'static str
             all.push((Circumstances { user, wrapper, environment: Vec::new() }, reason, fix));
         }
     }
+    // What containers and hardened service units do to /proc: the kernel then gives nobody inside a fresh one.
+    let hidden = "mount --bind /dev/null /proc/kallsyms && exec \"$@\"";
+    let sealed = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec \"$@\"";
+    if !root {
+        skip(name, "a /proc with hidden parts was not tried: only root can hide them");
+        return all;
+    }
+    for (script, fix) in [(hidden, "systempaths=unconfined"), (sealed, "ProtectKernelTunables")] {
+        let wrapper = ["unshare", "-m", "--", "/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+        all.push((Circumstances { wrapper, ..Circumstances::default() }, "proc: ", fix));
+    }
     all
 }
 
