@@ -205,7 +205,7 @@ async fn a_fork_bomb_is_bounded_and_the_gateway_answers_meanwhile() {
         assert!(told.starts_with("killed: "), "{told}");
         // The limit is 128; the helper's own processes have the marker in their memory only.
         assert!((20..=130).contains(&most), "{most} processes as {user:?}");
-        assert!(asked >= 5 && slowest < Duration::from_secs(1), "{asked} answers, the slowest {slowest:?}");
+        assert!(asked >= 5 && slowest < Duration::from_secs(3), "{asked} answers, the slowest {slowest:?}");
         none_survives(&marker).await;
     }
 }
