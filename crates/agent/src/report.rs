@@ -1,9 +1,15 @@
 //! What a turn tells while it runs, and what it tells at its end.
 
+use moltbot_config::limits;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{StopReason, Usage};
 use moltbot_store::TurnState;
 use serde_json::Value;
+
+use crate::history::value_chars;
+
+/// What stands for a result that a report has no room for.
+const LEFT_OUT: &str = "(left out: this turn's results are too long for one report; the session has them)";
 
 /// What happens in a turn. Borrowed, so that a watcher that wants only some of it copies only that.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +75,7 @@ pub struct TurnReport {
     pub model: String,
     /// Why the last answer ended.
     pub stop_reason: StopReason,
-    /// The tool calls, in order.
+    /// The tool calls, in order. What they brought is left out beyond [`limits::TURN_REPORT_BYTES`].
     pub tool_calls: Vec<ToolCallReport>,
     /// When it began, in milliseconds since the epoch.
     pub started_ms: u64,
@@ -93,6 +99,19 @@ impl TurnReport {
             tool_calls: Vec::new(),
             started_ms,
             ended_ms: started_ms,
+        }
+    }
+
+    /// Leaves out what calls of tools brought where all of it together is too long for a report. The session has
+    /// it.
+    pub(crate) fn bound(&mut self) {
+        let mut room = limits::TURN_REPORT_BYTES;
+        for call in &mut self.tool_calls {
+            let result = u64::try_from(call.result.len()).unwrap_or(u64::MAX);
+            match room.checked_sub(result.saturating_add(value_chars(&call.arguments))) {
+                Some(left) => room = left,
+                None => (call.arguments, call.result) = (Value::Null, LEFT_OUT.into()),
+            }
         }
     }
 

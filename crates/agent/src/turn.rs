@@ -250,6 +250,7 @@ impl<'a> Turn<'a> {
             timestamp: (self.clock)(),
         });
         self.report.tool_calls.push(ToolCallReport { id, name, arguments, result, is_error });
+        self.report.bound(); // now and not at the end: it is held as long as the turn
         if self.stop.is_cancelled() { Err(Halt::Aborted) } else { Ok(()) }
     }
 }

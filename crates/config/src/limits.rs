@@ -38,6 +38,8 @@ pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
 pub const QUEUED_TURNS: usize = 100;
 /// Model calls in one turn: a model that loops is stopped.
 pub const TURN_STEPS: u32 = 50;
+/// Bytes of tool calls in the report of a turn: what a client takes in one message.
+pub const TURN_REPORT_BYTES: u64 = 4 * 1024 * 1024;
 /// Tokens that one turn may use in all.
 pub const TURN_TOKENS: u64 = 2_000_000;
 /// Characters of a message sent to the agent.
@@ -119,6 +121,9 @@ pub const UNREAD: Duration = Duration::from_secs(20);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// The least time between two chat deltas of one run: each carries the whole text so far.
 pub const DELTA_INTERVAL: Duration = Duration::from_millis(150);
+/// The longest text so far that chat deltas tell, in bytes; what is longer comes with the end of the run. Each
+/// delta costs its whole length, and no model writes 60 000 tokens for somebody who reads along.
+pub const DELTA_BYTES: usize = 256 * 1024;
 /// The longest that `agent.wait` waits.
 pub const AGENT_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Messages of a session that are read at once: what upstream's `chat.history` allows.

@@ -52,6 +52,7 @@ impl Turn<'_> {
                 Message::User { .. } => {}
             }
         }
+        self.report.bound();
     }
 
     /// The model to ask, and the tools with the folder that they act on.
