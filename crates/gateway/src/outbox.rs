@@ -108,7 +108,8 @@ impl Outbox {
     /// was not for it nor for one that was left out because it was behind.
     pub(crate) fn push_event(&self, head: &Arc<str>, delivery: Delivery) {
         let mut queue = lock(&self.queue);
-        if delivery == Delivery::MayDrop && queue.bytes > ROOM {
+        // With the event itself: a long one that a later one makes up for must not make the client look slow.
+        if delivery == Delivery::MayDrop && queue.bytes.saturating_add(head.len()) > ROOM {
             return;
         }
         queue.seq = queue.seq.saturating_add(1);

@@ -89,7 +89,9 @@ impl Socket {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(limits::BUFFERED_BYTES.saturating_mul(8))
+            // One message at a time is handed over, and the outbox bounds those that wait. A limit here would end
+            // the connection of whoever is told of a long answer, each time that it asks.
+            .max_write_buffer_size(usize::MAX)
             .max_message_size(Some(limits::MESSAGE_BYTES))
             .max_frame_size(Some(limits::MESSAGE_BYTES));
         let metered = Metered { stream, allowance: limits::CONNECT_BYTES + READ_BUFFER, full: 0 };

@@ -64,8 +64,12 @@ impl Progress {
     }
 
     /// Deltas carry the whole text so far, so one that is left out is made up for by the next, and the last
-    /// by the end. The time between them keeps a long answer from costing the square of its length.
+    /// by the end. The time between them keeps a long answer from costing the square of its length, and a very
+    /// long one has no more of them.
     fn text(&mut self, hub: &Hub, text: &str, now_ms: u64) {
+        if text.len() > limits::DELTA_BYTES {
+            return;
+        }
         if self.last_delta.is_some_and(|last| last.elapsed() < limits::DELTA_INTERVAL) {
             return;
         }

@@ -116,6 +116,53 @@ pub(crate) fn processes_with(text: &str) -> Vec<String> {
     lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(text)).collect()
 }
 
+/// However long a model speaks, its clients hear the end of it and stay connected, and the session can be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_speaks_without_end_costs_no_client_its_connection() {
+    let model = ScriptedModel::queue([Reply::Huge(13_000_000), Reply::text("short")]);
+    let home = Home::with_model(&model);
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    let mut client = gateway.connect().open().await.unwrap();
+    let bystander = gateway.connect().open().await.unwrap();
+    let chat = client.chat("main", "all of it").await;
+    assert_eq!((chat.state.as_str(), chat.text.len()), ("final", 13_000_000));
+    assert_eq!(client.chat("main", "and now?").await.text, "short");
+    for limit in [1, 200] {
+        let params = json!({"sessionKey": "main", "limit": limit});
+        let history = bystander.call("chat.history", params).await.unwrap();
+        assert!(history.to_string().contains("short"), "limit {limit}");
+    }
+    assert!(gateway.is_running(), "{}", gateway.printed());
+}
+
+/// What tools brought is reported up to a size: a report grows with the turn, and a client must be able to take it.
+#[test]
+fn a_turn_with_many_long_results_has_a_report_that_can_be_sent() {
+    let line = "x".repeat(99);
+    let first = Reply::tool("write", &json!({"path": "long", "content": format!("{line}\n").repeat(999)}));
+    let read = ("read", json!({"path": "long"}));
+    let reads = || Reply::tools(&vec![read.clone(); 60]);
+    let model = ScriptedModel::queue([first, reads(), reads(), reads(), Reply::text("read it all")]);
+    let home = Home::with_model(&model);
+    let gateway = Gateway::start(PROGRAM, &home);
+    let output = run(PROGRAM, &home, &["agent", "--json", "--message", "read it"]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let answer: serde_json::Value = serde_json::from_str(&printed)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(
+        (&answer["status"], &answer["text"]),
+        (&json!("ok"), &json!("read it all")),
+        "{:?}",
+        answer["error"]
+    );
+    let calls = answer["toolCalls"].as_array().unwrap();
+    assert_eq!(calls.len(), 181, "every call is named");
+    assert!(calls[1]["result"].as_str().unwrap().len() > 90_000, "the first results are whole");
+    assert!(calls[180]["result"].as_str().unwrap().contains("left out"), "{}", calls[180]);
+    assert!(printed.len() < 5_000_000, "{} bytes", printed.len());
+    drop(gateway);
+}
+
 /// A state folder on a file system of 6 MB that the test fills.
 struct SmallDisk {
     folder: tempfile::TempDir,
