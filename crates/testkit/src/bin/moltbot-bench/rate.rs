@@ -13,7 +13,7 @@ use crate::wire::Wire;
 
 const ROUNDS: usize = 5;
 
-/// How requests are sent: 20,000 of them in all.
+/// How requests are sent: 100,000 of them in all, which takes long enough to be measured.
 struct Load {
     connections: u32,
     each: u32,
@@ -21,7 +21,7 @@ struct Load {
 }
 
 const LOADS: [Load; 2] =
-    [Load { connections: 1, each: 20_000, window: 64 }, Load { connections: 50, each: 400, window: 8 }];
+    [Load { connections: 1, each: 100_000, window: 64 }, Load { connections: 50, each: 2_000, window: 8 }];
 
 /// `health` and `agents.list` on one and on fifty connections.
 pub(crate) async fn requests(binary: &Path) -> Outcome<Vec<Figure>> {
