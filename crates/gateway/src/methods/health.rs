@@ -1,6 +1,6 @@
 //! `health` and `status`: answered from a text that is written once and kept for a second.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) struct Answers {
     health: (Value, Arc<str>),
     status: (Value, Arc<str>),
     made: Instant,
+    /// When its look began, in the order of all looks.
+    number: u64,
 }
 
 impl Answers {
@@ -61,6 +63,8 @@ pub(crate) struct Health {
     answers: Mutex<Option<Arc<Answers>>>,
     refreshing: AtomicBool,
     stale: AtomicBool,
+    /// Looks so far.
+    looks: AtomicU64,
     /// What the sandbox's trial showed; nothing while it runs.
     sandbox: Mutex<Option<Result<Posture, Unavailable>>>,
 }
@@ -106,8 +110,13 @@ impl Health {
 
     async fn refresh(&self, shared: &Arc<Shared>) -> Arc<Answers> {
         self.stale.store(false, Ordering::Relaxed);
-        let answers = Arc::new(look(shared, self.sandbox()).await);
-        *lock(&self.answers) = Some(Arc::clone(&answers));
+        let number = self.looks.fetch_add(1, Ordering::SeqCst);
+        let answers = Arc::new(look(shared, self.sandbox(), number).await);
+        let mut kept = lock(&self.answers);
+        // A look that began earlier and took longer knows less: it must not undo what the sandbox's trial showed.
+        if kept.as_ref().is_none_or(|kept| kept.number < number) {
+            *kept = Some(Arc::clone(&answers));
+        }
         answers
     }
 
@@ -143,7 +152,7 @@ impl Health {
 }
 
 /// Looks at the parts and writes both answers.
-async fn look(shared: &Arc<Shared>, sandbox: Value) -> Answers {
+async fn look(shared: &Arc<Shared>, sandbox: Value, number: u64) -> Answers {
     let began = Instant::now();
     let (sessions, store) = match shared.store.sessions(SessionFilter::default()).await {
         Ok(sessions) => (sessions, json!({"ok": true})),
@@ -156,6 +165,7 @@ async fn look(shared: &Arc<Shared>, sandbox: Value) -> Answers {
         health: (health.clone(), text(&health)),
         status: (status.clone(), text(&status)),
         made: Instant::now(),
+        number,
     }
 }
 
