@@ -7,6 +7,7 @@ use moltbot_config::settings::GatewayConfig;
 use moltbot_net::{ListenError, Listener, listen};
 use moltbot_policy::network::{BindPermit, bind};
 use moltbot_policy::{Recorded, record};
+use moltbot_testkit::home::free_port;
 use moltbot_testkit::skip::skip;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
@@ -62,14 +63,17 @@ async fn no_address_is_kept_when_another_is_taken() {
     if !has_ipv6() {
         return skip("no_address_is_kept_when_another_is_taken", "this machine has no ::1");
     }
+    // Not a port that the kernel may give to a neighbour's connection at any moment.
+    let port = free_port();
     let taken = TcpSocket::new_v6().expect("a socket");
-    taken.bind((Ipv6Addr::LOCALHOST, 0).into()).expect("a port");
-    let taken = taken.listen(1).expect("a listener");
-    let port = taken.local_addr().expect("an address").port();
+    taken.bind((Ipv6Addr::LOCALHOST, port).into()).expect("a port");
+    let _taken = taken.listen(1).expect("a listener");
     let error = listen(permit(port)).expect_err("::1 is taken");
     assert!(error.to_string().contains(&format!("[::1]:{port}")), "{error}");
     let free = TcpSocket::new_v4().expect("a socket");
+    free.set_reuseaddr(true).expect("an option"); // old connections may linger; a listener may not
     free.bind((Ipv4Addr::LOCALHOST, port).into()).expect("127.0.0.1 was given back");
+    free.listen(1).expect("nobody listens there");
 }
 
 #[tokio::test]
