@@ -30,15 +30,14 @@ pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<E
 
 fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let path = home.config_path.display().to_string();
-    let text = home.text()?;
-    if facts.json
-        && let Err(errors) = moltbot_config::load(&text, &path, &environment::secret)
-    {
-        let told = json!({"valid": false, "path": path, "errors": errors.errors()});
-        output::json(&told)?;
-        return Ok(Exit::Config);
-    }
-    let loaded = home::load(&text, &home.config_path)?;
+    let loaded = match moltbot_config::load(&home.text()?, &path, &environment::secret) {
+        Ok(loaded) => loaded,
+        Err(errors) if facts.json => {
+            output::json(&json!({"valid": false, "path": path, "errors": errors.errors()}))?;
+            return Ok(Exit::Config);
+        }
+        Err(errors) => return Err(Exit::Config.because(errors)),
+    };
     if facts.json {
         output::json(&json!({"valid": true, "path": path, "unsupported": loaded.unsupported}))?;
         return Ok(Exit::Done);
