@@ -179,6 +179,17 @@ impl SmallDisk {
         mount.is_ok_and(|output| output.status.success()).then_some(Self { folder })
     }
 
+    /// Starts a gateway with the home's config and its state on this disk.
+    fn start(&self, home: &Home) -> Gateway {
+        let state = self.folder.path().join("state");
+        let config = home.config_path();
+        let environment = [
+            ("MOLTBOT_STATE_DIR", state.to_str().unwrap()),
+            ("MOLTBOT_CONFIG_PATH", config.to_str().unwrap()),
+        ];
+        Gateway::start_with(PROGRAM, home, &environment)
+    }
+
     /// Fills the disk but for a few bytes.
     #[expect(clippy::disallowed_methods, reason = "a test fills a disk")]
     fn fill(&self) {
@@ -213,11 +224,7 @@ async fn a_full_disk_refuses_clearly_loses_nothing_and_recovers() {
     };
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);
-    let state = disk.folder.path().join("state");
-    let config = home.config_path();
-    let environment =
-        [("MOLTBOT_STATE_DIR", state.to_str().unwrap()), ("MOLTBOT_CONFIG_PATH", config.to_str().unwrap())];
-    let mut gateway = Gateway::start_with(PROGRAM, &home, &environment);
+    let mut gateway = disk.start(&home);
     let mut client = gateway.connect().open().await.unwrap();
     assert_eq!(client.chat("main", "before").await.state, "final");
     disk.fill();
@@ -258,11 +265,7 @@ async fn a_disk_that_fills_in_the_middle_of_a_turn_does_not_end_its_session() {
     let slow = Reply::Slow { chunks, delay: std::time::Duration::from_millis(1500) };
     let model = ScriptedModel::queue([slow]);
     let home = Home::with_model(&model);
-    let state = disk.folder.path().join("state");
-    let config = home.config_path();
-    let environment =
-        [("MOLTBOT_STATE_DIR", state.to_str().unwrap()), ("MOLTBOT_CONFIG_PATH", config.to_str().unwrap())];
-    let mut gateway = Gateway::start_with(PROGRAM, &home, &environment);
+    let mut gateway = disk.start(&home);
     let mut client = gateway.connect().open().await.unwrap();
     let run = client.send_chat("main", "tell me").await;
     client.delta_of(&run).await;
