@@ -12,6 +12,7 @@ pub mod network;
 pub mod profile;
 mod record;
 mod refusal;
+pub mod secret;
 pub mod throttle;
 
 pub use record::{Book, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all};
