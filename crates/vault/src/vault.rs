@@ -145,6 +145,20 @@ impl Vault {
         Self::open(state, unlock)?.ok_or_else(vanished)
     }
 
+    /// What wraps the root keys, without opening them; nothing when there are none yet.
+    ///
+    /// # Errors
+    /// When the file is not private, or is damaged.
+    pub fn wrapping_in(state: &StateDir) -> Result<Option<&'static str>, VaultError> {
+        let path = state.path().join(KEY_FILE);
+        let Some(bytes) = read(state, &path)? else { return Ok(None) };
+        if legacy::master_key(&bytes).is_some() {
+            return Ok(Some(Wrap::None.name()));
+        }
+        let damaged = |what| VaultError::Damaged { path, what };
+        Ok(Some(Wrapped::parse(&bytes).map_err(damaged)?.wrap.name()))
+    }
+
     /// The installation's id, a UUID.
     pub fn installation(&self) -> &str {
         &self.inner.file.installation
