@@ -14,6 +14,8 @@
 //! `none` that is an envelope under the wrapping key, bound to the lines above it. `check` is an HMAC-SHA256 of every
 //! line above it, by a key that is derived from the lasting key, so that no byte of the file can change unseen.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
@@ -198,7 +200,13 @@ impl Keys {
 }
 
 impl Wrap {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads how it is wrapped, in the one spelling that is written.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let wrap = Self::read(text)?;
+        (wrap.to_string() == text).then_some(wrap)
+    }
+
+    fn read(text: &str) -> Option<Self> {
         match text {
             "file" => return Some(Self::File),
             "keyring" => return Some(Self::Keyring),
@@ -223,6 +231,15 @@ impl Wrap {
     }
 }
 
+impl fmt::Display for Wrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passphrase { log_n, salt } => write!(f, "passphrase scrypt {log_n} 8 1 {}", hex(salt)),
+            plain => f.write_str(plain.name()),
+        }
+    }
+}
+
 /// A new key.
 pub(crate) fn draw_key() -> Result<Key, RandomError> {
     Ok(Zeroizing::new(random()?))
@@ -230,10 +247,6 @@ pub(crate) fn draw_key() -> Result<Key, RandomError> {
 
 fn header(installation: &str, generation: u64, sealed: bool, wrap: &Wrap) -> String {
     let sealed = if sealed { "yes" } else { "no" };
-    let wrap = match wrap {
-        Wrap::Passphrase { log_n, salt } => format!("passphrase scrypt {log_n} 8 1 {}", hex(salt)),
-        plain => plain.name().to_owned(),
-    };
     format!("{TITLE}\ninstallation {installation}\ngeneration {generation}\nsealed {sealed}\nwrap {wrap}\n")
 }
 

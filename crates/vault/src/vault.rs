@@ -52,6 +52,9 @@ pub enum VaultError {
         "{path} is open to others (mode {mode:04o}); run `chmod 400` on it, then `moltbot secrets rotate`, because others may know the key"
     )]
     Exposed { path: PathBuf, mode: u32 },
+    /// It is no export of secrets, or does not open.
+    #[error("the exported secrets cannot be used: {what}")]
+    Export { what: &'static str },
     /// The disk refused.
     #[error("the root keys cannot be kept")]
     File(#[from] FileError),
@@ -72,9 +75,6 @@ pub enum VaultError {
     /// The keys could not be wrapped.
     #[error("the root keys cannot be wrapped")]
     Seal(#[from] SealError),
-    /// A rotation is going on.
-    #[error("a rotation has not ended; run `moltbot secrets rotate` again to finish it")]
-    Rotating,
     /// What unwraps it is not there.
     #[error("the root keys cannot be unlocked")]
     Unlock(#[from] UnlockError),
