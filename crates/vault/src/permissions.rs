@@ -98,7 +98,7 @@ pub struct PathReport {
 pub struct SecureReport {
     /// Paths that were as they should be.
     pub kept: usize,
-    /// The others, in the order in which they were met.
+    /// The others, sorted by path.
     pub paths: Vec<PathReport>,
 }
 
@@ -119,7 +119,7 @@ pub fn inspect(state: &Path, places: &Places<'_>) -> SecureReport {
         Err(error) => walk.refused(state, &error),
     }
     around::walk(&mut walk, state, places);
-    walk.report
+    walk.finish()
 }
 
 /// Looks at everything, closes what is open to others, and removes what writes of a process that is dead left behind.
@@ -130,10 +130,11 @@ pub fn secure(state: &StateDir, lock: &Lock, places: &Places<'_>, started_ms: u6
     let mut walk = Walk::new(Act::Secure { started_ms }, state.path(), real(places.config));
     walk.state(state.inner(), state.repaired_from());
     around::walk(&mut walk, state.path(), places);
-    for path in &walk.report.paths {
+    let report = walk.finish();
+    for path in &report.paths {
         tracing::warn!("{path}");
     }
-    walk.report
+    report
 }
 
 impl SecureReport {

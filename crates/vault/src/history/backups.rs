@@ -35,7 +35,7 @@ pub enum BackupOutcome {
     /// It is in the history, and the file is gone.
     Sealed { number: u64 },
     /// It is in the history, and this name is gone, but the plaintext has other names (hard links).
-    Shared { number: u64, names: u64 },
+    Shared { number: u64, names: usize },
 }
 
 /// A plaintext backup that was met.
@@ -98,7 +98,7 @@ impl History<'_> {
         let text = Zeroizing::new(read_all(&backup.fd, &backup.stat, limits::CONFIG_BYTES, &backup.path)?);
         let number = self.keep_backup(&text, backup, actor)?;
         // Only now, when the history is on disk.
-        let names = u64::from(backup.stat.st_nlink).saturating_sub(1);
+        let names = usize::try_from(backup.stat.st_nlink).unwrap_or(usize::MAX).saturating_sub(1);
         if names == 0 {
             backup.overwrite(folder)?;
         }

@@ -12,6 +12,7 @@ use super::walk::{Walk, names};
 use super::{PathKind, Places};
 use crate::folder::{Folder, is_temporary};
 use crate::history::is_backup_of;
+use crate::owner_file::is_config_name;
 use crate::root::find_root;
 use crate::workspace::refuse_system;
 
@@ -37,7 +38,7 @@ pub(super) fn walk(walk: &mut Walk, state: &Path, places: &Places<'_>) {
     above(walk, &state);
     if !config.starts_with(&state) {
         above(walk, &config);
-        in_folder_of(walk, &config, |walk, folder, name| beside_config(walk, folder, name));
+        in_folder_of(walk, &config, beside_config);
     }
     for path in places.extra.iter().map(|path| real(path)).filter(|path| !path.starts_with(&state)) {
         above(walk, &path);
@@ -84,8 +85,7 @@ fn folder_at(folder: &Folder, name: &OsStr) -> bool {
 /// A file that is named like a config is one. Anything else may be another program's: the environment can name any
 /// path, and closing that file could break what uses it.
 fn rule_of(name: &OsStr, rule: Rule) -> Rule {
-    let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    if matches!(extension, Some("json" | "json5")) { rule } else { Rule::Guest }
+    if is_config_name(Path::new(name)) { rule } else { Rule::Guest }
 }
 
 /// Opens the folder that `path` is in. When that is not there, neither is what is in it.

@@ -52,6 +52,11 @@ impl Walk {
         Self { act, user, config, key, left, report: SecureReport::default() }
     }
 
+    pub(super) fn finish(mut self) -> SecureReport {
+        self.report.paths.sort_by(|one, other| one.path.cmp(&other.path));
+        self.report
+    }
+
     pub(super) const fn user(&self) -> u32 {
         self.user
     }
@@ -75,7 +80,11 @@ impl Walk {
                 Verdict::Tell(outcome) => self.tell(folder.path(), &stat, Rule::Ours, outcome),
             },
         }
-        self.contents(folder, 0, true, Rule::Ours);
+        // A handle of our own: how far a folder has been read is a property of the handle.
+        match folder.open_part(OsStr::new("."), OPEN_FOLDER, Mode::empty()) {
+            Ok(fd) => self.contents(&Folder::new(fd, folder.path().to_owned()), 0, true, Rule::Ours),
+            Err(error) => self.refused(folder.path(), &error),
+        }
     }
 
     /// What could not be opened at all.

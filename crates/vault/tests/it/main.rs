@@ -4,7 +4,9 @@
 mod device_key;
 mod full_disk;
 mod lock;
+mod ordinary_user;
 mod owner_file;
+mod permissions;
 mod state_dir;
 mod vault;
 mod vectors;
