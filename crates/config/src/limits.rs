@@ -152,3 +152,13 @@ pub const COMMANDS: usize = 16;
 pub const MEMORY_WATCH: Duration = Duration::from_millis(200);
 /// How long the kernel may take to end what was killed, and the pipe to run dry: disks can hold a process.
 pub const COMMAND_END: Duration = Duration::from_secs(10);
+/// Paths whose permissions are looked at when a gateway starts. A state folder has a hundred; these take 30 ms.
+pub const PERMISSION_PATHS: usize = 20_000;
+/// The deepest folder whose permissions are looked at: what moltbot makes is four deep.
+pub const PERMISSION_DEPTH: usize = 32;
+/// How old a temporary file must be before a start removes it, in milliseconds: no write takes this long.
+pub const LEFTOVER_AGE_MS: u64 = 10_000;
+/// Versions of the config that are kept for `moltbot config undo`.
+pub const CONFIG_VERSIONS: usize = 5;
+/// Plaintext backups beside the config that are sealed at once. The original keeps five, and people some by hand.
+pub const CONFIG_BACKUPS: usize = 64;
