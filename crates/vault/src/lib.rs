@@ -26,7 +26,7 @@ mod vault;
 mod workspace;
 
 pub use device_key::{DeviceKey, KeyError};
-pub use envelope::{SEALED_OVERHEAD, SEALED_PREFIX, SealError};
+pub use envelope::{SEALED_OVERHEAD, SealError};
 pub use error::{FileError, OpenError};
 pub use export::{open_export, seal_export};
 pub use history::{BackupOutcome, BackupReport, Change, Good, History, HistoryError, Renew, Version};

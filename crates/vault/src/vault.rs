@@ -359,7 +359,7 @@ pub struct Secrets<'a> {
 }
 
 impl Secrets<'_> {
-    /// The text form of a sealed secret: [`crate::SEALED_PREFIX`], then base64url.
+    /// The text form of a sealed secret: [`moltbot_config::SEALED_PREFIX`], then base64url.
     ///
     /// # Errors
     /// When there are no random bytes.
