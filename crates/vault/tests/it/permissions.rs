@@ -65,13 +65,20 @@ impl Home {
 /// The one report about `path`.
 fn about<'a>(report: &'a SecureReport, path: &Path) -> &'a PathReport {
     let mut found = report.paths.iter().filter(|report| report.path == path);
-    let one = found.next().unwrap_or_else(|| panic!("{} in {report:?}", path.display()));
+    let one = found.next();
+    assert!(one.is_some(), "{} in {report:?}", path.display());
+    let one = one.unwrap();
     assert_eq!(found.next(), None, "one report a path");
     one
 }
 
 fn is_skipped(report: &PathReport) -> bool {
     matches!(report.outcome, Outcome::Skipped { .. })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test plays the gateway")]
+fn bind(path: &Path) -> UnixListener {
+    UnixListener::bind(path).unwrap()
 }
 
 fn is_root() -> bool {
@@ -218,7 +225,7 @@ fn d_63_everything_in_the_state_folder_is_closed_at_any_depth() {
         }
     }
     let socket = home.at("gateway.sock");
-    let _listening = UnixListener::bind(&socket).unwrap();
+    let _bound = bind(&socket);
     chmod(&socket, 0o777);
     rustix::fs::mkfifoat(CWD, home.at("pipe"), Mode::RWXU).unwrap();
     chmod(&home.at("pipe"), 0o622);
