@@ -12,7 +12,7 @@ use crate::exit::Exit;
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
 /// The config's name in the state folder.
-const CONFIG: &str = "moltbot.json";
+pub(crate) const CONFIG: &str = "moltbot.json";
 
 /// An installation: its state folder, its config, and what the environment adds.
 pub(crate) struct Home {
