@@ -16,6 +16,7 @@ const PREFIXES: [&str; 3] = ["MOLTBOT", "OPENCLAW", "CLAWDBOT"];
 const PROVIDER_KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"];
 
 /// What the environment says.
+#[derive(Clone)]
 pub(crate) struct Environment {
     /// The user's home.
     pub(crate) home: PathBuf,

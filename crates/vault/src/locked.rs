@@ -15,7 +15,6 @@ pub(crate) struct LockedBytes<const N: usize> {
     locked: bool,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the root keys are not in it yet"))]
 impl<const N: usize> LockedBytes<N> {
     /// Bytes that `write` fills in where they stay, so that no copy is left on the stack. They begin as zeros.
     ///
@@ -25,6 +24,13 @@ impl<const N: usize> LockedBytes<N> {
         let mut bytes = Self::zeros();
         write(bytes.bytes_mut())?;
         Ok(bytes)
+    }
+
+    /// The same bytes once more, on a page of their own.
+    pub(crate) fn copy(&self) -> Self {
+        let mut bytes = Self::zeros();
+        bytes.bytes_mut().copy_from_slice(&**self);
+        bytes
     }
 
     /// Takes over a key that is elsewhere, and erases it there.
