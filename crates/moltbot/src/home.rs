@@ -102,7 +102,8 @@ impl Home {
 
     /// Whether somebody has to type a passphrase.
     pub(crate) fn needs_passphrase(&self) -> anyhow::Result<bool> {
-        let wrapping = Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
+        let wrapping =
+            Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
         Ok(wrapping == Some("passphrase"))
     }
 

@@ -7,6 +7,8 @@ mod broken;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod help;
