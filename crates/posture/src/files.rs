@@ -29,7 +29,11 @@ pub fn permissions(report: &SecureReport, state: &Path) -> Vec<Check> {
     let mut checks: Vec<Check> =
         report.paths.iter().filter(|found| found.path != state || found.is_exposed()).map(row).collect();
     if checks.is_empty() {
-        return vec![Check::ok(ID, format!("{} files and folders are yours alone", report.kept))];
+        let what = match report.kept {
+            0 => "there is nothing yet that others could use".to_owned(),
+            kept => format!("nobody else can use the {kept} files and folders"),
+        };
+        return vec![Check::ok(ID, what)];
     }
     // The worst first: what is left out is then the mildest.
     checks.sort_by_key(|check| std::cmp::Reverse(check.level));

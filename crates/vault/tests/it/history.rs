@@ -205,6 +205,17 @@ fn d_49_a_backup_that_was_sealed_before_a_crash_is_sealed_once() {
 }
 
 #[test]
+fn d_49_backups_in_the_state_folder_are_found_when_the_config_is_elsewhere() {
+    let home = Home::new();
+    home.backup("moltbot.json.bak", CANARY, 5);
+    let config = home.folder.path().join("mine.json5");
+    put(&home.folder.path().join("mine.json5.bak.1"), CANARY.as_bytes());
+    let reports = home.history().absorb_backups(&config, "owner").unwrap();
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    assert_eq!(betraying(home.folder.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn d_49_what_is_no_plain_file_is_told_and_left() {
     let home = Home::new();
     let outside = home.folder.path().join("outside");

@@ -191,6 +191,10 @@ fn d_62_a_stricter_mode_stays() {
     config.write(b"{}").unwrap();
     assert_eq!(mode(config.path()), 0o400, "when it is written, too");
     // A stricter mode that has rights of others besides loses those alone.
+    chmod(home.state.path(), 0o555);
+    StateDir::open_or_create(home.state.path()).unwrap();
+    assert_eq!(mode(home.state.path()), 0o500);
+    chmod(home.state.path(), 0o700);
     chmod(&home.at("a"), 0o440);
     chmod(&home.at("deep"), 0o555);
     home.secure().require_private().unwrap();
@@ -265,12 +269,15 @@ fn what_is_in_an_agents_folder_is_the_agents() {
         chmod(&home.at(folder), 0o755);
     }
     home.file("other/workspace/x", 0o755);
+    home.file("workspaces/x", 0o755);
     home.secure().require_private().unwrap();
     for folder in ["workspace", "workspace-two", "sandboxes"] {
         let inside = home.at(&format!("{folder}/run.sh"));
         assert_eq!((mode(&home.at(folder)), mode(&inside)), (0o700, 0o755), "{folder}");
     }
-    assert_eq!(mode(&home.at("other/workspace/x")), 0o700, "only those of the state folder itself");
+    for name in ["other/workspace/x", "workspaces/x"] {
+        assert_eq!(mode(&home.at(name)), 0o700, "{name}: only those of the state folder itself");
+    }
 }
 
 #[test]
@@ -492,7 +499,8 @@ fn d_68_a_credentials_folder_that_holds_everything_is_refused() {
     for folder in [above.clone(), PathBuf::from("/etc"), PathBuf::from("/usr/share")] {
         let before = mode(&folder);
         let report = home.secure_with(&home.at("moltbot.json"), std::slice::from_ref(&folder));
-        assert!(about(&report, &folder).is_exposed(), "{}", folder.display());
+        let told = about(&report, &folder);
+        assert!(told.is_exposed() && told.to_string().contains("holds more than them"), "{told}");
         assert_eq!(mode(&folder), before);
     }
 }
