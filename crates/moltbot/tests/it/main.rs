@@ -17,6 +17,8 @@ mod hostile;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod modes;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod protocol;
