@@ -66,7 +66,18 @@ impl Environment {
         let key_file = ours("KEY_FILE", &mut notes);
         let key_file = key_file.map(|text| absolute("MOLTBOT_KEY_FILE", &text, &home)).transpose()?;
         let no_color = variable("NO_COLOR").is_some();
-        Ok(Self { home, state_dir, config_path, port, token, password, credentials, key_file, no_color, notes })
+        Ok(Self {
+            home,
+            state_dir,
+            config_path,
+            port,
+            token,
+            password,
+            credentials,
+            key_file,
+            no_color,
+            notes,
+        })
     }
 }
 

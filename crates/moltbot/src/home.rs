@@ -14,7 +14,7 @@ use crate::prompt;
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
 /// The config's name in the state folder.
-const CONFIG: &str = "moltbot.json";
+pub(crate) const CONFIG: &str = "moltbot.json";
 
 /// An installation: its state folder, its config, its keys, and what the environment adds.
 #[derive(Clone)]
@@ -102,7 +102,8 @@ impl Home {
 
     /// Whether somebody has to type a passphrase.
     pub(crate) fn needs_passphrase(&self) -> anyhow::Result<bool> {
-        let wrapping = Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
+        let wrapping =
+            Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
         Ok(wrapping == Some("passphrase"))
     }
 

@@ -166,6 +166,7 @@ impl<'a> History<'a> {
     /// # Errors
     /// When it cannot be sealed or written; the one before then stays.
     pub fn mark_good(&self, text: &[u8], at_ms: u64) -> Result<(), HistoryError> {
+        let _lock = self.state.lock(LOCK, &[])?;
         let change = Change { at_ms, actor: "", command: "" };
         if self.last_known_good().is_ok_and(|good| good.is_some_and(|good| good.sha256 == file::sha256(text)))
         {

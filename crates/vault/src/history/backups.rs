@@ -19,8 +19,10 @@ use crate::error::FileError;
 use crate::folder::{FILE, Folder, read_all, require_file, sync, write_all};
 use crate::root::open_parent;
 
-/// Names that the config had.
-const CONFIGS: [&str; 3] = ["moltbot.json", "clawdbot.json", "openclaw.json"];
+/// The config's name in the state folder.
+const CONFIG: &str = "moltbot.json";
+/// Names that the config had or has.
+const CONFIGS: [&str; 3] = [CONFIG, "clawdbot.json", "openclaw.json"];
 /// How the ends of backups' names begin.
 const ENDS: [&[u8]; 2] = [b".bak", b".backup"];
 /// What a file is overwritten with at a time.
@@ -64,12 +66,22 @@ struct Backup {
 }
 
 impl History<'_> {
-    /// Seals the plaintext backups beside the config into the history, oldest first, and destroys the files. One that
-    /// is in the history already, because an earlier try was cut off, is only destroyed.
+    /// Seals the plaintext backups beside the config and in the state folder into the history, oldest first, and
+    /// destroys the files. One that is in the history already, because an earlier try was cut off, is only destroyed.
+    /// A call does at most [`limits::CONFIG_BACKUPS`] in each folder.
     ///
     /// # Errors
-    /// When the config's folder cannot be read. What became of each file is in the answer.
+    /// When a folder cannot be read. What became of each file is in the answer.
     pub fn absorb_backups(&self, config: &Path, actor: &str) -> Result<Vec<BackupReport>, HistoryError> {
+        let mut reports = self.absorb_beside(config, actor)?;
+        let ours = self.state.path().join(CONFIG);
+        if config.parent().and_then(|above| above.canonicalize().ok()).as_deref() != Some(self.state.path()) {
+            reports.extend(self.absorb_beside(&ours, actor)?);
+        }
+        Ok(reports)
+    }
+
+    fn absorb_beside(&self, config: &Path, actor: &str) -> Result<Vec<BackupReport>, HistoryError> {
         let (folder, config) = open_parent(config)?;
         let mut reports = Vec::new();
         let mut backups = Vec::new();

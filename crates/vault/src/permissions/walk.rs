@@ -22,8 +22,8 @@ const OWN_LIST: &str = "system.posix_acl_access";
 const NAMES: usize = 8 * 1024;
 /// The folder of the sessions' sandboxes in the state folder.
 const SANDBOXES: &str = "sandboxes";
-/// How the names of agents' workspaces in the state folder begin.
-const WORKSPACE: &str = "workspace";
+/// The main agent's workspace in the state folder; another agent's has `-` and the agent's name after it.
+const WORKSPACE: &[u8] = b"workspace";
 
 /// Whether anything may be changed.
 #[derive(Clone, Copy, Debug)]
@@ -300,7 +300,8 @@ fn unclosed(why: &str) -> Outcome {
 
 /// Whether a folder in the state folder is an agent's: it holds no secret of ours, and what is in it may be anything.
 fn is_an_agents(name: &OsStr) -> bool {
-    name == SANDBOXES || name.as_bytes().starts_with(WORKSPACE.as_bytes())
+    let workspace = name.as_bytes().strip_prefix(WORKSPACE);
+    name == SANDBOXES || workspace.is_some_and(|agent| agent.is_empty() || agent.starts_with(b"-"))
 }
 
 /// The names in a folder, and how the reading of them ended.

@@ -86,7 +86,7 @@ fn the_last_five_versions_are_kept_and_sealed() {
         ("owner", "config set", false)
     );
     assert_eq!(newest.sha256.len(), 64);
-    assert_eq!(betraying(home.folder.path()), [] as [PathBuf; 0]);
+    assert_eq!(betraying(home.folder.path()), Vec::<PathBuf>::new());
     let on_disk = names(&home.state.path().join("history"));
     assert_eq!(on_disk[0], "00000000000000000004-00000000001004.config", "names sort by number: {on_disk:?}");
     for file in files(&home.state.path().join("history")) {
@@ -135,7 +135,7 @@ fn the_last_known_good_config_is_remembered_and_never_made_up() {
     let good = history.last_known_good().unwrap().unwrap();
     assert_eq!((good.text(), good.at_ms), (CANARY.as_bytes(), 5), "the same config is not written again");
     assert!(!format!("{good:?}").contains("99, 97, 110"), "{good:?}");
-    assert_eq!(betraying(home.folder.path()), [] as [PathBuf; 0]);
+    assert_eq!(betraying(home.folder.path()), Vec::<PathBuf>::new());
     history.mark_good(b"{}", 7).unwrap();
     assert_eq!(history.last_known_good().unwrap().unwrap().at_ms, 7);
     let path = home.state.path().join("history/last-known-good");
@@ -175,7 +175,7 @@ fn d_49_plaintext_backups_are_sealed_and_destroyed() {
         reports.iter().all(|report| matches!(report.outcome, BackupOutcome::Sealed { .. })),
         "{reports:?}"
     );
-    assert_eq!(betraying(home.folder.path()), [] as [PathBuf; 0]);
+    assert_eq!(betraying(home.folder.path()), Vec::<PathBuf>::new());
     assert!(backups.iter().all(|path| !path.exists()));
     assert_eq!(bytes_of(&home.state.path().join("notes.bak")), b"mine", "another's backup is left alone");
     let mut over = [1; 64];
@@ -201,7 +201,18 @@ fn d_49_a_backup_that_was_sealed_before_a_crash_is_sealed_once() {
     let reports = home.history().absorb_backups(&home.config(), "owner").unwrap();
     assert!(matches!(reports[0].outcome, BackupOutcome::Sealed { number: 1 }), "{reports:?}");
     assert_eq!(home.history().list().unwrap().len(), 1);
-    assert_eq!(betraying(home.folder.path()), [] as [PathBuf; 0]);
+    assert_eq!(betraying(home.folder.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn d_49_backups_in_the_state_folder_are_found_when_the_config_is_elsewhere() {
+    let home = Home::new();
+    home.backup("moltbot.json.bak", CANARY, 5);
+    let config = home.folder.path().join("mine.json5");
+    put(&home.folder.path().join("mine.json5.bak.1"), CANARY.as_bytes());
+    let reports = home.history().absorb_backups(&config, "owner").unwrap();
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    assert_eq!(betraying(home.folder.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
