@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
+pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// How long a gateway serves before its config counts as one that works: what fails, fails within a minute.
+pub const KNOWN_GOOD: Duration = Duration::from_secs(60);
 /// The deepest nesting of a config. The schema has 9 levels.
 pub const CONFIG_DEPTH: usize = 32;
 /// The largest WebSocket message before sign-in, in bytes: a `connect` with every member has 2 kB.
