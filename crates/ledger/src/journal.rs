@@ -4,54 +4,172 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use moltbot_config::limits;
-use moltbot_policy::{Decision, Entry};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::disk::{Disk, Segment};
 use crate::error::LedgerError;
-use crate::opening::{Position, segment_name};
-use crate::record::{Body, Chain, Stamp};
+use crate::head::Head;
+use crate::keys::Keys;
+use crate::note::encode_root;
+use crate::opening::{HEAD, Position};
+use crate::options::LedgerOptions;
+use crate::own::{self, Claims, Tampering};
+use crate::record::{Body, Chain, Stamp, text};
+use crate::segments::segment_name;
+use crate::space::Space;
 
 /// The end of the book, and the only writer there is.
 #[derive(Debug)]
 pub(crate) struct Journal<D: Disk> {
-    disk: D,
+    pub(crate) disk: D,
     /// Nothing after a failure: the handle that failed is never used again.
     segment: Option<D::Segment>,
-    name: String,
+    pub(crate) name: String,
     /// How long the segment is without what failed.
     length: u64,
+    /// When it was begun.
+    begun: Timestamp,
     chain: Chain,
+    /// Records up to here are signed for.
+    pub(crate) signed: u64,
+    note: Option<String>,
     stamp: Stamp,
+    keys: Keys,
+    pub(crate) space: Space,
+    /// The number of the last record that was pruned.
+    pub(crate) pruned: u64,
+    pub(crate) tampering: Option<Tampering>,
+    /// Whether the book has no key yet.
+    is_unsigned: bool,
+    /// Whether the register is to remember the head at the next checkpoint.
+    is_forgetful: bool,
+    /// Whether it is to at the next sign of life.
+    is_behind: bool,
+    /// Whether old segments are to be looked for.
+    pub(crate) is_pruning_due: bool,
+    /// Whether the alarm for a full disk has yet to be written.
+    pub(crate) is_alarmed: bool,
     /// Records refused since the last one that was written.
     refused: u64,
+    /// Buffered records that were lost since.
+    pub(crate) dropped: Arc<AtomicU64>,
     flushes: Arc<AtomicU64>,
-    /// The size at which a segment ends.
-    full: u64,
+    pub(crate) options: LedgerOptions,
+}
+
+/// Whether a flush ends with a signature.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sign {
+    /// In any case.
+    Now,
+    /// When enough records came since the last one.
+    WhenDue,
+}
+
+/// Lines that are about to be written, and where the book is when they are.
+struct Draft {
+    chain: Chain,
+    lines: String,
+    first: u64,
+    dropped: u64,
+    /// The signed note at the end, and whether it is the last act of its key.
+    signature: Option<(String, bool)>,
 }
 
 impl<D: Disk> Journal<D> {
-    pub(crate) fn new(disk: D, end: Position, stamp: Stamp, flushes: Arc<AtomicU64>) -> Self {
-        let Position { name, length, chain, torn: _ } = end;
-        let full = limits::LEDGER_SEGMENT_BYTES;
-        Self { disk, segment: None, name, length, chain, stamp, refused: 0, flushes, full }
+    pub(crate) fn new(disk: D, end: Position, keys: Keys, stamp: Stamp, options: LedgerOptions) -> Self {
+        let Position { name, length, begun, chain, signed, pruned, tampering, .. } = end;
+        let space = Space::new(options.reserve_bytes);
+        Self {
+            disk,
+            segment: None,
+            name,
+            length,
+            begun,
+            chain,
+            signed,
+            note: None,
+            stamp,
+            keys,
+            space,
+            pruned,
+            tampering,
+            is_unsigned: false,
+            is_forgetful: true,
+            is_behind: true,
+            is_pruning_due: true,
+            is_alarmed: false,
+            refused: 0,
+            dropped: Arc::default(),
+            flushes: Arc::default(),
+            options,
+        }
+    }
+
+    /// Begins to sign with the next record.
+    pub(crate) const fn begin_to_sign(&mut self) {
+        self.is_unsigned = true;
+    }
+
+    pub(crate) fn flushes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.flushes)
+    }
+
+    pub(crate) const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Erases from the disk what the keys' file should not hold any more.
+    pub(crate) fn clean_keys(&mut self) -> Result<(), LedgerError> {
+        self.keys.clean(&self.disk)
+    }
+
+    /// What the clock says.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.stamp.peek()
+    }
+
+    /// Looks at the disk's room; `true` when it has just become too little.
+    pub(crate) fn look_at_space(&mut self) -> bool {
+        let is_new = self.space.look(&self.disk);
+        self.is_alarmed |= is_new;
+        is_new
+    }
+
+    /// The end of the book.
+    pub(crate) fn head(&self) -> Head {
+        let Chain { previous, tree } = &self.chain;
+        Head {
+            sequence: tree.size(),
+            hash: Some(text(previous).to_owned()),
+            root: Some(encode_root(&tree.root())),
+            note: self.note.clone(),
+        }
+    }
+
+    /// Whether there is something that is not signed for.
+    pub(crate) const fn is_dirty(&self) -> bool {
+        // The record of the signature is not under it.
+        self.chain.tree.size() > self.signed.saturating_add(1)
     }
 
     /// Writes a batch and returns the number of its first record when all of it is on disk.
     ///
     /// After an error nothing of it is in the book, and the next batch goes through a new handle: the kernel
     /// reports a lost write once, and then forgets it.
-    pub(crate) fn append(&mut self, batch: &[Body]) -> Result<u64, LedgerError> {
-        let error = match self.try_append(batch) {
+    pub(crate) fn append(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
+        let error = match self.try_append(batch, sign) {
             Ok(first) => return Ok(first),
             Err(error) => error,
         };
-        let refused = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         if self.refused == 0 {
             tracing::error!(error = error.told(), "the book cannot be written; what needs it is refused");
         }
-        self.refused = self.refused.saturating_add(refused);
         self.segment = None;
+        if error.is_full() {
+            self.is_alarmed |= !self.space.is_full();
+            self.space.release(&self.disk);
+        }
         // At once, so that a crash from now on finds a whole book.
         if let Err(error) = self.reopen() {
             tracing::debug!(error = error.told(), "the book stays closed until the next record");
@@ -59,28 +177,119 @@ impl<D: Disk> Journal<D> {
         Err(error)
     }
 
-    fn try_append(&mut self, batch: &[Body]) -> Result<u64, LedgerError> {
+    /// Counts records that are refused.
+    pub(crate) const fn refuse(&mut self, count: u64) {
+        self.refused = self.refused.saturating_add(count);
+    }
+
+    fn try_append(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
         if self.segment.is_none() {
             self.reopen()?;
         }
-        let mut chain = self.chain.clone();
-        let mut lines = String::with_capacity(batch.iter().map(|body| body.length() + 512).sum());
-        if self.refused > 0 {
-            chain.write(&self.resumed(), &self.stamp, &mut lines);
+        if self.is_over(batch) {
+            self.end_segment()?;
         }
-        let first = chain.sequence;
-        for body in batch {
-            chain.write(body, &self.stamp, &mut lines);
-        }
-        let added = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        if self.length > 0 && self.length.saturating_add(added) > self.full {
-            self.rotate()?;
-        }
-        self.write(lines.as_bytes())?;
-        self.length = self.length.saturating_add(added);
+        self.flush(batch, sign)
+    }
+
+    fn flush(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
+        let draft = self.draft(batch, sign)?;
+        self.write(draft.lines.as_bytes())?;
+        self.length = self.length.saturating_add(bytes(&draft.lines));
+        let Draft { chain, first, dropped, signature, .. } = draft;
         self.chain = chain;
-        self.refused = 0;
+        self.dropped.fetch_sub(dropped, Ordering::Relaxed);
+        (self.is_unsigned, self.is_alarmed) = (false, false);
+        if batch.iter().any(|body| body.accepts) {
+            self.tampering = None;
+        }
+        if !self.space.is_full() {
+            self.refused = 0;
+        }
+        if let Some((note, is_last)) = signature {
+            // The signature is for everything before its own record.
+            self.signed = self.chain.tree.size().saturating_sub(1);
+            self.note = Some(note.clone());
+            if is_last && let Err(error) = self.keys.advance(&self.disk, note, self.stamp.peek()) {
+                tracing::warn!(error = error.told(), "an old signing key could not be erased yet");
+            }
+        }
         Ok(first)
+    }
+
+    /// The lines of a batch: what the book has to say about itself, the batch, and the signature.
+    fn draft(&mut self, batch: &[Body], sign: Sign) -> Result<Draft, LedgerError> {
+        let mut chain = self.chain.clone();
+        let mut lines = String::with_capacity(estimate(batch));
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        for body in self.prefix(dropped) {
+            chain.write(&body, &mut self.stamp, &mut lines);
+        }
+        let first = chain.sequence();
+        for body in batch {
+            chain.write(body, &mut self.stamp, &mut lines);
+        }
+        let news = chain.tree.size().saturating_sub(self.signed);
+        let is_sign_of_life = batch.is_empty() && !self.is_dirty();
+        if !is_sign_of_life {
+            self.keys.use_up();
+            self.is_behind = true;
+        }
+        let mut signature = None;
+        if sign == Sign::Now || news >= self.options.checkpoint_records {
+            let is_last = self.keys.is_over() && self.prepare_key();
+            let (size, root) = (chain.tree.size(), chain.tree.root());
+            let note = self.keys.sign(size, root, is_last);
+            let action = if is_last { own::EPOCH } else { own::CHECKPOINT };
+            chain.write(&own::signed(action, self.keys.origin(), note.clone()), &mut self.stamp, &mut lines);
+            signature = Some((note, is_last));
+        }
+        Ok(Draft { chain, lines, first, dropped, signature })
+    }
+
+    /// What the book says before the next records.
+    fn prefix(&mut self, dropped: u64) -> Vec<Body> {
+        let mut bodies = Vec::new();
+        if self.is_unsigned {
+            bodies.push(own::genesis(&self.keys.trust()));
+        } else if self.length == 0 {
+            bodies.push(own::head(&self.name, &self.claims()));
+        }
+        if let Some((from, to)) = self.stamp.stepped() {
+            bodies.push(own::clock_step(&self.name, from, to));
+        }
+        if self.is_alarmed {
+            let free = self.disk.space().map_or(0, |space| space.free);
+            bodies.push(own::disk_full(&self.name, free));
+        }
+        if dropped > 0 {
+            bodies.push(own::dropped(&self.name, dropped));
+        }
+        if self.refused > 0 && !self.space.is_full() {
+            bodies.push(own::resumed(&self.name, self.refused));
+        }
+        bodies
+    }
+
+    /// What is before the segment that begins.
+    fn claims(&self) -> Claims {
+        Claims {
+            tree: self.chain.tree.clone(),
+            trust: self.keys.trust(),
+            pruned: self.pruned,
+            tampering: self.tampering.clone(),
+        }
+    }
+
+    /// Makes the next key ready; until it is, the old one goes on.
+    fn prepare_key(&mut self) -> bool {
+        match self.keys.prepare(&self.disk) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(error = error.told(), "the next signing key cannot be kept; the old one goes on");
+                false
+            }
+        }
     }
 
     fn write(&mut self, lines: &[u8]) -> Result<(), LedgerError> {
@@ -113,161 +322,57 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Goes on in a new segment, named by its first record.
-    fn rotate(&mut self) -> Result<(), LedgerError> {
-        let name = segment_name(self.chain.sequence);
+    /// Whether the segment ends before this batch: it is full or old.
+    fn is_over(&mut self, batch: &[Body]) -> bool {
+        let added = u64::try_from(estimate(batch)).unwrap_or(u64::MAX);
+        let age = SignedDuration::try_from(self.options.segment_age).unwrap_or(SignedDuration::MAX);
+        let is_full = self.length.saturating_add(added) > self.options.segment_bytes;
+        self.length > 0 && !self.is_unsigned && (is_full || self.stamp.peek().duration_since(self.begun) >= age)
+    }
+
+    /// Signs for the segment and goes on in a new one, named by its first record.
+    fn end_segment(&mut self) -> Result<(), LedgerError> {
+        if self.is_dirty() {
+            self.flush(&[], Sign::Now)?;
+        }
+        let name = segment_name(self.chain.sequence());
         self.segment = Some(self.disk.open(&name)?);
-        (self.name, self.length) = (name, 0);
+        (self.name, self.length, self.begun) = (name, 0, self.stamp.peek());
+        (self.is_forgetful, self.is_pruning_due) = (true, true);
         Ok(())
     }
 
-    fn resumed(&self) -> Body {
-        let entry = Entry::new("gateway", "ledger.resumed", self.name.as_str(), Decision::Done);
-        Body::of(&entry.with("refused", self.refused.to_string()))
+    /// Signs for what is new; without anything new it is a sign of life.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), LedgerError> {
+        let epoch = self.keys.trust().epoch;
+        let was_dirty = self.is_dirty();
+        self.append(&[], Sign::Now)?;
+        self.is_forgetful |= self.keys.trust().epoch != epoch;
+        if let Err(error) = self.clean_keys() {
+            tracing::warn!(error = error.told(), "an old signing key could not be erased yet");
+        }
+        if self.is_forgetful || (self.is_behind && !was_dirty) {
+            self.remember();
+        }
+        Ok(())
+    }
+
+    /// Lets the register remember the head.
+    pub(crate) fn remember(&mut self) {
+        let head = format!("{}\n", self.head());
+        match self.disk.replace(HEAD, head.as_bytes()) {
+            Ok(()) => (self.is_forgetful, self.is_behind) = (false, false),
+            // It then remembers an older head, which the book has as well.
+            Err(error) => tracing::warn!(%error, "the head of the book could not be remembered"),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use moltbot_vault::StateDir;
-    use tempfile::{TempDir, tempdir};
+/// About how many bytes a batch has as lines, and no fewer.
+fn estimate(batch: &[Body]) -> usize {
+    batch.iter().map(|body| body.length().saturating_add(512)).sum()
+}
 
-    use super::*;
-    use crate::disk::{Fault, FaultyDisk};
-    use crate::opening::find_end;
-
-    struct Bench {
-        _home: TempDir,
-        folder: StateDir,
-        disk: FaultyDisk,
-        journal: Journal<FaultyDisk>,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let home = tempdir().unwrap();
-            let folder = StateDir::open_or_create(home.path()).unwrap();
-            let disk = FaultyDisk::new(folder.clone());
-            let end = find_end(&folder).unwrap();
-            let journal = Journal::new(disk.clone(), end, Stamp::new("boot".into()), Arc::default());
-            Self { _home: home, folder, disk, journal }
-        }
-
-        fn append(&mut self, targets: &[&str]) -> Result<u64, LedgerError> {
-            let entry = |target: &&str| Entry::new("a", "b.c", *target, Decision::Done);
-            let bodies: Vec<Body> = targets.iter().map(|target| Body::of(&entry(target))).collect();
-            self.journal.append(&bodies)
-        }
-
-        /// Action and target of every record, in the order of the files.
-        fn records(&self) -> Vec<String> {
-            let names = self.folder.list().unwrap();
-            let text: Vec<u8> =
-                names.iter().flat_map(|name| self.folder.read(name, 1 << 20).unwrap().unwrap()).collect();
-            let mut chain = Chain::genesis();
-            let lines = text.strip_suffix(b"\n").unwrap_or_default().split(|byte| *byte == b'\n');
-            let described = lines.map(|line| {
-                chain.check(line).unwrap();
-                let value: serde_json::Value = serde_json::from_slice(line).unwrap();
-                match value["action"].as_str().unwrap() {
-                    "b.c" => value["target"].as_str().unwrap().to_owned(),
-                    action => format!("{action} {}", value["details"]["refused"].as_str().unwrap()),
-                }
-            });
-            described.collect()
-        }
-    }
-
-    #[test]
-    fn after_each_fault_nothing_of_the_batch_is_left_and_the_book_goes_on_through_a_new_handle() {
-        for fault in [Fault::Full, Fault::Short, Fault::Sync] {
-            let mut bench = Bench::new();
-            assert_eq!(bench.append(&["one"]).unwrap(), 1);
-            bench.disk.set(fault);
-            assert!(bench.append(&["lost", "also lost"]).is_err(), "{fault:?}");
-            assert_eq!(bench.records(), ["one"], "after {fault:?}");
-            bench.disk.set(Fault::None);
-            assert_eq!(bench.append(&["two", "three"]).unwrap(), 3, "after {fault:?}");
-            assert_eq!(bench.records(), ["one", "ledger.resumed 2", "two", "three"], "after {fault:?}");
-            assert_eq!(bench.append(&["four"]).unwrap(), 5);
-        }
-    }
-
-    #[test]
-    fn a_full_disk_is_refused_for_as_long_as_it_is_full() {
-        let mut bench = Bench::new();
-        bench.append(&["one"]).unwrap();
-        bench.disk.set(Fault::Full);
-        for attempt in 0..5 {
-            let told = bench.append(&["lost"]).unwrap_err().told();
-            assert!(told.contains("no space left"), "attempt {attempt}: {told}");
-        }
-        bench.disk.set(Fault::None);
-        bench.append(&["two"]).unwrap();
-        assert_eq!(bench.records(), ["one", "ledger.resumed 5", "two"]);
-    }
-
-    #[test]
-    fn a_disk_that_is_gone_is_asked_again_through_a_new_handle() {
-        let mut bench = Bench::new();
-        bench.append(&["one"]).unwrap();
-        bench.disk.set(Fault::Dead);
-        for _ in 0..3 {
-            assert!(bench.append(&["lost"]).is_err());
-        }
-        bench.disk.set(Fault::None);
-        bench.append(&["two"]).unwrap();
-        assert_eq!(bench.records(), ["one", "ledger.resumed 3", "two"]);
-    }
-
-    #[test]
-    fn a_segment_that_is_full_is_followed_by_one_that_carries_on_the_chain() {
-        let mut bench = Bench::new();
-        bench.journal.full = 700;
-        for target in ["one", "two", "three", "four", "five"] {
-            bench.append(&[target]).unwrap();
-        }
-        let names: Vec<String> = [1, 3, 5].map(segment_name).into();
-        assert_eq!(bench.folder.list().unwrap(), names);
-        assert_eq!(bench.records(), ["one", "two", "three", "four", "five"]);
-        let end = find_end(&bench.folder).unwrap();
-        assert_eq!((end.name, end.chain), (segment_name(5), bench.journal.chain.clone()));
-    }
-
-    #[test]
-    fn a_new_segment_that_could_not_be_written_is_found_empty_and_used() {
-        let mut bench = Bench::new();
-        bench.journal.full = 500; // a record has about 300 bytes: its times have more digits or fewer
-        bench.append(&["one"]).unwrap();
-        bench.disk.set(Fault::Short);
-        assert!(bench.append(&["lost"]).is_err());
-        let end = find_end(&bench.folder).unwrap();
-        assert_eq!((end.name, end.length), (segment_name(2), 0));
-        bench.disk.set(Fault::None);
-        bench.append(&["two"]).unwrap();
-        assert_eq!(bench.records(), ["one", "ledger.resumed 1", "two"]);
-    }
-
-    #[test]
-    fn a_segment_that_somebody_cut_removed_or_wrote_to_takes_no_more() {
-        let acts: [fn(&StateDir); 2] = [
-            |folder| folder.append(&segment_name(1)).unwrap().truncate(10).unwrap(),
-            |folder| folder.remove(&segment_name(1)).unwrap(),
-        ];
-        for (act, name) in acts.into_iter().zip(["cut", "removed"]) {
-            let mut bench = Bench::new();
-            bench.append(&["one"]).unwrap();
-            act(&bench.folder);
-            for _ in 0..2 {
-                assert!(bench.append(&["lost"]).is_err(), "a segment that was {name}");
-            }
-        }
-        let mut bench = Bench::new();
-        bench.append(&["one"]).unwrap();
-        bench.folder.append(&segment_name(1)).unwrap().write_all(b"foreign").unwrap();
-        let error = bench.append(&["lost"]).unwrap_err();
-        assert!(matches!(error, LedgerError::Changed { .. }), "{error}");
-        assert_eq!(bench.records(), ["one"], "what is not ours is cut off");
-        bench.append(&["two"]).unwrap();
-    }
+fn bytes(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
 }

@@ -113,6 +113,10 @@ impl StateDir {
         self.folder.remove(name)
     }
 
+    pub(crate) const fn of(folder: Arc<Folder>) -> Self {
+        Self { folder }
+    }
+
     pub(crate) fn inner(&self) -> &Folder {
         &self.folder
     }
