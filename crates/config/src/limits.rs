@@ -188,3 +188,13 @@ pub const LEDGER_HEAD_BYTES: u64 = 16 * 1024;
 pub const LEDGER_EPOCHS_BYTES: u64 = 1024 * 1024 * 1024;
 /// Misfits that a verification of the book tells in full.
 pub const LEDGER_PROBLEMS: usize = 64;
+/// Paths whose permissions are looked at when a gateway starts. A state folder has a hundred; these take 30 ms.
+pub const PERMISSION_PATHS: usize = 20_000;
+/// The deepest folder whose permissions are looked at: what moltbot makes is four deep.
+pub const PERMISSION_DEPTH: usize = 32;
+/// How old a temporary file must be before a start removes it, in milliseconds: no write takes this long.
+pub const LEFTOVER_AGE_MS: u64 = 10_000;
+/// Versions of the config that are kept for `moltbot config undo`.
+pub const CONFIG_VERSIONS: usize = 5;
+/// Plaintext backups beside the config that are sealed at once. The original keeps five, and people some by hand.
+pub const CONFIG_BACKUPS: usize = 64;

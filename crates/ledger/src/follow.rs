@@ -159,12 +159,20 @@ impl Follower {
     }
 
     /// Judges a record of the book's own, whose place in the chain is right. `before` is what it speaks of.
-    fn judge(&mut self, action: &[u8], line: &[u8], before: &Chain, place: Place) -> Result<(), &'static str> {
+    fn judge(
+        &mut self,
+        action: &[u8],
+        line: &[u8],
+        before: &Chain,
+        place: Place,
+    ) -> Result<(), &'static str> {
         let is_first = place.line == 1;
         let details = || Details::of(line).ok_or("it is no record");
         match std::str::from_utf8(action).unwrap_or_default() {
             own::SEGMENT | own::TAMPERED if !is_first => Err("a segment begins in the middle of another"),
-            own::SEGMENT => self.enter_segment(&details()?.claims().ok_or("it claims what cannot be")?, before),
+            own::SEGMENT => {
+                self.enter_segment(&details()?.claims().ok_or("it claims what cannot be")?, before)
+            }
             own::TAMPERED => {
                 let claims = details()?.claims().ok_or("it claims what cannot be")?;
                 if claims.tree != before.tree {
@@ -174,7 +182,9 @@ impl Follower {
                 Ok(())
             }
             own::GENESIS => self.begin(details()?.genesis().ok_or("it names no key")?),
-            _ if is_first && self.trust.is_some() => Err("the segment does not begin with what was before it"),
+            _ if is_first && self.trust.is_some() => {
+                Err("the segment does not begin with what was before it")
+            }
             own::CHECKPOINT | own::EPOCH => {
                 let note = details()?.note().ok_or("it has no signed note")?;
                 self.check_note(note, action == own::EPOCH.as_bytes(), before, place)
@@ -227,7 +237,13 @@ impl Follower {
         Ok(())
     }
 
-    fn check_note(&mut self, note: Note, is_last: bool, before: &Chain, place: Place) -> Result<(), &'static str> {
+    fn check_note(
+        &mut self,
+        note: Note,
+        is_last: bool,
+        before: &Chain,
+        place: Place,
+    ) -> Result<(), &'static str> {
         let trust = self.trust.as_mut().ok_or("the book has no key yet")?;
         let size = before.tree.size();
         if !note.says(&trust.origin, size, &before.tree.root()) {

@@ -87,13 +87,21 @@ fn of_json(text: &str) -> Option<Head> {
         None => Some(None),
         Some(value) => value.as_str().map(|text| Some(text.to_owned())),
     };
-    let head =
-        Head { sequence: members.get("seq")?.as_u64()?, hash: member("h")?, root: member("root")?, note: member("note")? };
+    let head = Head {
+        sequence: members.get("seq")?.as_u64()?,
+        hash: member("h")?,
+        root: member("root")?,
+        note: member("note")?,
+    };
     let is_known = members.keys().all(|name| ["seq", "h", "root", "note"].contains(&name.as_str()));
-    let is_whole = head.hash.as_ref().is_none_or(|hash| hash.len() == HASH && unhex(hash.as_bytes()).is_some())
-        && head.root.as_ref().is_none_or(|root| decode_root(root).is_some())
-        && head.note.as_ref().is_none_or(|note| Note::parse(note).is_some_and(|note| note.size <= head.sequence))
-        && (head.hash.is_some() || head.root.is_some());
+    let is_whole =
+        head.hash.as_ref().is_none_or(|hash| hash.len() == HASH && unhex(hash.as_bytes()).is_some())
+            && head.root.as_ref().is_none_or(|root| decode_root(root).is_some())
+            && head
+                .note
+                .as_ref()
+                .is_none_or(|note| Note::parse(note).is_some_and(|note| note.size <= head.sequence))
+            && (head.hash.is_some() || head.root.is_some());
     (is_known && is_whole).then_some(head)
 }
 
@@ -109,7 +117,8 @@ mod tests {
         let key = SigningKey::from_bytes(&[7; 32]);
         let note = Statement { origin: "moltbot/x/ledger", size: 9, root: [1; 32], next: None }.sign(&key);
         let root = Some(encode_root(&[1; 32]));
-        let head = Head { sequence: 12, hash: Some("a".repeat(64)), root: root.clone(), note: Some(note.clone()) };
+        let head =
+            Head { sequence: 12, hash: Some("a".repeat(64)), root: root.clone(), note: Some(note.clone()) };
         assert_eq!(head.to_string().parse(), Ok(head.clone()));
         assert!(!head.to_string().contains('\n'));
         assert_eq!(head.known("x").len(), 2);
@@ -117,10 +126,16 @@ mod tests {
         assert_eq!([note.parse(), note.trim_end().parse()], [Ok(bare.clone()), Ok(bare)]);
         let short = Head { sequence: 3, hash: Some("b".repeat(64)), root: None, note: None };
         assert_eq!(format!("3:{}", "b".repeat(64)).parse(), Ok(short));
-        for wrong in ["", "3", "3:b", "{}", r#"{"seq":3}"#, r#"{"seq":3,"h":"x"}"#, &format!("-3:{}", "b".repeat(64))] {
+        for wrong in
+            ["", "3", "3:b", "{}", r#"{"seq":3}"#, r#"{"seq":3,"h":"x"}"#, &format!("-3:{}", "b".repeat(64))]
+        {
             assert_eq!(wrong.parse::<Head>(), Err(NotAHead), "{wrong}");
         }
         let ahead = Head { sequence: 8, ..head };
-        assert_eq!(ahead.to_string().parse::<Head>(), Err(NotAHead), "a note for more records than there are");
+        assert_eq!(
+            ahead.to_string().parse::<Head>(),
+            Err(NotAHead),
+            "a note for more records than there are"
+        );
     }
 }

@@ -286,7 +286,10 @@ impl<D: Disk> Journal<D> {
         match self.keys.prepare(&self.disk) {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(error = error.told(), "the next signing key cannot be kept; the old one goes on");
+                tracing::warn!(
+                    error = error.told(),
+                    "the next signing key cannot be kept; the old one goes on"
+                );
                 false
             }
         }
@@ -327,7 +330,9 @@ impl<D: Disk> Journal<D> {
         let added = u64::try_from(estimate(batch)).unwrap_or(u64::MAX);
         let age = SignedDuration::try_from(self.options.segment_age).unwrap_or(SignedDuration::MAX);
         let is_full = self.length.saturating_add(added) > self.options.segment_bytes;
-        self.length > 0 && !self.is_unsigned && (is_full || self.stamp.peek().duration_since(self.begun) >= age)
+        self.length > 0
+            && !self.is_unsigned
+            && (is_full || self.stamp.peek().duration_since(self.begun) >= age)
     }
 
     /// Signs for the segment and goes on in a new one, named by its first record.
@@ -375,4 +380,261 @@ fn estimate(batch: &[Body]) -> usize {
 
 fn bytes(text: &str) -> u64 {
     u64::try_from(text.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use moltbot_policy::{Decision, Entry};
+    use moltbot_vault::{FileKey, StateDir, Vault};
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+    use crate::disk::{Fault, FaultyDisk};
+    use crate::opening;
+    use crate::segments::{Lines, Next, list};
+    use crate::{Outcome, VerifyOptions, verify};
+
+    pub(crate) struct Bench {
+        _home: TempDir,
+        vault: Vault,
+        pub(crate) folder: StateDir,
+        pub(crate) disk: FaultyDisk,
+        pub(crate) journal: Journal<FaultyDisk>,
+    }
+
+    impl Bench {
+        pub(crate) fn new() -> Self {
+            Self::with(LedgerOptions::default())
+        }
+
+        pub(crate) fn with(options: LedgerOptions) -> Self {
+            let home = tempdir().unwrap();
+            let state = StateDir::open_or_create(home.path()).unwrap();
+            let vault = Vault::open_or_create(&state, &FileKey).unwrap();
+            let folder = state.folder("ledger").unwrap();
+            let disk = FaultyDisk::new(folder.clone());
+            let journal = journal(&folder, &disk, &vault, options);
+            Self { _home: home, vault, folder, disk, journal }
+        }
+
+        /// The book as another process finds it, which was not told of anything.
+        fn reopen(&mut self) {
+            let options = self.journal.options.clone();
+            self.journal = journal(&self.folder, &self.disk, &self.vault, options);
+        }
+
+        fn append(&mut self, targets: &[&str]) -> Result<u64, LedgerError> {
+            let entry = |target: &&str| Entry::new("a", "b.c", *target, Decision::Done);
+            let bodies: Vec<Body> = targets.iter().map(|target| Body::of(&entry(target))).collect();
+            let written = self.journal.append(&bodies, Sign::WhenDue);
+            if written.is_err() {
+                self.journal.refuse(u64::try_from(bodies.len()).unwrap());
+            }
+            // As the writer does before each flush.
+            self.journal.look_at_space();
+            written
+        }
+
+        /// Target or action of every record behind the genesis, in the order of the files, each checked.
+        fn records(&self) -> Vec<String> {
+            let mut chain = Chain::genesis();
+            let mut described = Vec::new();
+            for segment in list(&self.folder).unwrap() {
+                let mut lines = Lines::of(&self.folder, &segment.name).unwrap();
+                while let Next::Line(line) = lines.next().unwrap() {
+                    chain.check(line).unwrap();
+                    let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+                    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                    described.push(match value["action"].as_str().unwrap() {
+                        "b.c" => text(&value["target"]),
+                        "ledger.resumed" => format!("resumed {}", text(&value["details"]["refused"])),
+                        action => action.trim_start_matches("ledger.").to_owned(),
+                    });
+                }
+            }
+            assert_eq!(described.remove(0), "genesis");
+            described
+        }
+
+        fn outcome(&self) -> Outcome {
+            verify(self.folder.path(), &VerifyOptions::default()).outcome
+        }
+    }
+
+    fn journal(
+        folder: &StateDir,
+        disk: &FaultyDisk,
+        vault: &Vault,
+        options: LedgerOptions,
+    ) -> Journal<FaultyDisk> {
+        let now = Timestamp::now();
+        let (position, file) = opening::open(folder, vault, &[], now).unwrap();
+        assert_eq!(position.tampering, None);
+        let is_unsigned = !file.begun;
+        let keys = Keys::new(vault.clone(), file, options.epoch, now);
+        keys.write(folder).unwrap();
+        let mut journal = Journal::new(
+            disk.clone(),
+            position,
+            keys,
+            Stamp::new("boot".into(), options.clock, now),
+            options,
+        );
+        if is_unsigned {
+            journal.begin_to_sign();
+        }
+        journal
+    }
+
+    #[test]
+    fn after_each_fault_nothing_of_the_batch_is_left_and_the_book_goes_on_through_a_new_handle() {
+        for fault in [Fault::Full, Fault::Short, Fault::Sync] {
+            let mut bench = Bench::new();
+            assert_eq!(bench.append(&["one"]).unwrap(), 2);
+            bench.disk.set(fault);
+            assert!(bench.append(&["lost", "also lost"]).is_err(), "{fault:?}");
+            assert_eq!(bench.records(), ["one"], "after {fault:?}");
+            bench.disk.set(Fault::None);
+            bench.journal.space = Space::new(0);
+            bench.append(&["two", "three"]).unwrap();
+            let alarm: &[&str] = if fault == Fault::Sync { &[] } else { &["disk_full"] };
+            let expected = [&["one"], alarm, &["resumed 2", "two", "three"]].concat();
+            assert_eq!(bench.records(), expected, "after {fault:?}");
+            bench.append(&["four"]).unwrap();
+            assert_eq!(bench.records().len(), expected.len() + 1);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_gone_is_asked_again_through_a_new_handle() {
+        let mut bench = Bench::new();
+        bench.append(&["one"]).unwrap();
+        bench.disk.set(Fault::Dead);
+        bench.journal.segment = None;
+        for _ in 0..3 {
+            assert!(bench.append(&["lost"]).is_err());
+        }
+        bench.disk.set(Fault::None);
+        bench.append(&["two"]).unwrap();
+        assert_eq!(bench.records(), ["one", "resumed 3", "two"]);
+    }
+
+    #[test]
+    fn a_segment_that_is_full_is_signed_for_and_followed_by_one_that_tells_what_was_before() {
+        let mut bench = Bench::with(LedgerOptions { segment_bytes: 2500, ..LedgerOptions::default() });
+        for target in ["one", "two", "three", "four", "five"] {
+            bench.append(&[target]).unwrap();
+        }
+        let expected =
+            ["one", "two", "three", "checkpoint", "segment", "four", "checkpoint", "segment", "five"];
+        assert_eq!(bench.records(), expected);
+        assert_eq!(
+            list(&bench.folder).unwrap().iter().map(|segment| segment.first).collect::<Vec<_>>(),
+            [1, 6, 9]
+        );
+        assert_eq!(bench.outcome(), Outcome::Intact);
+        let end = bench.journal.chain.clone();
+        bench.reopen();
+        assert_eq!(bench.journal.chain, end);
+        bench.append(&["six"]).unwrap();
+        assert_eq!(bench.outcome(), Outcome::Intact);
+    }
+
+    #[test]
+    fn a_segment_that_is_old_is_followed_by_a_new_one() {
+        let mut bench = Bench::new();
+        bench.append(&["one"]).unwrap();
+        bench.journal.begun = Timestamp::now() - SignedDuration::from_hours(24);
+        bench.append(&["two"]).unwrap();
+        assert_eq!(bench.records(), ["one", "checkpoint", "segment", "two"]);
+    }
+
+    #[test]
+    fn a_new_segment_that_could_not_be_written_is_found_empty_and_used() {
+        let mut bench = Bench::with(LedgerOptions { segment_bytes: 1000, ..LedgerOptions::default() });
+        bench.append(&["one"]).unwrap();
+        bench.journal.checkpoint().unwrap();
+        bench.disk.set(Fault::Short);
+        assert!(bench.append(&["lost"]).is_err());
+        let segments = list(&bench.folder).unwrap();
+        assert_eq!((segments.len(), segments[1].first), (2, 4));
+        assert_eq!(bench.outcome(), Outcome::Intact);
+        bench.disk.set(Fault::None);
+        bench.reopen();
+        bench.append(&["two"]).unwrap();
+        assert_eq!(bench.records(), ["one", "checkpoint", "segment", "two"]);
+        assert_eq!(bench.outcome(), Outcome::Intact);
+    }
+
+    #[test]
+    fn a_segment_that_somebody_cut_removed_or_wrote_to_takes_no_more() {
+        let acts: [fn(&StateDir); 2] = [
+            |folder| folder.append(&segment_name(1)).unwrap().truncate(10).unwrap(),
+            |folder| folder.remove(&segment_name(1)).unwrap(),
+        ];
+        for (act, name) in acts.into_iter().zip(["cut", "removed"]) {
+            let mut bench = Bench::new();
+            bench.append(&["one"]).unwrap();
+            act(&bench.folder);
+            for _ in 0..2 {
+                assert!(bench.append(&["lost"]).is_err(), "a segment that was {name}");
+            }
+        }
+        let mut bench = Bench::new();
+        bench.append(&["one"]).unwrap();
+        bench.folder.append(&segment_name(1)).unwrap().write_all(b"foreign").unwrap();
+        let error = bench.append(&["lost"]).unwrap_err();
+        assert!(matches!(error, LedgerError::Changed { .. }), "{error}");
+        assert_eq!(bench.records(), ["one"], "what is not ours is cut off");
+        bench.append(&["two"]).unwrap();
+    }
+
+    #[test]
+    fn a_checkpoint_comes_with_so_many_records_and_a_key_ends_when_it_is_old() {
+        let options = LedgerOptions {
+            checkpoint_records: 3,
+            epoch: std::time::Duration::ZERO,
+            ..LedgerOptions::default()
+        };
+        let mut bench = Bench::with(options);
+        for target in ["one", "two", "three", "four"] {
+            bench.append(&[target]).unwrap();
+        }
+        assert_eq!(bench.records(), ["one", "two", "epoch", "three", "four", "epoch"]);
+        // A sign of life does not use a key up.
+        bench.journal.checkpoint().unwrap();
+        bench.journal.checkpoint().unwrap();
+        assert_eq!(bench.records()[6..], ["checkpoint", "checkpoint"]);
+        assert_eq!(bench.outcome(), Outcome::Intact);
+        bench.reopen();
+        bench.append(&["five"]).unwrap();
+        bench.journal.checkpoint().unwrap();
+        assert_eq!(bench.records()[8..], ["five", "epoch"]);
+        let report = verify(bench.folder.path(), &VerifyOptions::default());
+        assert_eq!((report.outcome, report.epochs), (Outcome::Intact, 3), "{:?}", report.problems);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_replaced_goes_on_and_is_erased_when_it_can() {
+        let options = LedgerOptions { epoch: std::time::Duration::ZERO, ..LedgerOptions::default() };
+        let mut bench = Bench::with(options);
+        bench.append(&["one"]).unwrap();
+        bench.disk.set(Fault::Rename);
+        bench.journal.checkpoint().unwrap();
+        assert_eq!(bench.records(), ["one", "checkpoint"], "it is not used up, but signs on");
+        bench.disk.set(Fault::None);
+        bench.append(&["two"]).unwrap();
+        // The record of the next key cannot be flushed: the old one is in force, in memory and on the disk.
+        bench.disk.set(Fault::Sync);
+        assert!(bench.journal.checkpoint().is_err());
+        bench.journal.checkpoint().unwrap();
+        assert_eq!(bench.records(), ["one", "checkpoint", "two", "epoch"]);
+        bench.append(&["three"]).unwrap();
+        bench.disk.set(Fault::Sync);
+        assert!(bench.journal.checkpoint().is_err());
+        bench.reopen();
+        bench.append(&["four"]).unwrap();
+        bench.journal.checkpoint().unwrap();
+        assert_eq!(bench.outcome(), Outcome::Intact);
+    }
 }

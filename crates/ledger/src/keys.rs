@@ -152,7 +152,8 @@ impl Keys {
     pub(crate) fn new(vault: Vault, file: KeyFile, epoch: Duration, now: Timestamp) -> Self {
         let origin = origin(vault.installation());
         // A clock that was set back makes a key old: one that is changed too early does no harm.
-        let age = u64::try_from(now.as_second().saturating_sub(file.since)).map_or(epoch, Duration::from_secs);
+        let age =
+            u64::try_from(now.as_second().saturating_sub(file.since)).map_or(epoch, Duration::from_secs);
         let due = Instant::now() + epoch.saturating_sub(age);
         Self { vault, origin, file, epoch, due, used: false, unkept: Vec::new() }
     }
@@ -194,7 +195,12 @@ impl Keys {
     }
 
     /// Goes on with the next key, whose record is on disk, and keeps what the old one said in `note`.
-    pub(crate) fn advance<D: Disk>(&mut self, disk: &D, note: String, now: Timestamp) -> Result<(), LedgerError> {
+    pub(crate) fn advance<D: Disk>(
+        &mut self,
+        disk: &D,
+        note: String,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.file.advance(now);
         (self.due, self.used) = (Instant::now() + self.epoch, false);
         self.unkept.push(note);
@@ -245,7 +251,10 @@ pub(crate) fn keep_statement(folder: &StateDir, note: &str) -> Result<(), FileEr
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("origin", &self.origin).field("epoch", &self.file.epoch).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("origin", &self.origin)
+            .field("epoch", &self.file.epoch)
+            .finish_non_exhaustive()
     }
 }
 

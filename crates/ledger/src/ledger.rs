@@ -89,7 +89,12 @@ impl Ledger {
         journal.clean_keys()?;
         if let Some(found) = &journal.tampering {
             let (path, line) = (found.path.display().to_string(), found.line);
-            tracing::error!(path, line, what = found.what, "the book was changed; keep its folder as evidence");
+            tracing::error!(
+                path,
+                line,
+                what = found.what,
+                "the book was changed; keep its folder as evidence"
+            );
         }
         Self::write(journal, vault.mac_key(PURPOSE), lock)
     }
@@ -269,7 +274,9 @@ impl Shared {
 
     /// Hands over what is to be recorded when the disk takes it.
     fn defer(&self, body: Body) {
-        if !take_place(&self.state.deferred, limits::LEDGER_DEFERRED) || self.orders.send(Order::Defer(body)).is_err() {
+        if !take_place(&self.state.deferred, limits::LEDGER_DEFERRED)
+            || self.orders.send(Order::Defer(body)).is_err()
+        {
             tracing::error!("an act that could not be recorded stays unrecorded");
         }
     }

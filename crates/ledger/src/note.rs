@@ -82,8 +82,11 @@ impl Note {
                 Some((number(epoch)?, decode_key(key)?))
             }
         };
-        let (name, signature) =
-            behind.strip_prefix(SIGNED)?.strip_suffix('\n')?.rsplit_once(' ').filter(|(name, _)| *name == origin)?;
+        let (name, signature) = behind
+            .strip_prefix(SIGNED)?
+            .strip_suffix('\n')?
+            .rsplit_once(' ')
+            .filter(|(name, _)| *name == origin)?;
         let signature: [u8; 68] = STANDARD.decode(signature).ok()?.try_into().ok()?;
         let (hash, rest) = signature.split_at_checked(4)?;
         let (hash, signature) = (hash.try_into().ok()?, rest.try_into().ok()?);

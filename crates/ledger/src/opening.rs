@@ -17,7 +17,8 @@ use crate::note::origin;
 use crate::own::{Tampering, Trust};
 use crate::record::{Chain, hex, sequence_of};
 use crate::segments::{
-    LARGEST, Lines, Next, Segment, TEARABLE, first_line, is_torn, last_line, list, meet, read_tail, segment_name,
+    LARGEST, Lines, Next, Segment, TEARABLE, first_line, is_torn, last_line, list, meet, read_tail,
+    segment_name,
 };
 
 /// The file that remembers the head of the book when it was closed.
@@ -102,7 +103,8 @@ pub(crate) fn open(
     let reach = known.iter().map(|known| known.sequence).max().unwrap_or_default();
     let mut end = walk(folder, known)?;
     misfits.extend(end.misfit.take());
-    let (mut keys, misfit) = reconcile(KeyFile::load(folder, vault), end.follower.trust.as_ref(), vault, now)?;
+    let (mut keys, misfit) =
+        reconcile(KeyFile::load(folder, vault), end.follower.trust.as_ref(), vault, now)?;
     misfits.extend(misfit);
     if misfits.is_empty() {
         misfits.extend(unmet(folder, &end)?);
@@ -192,9 +194,10 @@ fn first_gap(
     pruned: u64,
 ) -> Result<Option<Misfit>, LedgerError> {
     if let Some(first) = segments.first().filter(|first| first.first > pruned.saturating_add(1)) {
-        let is_tampered = first_line(folder, &first.name)?.as_deref().and_then(head_of).is_some_and(|claims| {
-            claims.tampering.is_some_and(|found| found.sequence == first.first)
-        });
+        let is_tampered = first_line(folder, &first.name)?
+            .as_deref()
+            .and_then(head_of)
+            .is_some_and(|claims| claims.tampering.is_some_and(|found| found.sequence == first.first));
         if !is_tampered {
             let what = "what was before it is missing, and nothing says that it was pruned";
             return Ok(Some(Misfit::of(Some(&first.name), 1, what)));
@@ -203,7 +206,8 @@ fn first_gap(
     for (one, other) in segments.iter().zip(segments.iter().skip(1)).take(start) {
         // What was before tampering need not fit what came after it.
         let claims = first_line(folder, &other.name)?.as_deref().and_then(head_of);
-        let is_part = claims.and_then(|claims| claims.tampering).is_some_and(|found| found.sequence == other.first);
+        let is_part =
+            claims.and_then(|claims| claims.tampering).is_some_and(|found| found.sequence == other.first);
         if !is_part && !meet(folder, one, other)? {
             let what = "it does not carry on the segment before it";
             return Ok(Some(Misfit::of(Some(&other.name), 1, what)));
@@ -232,7 +236,8 @@ fn walk_segment(
         if let Err(what) = end.follower.follow(bytes, Place { segment: at, line }) {
             break what;
         }
-        end.length = end.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).saturating_add(1);
+        end.length =
+            end.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).saturating_add(1);
     };
     if is_last {
         let tail = read_tail(&folder.open_file(&segment.name)?, end.length, TEARABLE)?;
@@ -261,7 +266,10 @@ fn unmet(folder: &StateDir, end: &End) -> Result<Option<Misfit>, LedgerError> {
         // The line that a crash tore may be the one that was about to be remembered.
         let is_torn = end.tail.is_some() && known.sequence == last.saturating_add(1) && known.by == HEAD;
         if !is_torn {
-            let what = format!("the book ends with record {last}, but {} remembers record {}", known.by, known.sequence);
+            let what = format!(
+                "the book ends with record {last}, but {} remembers record {}",
+                known.by, known.sequence
+            );
             return Ok(Some(Misfit::of(end.segments.last().map(|segment| segment.name.as_str()), 0, what)));
         }
     }
@@ -313,7 +321,10 @@ fn reconcile(
         }
         Some(trust) => {
             let is_it = file.adopt(trust, now);
-            Ok((Some(file), (!is_it).then(|| Misfit::of(Some(FILE), 0, "the signing key is not the one of the book"))))
+            Ok((
+                Some(file),
+                (!is_it).then(|| Misfit::of(Some(FILE), 0, "the signing key is not the one of the book")),
+            ))
         }
     }
 }
@@ -341,7 +352,8 @@ fn go_on(folder: &StateDir, mut end: End, now: Timestamp) -> Result<Position, Le
         }
     };
     let begun = first_line(folder, &name).ok().flatten().and_then(|line| time_of(&line)).unwrap_or(now);
-    let last = last_record(folder, &end.segments)?.and_then(|line| time_of(&line)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let last =
+        last_record(folder, &end.segments)?.and_then(|line| time_of(&line)).unwrap_or(Timestamp::UNIX_EPOCH);
     let before = match chain.tree.size() {
         0 => "nothing",
         _ if end.follower.is_closed => "stopped",

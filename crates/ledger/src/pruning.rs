@@ -26,7 +26,9 @@ impl<D: Disk> Journal<D> {
         let segments = list(self.disk.folder())?;
         let Some((count, claims, hash)) = self.find_old(&segments)? else { return Ok(0) };
         if !statements::reach(self.disk.folder(), &claims.trust)? {
-            tracing::warn!("the book is not pruned: without old records its keys could not be followed any more");
+            tracing::warn!(
+                "the book is not pruned: without old records its keys could not be followed any more"
+            );
             return Ok(0);
         }
         let first = segments.first().map_or(1, |segment| segment.first);
@@ -49,7 +51,8 @@ impl<D: Disk> Journal<D> {
         for (count, next) in segments.iter().enumerate().skip(1) {
             let Some(line) = first_line(self.disk.folder(), &next.name)? else { break };
             let is_old = time_of(&line).is_some_and(|begun| self.now().duration_since(begun) >= kept);
-            let Some((claims, Ok((_, _, hash)))) = head_of(&line).map(|claims| (claims, read_alone(&line))) else {
+            let Some((claims, Ok((_, _, hash)))) = head_of(&line).map(|claims| (claims, read_alone(&line)))
+            else {
                 break;
             };
             if !is_old || claims.tree.size() > self.signed || next.first > self.signed {

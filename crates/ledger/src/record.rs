@@ -423,7 +423,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_is_noticed_beyond_two_seconds() {
-        let last = |seconds| Stamp::new("boot".into(), || Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap());
+        let last = |seconds| {
+            Stamp::new("boot".into(), || Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap())
+        };
         assert_eq!(last(2).stepped(), None);
         assert_eq!(last(3).stepped().map(|(from, _)| from.as_second()), Some(3));
     }

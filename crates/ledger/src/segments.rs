@@ -162,7 +162,8 @@ mod tests {
     fn segments_are_named_by_twenty_digits_and_nothing_else_is_one() {
         let home = tempdir().unwrap();
         let folder = StateDir::open_or_create(home.path()).unwrap();
-        for name in [&segment_name(7), &segment_name(10), "1.mlog", "head", "00000000000000000001.mlog.torn"] {
+        for name in [&segment_name(7), &segment_name(10), "1.mlog", "head", "00000000000000000001.mlog.torn"]
+        {
             folder.write(name, b"x").unwrap();
         }
         let found: Vec<u64> = list(&folder).unwrap().iter().map(|segment| segment.first).collect();
@@ -183,7 +184,10 @@ mod tests {
             assert_eq!(first, Some(if before > 0 { 1 } else { length }));
         }
         folder.write("x", b"a\nb").unwrap();
-        assert_eq!((last_line(&folder, "x").unwrap(), first_line(&folder, "x").unwrap()), (None, Some(b"a".into())));
+        assert_eq!(
+            (last_line(&folder, "x").unwrap(), first_line(&folder, "x").unwrap()),
+            (None, Some(b"a".into()))
+        );
         folder.write("x", b"").unwrap();
         assert_eq!((last_line(&folder, "x").unwrap(), first_line(&folder, "x").unwrap()), (None, None));
     }

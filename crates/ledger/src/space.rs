@@ -89,7 +89,11 @@ impl Space {
         let space = disk.space()?;
         let wanted = self.wanted.min(space.total / limits::LEDGER_RESERVE_PART);
         let there = disk.folder().open_file(RESERVE).and_then(|file| file.len()).unwrap_or(0);
-        if self.is_full() || wanted == 0 || there >= wanted || space.free < wanted.saturating_add(least(space)) {
+        if self.is_full()
+            || wanted == 0
+            || there >= wanted
+            || space.free < wanted.saturating_add(least(space))
+        {
             return Ok(());
         }
         disk.set_aside(RESERVE, wanted)

@@ -137,7 +137,9 @@ struct Walk {
 impl Walk {
     fn new(folder: &Path, options: &VerifyOptions) -> Self {
         let mut known = Vec::new();
-        for (head, by) in [(&options.expect_head, "the expected head"), (&options.from_checkpoint, "the checkpoint")] {
+        for (head, by) in
+            [(&options.expect_head, "the expected head"), (&options.from_checkpoint, "the checkpoint")]
+        {
             known.extend(head.iter().flat_map(|head| head.known(by)));
         }
         let mut follower = Follower::new(known);
@@ -222,7 +224,13 @@ impl Walk {
         at
     }
 
-    fn segment(&mut self, folder: &StateDir, segment: &Segment, at: usize, is_last: bool) -> Result<(), FileError> {
+    fn segment(
+        &mut self,
+        folder: &StateDir,
+        segment: &Segment,
+        at: usize,
+        is_last: bool,
+    ) -> Result<(), FileError> {
         let mut lines = Lines::of(folder, &segment.name)?;
         let (mut line, mut length) = (0_u64, 0_u64);
         let what = loop {
@@ -295,11 +303,17 @@ impl Walk {
         let before = self.report.first.saturating_sub(1);
         let name = segments.first().map(|segment| segment.name.clone());
         let signed = self.follower.signed;
-        let stones: Vec<_> =
-            self.follower.tombstones.iter().filter(|(at, _)| *at <= signed).map(|(_, stone)| stone.clone()).collect();
+        let stones: Vec<_> = self
+            .follower
+            .tombstones
+            .iter()
+            .filter(|(at, _)| *at <= signed)
+            .map(|(_, stone)| stone.clone())
+            .collect();
         let mut is_explained = before == 0;
         let mut ends = self.follower.ends.clone();
-        let first_line = name.as_deref().map(|name| crate::segments::first_line(folder, name)).transpose()?.flatten();
+        let first_line =
+            name.as_deref().map(|name| crate::segments::first_line(folder, name)).transpose()?.flatten();
         let claims = first_line.as_deref().and_then(head_of);
         if let Some((claims, Ok((_, _, previous)))) =
             claims.as_ref().zip(first_line.as_deref().map(crate::record::read_alone))
@@ -312,12 +326,19 @@ impl Walk {
                 *hash == stone.hash && crate::note::encode_root(root) == stone.root
             });
             if !is_right {
-                self.found(Outcome::Tampered, name.as_deref(), 0, "what was pruned is not what the book says");
+                self.found(
+                    Outcome::Tampered,
+                    name.as_deref(),
+                    0,
+                    "what was pruned is not what the book says",
+                );
             }
             is_explained |= end.is_some() && is_right && stone.first <= before && before <= stone.last;
         }
-        let is_evidence =
-            claims.as_ref().and_then(|claims| claims.tampering.as_ref()).is_some_and(|found| found.sequence == before.saturating_add(1));
+        let is_evidence = claims
+            .as_ref()
+            .and_then(|claims| claims.tampering.as_ref())
+            .is_some_and(|found| found.sequence == before.saturating_add(1));
         if !is_explained && !is_evidence {
             let what = "what was before it is missing, and nothing says that it was pruned";
             self.found(Outcome::Tampered, name.as_deref(), 1, what);
@@ -325,7 +346,12 @@ impl Walk {
         if let Some(claims) = claims.filter(|_| before > 0 && !is_evidence)
             && !statements::lead_to(folder, &claims.trust)?
         {
-            self.found(Outcome::Tampered, Some(crate::keys::EPOCHS), 0, "it does not lead to the key of the book");
+            self.found(
+                Outcome::Tampered,
+                Some(crate::keys::EPOCHS),
+                0,
+                "it does not lead to the key of the book",
+            );
         }
         Ok(())
     }
@@ -335,7 +361,11 @@ impl Walk {
         let last = self.follower.chain.tree.size();
         let is_torn = self.report.problems.iter().any(|problem| problem.outcome == Outcome::Torn);
         let file = |sequence: u64| {
-            segments.iter().rev().find(|segment| segment.first <= sequence).map(|segment| segment.name.clone())
+            segments
+                .iter()
+                .rev()
+                .find(|segment| segment.first <= sequence)
+                .map(|segment| segment.name.clone())
         };
         for known in std::mem::take(&mut self.follower.contradicted) {
             let what = format!("record {} is not the one that {} remembers", known.sequence, known.by);
@@ -346,8 +376,10 @@ impl Walk {
             // The line that a crash tore may be the one that was about to be remembered.
             let is_the_torn_one = is_torn && known.sequence == last.saturating_add(1) && known.by == HEAD;
             if !is_the_torn_one && !is_tampered {
-                let what =
-                    format!("the book ends with record {last}, but {} remembers record {}", known.by, known.sequence);
+                let what = format!(
+                    "the book ends with record {last}, but {} remembers record {}",
+                    known.by, known.sequence
+                );
                 self.found(Outcome::Truncated, file(last).as_deref(), 0, what);
             }
         }

@@ -314,7 +314,9 @@ impl<D: Disk> Writer<D> {
         // A sign of life is not worth the last space.
         if self.journal.is_dirty() || !self.journal.space.is_full() {
             match self.journal.checkpoint() {
-                Ok(()) => *self.state.head.lock().unwrap_or_else(PoisonError::into_inner) = self.journal.head(),
+                Ok(()) => {
+                    *self.state.head.lock().unwrap_or_else(PoisonError::into_inner) = self.journal.head()
+                }
                 Err(error) => {
                     tracing::warn!(error = error.told(), "the book could not be signed; it is tried again");
                     self.expect_checkpoint();
@@ -341,7 +343,9 @@ impl<D: Disk> Writer<D> {
         let mut bodies: Vec<Body> = self.kept.drain(..).map(|item| item.body).collect();
         bodies.push(stop.clone());
         let mut written = self.journal.append(&bodies, Sign::Now);
-        if written.is_err() && bodies.len() > 1 || written.as_ref().is_err_and(crate::error::LedgerError::is_full) {
+        if written.is_err() && bodies.len() > 1
+            || written.as_ref().is_err_and(crate::error::LedgerError::is_full)
+        {
             written = self.journal.append(&[stop], Sign::Now);
         }
         match written {
@@ -361,11 +365,13 @@ fn answer(reply: &SyncSender<Result<u64, String>>, answer: Result<u64, String>) 
 }
 #[cfg(test)]
 mod tests {
-    use tempfile::tempdir;
+    use moltbot_policy::{Book as _, Decision, Entry};
 
     use super::*;
-    use crate::disk::{Fault, FaultyDisk};
-    use crate::opening::segment_name;
+    use crate::disk::Fault;
+    use crate::journal::tests::Bench;
+    use crate::ledger::Ledger;
+    use crate::segments::segment_name;
 
     fn entry(target: &str) -> Entry {
         Entry::new("gateway", "test.act", target, Decision::Allowed)
@@ -373,14 +379,9 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_refuses_after_the_limit_and_what_was_refused_is_not_written_later() {
-        let home = tempdir().unwrap();
-        let folder = StateDir::open_or_create(home.path()).unwrap();
-        let disk = FaultyDisk::new(folder.clone());
-        let flushes = Arc::<AtomicU64>::default();
-        let stamp = Stamp::new("boot".into());
-        let journal = Journal::new(disk.clone(), find_end(&folder).unwrap(), stamp, Arc::clone(&flushes));
-        let ledger = Ledger::write(journal, flushes, ()).unwrap();
-        assert_eq!(ledger.enter(entry("before")).unwrap(), 1);
+        let Bench { folder, disk, journal, .. } = Bench::new();
+        let ledger = Ledger::write(journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        assert_eq!(ledger.enter(entry("before")).unwrap(), 2);
         disk.set(Fault::Hang);
         std::thread::scope(|scope| {
             // The first is with the disk when it hangs; the others wait behind it.

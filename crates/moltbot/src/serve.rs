@@ -11,7 +11,7 @@ use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported};
 use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::authentication::Credential;
 use moltbot_posture::model::{self, Choice};
 use moltbot_sandbox::Sandbox;
@@ -55,7 +55,8 @@ pub(crate) fn run(
     };
     let lock = take_lock(home, &running)?;
     let unsupported = warn_of(&loaded.unsupported);
-    let ledger = Ledger::open(&home.state).map_err(|error| home::failed(&error))?;
+    let ledger = Ledger::open(&home.state, home.vault()?, LedgerOptions::default());
+    let ledger = ledger.map_err(|error| home::failed(&error))?;
     let store = Store::open(&home.state).map_err(|error| home::failed(&error))?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {

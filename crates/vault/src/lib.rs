@@ -10,10 +10,13 @@ mod envelope;
 mod error;
 mod export;
 mod folder;
+mod history;
 mod key_file;
 mod legacy;
 mod lock;
+mod locked;
 mod owner_file;
+mod permissions;
 mod random;
 mod reading;
 mod root;
@@ -24,14 +27,19 @@ mod vault;
 mod workspace;
 
 pub use device_key::{DeviceKey, KeyError};
-pub use envelope::{SEALED_OVERHEAD, SEALED_PREFIX, SealError};
+pub use envelope::{SEALED_OVERHEAD, SealError};
 pub use error::{FileError, OpenError};
 pub use export::{open_export, seal_export};
+pub use history::{BackupOutcome, BackupReport, Change, Good, History, HistoryError, Renew, Version};
 pub use lock::{Lock, LockError};
+pub use locked::can_lock_memory;
 pub use owner_file::OwnerFile;
+pub use permissions::{
+    Exposed, Opening, Outcome, PathKind, PathReport, Places, SecureReport, inspect, secure,
+};
 pub use random::{RandomError, draw_token, random, random_id};
-pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use reading::{DiskSpace, ReadFile};
+pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use state_dir::{AppendFile, StateDir};
 pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker, no_keyring};
 pub use vault::{KEY_FILE, Secrets, Vault, VaultError, Wrapping};

@@ -50,7 +50,8 @@ impl ReadFile {
         reason = "a length that has to be asked of the disk, not a collection's"
     )]
     pub fn len(&self) -> Result<u64, FileError> {
-        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| FileError::of(errno, "look at", &self.path))?;
+        let stat =
+            rustix::fs::fstat(&self.fd).map_err(|errno| FileError::of(errno, "look at", &self.path))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 

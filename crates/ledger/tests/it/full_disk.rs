@@ -1,13 +1,12 @@
 use std::path::{Path, PathBuf};
 
-use moltbot_ledger::Ledger;
 use moltbot_policy::Book as _;
 use moltbot_testkit::skip::skip;
 use moltbot_vault::StateDir;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::tempdir;
 
-use crate::{actions, entry, put, verified};
+use crate::{actions, entry, open, put, verified};
 
 /// A disk of 256 kB, unmounted when the test ends.
 struct SmallDisk(PathBuf);
@@ -34,7 +33,7 @@ fn a_full_disk_refuses_what_it_cannot_record_and_goes_on_when_there_is_space() {
         return skip(name, "cannot mount a tmpfs");
     };
     let state = StateDir::open_or_create(home.path()).unwrap();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = open(&state);
     put(&home.path().join("ballast"), &[1; 128 * 1024]);
     let mut kept = Vec::new();
     let refused = loop {

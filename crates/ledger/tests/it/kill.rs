@@ -1,11 +1,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
-use moltbot_ledger::Ledger;
 use moltbot_policy::Book as _;
 use moltbot_vault::{StateDir, random};
 
-use crate::{entry, state, verified};
+use crate::{entry, open, state, verified};
 
 /// Names the state folder of the child.
 const CHILD: &str = "MOLTBOT_TEST_BOOK_IN";
@@ -31,7 +30,7 @@ fn a_process_killed_at_any_point_has_lost_nothing_that_it_acknowledged() {
         child.wait().unwrap();
         assert!(acknowledged.len() >= before + drawn, "round {round}: the child wrote");
     }
-    Ledger::open(&state).unwrap().shutdown();
+    open(&state).shutdown();
     let records = verified(state.path());
     for (sequence, target) in &acknowledged {
         let record = records.get(sequence - 1);
@@ -54,7 +53,7 @@ fn child_that_writes() {
     let Some(path) = std::env::var_os(CHILD) else {
         return;
     };
-    let ledger = Ledger::open(&StateDir::open_or_create(path.as_ref()).unwrap()).unwrap();
+    let ledger = open(&StateDir::open_or_create(path.as_ref()).unwrap());
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let ledger = ledger.clone();
