@@ -367,7 +367,6 @@ fn answer(reply: &SyncSender<Result<u64, String>>, answer: Result<u64, String>) 
 mod tests {
     use moltbot_policy::{Book as _, Decision, Entry};
 
-    use super::*;
     use crate::disk::Fault;
     use crate::journal::tests::Bench;
     use crate::ledger::Ledger;
@@ -379,8 +378,9 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_refuses_after_the_limit_and_what_was_refused_is_not_written_later() {
-        let Bench { folder, disk, journal, .. } = Bench::new();
-        let ledger = Ledger::write(journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let bench = Bench::new();
+        let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
         assert_eq!(ledger.enter(entry("before")).unwrap(), 2);
         disk.set(Fault::Hang);
         std::thread::scope(|scope| {

@@ -46,12 +46,13 @@ fn a_full_disk_refuses_what_it_cannot_record_and_goes_on_when_there_is_space() {
     assert!(refused.cause.contains("no space left"), "{refused}");
     assert!(ledger.enter(entry("x".repeat(4000))).is_err(), "still full");
     let before = verified(home.path());
-    assert_eq!(before.len(), kept.len() + 1, "nothing half-written stays");
+    assert_eq!(before.len(), kept.len() + 3, "a genesis, a start and the alarm; nothing half-written stays");
+    assert_eq!(actions(&before).last(), Some(&"ledger.disk_full"));
     state.remove("ballast").unwrap();
     ledger.enter(entry("after")).unwrap();
     ledger.shutdown();
     let records = verified(home.path());
     let tail = &actions(&records)[before.len()..];
-    assert_eq!(tail, ["ledger.resumed", "test.act", "ledger.stop"]);
+    assert_eq!(tail, ["ledger.resumed", "test.act", "ledger.stop", "ledger.checkpoint"]);
     assert_eq!(records[before.len()]["details"]["refused"].as_str(), Some("2"));
 }
