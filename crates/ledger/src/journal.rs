@@ -457,7 +457,9 @@ pub(crate) mod tests {
         }
 
         fn outcome(&self) -> Outcome {
-            verify(self.folder.path(), &VerifyOptions::default()).outcome
+            let report = verify(self.folder.path(), &VerifyOptions::default());
+            println!("{:?}", report.problems);
+            report.outcome
         }
     }
 

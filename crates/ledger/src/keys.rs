@@ -118,7 +118,12 @@ impl KeyFile {
         if is_next && self.epoch.checked_add(1) == Some(trust.epoch) {
             self.advance(now);
         }
-        self.epoch == trust.epoch && self.current.verifying_key() == trust.key
+        let is_it = self.epoch == trust.epoch && self.current.verifying_key() == trust.key;
+        if is_it && !self.begun {
+            // The book began, and the crash came before that was noted.
+            (self.begun, self.stale) = (true, true);
+        }
+        is_it
     }
 
     fn advance(&mut self, now: Timestamp) {

@@ -75,6 +75,9 @@ impl Misfit {
     }
 }
 
+/// Who remembers a head of the book, and which.
+type Remembered = Vec<(String, Result<Head, Misfit>)>;
+
 /// The end of a book as it was found.
 struct End {
     follower: Follower,
@@ -123,10 +126,7 @@ pub(crate) fn open(
 }
 
 /// What the book's own register and the anchors remember.
-fn remembered(
-    folder: &StateDir,
-    anchors: &[PathBuf],
-) -> Result<Vec<(String, Result<Head, Misfit>)>, LedgerError> {
+fn remembered(folder: &StateDir, anchors: &[PathBuf]) -> Result<Remembered, LedgerError> {
     let mut found = Vec::new();
     if let Some(bytes) = folder.read(HEAD, limits::LEDGER_HEAD_BYTES)? {
         let head = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
