@@ -418,12 +418,12 @@ pub(crate) mod tests {
         }
 
         /// The book as another process finds it, which was not told of anything.
-        fn reopen(&mut self) {
+        pub(crate) fn reopen(&mut self) {
             let options = self.journal.options.clone();
             self.journal = journal(&self.folder, &self.disk, &self.vault, options);
         }
 
-        fn append(&mut self, targets: &[&str]) -> Result<u64, LedgerError> {
+        pub(crate) fn append(&mut self, targets: &[&str]) -> Result<u64, LedgerError> {
             let entry = |target: &&str| Entry::new("a", "b.c", *target, Decision::Done);
             let bodies: Vec<Body> = targets.iter().map(|target| Body::of(&entry(target))).collect();
             let written = self.journal.append(&bodies, Sign::WhenDue);
@@ -635,5 +635,45 @@ pub(crate) mod tests {
         bench.append(&["four"]).unwrap();
         bench.journal.checkpoint().unwrap();
         assert_eq!(bench.outcome(), Outcome::Intact);
+    }
+
+    #[test]
+    fn a_thief_of_the_key_can_write_nothing_before_its_epoch_that_the_first_key_would_vouch_for() {
+        let options = LedgerOptions { checkpoint_records: 3, epoch: std::time::Duration::ZERO, ..LedgerOptions::default() };
+        let mut bench = Bench::with(options.clone());
+        for n in 0..12 {
+            bench.append(&[&n.to_string()]).unwrap();
+        }
+        let first_key = Some(crate::PublicKey::of(bench.journal.keys().origin(), bench.journal.keys().trust().first));
+        let verified = |bench: &Bench| {
+            verify(bench.folder.path(), &VerifyOptions { from_key: first_key.clone(), ..VerifyOptions::default() })
+        };
+        assert_eq!(verified(&bench).outcome, Outcome::Intact);
+        let whole = bench.folder.read(&segment_name(1), 1 << 20).unwrap().unwrap();
+        let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+        let action = |line: &[u8]| String::from_utf8_lossy(crate::record::action_of(line)).into_owned();
+        let last_epoch = lines.iter().rposition(|line| action(line) == "ledger.epoch").unwrap();
+        // He has the state as it is, a program without scruples, and all the time he wants.
+        for kept in 1..=lines.len() {
+            let text: Vec<u8> = lines.iter().take(kept).copied().flatten().copied().collect();
+            bench.folder.write(&segment_name(1), &text).unwrap();
+            let now = Timestamp::now();
+            let (mut position, file) = opening::open(&bench.folder, &bench.vault, &[], now).unwrap();
+            (position.name, position.length, position.tampering) = (segment_name(1), bytes_of(&text), None);
+            assert_eq!(position.chain.tree.size(), bytes_of(&lines[..kept]));
+            let keys = Keys::new(bench.vault.clone(), file, options.epoch, now);
+            let stamp = Stamp::new("boot".into(), options.clock, now);
+            bench.journal = Journal::new(bench.disk.clone(), position, keys, stamp, options.clone());
+            for _ in 0..6 {
+                bench.append(&["forged"]).unwrap();
+            }
+            let report = verified(&bench);
+            let expected = if kept > last_epoch { Outcome::Intact } else { Outcome::Tampered };
+            assert_eq!(report.outcome, expected, "forged behind record {kept}: {:?}", report.problems);
+        }
+    }
+
+    fn bytes_of<T>(slice: &[T]) -> u64 {
+        u64::try_from(slice.len()).unwrap()
     }
 }

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_and_many_details_are_bounded() {
+    fn d_28_long_texts_and_many_details_are_bounded() {
         let mut entry = entry(&"é".repeat(3000));
         entry.target.insert(0, 'x');
         for name in ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15"]

@@ -366,10 +366,14 @@ fn answer(reply: &SyncSender<Result<u64, String>>, answer: Result<u64, String>) 
 #[cfg(test)]
 mod tests {
     use moltbot_policy::{Book as _, Decision, Entry};
+    use moltbot_vault::StateDir;
+
+    use super::*;
 
     use crate::disk::Fault;
     use crate::journal::tests::Bench;
     use crate::ledger::Ledger;
+    use crate::options::LedgerOptions;
     use crate::segments::segment_name;
 
     fn entry(target: &str) -> Entry {
@@ -401,5 +405,110 @@ mod tests {
         let written = ["a", "b", "c"].map(|target| text.matches(&format!(r#""target":"{target}""#)).count());
         assert_eq!(written, [1, 0, 0], "only what the disk had already is written: {text}");
         assert!(text.contains(r#""target":"after""#) && text.contains("ledger.stop"), "{text}");
+    }
+
+    /// Action, target and some details of every record behind the start of the bench.
+    fn records(bench: &StateDir) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(bench.read(&segment_name(1), 1 << 26).unwrap().unwrap()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn of<'a>(records: &'a [serde_json::Value], action: &str) -> Vec<&'a serde_json::Value> {
+        records.iter().filter(|record| record["action"] == action).collect()
+    }
+
+    #[test]
+    fn buffered_records_ride_along_in_order_and_those_that_are_too_many_are_counted() {
+        let bench = Bench::new();
+        let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let buffered = |n: usize| {
+            let entry = Entry::new("gateway", "test.traffic", n.to_string(), Decision::Done);
+            ledger.enter(entry.buffered()).unwrap()
+        };
+        assert_eq!(buffered(0), 0, "it has no number yet");
+        ledger.enter(entry("with it")).unwrap();
+        disk.set(Fault::Hang);
+        std::thread::scope(|scope| {
+            let hanging = scope.spawn(|| ledger.enter(entry("hangs")));
+            disk.await_hang();
+            for n in 1..limits::LEDGER_BUFFERED + 6 {
+                buffered(n);
+            }
+            disk.set(Fault::None);
+            hanging.join().unwrap().unwrap();
+        });
+        ledger.shutdown();
+        let records = records(&folder);
+        let traffic = of(&records, "test.traffic");
+        let targets: Vec<usize> =
+            traffic.iter().map(|record| record["target"].as_str().unwrap().parse().unwrap()).collect();
+        assert_eq!(targets, (0..=limits::LEDGER_BUFFERED).collect::<Vec<_>>());
+        assert_eq!(records[1]["action"], "test.traffic", "it went with the one that was waited for");
+        let dropped: u64 = of(&records, "ledger.dropped")
+            .iter()
+            .map(|record| record["details"]["count"].as_str().unwrap().parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(dropped, 5);
+    }
+
+    #[test]
+    fn buffered_records_that_nobody_follows_are_on_disk_after_a_second_of_the_checkpoint() {
+        let mut options = LedgerOptions { heartbeat: Duration::from_secs(3600), ..LedgerOptions::default() };
+        options.checkpoint_after = Duration::from_millis(5);
+        let bench = Bench::with(options);
+        let folder = bench.folder.clone();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        ledger.enter(entry("x").buffered()).unwrap();
+        // No stop: only the thread's own clock brings it there.
+        let is_signed = || {
+            let records = records(&folder);
+            let at = records.iter().position(|record| record["action"] == "test.act");
+            at.is_some_and(|at| records[at..].iter().any(|record| record["action"] == "ledger.checkpoint"))
+        };
+        while folder.read(&segment_name(1), 1 << 20).unwrap().is_none_or(|bytes| bytes.is_empty()) || !is_signed() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_act_that_could_not_be_recorded_is_recorded_as_soon_as_the_disk_takes_it() {
+        let bench = Bench::new();
+        let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        ledger.enter(entry("before")).unwrap();
+        disk.set(Fault::Full);
+        assert!(ledger.enter(entry("refused")).is_err());
+        assert_eq!(ledger.enter_when_possible(entry("stop")), None);
+        disk.set(Fault::None);
+        ledger.shutdown();
+        let records = records(&folder);
+        let acts: Vec<_> = of(&records, "test.act")
+            .iter()
+            .map(|record| (record["target"].as_str().unwrap(), record["details"]["recorded"].as_str()))
+            .collect();
+        assert_eq!(acts, [("before", None), ("stop", Some("late"))]);
+        assert_eq!(of(&records, "ledger.stop").len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_is_noted() {
+        static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(2_000_000_000);
+        let clock = || jiff::Timestamp::from_second(NOW.load(Ordering::Relaxed)).unwrap();
+        let bench = Bench::with(LedgerOptions { clock, ..LedgerOptions::default() });
+        let folder = bench.folder.clone();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        ledger.enter(entry("one")).unwrap();
+        NOW.fetch_sub(2, Ordering::Relaxed);
+        ledger.enter(entry("two")).unwrap();
+        NOW.fetch_sub(3, Ordering::Relaxed);
+        ledger.enter(entry("three")).unwrap();
+        ledger.shutdown();
+        let records = records(&folder);
+        let actions: Vec<&str> = records.iter().map(|record| record["action"].as_str().unwrap()).collect();
+        let expected = ["ledger.genesis", "test.act", "test.act", "ledger.clock_step", "test.act"];
+        assert_eq!(actions[..5], expected);
+        assert_eq!(records[3]["details"]["from"], "2033-05-18T03:33:18.000000000Z");
+        assert_eq!(records[3]["details"]["to"], "2033-05-18T03:33:15.000000000Z");
     }
 }

@@ -1,14 +1,16 @@
+use moltbot_ledger::LedgerOptions;
 use moltbot_policy::Book as _;
 
-use crate::{actions, entry, open, state, verified};
+use crate::{actions, entry, open, quiet, segments, state, try_open, verified};
 
 const THREADS: usize = 64;
 const RECORDS: usize = 50;
 
 #[test]
-fn threads_that_write_at_once_share_flushes_and_lose_nothing() {
+fn d_23_threads_that_write_at_once_share_flushes_and_lose_nothing_while_segments_change() {
     let (_home, state) = state();
-    let ledger = open(&state);
+    let options = LedgerOptions { segment_bytes: 256 * 1024, ..quiet() };
+    let ledger = try_open(&state, options).unwrap();
     let before = ledger.flushes();
     let started = std::time::Instant::now();
     let acknowledged: Vec<Vec<u64>> = std::thread::scope(|scope| {
@@ -28,8 +30,11 @@ fn threads_that_write_at_once_share_flushes_and_lose_nothing() {
     println!("{total} records in {took:.1?} with {flushes} flushes");
 
     let records = verified(state.path());
-    let signed = actions(&records).iter().filter(|action| **action == "ledger.checkpoint").count();
-    assert_eq!(records.len(), total + 3 + signed, "with the genesis, the start and the stop");
+    let count = |wanted: &str| actions(&records).iter().filter(|action| **action == wanted).count();
+    let (signed, more) = (count("ledger.checkpoint"), count("ledger.segment"));
+    assert_eq!(segments(state.path()).len(), more + 1);
+    assert!(more >= 4, "{more} segments came after the first");
+    assert_eq!(records.len(), total + 3 + signed + more, "with the genesis, the start and the stop");
     assert!(signed >= total / 256, "{signed} checkpoints");
     for (thread, sequences) in acknowledged.iter().enumerate() {
         assert!(sequences.is_sorted(), "thread {thread} in its own order");

@@ -216,3 +216,46 @@ fn a_book_put_back_to_an_older_copy_is_noticed_by_who_remembers_its_head() {
     let ledger = try_open(&state, options()).unwrap();
     assert!(ledger.lockdown().unwrap().what.contains("is not the one that"));
 }
+
+#[test]
+fn d_26_one_corrupt_line_does_not_hide_what_is_behind_it() {
+    let (_home, state) = state();
+    let options = || moltbot_ledger::LedgerOptions { segment_bytes: 2000, ..quiet() };
+    let ledger = try_open(&state, options()).unwrap();
+    for n in 0..40 {
+        ledger.enter(entry(n.to_string())).unwrap();
+    }
+    ledger.shutdown();
+    let all = segments(state.path());
+    for (at, from) in [(1, b'a'), (4, b'b')] {
+        let mut bytes = bytes_of(&all[at]);
+        let position = bytes.len() / 2;
+        bytes[position] = from ^ bytes[position] ^ 0x15;
+        put(&all[at], &bytes);
+    }
+    let report = verify(&state.path().join("ledger"), &VerifyOptions::default());
+    let found: Vec<&Path> = report.problems.iter().map(|problem| problem.path.as_path()).collect();
+    assert_eq!(found, [all[1].as_path(), all[4].as_path()], "{:?}", report.problems);
+    assert!(report.records > 40, "{} of the records are read nevertheless", report.records);
+    assert_eq!(usize::try_from(report.segments).unwrap(), all.len());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test plays one who opens the folder to others")]
+fn d_27_modes_are_repaired_and_links_are_not_followed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (home, state) = state();
+    written(&state);
+    let folder = state.path().join("ledger");
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    open(&state).shutdown();
+    assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
+    let segment = segments(state.path()).remove(0);
+    let elsewhere = home.path().join("elsewhere.mlog");
+    std::fs::rename(&segment, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &segment).unwrap();
+    let before = bytes_of(&elsewhere);
+    assert!(try_open(&state, quiet()).unwrap_err().to_string().contains("cannot be read"));
+    assert_eq!(bytes_of(&elsewhere), before, "nothing is written through a link");
+    assert_eq!(outcome(&state), Outcome::Unknown);
+}

@@ -4,7 +4,9 @@
 mod full_disk;
 mod group;
 mod kill;
+mod keys;
 mod lockdown;
+mod mutations;
 mod opening;
 
 use std::path::{Path, PathBuf};
