@@ -469,7 +469,7 @@ pub(crate) mod tests {
         vault: &Vault,
         options: LedgerOptions,
     ) -> Journal<FaultyDisk> {
-        let now = Timestamp::now();
+        let now = (options.clock)();
         let (position, file) = opening::open(folder, vault, &[], now).unwrap();
         assert_eq!(position.tampering, None);
         let is_unsigned = !file.begun;
@@ -639,24 +639,34 @@ pub(crate) mod tests {
 
     #[test]
     fn a_thief_of_the_key_can_write_nothing_before_its_epoch_that_the_first_key_would_vouch_for() {
-        let options = LedgerOptions { checkpoint_records: 3, epoch: std::time::Duration::ZERO, ..LedgerOptions::default() };
+        let options = LedgerOptions {
+            checkpoint_records: 3,
+            epoch: std::time::Duration::ZERO,
+            ..LedgerOptions::default()
+        };
         let mut bench = Bench::with(options.clone());
         for n in 0..12 {
             bench.append(&[&n.to_string()]).unwrap();
         }
-        let first_key = Some(crate::PublicKey::of(bench.journal.keys().origin(), bench.journal.keys().trust().first));
+        let first_key =
+            Some(crate::PublicKey::of(bench.journal.keys().origin(), bench.journal.keys().trust().first));
         let verified = |bench: &Bench| {
-            verify(bench.folder.path(), &VerifyOptions { from_key: first_key.clone(), ..VerifyOptions::default() })
+            verify(
+                bench.folder.path(),
+                &VerifyOptions { from_key: first_key.clone(), ..VerifyOptions::default() },
+            )
         };
         assert_eq!(verified(&bench).outcome, Outcome::Intact);
         let whole = bench.folder.read(&segment_name(1), 1 << 20).unwrap().unwrap();
         let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
         let action = |line: &[u8]| String::from_utf8_lossy(crate::record::action_of(line)).into_owned();
+        let stolen = bench.folder.read("signing.key", 4096).unwrap().unwrap();
         let last_epoch = lines.iter().rposition(|line| action(line) == "ledger.epoch").unwrap();
         // He has the state as it is, a program without scruples, and all the time he wants.
         for kept in 1..=lines.len() {
             let text: Vec<u8> = lines.iter().take(kept).copied().flatten().copied().collect();
             bench.folder.write(&segment_name(1), &text).unwrap();
+            bench.folder.write("signing.key", &stolen).unwrap();
             let now = Timestamp::now();
             let (mut position, file) = opening::open(&bench.folder, &bench.vault, &[], now).unwrap();
             (position.name, position.length, position.tampering) = (segment_name(1), bytes_of(&text), None);

@@ -163,7 +163,7 @@ fn walk(folder: &StateDir, known: Vec<Known>) -> Result<End, LedgerError> {
         }
     }
     let mut end = End { follower, segments: Vec::new(), length: 0, tail: None, misfit: None };
-    end.misfit = first_gap(folder, &segments, start, end.follower.pruned)?;
+    end.misfit = first_gap(folder, &segments, start)?;
     for (at, segment) in segments.iter().enumerate().skip(start) {
         if end.misfit.is_some() {
             break;
@@ -182,17 +182,15 @@ fn walk(folder: &StateDir, known: Vec<Known>) -> Result<End, LedgerError> {
         let name = segments.get(place.segment).map(|segment| segment.name.as_str());
         end.misfit = Some(Misfit::of(name, place.line, what));
     }
+    if end.misfit.is_none() {
+        end.misfit = no_beginning(folder, &segments, end.follower.pruned)?;
+    }
     end.segments = segments;
     Ok(end)
 }
 
-/// The first place before `start` where two segments do not meet, and where the book does not begin.
-fn first_gap(
-    folder: &StateDir,
-    segments: &[Segment],
-    start: usize,
-    pruned: u64,
-) -> Result<Option<Misfit>, LedgerError> {
+/// Whether the book begins where it should: what was before it was pruned, or is evidence beside it.
+fn no_beginning(folder: &StateDir, segments: &[Segment], pruned: u64) -> Result<Option<Misfit>, LedgerError> {
     if let Some(first) = segments.first().filter(|first| first.first > pruned.saturating_add(1)) {
         let is_tampered = first_line(folder, &first.name)?
             .as_deref()
@@ -203,6 +201,11 @@ fn first_gap(
             return Ok(Some(Misfit::of(Some(&first.name), 1, what)));
         }
     }
+    Ok(None)
+}
+
+/// The first place before `start` where two segments do not meet.
+fn first_gap(folder: &StateDir, segments: &[Segment], start: usize) -> Result<Option<Misfit>, LedgerError> {
     for (one, other) in segments.iter().zip(segments.iter().skip(1)).take(start) {
         // What was before tampering need not fit what came after it.
         let claims = first_line(folder, &other.name)?.as_deref().and_then(head_of);

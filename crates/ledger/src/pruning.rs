@@ -138,7 +138,9 @@ mod tests {
         let segments = list(&bench.folder).unwrap();
         let kept: Vec<(String, Vec<u8>)> = segments
             .iter()
-            .map(|segment| (segment.name.clone(), bench.folder.read(&segment.name, 1 << 20).unwrap().unwrap()))
+            .map(|segment| {
+                (segment.name.clone(), bench.folder.read(&segment.name, 1 << 20).unwrap().unwrap())
+            })
             .collect();
         let pruned = bench.journal.prune().unwrap();
         for missing in (0..pruned).rev() {
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_was_removed_by_somebody_else_is_not_explained_by_a_tombstone() {
-        let mut bench = bench(Duration::ZERO);
+        let bench = bench(Duration::ZERO);
         let all = list(&bench.folder).unwrap();
         bench.folder.remove(&all[0].name).unwrap();
         assert_eq!(verified(&bench).outcome, Outcome::Tampered);

@@ -466,7 +466,9 @@ mod tests {
             let at = records.iter().position(|record| record["action"] == "test.act");
             at.is_some_and(|at| records[at..].iter().any(|record| record["action"] == "ledger.checkpoint"))
         };
-        while folder.read(&segment_name(1), 1 << 20).unwrap().is_none_or(|bytes| bytes.is_empty()) || !is_signed() {
+        while folder.read(&segment_name(1), 1 << 20).unwrap().is_none_or(|bytes| bytes.is_empty())
+            || !is_signed()
+        {
             std::thread::yield_now();
         }
     }

@@ -78,7 +78,9 @@ fn a_full_disk_takes_the_alarm_and_what_the_local_owner_does_and_nothing_else() 
             break;
         }
     }
-    while state.write("crumb", &[1; 4096]).is_ok() && state.append("ballast").unwrap().write_all(&[1; 4096]).is_ok() {}
+    while state.write("crumb", &[1; 4096]).is_ok()
+        && state.append("ballast").unwrap().write_all(&[1; 4096]).is_ok()
+    {}
     assert!(ledger.enter(entry("refused")).is_err());
     let kept: Vec<u64> =
         (0..50).map(|n| ledger.enter(entry(format!("owner {n}")).from_reserve()).unwrap()).collect();

@@ -49,9 +49,12 @@ fn what_somebody_remembers_of_a_book_must_be_in_it() {
     ledger.shutdown();
     let folder = state.path().join("ledger");
     let head = ledger.head();
-    let expect = |head: Head| verify(&folder, &VerifyOptions { expect_head: Some(head), ..VerifyOptions::default() }).outcome;
+    let expect = |head: Head| {
+        verify(&folder, &VerifyOptions { expect_head: Some(head), ..VerifyOptions::default() }).outcome
+    };
     let short = |sequence: u64| {
-        let hash = verified(state.path())[usize::try_from(sequence).unwrap() - 1]["h"].as_str().unwrap().to_owned();
+        let hash =
+            verified(state.path())[usize::try_from(sequence).unwrap() - 1]["h"].as_str().unwrap().to_owned();
         format!("{sequence}:{hash}").parse::<Head>().unwrap()
     };
     let note: Head = head.note.clone().unwrap().parse().unwrap();
@@ -79,5 +82,9 @@ fn values_that_may_be_secret_are_found_by_their_hash() {
     assert_eq!((hash.len(), hash.starts_with("hmac:"), hash.clone()), (37, true, hash_of(&vault, "hunter2")));
     assert_ne!(hash, ledger.hash_of("hunter3"));
     let (_home, other) = crate::state();
-    assert_ne!(hash, try_open(&other, quiet()).unwrap().hash_of("hunter2"), "another installation tells another");
+    assert_ne!(
+        hash,
+        try_open(&other, quiet()).unwrap().hash_of("hunter2"),
+        "another installation tells another"
+    );
 }

@@ -143,7 +143,7 @@ const ACTS: [(&str, Act, &str); 8] = [
     (
         "no first segment",
         |state, _| state.rename(FIRST, "ledger/00000000000000000003.mlog").unwrap(),
-        "what was before it is missing",
+        "a segment before it is missing",
     ),
     (
         "a segment that is none",
@@ -247,7 +247,7 @@ fn d_27_modes_are_repaired_and_links_are_not_followed() {
     let (home, state) = state();
     written(&state);
     let folder = state.path().join("ledger");
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
     open(&state).shutdown();
     assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
     let segment = segments(state.path()).remove(0);

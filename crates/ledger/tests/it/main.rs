@@ -3,8 +3,8 @@
 
 mod full_disk;
 mod group;
-mod kill;
 mod keys;
+mod kill;
 mod lockdown;
 mod mutations;
 mod opening;
