@@ -58,6 +58,12 @@ def number(text):
     return None
 
 
+def has_lost_block(line, offset):
+    """Whether a line has a block of zeros in it: a whole one, or the rest of the one in which it begins."""
+    zeros = len(line) - len(line.lstrip(b"\0"))
+    return (zeros > 0 and (offset + zeros) % 512 == 0) or bytes(512) in line
+
+
 def key_hash(name, key):
     return sha256(name.encode() + b"\n\x01" + key)[:4]
 
@@ -307,7 +313,7 @@ class Book:
                 return
             end = tail.find(b"\n")
             is_one = end < 0 or end + 1 == len(tail)
-            if len(tail) <= TEARABLE and (is_one or b"\0" in tail[:end]):
+            if len(tail) <= TEARABLE and (is_one or has_lost_block(tail[:end], length)):
                 self.found("torn", name, count, what)
                 return
         self.found("tampered", name, count, what)

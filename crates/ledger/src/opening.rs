@@ -244,7 +244,7 @@ fn walk_segment(
     };
     if is_last {
         let tail = read_tail(&folder.open_file(&segment.name)?, end.length, TEARABLE)?;
-        if is_torn(&tail) {
+        if is_torn(&tail, end.length) {
             end.tail = Some(tail);
             return Ok(());
         }

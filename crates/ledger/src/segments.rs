@@ -17,6 +17,10 @@ const DIGITS: usize = 20;
 pub(crate) const LARGEST: u64 = 1 << 53;
 /// The most that a power cut can tear: what was being flushed, of which nobody was told that it is recorded.
 pub(crate) const TEARABLE: usize = limits::LEDGER_BATCH_BYTES + limits::LEDGER_LINE_BYTES;
+/// The smallest part that a disk writes as a whole, in bytes.
+const BLOCK: u64 = 512;
+/// One that was never written.
+const WHOLE_BLOCK: [u8; 512] = [0; 512];
 /// How much of a segment's end is looked at first; a line of ordinary length fits.
 const WINDOW: usize = 8 * 1024;
 
@@ -140,16 +144,24 @@ pub(crate) fn read_tail(file: &ReadFile, offset: u64, max: usize) -> Result<Vec<
     Ok(tail)
 }
 
-/// Whether what does not fit is an end that was being written when the power went: one last line, or blocks that the
-/// disk never got and shows as zeros, which no line contains. Longer than [`TEARABLE`] is neither.
-pub(crate) fn is_torn(tail: &[u8]) -> bool {
+/// Whether what does not fit, behind `offset`, is an end that was being written when the power went: one last line, or
+/// blocks that the disk never got and shows as zeros. Longer than [`TEARABLE`] is neither.
+pub(crate) fn is_torn(tail: &[u8], offset: u64) -> bool {
     if tail.len() > TEARABLE {
         return false;
     }
     match tail.iter().position(|byte| *byte == b'\n') {
         None => true,
-        Some(end) => end.saturating_add(1) == tail.len() || tail.iter().take(end).any(|byte| *byte == 0),
+        Some(end) => end.saturating_add(1) == tail.len() || has_lost_block(tail.split_at(end).0, offset),
     }
+}
+
+/// Whether a line has a block of zeros in it: a whole one, or the rest of the one in which it begins.
+fn has_lost_block(line: &[u8], offset: u64) -> bool {
+    let zeros = line.iter().take_while(|byte| **byte == 0).count();
+    let end = offset.saturating_add(u64::try_from(zeros).unwrap_or(u64::MAX));
+    (zeros > 0 && end.is_multiple_of(BLOCK))
+        || line.windows(WHOLE_BLOCK.len()).any(|window| window == WHOLE_BLOCK)
 }
 
 #[cfg(test)]
@@ -190,5 +202,17 @@ mod tests {
         );
         folder.write("x", b"").unwrap();
         assert_eq!((last_line(&folder, "x").unwrap(), first_line(&folder, "x").unwrap()), (None, None));
+    }
+
+    #[test]
+    fn an_end_is_torn_when_it_is_one_line_or_has_lost_a_block_and_not_by_a_single_zero() {
+        let rest = b"x\n{}\n{}\n";
+        let with = |zeros: usize| [vec![0; zeros].as_slice(), rest].concat();
+        assert!(is_torn(b"{\"v\":1", 7) && is_torn(b"{}\n", 7) && is_torn(b"", 7) && is_torn(&[0; 9], 7));
+        assert!(!is_torn(rest, 7) && !is_torn(&with(1), 7) && !is_torn(&with(504), 7));
+        assert!(is_torn(&with(505), 7), "the rest of the block in which it begins");
+        assert!(is_torn(&[b"{\"v\"".as_slice(), &with(512)].concat(), 7), "a whole one");
+        assert!(!is_torn(&[rest.as_slice(), &with(512)].concat(), 7), "only the first line counts");
+        assert!(!is_torn(&vec![b'x'; TEARABLE + 1], 7));
     }
 }

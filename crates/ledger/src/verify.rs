@@ -256,7 +256,7 @@ impl Walk {
             if self.report.is_open && !tail.contains(&b'\n') {
                 return Ok(());
             }
-            if is_torn(&tail) {
+            if is_torn(&tail, length) {
                 self.found(Outcome::Torn, Some(&segment.name), line, what);
                 return Ok(());
             }
