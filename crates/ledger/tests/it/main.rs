@@ -6,6 +6,7 @@ mod group;
 mod keys;
 mod kill;
 mod lockdown;
+mod migration;
 mod mutations;
 mod opening;
 
