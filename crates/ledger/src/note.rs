@@ -270,7 +270,9 @@ mod tests {
             assert!(read.is("moltbot/any/ledger", &key) && read.to_string() == encode_key(&key), "{bare}");
         }
         assert!(named.is("moltbot/x/ledger", &key) && !named.is("moltbot/y/ledger", &key));
-        for wrong in ["", "moltbot/x/ledger", &text.replace("/x/", "/y/"), text.get(..text.len() - 4).unwrap()] {
+        for wrong in
+            ["", "moltbot/x/ledger", &text.replace("/x/", "/y/"), text.get(..text.len() - 4).unwrap()]
+        {
             assert_eq!(wrong.parse::<PublicKey>(), Err(NotAKey), "{wrong}");
         }
     }
