@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use moltbot_config::{ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits};
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Recorded, record};
 use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError, no_keyring};
@@ -179,10 +179,18 @@ impl Home {
     /// The book, opened once for this process.
     pub(crate) fn ledger(&self) -> anyhow::Result<&Ledger> {
         if self.ledger.get().is_none() {
-            let ledger = Ledger::open(&self.state).map_err(|error| failed(&error))?;
+            let ledger = Ledger::open(&self.state, self.vault()?, LedgerOptions::default());
+            let ledger = ledger.map_err(|error| failed(&error))?;
             drop(self.ledger.set(ledger));
         }
         self.ledger.get().ok_or_else(|| Exit::Failed.because("the book is not open"))
+    }
+
+    /// Closes the book of this process, before another one opens it.
+    pub(crate) fn close_book(&self) {
+        if let Some(ledger) = self.ledger.get() {
+            ledger.shutdown();
+        }
     }
 
     /// What unlocks the root keys here.

@@ -1,6 +1,6 @@
 //! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
 
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
 use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
@@ -79,7 +79,11 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
     if is_running {
         return ask_sandbox(home).await.unwrap_or_else(|error| SandboxTrial::Untried(format!("{error:#}")));
     }
-    let ledger = match Ledger::open(&home.state) {
+    let vault = match home.vault() {
+        Ok(vault) => vault,
+        Err(error) => return SandboxTrial::Untried(format!("{error:#}")),
+    };
+    let ledger = match Ledger::open(&home.state, vault, LedgerOptions::default()) {
         Ok(ledger) => ledger,
         Err(error) => return SandboxTrial::Untried(crate::home::chain(&error)),
     };
