@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod chat;
 mod config;
 pub(crate) mod health;
+mod ledger;
 mod listing;
 mod sessions;
 
@@ -57,6 +58,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::ChatSend => chat::send(&shared, &call).await,
         Method::ConfigGet => config::get(&shared, &call),
         Method::Health => Ok(shared.health.current(&shared).await.value().clone()),
+        Method::LedgerRelay => ledger::relay(&shared, &call).await,
         Method::ModelsList => listing::models(&shared, &call),
         Method::ModelsTest => listing::test_model(&shared, &call).await,
         Method::SessionsDelete => sessions::delete(&shared, &call).await,

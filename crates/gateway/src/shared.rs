@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use moltbot_agent::Agent;
+use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) config_json: serde_json::Value,
     pub(crate) config_path: PathBuf,
     pub(crate) state: StateDir,
+    pub(crate) ledger: Ledger,
     pub(crate) store: Store,
     pub(crate) agent: Agent,
     pub(crate) sandbox: Sandbox,
@@ -50,6 +52,7 @@ impl Shared {
             config_json,
             config_path,
             state,
+            ledger: ledger.clone(),
             store,
             agent,
             sandbox,

@@ -26,7 +26,9 @@ mod error;
 mod journal;
 mod opening;
 mod record;
+mod relayed;
 mod writer;
 
 pub use error::LedgerError;
+pub use relayed::Relayed;
 pub use writer::Ledger;

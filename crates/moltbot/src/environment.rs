@@ -29,6 +29,10 @@ pub(crate) struct Environment {
     pub(crate) token: Option<SecretString>,
     /// The gateway's password.
     pub(crate) password: Option<SecretString>,
+    /// The folder of credentials that systemd hands over.
+    pub(crate) credentials: Option<PathBuf>,
+    /// The file with the key that wraps the root keys.
+    pub(crate) key_file: Option<PathBuf>,
     /// Whether colour is unwanted.
     pub(crate) no_color: bool,
     /// What the person should know about the names found.
@@ -57,8 +61,11 @@ impl Environment {
             Some(text) => Some(absolute("MOLTBOT_CONFIG_PATH", &text, &home)?),
         };
         let port = port.map(|text| parse_port(&text)).transpose()?;
+        let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let key_file = ours("KEY_FILE", &mut notes);
+        let key_file = key_file.map(|text| absolute("MOLTBOT_KEY_FILE", &text, &home)).transpose()?;
         let no_color = variable("NO_COLOR").is_some();
-        Ok(Self { home, state_dir, config_path, port, token, password, no_color, notes })
+        Ok(Self { home, state_dir, config_path, port, token, password, credentials, key_file, no_color, notes })
     }
 }
 

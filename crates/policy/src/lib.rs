@@ -13,6 +13,7 @@ pub mod profile;
 mod record;
 pub mod redact;
 mod refusal;
+pub mod secret;
 pub mod throttle;
 
 pub use record::{Book, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all};

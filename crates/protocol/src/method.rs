@@ -21,6 +21,8 @@ pub enum Method {
     ConfigGet,
     /// Whether the gateway and its parts work.
     Health,
+    /// Writes into the book what the owner's command line is about to do to config or secrets.
+    LedgerRelay,
     /// Lists models.
     ModelsList,
     /// Asks a model for one word, to see whether it answers.
@@ -39,7 +41,7 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order of their names.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Agent,
         Self::AgentWait,
         Self::AgentsList,
@@ -48,6 +50,7 @@ impl Method {
         Self::ChatSend,
         Self::ConfigGet,
         Self::Health,
+        Self::LedgerRelay,
         Self::ModelsList,
         Self::ModelsTest,
         Self::SessionsDelete,
@@ -68,6 +71,7 @@ impl Method {
             Self::ChatSend => "chat.send",
             Self::ConfigGet => "config.get",
             Self::Health => "health",
+            Self::LedgerRelay => "ledger.relay",
             Self::ModelsList => "models.list",
             Self::ModelsTest => "models.test",
             Self::SessionsDelete => "sessions.delete",
@@ -94,7 +98,11 @@ impl Method {
             | Self::SessionsPreview
             | Self::Status => Scope::Read,
             Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
-            Self::ConfigGet | Self::ModelsTest | Self::SessionsDelete | Self::SessionsReset => Scope::Admin,
+            Self::ConfigGet
+            | Self::LedgerRelay
+            | Self::ModelsTest
+            | Self::SessionsDelete
+            | Self::SessionsReset => Scope::Admin,
         }
     }
 }

@@ -131,9 +131,14 @@ impl Folder {
 
     /// Makes `name` with these bytes, on disk when this returns; `false` when something is there already.
     pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, FileError> {
+        self.create_with(name, bytes, FILE)
+    }
+
+    /// Like [`Self::create`], with a mode of its own.
+    pub(crate) fn create_with(&self, name: &str, bytes: &[u8], mode: Mode) -> Result<bool, FileError> {
         let (parent, leaf) = self.made_parent(name)?;
         let parent = parent.as_ref().unwrap_or(self);
-        let made = parent.place(leaf, bytes)?;
+        let made = parent.place(leaf, bytes, mode)?;
         if made {
             parent.sync()?;
         }
@@ -149,18 +154,18 @@ impl Folder {
             if name.contains('/') {
                 return Err(FileError::Name { name: (*name).to_owned() });
             }
-            any |= self.place(name, bytes)?;
+            any |= self.place(name, bytes, FILE)?;
         }
         if any { self.sync() } else { Ok(()) }
     }
 
     /// Makes the file `leaf`, whose name is not on disk before [`Self::sync`]; `false` when something is there.
-    fn place(&self, leaf: &str, bytes: &[u8]) -> Result<bool, FileError> {
+    fn place(&self, leaf: &str, bytes: &[u8], mode: Mode) -> Result<bool, FileError> {
         if self.stat(leaf)?.is_some() {
             return Ok(false);
         }
         // Linked under its name only when complete and on disk: nobody ever reads half of it.
-        let temporary = Temporary::write(self, leaf, bytes, FILE)?;
+        let temporary = Temporary::write(self, leaf, bytes, mode)?;
         match rustix::fs::linkat(&self.fd, &temporary.name, &self.fd, leaf, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),

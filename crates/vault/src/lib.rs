@@ -6,19 +6,31 @@
 #![forbid(unsafe_code)]
 
 mod device_key;
+mod envelope;
 mod error;
+mod export;
 mod folder;
+mod key_file;
+mod legacy;
 mod lock;
 mod owner_file;
 mod random;
 mod root;
+mod secret_store;
 mod state_dir;
+mod unlock;
+mod vault;
 mod workspace;
 
 pub use device_key::{DeviceKey, KeyError};
+pub use envelope::{SEALED_OVERHEAD, SEALED_PREFIX, SealError};
 pub use error::{FileError, OpenError};
+pub use export::{open_export, seal_export};
 pub use lock::{Lock, LockError};
 pub use owner_file::OwnerFile;
 pub use random::{RandomError, draw_token, random, random_id};
+pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use state_dir::{AppendFile, StateDir};
+pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker, no_keyring};
+pub use vault::{KEY_FILE, Secrets, Vault, VaultError, Wrapping};
 pub use workspace::Workspace;

@@ -6,6 +6,8 @@ mod full_disk;
 mod lock;
 mod owner_file;
 mod state_dir;
+mod vault;
+mod vectors;
 mod workspace;
 
 use std::fs::Permissions;

@@ -1,0 +1,34 @@
+//! `ledger.relay`: the owner's command line tells the book what it is about to do, while this gateway has it open.
+
+use std::collections::BTreeMap;
+
+use moltbot_policy::{Book as _, secret};
+use moltbot_protocol::error::WireError;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Call, Outcome};
+use crate::shared::Shared;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Relay {
+    action: String,
+    target: String,
+    #[serde(default)]
+    details: BTreeMap<String, String>,
+}
+
+/// Answers with the line's number once it is on disk.
+pub(super) async fn relay(shared: &Shared, call: &Call) -> Outcome {
+    let Relay { action, target, details } = call.params()?;
+    let entry = secret::relayed(&action, &target, &details, call.grant.actor())
+        .ok_or_else(|| WireError::invalid("only acts on secrets and config are relayed to the book"))?;
+    let ledger = shared.ledger.clone();
+    let entered = tokio::task::spawn_blocking(move || ledger.enter(entry)).await;
+    match entered {
+        Ok(Ok(sequence)) => Ok(json!({ "sequence": sequence })),
+        Ok(Err(unrecorded)) => Err(WireError::unavailable(unrecorded.to_string())),
+        Err(error) => Err(WireError::unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,145 @@
+//! The owner's secrets and config: each time one is read or changed, the book is told first.
+
+use std::collections::BTreeMap;
+
+use crate::record::{Decision, Entry, Permit};
+
+/// The action of a changed config in the book.
+const CONFIG: &str = "config.change";
+/// Changes of a config that one record names; the rest is counted.
+const CHANGES: usize = 12;
+
+/// What is done with secrets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecretAct {
+    /// All of them are written, in plaintext or under a passphrase, to a file that leaves the installation.
+    Export,
+    /// They are opened for use by the program itself.
+    Load,
+    /// One is shown to its owner.
+    Read,
+    /// The root keys are wrapped in another way.
+    Rekey,
+    /// Everything is sealed under a new root key.
+    Rotate,
+    /// One is written, or those that a file holds in plaintext are sealed.
+    Seal,
+    /// One is removed.
+    Unset,
+}
+
+impl SecretAct {
+    /// Every act.
+    pub const ALL: [Self; 7] =
+        [Self::Export, Self::Load, Self::Read, Self::Rekey, Self::Rotate, Self::Seal, Self::Unset];
+
+    /// The action's name in the book.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Export => "secret.export",
+            Self::Load => "secret.load",
+            Self::Read => "secret.read",
+            Self::Rekey => "secret.rekey",
+            Self::Rotate => "secret.rotate",
+            Self::Seal => "secret.seal",
+            Self::Unset => "secret.unset",
+        }
+    }
+}
+
+/// Proof that secrets may be opened or sealed for one act. The vault takes nothing else.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped opens nothing"]
+pub struct SecretPermit {
+    act: SecretAct,
+    place: String,
+    actor: String,
+}
+
+impl SecretPermit {
+    /// For the owner, who is whoever can read the key file: `place` is a config path, a name, or a file.
+    pub fn for_owner(act: SecretAct, place: impl Into<String>, actor: impl Into<String>) -> Self {
+        Self { act, place: place.into(), actor: actor.into() }
+    }
+}
+
+impl Permit for SecretPermit {
+    fn entry(&self) -> Entry {
+        Entry::new(self.actor.clone(), self.act.name(), self.place.clone(), Decision::Allowed)
+    }
+}
+
+/// Proof that the config may be changed, with what changes.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped changes nothing"]
+pub struct ConfigPermit {
+    file: String,
+    command: String,
+    changes: Vec<String>,
+    actor: String,
+}
+
+impl ConfigPermit {
+    /// For the owner: `changes` are lines such as `gateway.port: 1 -> 2`, without a secret in them.
+    pub fn for_owner(
+        file: impl Into<String>,
+        command: impl Into<String>,
+        changes: Vec<String>,
+        actor: impl Into<String>,
+    ) -> Self {
+        Self { file: file.into(), command: command.into(), changes, actor: actor.into() }
+    }
+}
+
+/// Names of details for the changes of a config.
+const NUMBERED: [&str; CHANGES] = [
+    "change01", "change02", "change03", "change04", "change05", "change06", "change07", "change08", "change09",
+    "change10", "change11", "change12",
+];
+
+impl Permit for ConfigPermit {
+    fn entry(&self) -> Entry {
+        let entry = Entry::new(self.actor.clone(), CONFIG, self.file.clone(), Decision::Allowed);
+        let entry = entry.with("command", self.command.clone()).with("changes", self.changes.len().to_string());
+        NUMBERED.iter().zip(&self.changes).fold(entry, |entry, (name, change)| entry.with(name, change.clone()))
+    }
+}
+
+/// The entry that the owner's command line asks a gateway to write, when it is one that it may: an act on secrets or
+/// config, told by `actor`, who signed in. Nothing else gets into the book by being asked for.
+pub fn relayed(action: &str, target: &str, details: &BTreeMap<String, String>, actor: &str) -> Option<Entry> {
+    let acts = SecretAct::ALL.into_iter().map(SecretAct::name).chain([CONFIG]);
+    let action = acts.into_iter().find(|name| *name == action)?;
+    let entry = Entry::new(actor, action, target, Decision::Allowed).with("relayed", "yes");
+    let known = ["command", "changes"].into_iter().chain(NUMBERED);
+    Some(known.fold(entry, |entry, name| match details.get(name) {
+        None => entry,
+        Some(value) => entry.with(name, value.clone()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_acts_on_secrets_and_config_are_relayed() {
+        let details = BTreeMap::from([("command".to_owned(), "set".to_owned()), ("forged".to_owned(), "x".to_owned())]);
+        for act in SecretAct::ALL {
+            assert!(relayed(act.name(), "x", &details, "device:1").is_some(), "{}", act.name());
+        }
+        for action in ["auth.sign_in", "command.end", "ledger.stop", "", "secret"] {
+            assert_eq!(relayed(action, "x", &details, "device:1"), None, "{action}");
+        }
+        let entry = relayed(CONFIG, "moltbot.json", &details, "device:1").unwrap();
+        assert_eq!((entry.actor.as_str(), entry.details.len()), ("device:1", 2), "{entry:?}");
+    }
+
+    #[test]
+    fn a_config_change_names_what_changes_and_counts_the_rest() {
+        let changes = (0..20).map(|n| format!("a{n}: 1 -> 2")).collect();
+        let entry = ConfigPermit::for_owner("moltbot.json", "config set", changes, "cli").entry();
+        assert_eq!(entry.details.get("changes").map(String::as_str), Some("20"));
+        assert_eq!(entry.details.get("change12").map(String::as_str), Some("a11: 1 -> 2"));
+    }
+}
