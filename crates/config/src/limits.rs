@@ -30,6 +30,8 @@ pub const CONNECTIONS: usize = 10_000;
 pub const FAILED_SIGN_INS: u32 = 5;
 /// The window of [`FAILED_SIGN_INS`], and how long a refusal lasts.
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(300);
+/// Sources whose refusals for too many tries are told apart in the book; those of others are counted together.
+pub const LIMITED_SOURCES: usize = 64;
 /// Addresses remembered by the throttle: 64 bytes each.
 pub const THROTTLE_ENTRIES: usize = 65_536;
 /// How far a device's clock may be off.
@@ -152,3 +154,21 @@ pub const COMMANDS: usize = 16;
 pub const MEMORY_WATCH: Duration = Duration::from_millis(200);
 /// How long the kernel may take to end what was killed, and the pipe to run dry: disks can hold a process.
 pub const COMMAND_END: Duration = Duration::from_secs(10);
+/// Records of the book that are read into one answer.
+pub const LEDGER_READ: usize = 10_000;
+/// The size at which a view of the book is turned over, in bytes: as operators know it.
+pub const VIEW_BYTES: u64 = 10 * 1024 * 1024;
+/// Old files of a view that are kept: as operators know it.
+pub const VIEW_FILES: u32 = 5;
+/// Refusals of one source in one minute that a view has a line for; more are counted. The throttle lets five
+/// through in five minutes, over each of two ways in.
+pub const VIEW_REPEATS: u32 = 10;
+/// Refusals in one minute that a view has a line for, whoever they are of: a flood takes more than a day to push the
+/// one before it out.
+pub const VIEW_REFUSALS: u32 = 60;
+/// Sign-ins of one device from one source in one minute that a view has a line for: one a second.
+pub const VIEW_SUCCESSES_EACH: u32 = 60;
+/// Sign-ins in one minute that a view has a line for.
+pub const VIEW_SUCCESSES: u32 = 600;
+/// Lines of a view that are read into one answer.
+pub const VIEW_READ: usize = 10_000;
