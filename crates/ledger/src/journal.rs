@@ -28,13 +28,26 @@ pub(crate) struct Journal<D: Disk> {
     flushes: Arc<AtomicU64>,
     /// The size at which a segment ends.
     full: u64,
+    /// The lines of the last batch, for the views.
+    written: String,
 }
 
 impl<D: Disk> Journal<D> {
     pub(crate) fn new(disk: D, end: Position, stamp: Stamp, flushes: Arc<AtomicU64>) -> Self {
         let Position { name, length, chain, torn: _ } = end;
         let full = limits::LEDGER_SEGMENT_BYTES;
-        Self { disk, segment: None, name, length, chain, stamp, refused: 0, flushes, full }
+        Self {
+            disk,
+            segment: None,
+            name,
+            length,
+            chain,
+            stamp,
+            refused: 0,
+            flushes,
+            full,
+            written: String::new(),
+        }
     }
 
     /// Writes a batch and returns the number of its first record when all of it is on disk.
@@ -59,6 +72,11 @@ impl<D: Disk> Journal<D> {
         Err(error)
     }
 
+    /// The lines of the last batch that was written, once.
+    pub(crate) fn take_written(&mut self) -> String {
+        std::mem::take(&mut self.written)
+    }
+
     fn try_append(&mut self, batch: &[Body]) -> Result<u64, LedgerError> {
         if self.segment.is_none() {
             self.reopen()?;
@@ -80,6 +98,7 @@ impl<D: Disk> Journal<D> {
         self.length = self.length.saturating_add(added);
         self.chain = chain;
         self.refused = 0;
+        self.written = lines;
         Ok(first)
     }
 

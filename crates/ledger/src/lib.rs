@@ -21,14 +21,18 @@
 //! it, is therefore not detected.
 #![forbid(unsafe_code)]
 
+mod conceal;
 mod disk;
 mod error;
 mod journal;
 mod opening;
+pub mod query;
 mod record;
 mod relayed;
+pub mod view;
 mod writer;
 
+pub use conceal::Conceal;
 pub use error::LedgerError;
 pub use relayed::Relayed;
 pub use writer::Ledger;

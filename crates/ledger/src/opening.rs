@@ -86,7 +86,8 @@ pub(crate) fn find_end(folder: &StateDir) -> Result<Position, LedgerError> {
     Ok(Position { name: last.clone(), length, chain, torn })
 }
 
-fn is_segment(name: &str) -> bool {
+/// Whether a file is a segment.
+pub(crate) fn is_segment(name: &str) -> bool {
     let number = name.strip_suffix(SEGMENT).unwrap_or_default();
     number.len() == DIGITS && number.bytes().all(|byte| byte.is_ascii_digit())
 }

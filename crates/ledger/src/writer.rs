@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,18 @@ use moltbot_config::limits;
 use moltbot_policy::{Book, Decision, Entry, Unrecorded};
 use moltbot_vault::{Lock, LockError, StateDir, random_id};
 
+use crate::conceal::Conceal;
 use crate::disk::Disk;
 use crate::error::LedgerError;
 use crate::journal::Journal;
 use crate::opening::{Position, Torn, find_end};
 use crate::record::{Body, Stamp};
+use crate::view::Views;
 
 /// The book's folder in the state folder.
-const FOLDER: &str = "ledger";
+pub(crate) const FOLDER: &str = "ledger";
 /// The lock in it: two writers would fork the chain.
-const LOCK: &str = "writer.lock";
+pub(crate) const LOCK: &str = "writer.lock";
 /// The writer's stack: it holds a batch on the heap and calls nothing deep.
 const STACK: usize = 256 * 1024;
 
@@ -37,6 +39,7 @@ struct Shared {
     orders: Sender<Order>,
     waiting: Arc<AtomicUsize>,
     flushes: Arc<AtomicU64>,
+    conceal: OnceLock<Conceal>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -71,7 +74,15 @@ impl Ledger {
             })?;
         let mut end = find_end(&folder)?;
         let torn = end.torn.take();
-        Self::start(folder, lock, end, torn)
+        Self::start(folder, lock, end, torn, Views::new(state))
+    }
+
+    /// Takes what `conceal` knows to be secret out of every entry from now on. Before, and without a call, forms of
+    /// secrets are taken out. The first call counts.
+    pub fn conceal(&self, conceal: Conceal) {
+        if self.shared.conceal.set(conceal).is_err() {
+            tracing::error!("the book was told twice what to conceal; the first time counts");
+        }
     }
 
     /// How often the book was flushed to disk since it was opened.
@@ -85,14 +96,20 @@ impl Ledger {
         self.shared.shutdown();
     }
 
-    fn start(folder: StateDir, lock: Lock, end: Position, torn: Option<Torn>) -> Result<Self, LedgerError> {
+    fn start(
+        folder: StateDir,
+        lock: Lock,
+        end: Position,
+        torn: Option<Torn>,
+        views: Views,
+    ) -> Result<Self, LedgerError> {
         let flushes = Arc::new(AtomicU64::new(0));
         let segment = end.name.clone();
         let mut journal = Journal::new(folder, end, Stamp::new(random_id()?), Arc::clone(&flushes));
         let mut first: Vec<Body> = torn.map(|torn| recovered(&segment, &torn)).into_iter().collect();
         first.push(started(&segment));
         journal.append(&first)?;
-        Self::write(journal, flushes, lock)
+        Self::write(journal, flushes, lock, Some(views))
     }
 
     /// Starts the thread, which keeps `lock` until it ends.
@@ -100,20 +117,22 @@ impl Ledger {
         journal: Journal<D>,
         flushes: Arc<AtomicU64>,
         lock: impl Send + 'static,
+        views: Option<Views>,
     ) -> Result<Self, LedgerError>
     where
         D: Disk<Segment: 'static>,
     {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (orders, queue) = mpsc::channel();
-        let writer = Writer::new(journal, queue, Arc::clone(&waiting));
+        let writer = Writer::new(journal, queue, Arc::clone(&waiting), views);
         let run = move || {
             writer.run();
             drop(lock);
         };
         let thread = std::thread::Builder::new().name("ledger".into()).stack_size(STACK).spawn(run);
         let thread = Mutex::new(Some(thread.map_err(|source| LedgerError::Thread { source })?));
-        Ok(Self { shared: Arc::new(Shared { orders, waiting, flushes, thread }) })
+        let conceal = OnceLock::new();
+        Ok(Self { shared: Arc::new(Shared { orders, waiting, flushes, conceal, thread }) })
     }
 }
 
@@ -154,8 +173,9 @@ impl Ordered {
 }
 
 impl Shared {
-    /// Hands a record to the writer.
+    /// Hands a record to the writer, without what must not be seen.
     fn order(&self, entry: &Entry) -> Result<Ordered, Unrecorded> {
+        let entry = &*self.conceal.get_or_init(Conceal::default).entry(entry);
         let action = entry.action;
         let refuse = |cause: String| Unrecorded { action, cause };
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= limits::LEDGER_WAITING {
@@ -196,6 +216,7 @@ struct Writer<D: Disk> {
     journal: Journal<D>,
     queue: Receiver<Order>,
     waiting: Arc<AtomicUsize>,
+    views: Option<Views>,
     /// Records of the last flush: as many may come again.
     usual: usize,
     /// How long the last flush took: waiting longer would cost more than it saves.
@@ -204,8 +225,13 @@ struct Writer<D: Disk> {
 }
 
 impl<D: Disk> Writer<D> {
-    const fn new(journal: Journal<D>, queue: Receiver<Order>, waiting: Arc<AtomicUsize>) -> Self {
-        Self { journal, queue, waiting, usual: 1, flush: Duration::ZERO, stopping: false }
+    const fn new(
+        journal: Journal<D>,
+        queue: Receiver<Order>,
+        waiting: Arc<AtomicUsize>,
+        views: Option<Views>,
+    ) -> Self {
+        Self { journal, queue, waiting, views, usual: 1, flush: Duration::ZERO, stopping: false }
     }
 
     fn run(mut self) {
@@ -219,6 +245,7 @@ impl<D: Disk> Writer<D> {
         if let Err(error) = self.journal.append(&[Body::of(&stop)]) {
             tracing::error!(error = error.told(), "the end of the book could not be recorded");
         }
+        self.mirror();
     }
 
     /// Waits for a record and takes those that come with it.
@@ -271,6 +298,15 @@ impl<D: Disk> Writer<D> {
                 tracing::debug!("a record came too late for the one who waited for it");
             }
         }
+        self.mirror();
+    }
+
+    /// Adds to the views what was written last. After the answers: nobody waits for a view.
+    fn mirror(&mut self) {
+        let lines = self.journal.take_written();
+        if let Some(views) = &mut self.views {
+            views.mirror(&lines);
+        }
     }
 }
 
@@ -306,7 +342,7 @@ mod tests {
         let flushes = Arc::<AtomicU64>::default();
         let stamp = Stamp::new("boot".into());
         let journal = Journal::new(disk.clone(), find_end(&folder).unwrap(), stamp, Arc::clone(&flushes));
-        let ledger = Ledger::write(journal, flushes, ()).unwrap();
+        let ledger = Ledger::write(journal, flushes, (), None).unwrap();
         assert_eq!(ledger.enter(entry("before")).unwrap(), 1);
         disk.set(Fault::Hang);
         std::thread::scope(|scope| {

@@ -5,6 +5,7 @@ mod full_disk;
 mod group;
 mod kill;
 mod opening;
+mod views;
 
 use std::path::{Path, PathBuf};
 
