@@ -24,6 +24,7 @@
 mod conceal;
 mod disk;
 mod error;
+pub mod export;
 mod journal;
 mod opening;
 pub mod query;

@@ -197,7 +197,7 @@ pub(crate) const fn is_obeyed(character: char) -> bool {
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn write_escape(out: &mut String, character: char) {
+pub(crate) fn write_escape(out: &mut String, character: char) {
     for unit in character.encode_utf16(&mut [0; 2]) {
         if write!(out, r"\u{unit:04x}").is_err() {
             // Writing to a string does not fail; if it ever did, the hash would still cover what is there.

@@ -43,10 +43,9 @@ pub fn explain(reader: &Reader, run: &str) -> Result<Option<Explanation>, QueryE
     let mut records: Vec<Record> = Vec::new();
     let (mut sender, mut sign_in, mut more) = (None::<String>, None, false);
     let skipped = reader.backward(|record| {
-        if let Some(sender) = &sender {
-            let found = record.action == "auth.sign_in" && record.actor == *sender && !record.is_refused();
-            sign_in = found.then_some(record);
-            return !found;
+        if sender.as_ref().is_some_and(|sender| is_sign_in(&record, sender)) {
+            sign_in = Some(record);
+            return false;
         }
         if is_of(&record, run) {
             more = records.len() >= limits::LEDGER_READ;
@@ -63,6 +62,10 @@ pub fn explain(reader: &Reader, run: &str) -> Result<Option<Explanation>, QueryE
     let found = !records.is_empty();
     let nodes = tree(records);
     Ok(found.then(|| Explanation { run: run.to_owned(), sign_in, nodes, more, skipped }))
+}
+
+fn is_sign_in(record: &Record, actor: &str) -> bool {
+    record.action == "auth.sign_in" && record.actor == actor && !record.is_refused()
 }
 
 fn is_of(record: &Record, run: &str) -> bool {

@@ -1,10 +1,12 @@
 //! The book through its public face, on a real disk. Its lines are checked by code of the tests' own.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a helper of a test fails its test")]
 
+mod export;
 mod full_disk;
 mod group;
 mod kill;
 mod opening;
+mod query;
 mod views;
 
 use std::path::{Path, PathBuf};
