@@ -52,6 +52,19 @@ impl Class {
         }
     }
 
+    /// Whether the class itself says who acts; to the others the profile `host` adds it.
+    const fn has_actor(self) -> bool {
+        match self {
+            Self::ApplicationLifecycle | Self::DetectionFinding | Self::NetworkActivity => false,
+            Self::ApiActivity
+            | Self::Authentication
+            | Self::AuthorizeSession
+            | Self::EntityManagement
+            | Self::FileActivity
+            | Self::ProcessActivity => true,
+        }
+    }
+
     /// The class and activity of a record, by its action. What is not known is a call of our own interface.
     fn of(record: &Record) -> (Self, u32) {
         let (area, verb) = record.action.split_once('.').unwrap_or((record.action.as_str(), ""));
@@ -120,7 +133,7 @@ pub(super) fn event(record: &Record, origin: &Origin) -> Value {
         ("time", json!(record.millis())),
         ("message", json!(sentence(record))),
         ("status_id", json!(if record.is_refused() { 2 } else { 1 })),
-        ("metadata", metadata(record, origin)),
+        ("metadata", metadata(class, record, origin)),
         ("actor", json!({"user": user(record), "app_name": "moltbot"})),
         ("unmapped", unmapped(record)),
     ] {
@@ -136,7 +149,7 @@ pub(super) fn event(record: &Record, origin: &Origin) -> Value {
     Value::Object(event)
 }
 
-fn metadata(record: &Record, origin: &Origin) -> Value {
+fn metadata(class: Class, record: &Record, origin: &Origin) -> Value {
     let mut metadata = json!({
         "version": VERSION,
         "product": {"name": "moltbot", "vendor_name": "moltbot", "version": env!("CARGO_PKG_VERSION")},
@@ -146,8 +159,9 @@ fn metadata(record: &Record, origin: &Origin) -> Value {
         "original_time": record.ts,
         "log_name": "ledger",
     });
-    if let (Some(run), Some(metadata)) = (record.run(), metadata.as_object_mut()) {
-        metadata.insert("correlation_uid".into(), json!(run));
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.extend(record.run().map(|run| ("correlation_uid".into(), json!(run))));
+        metadata.extend((!class.has_actor()).then(|| ("profiles".into(), json!(["host"]))));
     }
     metadata
 }
