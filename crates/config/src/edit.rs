@@ -1,6 +1,7 @@
 //! Reads and changes one setting in the text of a config, and leaves the rest of the text as it is.
 
 mod insert;
+mod remove;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -34,6 +35,14 @@ pub enum EditError {
         parent: String,
         /// What it is.
         found: &'static str,
+    },
+    /// A secret cannot be read, sealed or set.
+    #[error("the secret `{path}` cannot be used: {because}")]
+    Secret {
+        /// The setting.
+        path: String,
+        /// Why, and what to do.
+        because: String,
     },
     /// The setting is not in the file.
     #[error("`{path}` is not set; `moltbot config schema` has the defaults")]
@@ -98,6 +107,30 @@ pub fn set(text: &str, path: &str, json5: &str) -> Result<String, EditError> {
     }
 }
 
+/// The text without the member or element at `path`. Comments stay.
+///
+/// # Errors
+/// When the path or the text is not valid, or nothing is there.
+pub fn unset(text: &str, path: &str) -> Result<String, EditError> {
+    let path = Path::parse(path)?;
+    let root = parse(text, "the config")?;
+    let not_set = || EditError::NotSet { path: path.to_string() };
+    let (last, above) = path.0.split_last().ok_or_else(not_set)?;
+    let parent = root.at(&Path(above.to_vec())).ok_or_else(not_set)?;
+    let range = match (&parent.kind, last) {
+        (Kind::List { items, .. }, Step::Index(index)) => {
+            items.get(*index).map(|item| (item.start, item.end))
+        }
+        (Kind::Object { members, .. }, Step::Key(key)) => {
+            let member = members.iter().rev().find(|member| member.key == *key);
+            member.map(|member| (member.start, member.value.end))
+        }
+        _ => None,
+    };
+    let (start, end) = range.ok_or_else(not_set)?;
+    Ok(remove::entry(text, start, end))
+}
+
 fn name_of(steps: &[Step]) -> String {
     if steps.is_empty() { "the file".to_owned() } else { Path(steps.to_vec()).to_string() }
 }
@@ -132,7 +165,7 @@ fn wrap(steps: &[Step], value: String, path: &Path) -> Result<String, EditError>
 }
 
 /// Replaces parts of a text, given in order, by others.
-fn splice(text: &str, edits: &[(usize, usize, String)]) -> String {
+pub(crate) fn splice(text: &str, edits: &[(usize, usize, String)]) -> String {
     let mut result = String::with_capacity(text.len().saturating_add(64));
     let mut at = 0;
     for (start, end, new) in edits {

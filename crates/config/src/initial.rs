@@ -1,12 +1,10 @@
 //! The first config of an installation.
 
-use secrecy::{ExposeSecret, SecretString};
-
 use crate::path::quote;
 
-/// The text of the first config, with comments: the gateway on loopback, with this token.
-pub fn initial(token: &SecretString) -> String {
-    let token = quote(token.expose_secret());
+/// The text of the first config, with comments: the gateway on loopback, with this sealed token.
+pub fn initial(sealed_token: &str) -> String {
+    let token = quote(sealed_token);
     format!(
         r#"// The config of moltbot, in JSON5: comments and trailing commas are welcome.
 // `moltbot config schema` prints every setting, `moltbot config validate` checks this file.
@@ -18,8 +16,8 @@ pub fn initial(token: &SecretString) -> String {
     port: 18789,
     auth: {{
       mode: "token",
-      // Whoever has this token commands the assistant: keep it to yourself. "${{NAME}}" takes it from the
-      // environment instead.
+      // Whoever has this token commands the assistant. It is sealed: `moltbot secrets get gateway.auth.token`
+      // prints it, `moltbot secrets set` replaces it; "${{NAME}}" takes it from the environment instead.
       token: {token},
     }},
   }},
@@ -34,14 +32,13 @@ pub fn initial(token: &SecretString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load;
+    use crate::{SecretState, secrets};
 
     #[test]
-    fn the_first_config_is_valid_and_holds_the_token() {
-        let token = SecretString::from("0123456789abcdefghijklmnopqrstuvwxyzABCDEFG");
-        let loaded = load(initial(&token).as_bytes(), "moltbot.json", &|_| None).unwrap();
-        let kept = loaded.config.gateway.auth.token.unwrap();
-        assert_eq!(kept.expose_secret(), token.expose_secret());
-        assert!(loaded.unsupported.is_empty());
+    fn the_first_config_has_one_secret_and_that_is_sealed() {
+        let text = initial("sealed:v1:aes-256-gcm:hkdf-sha256:AAAA");
+        let found = secrets(&text).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].path.as_str(), &found[0].state), ("gateway.auth.token", &SecretState::Sealed));
     }
 }

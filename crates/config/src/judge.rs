@@ -16,7 +16,7 @@ use crate::report::{ConfigErrorKind, Finding, Findings};
 use crate::schema;
 use crate::shape::Shape;
 use crate::substitution::{Environment, Missing, expand};
-use crate::tree::{Kind, Member, Node, Number};
+use crate::tree::{Kind, Member, Node, Number, Text};
 use crate::unsupported::TREE;
 
 /// What was found out about a config.
@@ -174,7 +174,8 @@ impl Judge<'_> {
 
     /// Whether a value must not be shown.
     fn hides(&self, node: &Node) -> bool {
-        is_secret_path(&self.path) || matches!(&node.kind, Kind::Text(text) if has_password(text))
+        is_secret_path(&self.path)
+            || matches!(&node.kind, Kind::Text(text) if matches!(text, Text::Secret(_)) || has_password(text))
     }
 }
 

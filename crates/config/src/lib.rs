@@ -7,6 +7,7 @@
 pub mod limits;
 pub mod settings;
 
+mod diff;
 mod edit;
 mod initial;
 mod judge;
@@ -16,17 +17,23 @@ mod reader;
 mod redact;
 mod report;
 mod schema;
+mod secrets;
 mod shape;
 mod substitution;
 mod tree;
 mod unsupported;
 mod values;
 
-pub use edit::{EditError, get, set};
+pub use diff::diff;
+pub use edit::{EditError, get, set, unset};
 pub use initial::initial;
-pub use load::{Loaded, Unsupported, load};
+pub use load::{Loaded, Surroundings, Unsupported, load};
 pub use path::InvalidPath;
 pub use redact::redact;
 pub use report::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use schema::schema;
+pub use secrets::{
+    Keeper, NoKeys, PlainSecret, SEALED_PREFIX, Sealed, SecretEntry, SecretRef, SecretState, reseal_all,
+    seal_all, secret_at, secrets, set_secret, unseal_all,
+};
 pub use settings::Config;

@@ -172,3 +172,13 @@ pub const VIEW_SUCCESSES_EACH: u32 = 60;
 pub const VIEW_SUCCESSES: u32 = 600;
 /// Lines of a view that are read into one answer.
 pub const VIEW_READ: usize = 10_000;
+/// Paths whose permissions are looked at when a gateway starts. A state folder has a hundred; these take 30 ms.
+pub const PERMISSION_PATHS: usize = 20_000;
+/// The deepest folder whose permissions are looked at: what moltbot makes is four deep.
+pub const PERMISSION_DEPTH: usize = 32;
+/// How old a temporary file must be before a start removes it, in milliseconds: no write takes this long.
+pub const LEFTOVER_AGE_MS: u64 = 10_000;
+/// Versions of the config that are kept for `moltbot config undo`.
+pub const CONFIG_VERSIONS: usize = 5;
+/// Plaintext backups beside the config that are sealed at once. The original keeps five, and people some by hand.
+pub const CONFIG_BACKUPS: usize = 64;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +10,9 @@ use crate::limits;
 use crate::reader::{self, SyntaxError};
 use crate::redact::redact;
 use crate::report::{ConfigError, ConfigErrorKind, ConfigErrors, Finding, Findings, Source};
+use crate::secrets::{self, Keeper, NoKeys, PlainSecret};
 use crate::settings::Config;
+use crate::substitution::Environment;
 use crate::tree::Node;
 use crate::values::Values;
 
@@ -24,6 +25,32 @@ pub struct Loaded {
     /// The file as it is written, with references such as `${NAME}` in place; secrets that stand in the
     /// file itself are in it, so that it is shown only after [`redact`](crate::redact).
     pub value: Value,
+    /// Secrets that stand in the file as plaintext, in its order: sealed at its next write.
+    pub plain: Vec<PlainSecret>,
+}
+
+/// What a config is read with.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Looks up the variables of `${NAME}` references.
+    pub environment: &'a Environment<'a>,
+    /// Opens what is sealed.
+    pub keeper: &'a dyn Keeper,
+    /// Whether the installation is marked sealed: plaintext in a secret place is an error then.
+    pub sealed: bool,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Those of a config in which nothing is sealed.
+    pub const fn plain(environment: &'a Environment<'a>) -> Self {
+        Self { environment, keeper: &NoKeys, sealed: false }
+    }
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("sealed", &self.sealed).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Loaded {
@@ -32,6 +59,7 @@ impl fmt::Debug for Loaded {
             .field("config", &self.config)
             .field("unsupported", &self.unsupported)
             .field("value", &redact(&self.value))
+            .field("plain", &self.plain)
             .finish()
     }
 }
@@ -61,20 +89,19 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// Reads a config. `name` is what messages call the file; `environment` looks up the variables of `${NAME}`
-/// references.
+/// Reads a config. `name` is what messages call the file. What is sealed is opened into memory alone.
 ///
 /// # Errors
 /// Every error of the file at once, with its place; when it is no JSON5 at all, the first fault.
-pub fn load(
-    text: &[u8],
-    name: &str,
-    environment: &dyn Fn(&str) -> Option<SecretString>,
-) -> Result<Loaded, ConfigErrors> {
+pub fn load(text: &[u8], name: &str, surroundings: &Surroundings<'_>) -> Result<Loaded, ConfigErrors> {
+    let Surroundings { environment, keeper, sealed } = *surroundings;
     let text = decode(text, name)?;
-    let (root, outline) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
-    let Judged { findings, skipped, unserved } = judge(&root, environment);
+    let (mut root, outline) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
+    let value = root.to_json();
+    let opened = secrets::open(&mut root, keeper, environment);
+    let Judged { mut findings, skipped, unserved } = judge(&root, environment);
     let source = Source::new(text, outline.hidden, text.len());
+    let plain = told(opened, sealed, &mut findings, &source);
     if let Some(errors) = findings.into_errors(name, &source) {
         return Err(errors);
     }
@@ -92,7 +119,34 @@ pub fn load(
         })
         .collect();
     unsupported.sort_by_key(|one| (one.line, one.column));
-    Ok(Loaded { config, unsupported, value: root.to_json() })
+    Ok(Loaded { config, unsupported, value, plain })
+}
+
+/// Turns what did not open into errors, and plaintext too where the installation is sealed.
+fn told(
+    opened: secrets::Opened,
+    sealed: bool,
+    findings: &mut Findings,
+    source: &Source<'_>,
+) -> Vec<PlainSecret> {
+    let mut find = |path: &str, at: std::ops::Range<usize>, message: String, fix: String| {
+        let kind = ConfigErrorKind::Secret;
+        let (path, fix) = (path.to_owned(), Some(fix));
+        findings.add(Finding { kind, path, message, expected: None, fix, at, shown: false });
+    };
+    for fault in opened.faults {
+        find(&fault.path, fault.start..fault.end, fault.message, fault.fix);
+    }
+    if sealed {
+        for (path, at) in &opened.plain {
+            let message =
+                "it stands here in plaintext, and the secrets of this installation are sealed".to_owned();
+            let fix = format!("run `moltbot secrets set {path}`, or write a reference such as ${{NAME}}");
+            find(path, *at..*at, message, fix);
+        }
+    }
+    let line = |at| source.place(at).0;
+    opened.plain.into_iter().map(|(path, at)| PlainSecret { path, line: line(at) }).collect()
 }
 
 /// Reads a text to a tree, for work on the text itself.

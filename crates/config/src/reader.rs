@@ -13,7 +13,7 @@ use json5::char::{is_json5_identifier, is_json5_identifier_start, is_json5_white
 
 use crate::limits;
 use crate::path::{Path, Step};
-use crate::tree::{Kind, Member, Node};
+use crate::tree::{Kind, Member, Node, Text};
 
 /// What [`read`] found besides the values.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
             None => return Err(self.fault(start, "the file ends where a value should be", VALUE)),
             Some('{') => self.object()?,
             Some('[') => self.list()?,
-            Some(quote @ ('"' | '\'')) => Kind::Text(self.string(quote)?),
+            Some(quote @ ('"' | '\'')) => Kind::Text(Text::Plain(self.string(quote)?)),
             Some(c) if c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'I' | 'N') => {
                 Kind::Number(self.number()?)
             }

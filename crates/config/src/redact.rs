@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use crate::path::{Path, Step};
+use crate::secrets::SEALED_PREFIX;
 use crate::substitution::is_pure_reference;
 
 /// What stands where a secret was.
 const HIDDEN: &str = "***";
 
 /// A copy of a raw config in which no secret is: each is `***`, unless it is one reference such as
-/// `${NAME}` and nothing else. Secret is what has a telling name (`token`, `apiKey`, …), every variable and
+/// `${NAME}` and nothing else. Secret is what is sealed, what has a telling name (`token`, `apiKey`, …), every variable and
 /// header, and every address with a password in it.
 pub fn redact(value: &Value) -> Value {
     redacted(value, &mut Path::default(), false)
@@ -79,13 +80,17 @@ fn is_secret_name(key: &str) -> bool {
 }
 
 /// Whether a number at this path counts tokens of a text: `maxTokens`, `contextTokens`.
-fn counts_tokens(path: &Path) -> bool {
+pub(crate) fn counts_tokens(path: &Path) -> bool {
     let Some(Step::Key(key)) = path.0.last() else { return false };
     key.ends_with("Tokens")
 }
 
 /// Whether a text is an address with a password, as `https://user:password@host/`.
 pub(crate) fn has_password(text: &str) -> bool {
+    // What is sealed is treated as what it may hold.
+    if text.starts_with(SEALED_PREFIX) {
+        return true;
+    }
     text.split_once("://").is_some_and(|(_, rest)| {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
         authority.rsplit_once('@').is_some_and(|(user, _)| !user.is_empty())

@@ -90,6 +90,8 @@ pub enum ConfigErrorKind {
     Range,
     /// Valid for other programs, but unsafe: not accepted here.
     Refused,
+    /// A secret that does not open, or stands in plaintext where it must be sealed.
+    Secret,
     /// Larger than a config may be.
     Size,
     /// Not JSON5, or nested too deep.

@@ -78,6 +78,39 @@ pub(crate) fn expand<'a>(
     Ok(if has_reference { Expanded::Secret(whole.into()) } else { Expanded::Plain(Cow::Owned(whole)) })
 }
 
+/// The text with which a config says `text` itself, whatever looks like a reference in it.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len().saturating_add(8));
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        escaped.push_str(before);
+        if from.get(2..).and_then(reference).is_some() {
+            escaped.push('$');
+        }
+        escaped.push_str("${");
+        rest = from.get(2..).unwrap_or_default();
+    }
+    escaped.push_str(rest);
+    escaped
+}
+
+/// What [`escape`] was given. References that are none of its making stay as they are written.
+pub(crate) fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Literal(literal) => plain.push_str(literal),
+            Piece::Reference(name) => {
+                for part in ["${", name, "}"] {
+                    plain.push_str(part);
+                }
+            }
+        }
+    }
+    plain
+}
+
 /// Whether the text is one reference and nothing else, so that it holds no secret itself.
 pub(crate) fn is_pure_reference(text: &str) -> bool {
     matches!(pieces(text).as_slice(), [Piece::Reference(_)])
@@ -160,6 +193,16 @@ mod tests {
             missing,
             [Missing { variable: "NO", is_empty: false }, Missing { variable: "EMPTY", is_empty: true }]
         );
+    }
+
+    #[test]
+    fn what_is_escaped_is_read_as_itself() {
+        for text in ["", "${A}", "$${A}", "$$${A}${B}", "${a} ${} ${A", "x$", "${${A}", "é${A}é"] {
+            let escaped = escape(text);
+            let expanded = expand(&escaped, &|_| panic!("{escaped} refers to something"));
+            assert_eq!(expanded.ok().as_ref().map(Expanded::expose), Some(text), "{escaped}");
+            assert_eq!(unescape(&escaped), text, "{escaped}");
+        }
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! What a text says, with the place of every value: the form between JSON5 and [`Config`](crate::Config).
 
+use std::fmt;
+use std::ops::Deref;
+
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use crate::path::{Path, Step};
@@ -22,7 +26,34 @@ pub(crate) enum Kind {
     Null,
     Number(Number),
     Object { members: Vec<Member>, trailing_comma: bool },
-    Text(String),
+    Text(Text),
+}
+
+/// A text: as it stands in the file, or one that was sealed there or is elsewhere, and is in memory alone.
+pub(crate) enum Text {
+    Plain(String),
+    Secret(SecretString),
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    /// For comparisons, checks and the setting it belongs to; a secret never for a message.
+    fn deref(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(secret) => secret.expose_secret(),
+        }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(text) => text.fmt(f),
+            Self::Secret(_) => f.write_str("Secret(…)"),
+        }
+    }
 }
 
 /// A number. Whole ones are kept exactly.
@@ -56,6 +87,17 @@ impl Node {
         }
     }
 
+    /// The value at a path, to be replaced.
+    pub(crate) fn at_mut(&mut self, path: &Path) -> Option<&mut Self> {
+        path.0.iter().try_fold(self, |node, step| match (&mut node.kind, step) {
+            (Kind::List { items, .. }, Step::Index(index)) => items.get_mut(*index),
+            (Kind::Object { members, .. }, Step::Key(key)) => {
+                members.iter_mut().rev().find(|member| member.key == *key).map(|member| &mut member.value)
+            }
+            _ => None,
+        })
+    }
+
     /// The value at a path.
     pub(crate) fn at(&self, path: &Path) -> Option<&Self> {
         path.0.iter().try_fold(self, Self::child)
@@ -68,7 +110,9 @@ impl Node {
             Kind::Null => Value::Null,
             Kind::Bool(flag) => Value::Bool(*flag),
             Kind::Number(number) => number.to_json(),
-            Kind::Text(text) => Value::String(text.clone()),
+            Kind::Text(Text::Plain(text)) => Value::String(text.clone()),
+            // Asked only of a tree in which nothing was opened; were it not, this is what is shown.
+            Kind::Text(Text::Secret(_)) => Value::String("***".into()),
             Kind::List { items, .. } => Value::Array(items.iter().map(Self::to_json).collect()),
             Kind::Object { members, .. } => Value::Object(
                 members

@@ -4,16 +4,17 @@
 //! writes to standard error is the person's to see. Not a way around the sandbox: no argument comes from a
 //! model, and the program is this one.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Stdio};
 
 use anyhow::Context as _;
 use rustix::fs::{Mode, OFlags};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::home::Running;
-use crate::output;
+use crate::home::{Home, Running};
+use crate::{output, prompt};
 
 /// The longest complaint of a child that is shown.
 const COMPLAINT_BYTES: u64 = 64 * 1024;
@@ -30,8 +31,16 @@ pub(crate) struct Ready {
 }
 
 /// Starts the gateway and waits until it listens, or says why it does not.
-pub(crate) fn start(port: Option<u16>) -> anyhow::Result<Ready> {
-    let mut child = spawn(port).context("cannot start the gateway in the background")?;
+///
+/// A passphrase is asked for here, because the gateway leaves the terminal, and handed over by its standard input.
+pub(crate) fn start(home: &Home, port: Option<u16>) -> anyhow::Result<Ready> {
+    let passphrase = if home.needs_passphrase()? { Some(prompt::ask(prompt::PASSPHRASE)?) } else { None };
+    let stdin = if passphrase.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child = spawn(port, stdin).context("cannot start the gateway in the background")?;
+    if let (Some(passphrase), Some(mut input)) = (passphrase, child.stdin.take()) {
+        input.write_all(passphrase.expose_secret().as_bytes())?;
+        input.write_all(b"\n")?;
+    }
     let mut line = String::new();
     if let Some(out) = child.stdout.take() {
         BufReader::new(out.take(COMPLAINT_BYTES)).read_line(&mut line)?;
@@ -43,14 +52,14 @@ pub(crate) fn start(port: Option<u16>) -> anyhow::Result<Ready> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this program again, as the gateway; nothing of a model's")]
-fn spawn(port: Option<u16>) -> std::io::Result<Child> {
+fn spawn(port: Option<u16>, stdin: Stdio) -> std::io::Result<Child> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.args(["gateway", "run", "--detached"]);
     if let Some(port) = port {
         command.arg("--port").arg(port.to_string());
     }
     // `/` so that no file system is kept busy.
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    command.current_dir("/").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
 /// What the child said before it gave up, with its exit code.

@@ -32,7 +32,9 @@ impl CommandBook {
         // Asked once before anything else, so that a refused sign-in is told as what it is.
         ask(async { Ok(Connection::open(home, &[Scope::Admin]).await?.close().await) })?;
         let home = home.clone();
-        Ok(Self::Gateway(Relayed::through(move |entry| relay(&home, entry).map_err(|error| format!("{error:#}")))))
+        Ok(Self::Gateway(Relayed::through(move |entry| {
+            relay(&home, entry).map_err(|error| format!("{error:#}"))
+        })))
     }
 
     /// Records what is about to happen. Without a line in the book it does not.

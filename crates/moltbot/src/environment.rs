@@ -16,6 +16,7 @@ const PREFIXES: [&str; 3] = ["MOLTBOT", "OPENCLAW", "CLAWDBOT"];
 const PROVIDER_KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"];
 
 /// What the environment says.
+#[derive(Clone)]
 pub(crate) struct Environment {
     /// The user's home.
     pub(crate) home: PathBuf,
@@ -65,7 +66,18 @@ impl Environment {
         let key_file = ours("KEY_FILE", &mut notes);
         let key_file = key_file.map(|text| absolute("MOLTBOT_KEY_FILE", &text, &home)).transpose()?;
         let no_color = variable("NO_COLOR").is_some();
-        Ok(Self { home, state_dir, config_path, port, token, password, credentials, key_file, no_color, notes })
+        Ok(Self {
+            home,
+            state_dir,
+            config_path,
+            port,
+            token,
+            password,
+            credentials,
+            key_file,
+            no_color,
+            notes,
+        })
     }
 }
 

@@ -1,20 +1,23 @@
 //! The state folder and its config: made the same way by every command that needs them.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use moltbot_config::limits;
-use moltbot_vault::{OwnerFile, StateDir};
+use moltbot_vault::{KEY_FILE, OwnerFile, SEALED_PREFIX, StateDir, Unlocker, Vault, VaultError, no_keyring};
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
+use crate::prompt;
 
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
 /// The config's name in the state folder.
-const CONFIG: &str = "moltbot.json";
+pub(crate) const CONFIG: &str = "moltbot.json";
 
-/// An installation: its state folder, its config, and what the environment adds.
+/// An installation: its state folder, its config, its keys, and what the environment adds.
+#[derive(Clone)]
 pub(crate) struct Home {
     /// What the environment says.
     pub(crate) environment: Environment,
@@ -24,6 +27,8 @@ pub(crate) struct Home {
     pub(crate) config_path: PathBuf,
     /// Whether the config was made just now.
     pub(crate) is_new: bool,
+    /// The root keys, once they were needed.
+    vault: OnceLock<Vault>,
 }
 
 /// What the lock's holder wrote into it.
@@ -47,7 +52,7 @@ impl Home {
         let state = StateDir::open_or_create(&environment.state_dir).map_err(|error| failed(&error))?;
         let ours = environment.state_dir.join(CONFIG);
         let config_path = environment.config_path.clone().unwrap_or(ours);
-        let mut home = Self { environment, state, config_path, is_new: false };
+        let mut home = Self { environment, state, config_path, is_new: false, vault: OnceLock::new() };
         if home.read()?.is_none() {
             home.is_new = home.write_first()?;
         }
@@ -74,6 +79,46 @@ impl Home {
             gateway.auth.password = Some(password.clone());
         }
         Ok(loaded)
+    }
+
+    /// The root keys: opened, or drawn for a new installation, when they are first needed.
+    pub(crate) fn vault(&self) -> anyhow::Result<&Vault> {
+        if let Some(vault) = self.vault.get() {
+            return Ok(vault);
+        }
+        let vault = self.open_vault().map_err(|error| Exit::Config.because(chain(&error)))?;
+        Ok(self.vault.get_or_init(|| vault))
+    }
+
+    /// What unlocks the root keys here.
+    pub(crate) fn unlocker(&self) -> Unlocker<'static> {
+        Unlocker {
+            credentials: self.environment.credentials.clone(),
+            key_file: self.environment.key_file.clone(),
+            ask: &|| prompt::ask(prompt::PASSPHRASE).map_err(|error| format!("{error:#}")),
+            keyring: &no_keyring,
+        }
+    }
+
+    /// Whether somebody has to type a passphrase.
+    pub(crate) fn needs_passphrase(&self) -> anyhow::Result<bool> {
+        let wrapping =
+            Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
+        Ok(wrapping == Some("passphrase"))
+    }
+
+    fn open_vault(&self) -> Result<Vault, VaultError> {
+        let unlocker = self.unlocker();
+        if let Some(vault) = Vault::open(&self.state, &unlocker)? {
+            return Ok(vault);
+        }
+        // New keys would open nothing of a config that is sealed already.
+        let text = self.file().read(limits::CONFIG_BYTES)?.unwrap_or_default();
+        if String::from_utf8_lossy(&text).contains(SEALED_PREFIX) {
+            let (path, witness) = (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
+            return Err(VaultError::Lost { path, witness });
+        }
+        Vault::open_or_create(&self.state, &unlocker)
     }
 
     /// Where the gateway's credential is, for telling the person; never the credential.

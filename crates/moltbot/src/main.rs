@@ -3,6 +3,7 @@
 
 mod arguments;
 mod background;
+mod book;
 mod client;
 mod clock;
 mod commands;
@@ -11,6 +12,7 @@ mod exit;
 mod home;
 mod log;
 mod output;
+mod prompt;
 mod serve;
 
 use std::process::ExitCode;

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::exit::Exit;
 
+/// What is asked when the root keys are under a passphrase.
+pub(crate) const PASSPHRASE: &str = "passphrase of keys/secrets.key";
 /// The longest secret that is read, in bytes: a service account's key has 3 kB.
 const BYTES: usize = 64 * 1024;
 

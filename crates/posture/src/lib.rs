@@ -5,10 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod files;
 mod machine;
 pub mod model;
 mod settings;
+mod swap;
 
 pub use check::{Check, Level, worst};
+pub use files::{permissions, synced};
 pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable};
 pub use settings::{config, credential};
+pub use swap::{memory_lock, swap};

@@ -19,6 +19,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
+use moltbot_config::SEALED_PREFIX;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -26,8 +27,6 @@ use zeroize::Zeroizing;
 
 use crate::random::{RandomError, random};
 
-/// How the text form of an envelope begins: what it is, its version, its cipher and its key derivation.
-pub const SEALED_PREFIX: &str = "sealed:v1:aes-256-gcm:hkdf-sha256:";
 /// Bytes that an envelope has over what is in it.
 pub const SEALED_OVERHEAD: usize = TEXT_START + TAG;
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
@@ -16,7 +17,7 @@ pub(crate) const FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Owner may enter, list and change; nobody else may do anything.
 pub(crate) const FOLDER: Mode = Mode::RWXU;
 /// How the kernel resolves every path: beneath the folder, through no link of any kind.
-const BENEATH: ResolveFlags =
+pub(crate) const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 /// How a folder is opened.
 pub(crate) const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OPEN);
@@ -52,7 +53,8 @@ impl Folder {
         self.open_part(OsStr::new(name), flags, mode)
     }
 
-    fn open_part(&self, part: &OsStr, flags: OFlags, mode: Mode) -> Result<OwnedFd, FileError> {
+    /// Opens what is directly in this folder, whatever bytes its name has.
+    pub(crate) fn open_part(&self, part: &OsStr, flags: OFlags, mode: Mode) -> Result<OwnedFd, FileError> {
         retry_on_intr(|| rustix::fs::openat2(&self.fd, part, flags | OPEN, mode, BENEATH))
             .map_err(|errno| FileError::of(errno, "open", &self.path.join(part)))
     }
@@ -300,6 +302,14 @@ impl Drop for Temporary<'_> {
             tracing::warn!(folder = %self.folder.path.display(), name = %self.name, %errno, "a temporary file stays");
         }
     }
+}
+
+/// Whether a name is one that [`Temporary`] draws.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    let middle = name.as_bytes().strip_prefix(b".").and_then(|name| name.strip_suffix(TEMPORARY.as_bytes()));
+    middle.is_some_and(|drawn| {
+        drawn.len() == 16 && drawn.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// Refuses what is not a plain path beneath a folder: the kernel would refuse most of it, less clearly.

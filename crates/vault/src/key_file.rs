@@ -23,7 +23,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::envelope::{self, KEY, Key};
+use crate::envelope::{self, KEY};
+use crate::locked::LockedBytes;
 use crate::random::{RandomError, random, random_id};
 
 const TITLE: &str = "moltbot keys v1";
@@ -34,6 +35,9 @@ const PLACE: &str = "keys/secrets.key\n";
 const LOG_N: std::ops::RangeInclusive<u8> = 15..=20;
 /// Bytes of a passphrase's salt.
 pub(crate) const SALT: usize = 32;
+
+/// A key that stays in memory for as long as the vault is open.
+pub(crate) type RootKey = LockedBytes<KEY>;
 
 /// The file, opened.
 pub(crate) struct KeyFile {
@@ -48,13 +52,13 @@ pub(crate) struct KeyFile {
 /// The keys in it.
 pub(crate) struct Keys {
     /// Stays for as long as the installation does: salts of hashes are derived from it.
-    pub(crate) lasting: Key,
+    pub(crate) lasting: RootKey,
     /// What is sealed now.
-    pub(crate) current: Key,
+    pub(crate) current: RootKey,
     /// What was sealed before, while a rotation has not ended.
-    pub(crate) previous: Option<Key>,
+    pub(crate) previous: Option<RootKey>,
     /// The original's master key, for values that it sealed.
-    pub(crate) original: Option<Key>,
+    pub(crate) original: Option<RootKey>,
 }
 
 /// How the keys are wrapped.
@@ -94,7 +98,7 @@ impl KeyFile {
     }
 
     /// The bytes of the file, wrapped by `key` when it is wrapped at all.
-    pub(crate) fn encode(&self, key: Option<&Key>) -> Result<Zeroizing<Vec<u8>>, envelope::SealError> {
+    pub(crate) fn encode(&self, key: Option<&RootKey>) -> Result<Zeroizing<Vec<u8>>, envelope::SealError> {
         let header = header(&self.installation, self.generation, self.sealed, &self.wrap);
         let plain = self.keys.encode();
         let kept = match key {
@@ -139,7 +143,7 @@ impl<'a> Wrapped<'a> {
     }
 
     /// Opens it with the wrapping key, when it has one.
-    pub(crate) fn open(self, key: Option<&Key>) -> Result<KeyFile, Fault> {
+    pub(crate) fn open(self, key: Option<&RootKey>) -> Result<KeyFile, Fault> {
         let plain = match key {
             None => Zeroizing::new(self.keys.clone()),
             Some(key) => envelope::open(key, &self.installation, &place(&self.header), &self.keys).map_err(
@@ -184,18 +188,19 @@ impl Keys {
         let (mut current, mut previous, mut original) = (None, None, None);
         while let Some((kind, after)) = rest.split_first() {
             let (key, after) = after.split_first_chunk::<KEY>()?;
+            let key = key_of(key);
             let slot = match *kind {
                 Self::CURRENT => &mut current,
                 Self::PREVIOUS => &mut previous,
                 Self::ORIGINAL => &mut original,
                 _ => return None,
             };
-            if slot.replace(Zeroizing::new(*key)).is_some() {
+            if slot.replace(key).is_some() {
                 return None;
             }
             rest = after;
         }
-        Some(Self { lasting: Zeroizing::new(*lasting), current: current?, previous, original })
+        Some(Self { lasting: key_of(lasting), current: current?, previous, original })
     }
 }
 
@@ -241,8 +246,16 @@ impl fmt::Display for Wrap {
 }
 
 /// A new key.
-pub(crate) fn draw_key() -> Result<Key, RandomError> {
-    Ok(Zeroizing::new(random()?))
+pub(crate) fn draw_key() -> Result<RootKey, RandomError> {
+    LockedBytes::fill(|bytes| {
+        *bytes = random()?;
+        Ok(())
+    })
+}
+
+/// A copy of bytes on a page of its own.
+fn key_of(bytes: &[u8; KEY]) -> RootKey {
+    LockedBytes::take(&mut Zeroizing::new(*bytes))
 }
 
 fn header(installation: &str, generation: u64, sealed: bool, wrap: &Wrap) -> String {
@@ -255,7 +268,7 @@ fn place(header: &str) -> String {
 }
 
 /// The HMAC of the lines above the check.
-fn check(lasting: &Key, body: &str) -> String {
+fn check(lasting: &RootKey, body: &str) -> String {
     let (key, _) = Hkdf::<Sha256>::extract(Some(b"moltbot key file check"), &**lasting);
     // An HMAC takes a key of any length.
     Hmac::<Sha256>::new_from_slice(&key)
@@ -278,7 +291,7 @@ mod tests {
         file
     }
 
-    fn read(bytes: &[u8], key: Option<&Key>) -> Result<KeyFile, Fault> {
+    fn read(bytes: &[u8], key: Option<&RootKey>) -> Result<KeyFile, Fault> {
         Wrapped::parse(bytes)?.open(key)
     }
 
@@ -297,7 +310,7 @@ mod tests {
             let read = read(&written.encode(key).unwrap(), key).unwrap();
             assert_eq!((&read.installation, read.generation, &read.wrap), (&written.installation, 1, &wrap));
             assert_eq!(*read.keys.current, *written.keys.current);
-            assert_eq!(read.keys.previous.map(|key| *key), written.keys.previous.map(|key| *key));
+            assert_eq!(read.keys.previous.as_deref(), written.keys.previous.as_deref());
             assert!(read.keys.original.is_none() && !read.sealed);
         }
     }

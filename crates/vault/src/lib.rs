@@ -10,10 +10,13 @@ mod envelope;
 mod error;
 mod export;
 mod folder;
+mod history;
 mod key_file;
 mod legacy;
 mod lock;
+mod locked;
 mod owner_file;
+mod permissions;
 mod random;
 mod reading;
 mod root;
@@ -24,11 +27,16 @@ mod vault;
 mod workspace;
 
 pub use device_key::{DeviceKey, KeyError};
-pub use envelope::{SEALED_OVERHEAD, SEALED_PREFIX, SealError};
+pub use envelope::{SEALED_OVERHEAD, SealError};
 pub use error::{FileError, OpenError};
 pub use export::{open_export, seal_export};
+pub use history::{BackupOutcome, BackupReport, Change, Good, History, HistoryError, Renew, Version};
 pub use lock::{Lock, LockError};
+pub use locked::can_lock_memory;
 pub use owner_file::OwnerFile;
+pub use permissions::{
+    Exposed, Opening, Outcome, PathKind, PathReport, Places, SecureReport, inspect, secure,
+};
 pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::ReadFile;
 pub use secret_store::{NamedSecret, SecretStore, StoreError};

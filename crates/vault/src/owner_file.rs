@@ -1,5 +1,6 @@
 //! One file wherever the owner put it, such as the config.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, Stat};
@@ -27,7 +28,8 @@ impl OwnerFile {
 
     /// Its bytes, at most `max`; nothing when there is no such file.
     ///
-    /// Rights of others are taken away first, and a warning logged.
+    /// Rights of others are taken away first, and a warning logged. That is refused for a file with several names, and
+    /// for one that is not named like a config: it may be another program's.
     ///
     /// # Errors
     /// When it is a link, not a file, somebody else's, larger than `max`, or cannot be read or repaired.
@@ -45,17 +47,20 @@ impl OwnerFile {
         read_all(&fd, &stat, max, &self.path).map(Some)
     }
 
-    /// Makes it hold `bytes`, owner-only: the old file or the new one, on disk when this returns.
+    /// Makes it hold `bytes`, owner-only: the old file or the new one, on disk when this returns. A stricter mode stays.
     ///
     /// # Errors
     /// When it is a link, not a file, somebody else's, or cannot be written; what was there stays.
     pub fn write(&self, bytes: &[u8]) -> Result<(), FileError> {
         let (folder, leaf) = open_parent(&self.path)?;
+        let mut mode = FILE;
         if let Some(stat) = folder.stat(leaf)? {
             crate::folder::require_regular(&stat, &self.path)?;
             self.require_ours(&stat)?;
+            // An owner who has closed it to writing by hand finds it closed.
+            mode = Mode::from_raw_mode(stat.st_mode) & FILE | Mode::RUSR;
         }
-        folder.replace(leaf, bytes, FILE)
+        folder.replace(leaf, bytes, mode)
     }
 
     fn require_ours(&self, stat: &Stat) -> Result<(), FileError> {
@@ -73,11 +78,17 @@ impl OwnerFile {
             return Ok(());
         }
         let private = Mode::from_raw_mode(mode & Mode::RWXU.as_raw_mode());
-        if rustix::fs::fchmod(fd, private).is_err() {
+        let is_ours = stat.st_nlink == 1 && is_config_name(&self.path);
+        if !is_ours || rustix::fs::fchmod(fd, private).is_err() {
             return Err(FileError::Exposed { path: self.path.clone(), mode });
         }
         let mode = format!("{mode:04o}");
         tracing::warn!(path = %self.path.display(), mode, "a file was open to others; it is owner-only now");
         Ok(())
     }
+}
+
+/// Whether a file is named like a config.
+pub(crate) fn is_config_name(path: &Path) -> bool {
+    matches!(path.extension().and_then(OsStr::to_str), Some("json" | "json5"))
 }

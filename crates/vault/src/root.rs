@@ -20,14 +20,32 @@ pub(crate) const OTHERS: u32 = 0o077;
 /// itself may not be a link. What is then opened has no link on its way, or is refused by the kernel.
 pub(crate) fn open_root(path: &Path) -> Result<Folder, OpenError> {
     let (existing, missing) = split_existing(path)?;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let fd = retry_on_intr(|| rustix::fs::openat2(CWD, &existing, OPEN_FOLDER, Mode::empty(), resolve))
-        .map_err(|errno| OpenError::of(errno, "open", &existing))?;
-    let mut folder = Folder::new(fd, existing);
+    let mut folder = open_real(existing)?;
     for part in missing.into_iter().rev() {
         folder = folder.step(part)?;
     }
     Ok(folder)
+}
+
+/// Like [`open_root`] for a folder that is there, which is not changed; nothing when it is not there.
+pub(crate) fn find_root(path: &Path) -> Result<Option<Folder>, OpenError> {
+    let (existing, missing) = split_existing(path)?;
+    match missing.as_slice() {
+        [] => open_real(existing).map(Some),
+        [name] => match open_real(existing.join(name)) {
+            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// Opens a folder whose path has no link in it.
+fn open_real(path: PathBuf) -> Result<Folder, OpenError> {
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let fd = retry_on_intr(|| rustix::fs::openat2(CWD, &path, OPEN_FOLDER, Mode::empty(), resolve))
+        .map_err(|errno| OpenError::of(errno, "open", &path))?;
+    Ok(Folder::new(fd, path))
 }
 
 /// The real path of the deepest folder above `path` that exists, and the rest of `path`, last part first.
@@ -62,20 +80,21 @@ pub(crate) fn require_owned<Fd: AsFd>(fd: Fd, path: &Path) -> Result<Stat, OpenE
     Err(OpenError::Foreign { path: path.to_owned(), owner: stat.st_uid, user })
 }
 
-/// Takes every right of others to a folder of ours away, and says so when there were any.
-pub(crate) fn repair(folder: &Folder) -> Result<(), OpenError> {
+/// Takes every right of others to a folder of ours away, and says so when there were any. Rights that the owner has
+/// given up stay given up. The answer is the mode that it had, when that was changed.
+pub(crate) fn repair(folder: &Folder) -> Result<Option<u32>, OpenError> {
     let stat = require_owned(folder.fd(), folder.path())?;
     let mode = stat.st_mode & 0o7777;
-    if mode == FOLDER.as_raw_mode() {
-        return Ok(());
+    if mode & !FOLDER.as_raw_mode() == 0 {
+        return Ok(None);
     }
-    rustix::fs::fchmod(folder.fd(), FOLDER)
+    rustix::fs::fchmod(folder.fd(), Mode::from_raw_mode(mode) & FOLDER)
         .map_err(|errno| OpenError::of(errno, "set the mode of", folder.path()))?;
     if mode & OTHERS != 0 {
         let mode = format!("{mode:04o}");
         tracing::warn!(path = %folder.path().display(), mode, "a folder was open to others; it is owner-only now");
     }
-    Ok(())
+    Ok(Some(mode))
 }
 
 /// Opens the folder that holds the file at `path`.

@@ -17,6 +17,8 @@ use crate::root::{OTHERS, open_root, repair};
 #[derive(Clone, Debug)]
 pub struct StateDir {
     folder: Arc<Folder>,
+    /// The mode that it had before it was repaired.
+    repaired_from: Option<u32>,
 }
 
 impl StateDir {
@@ -28,8 +30,8 @@ impl StateDir {
     /// When it is somebody else's, a symbolic link, not a folder, or cannot be made.
     pub fn open_or_create(path: &Path) -> Result<Self, OpenError> {
         let folder = open_root(path)?;
-        repair(&folder)?;
-        Ok(Self { folder: Arc::new(folder) })
+        let repaired_from = repair(&folder)?;
+        Ok(Self { folder: Arc::new(folder), repaired_from })
     }
 
     /// Where it is, without links.
@@ -48,9 +50,9 @@ impl StateDir {
     /// When it is a link or not a folder, is somebody else's, or cannot be made.
     pub fn folder(&self, name: &str) -> Result<Self, FileError> {
         let folder = self.folder.folder(name)?;
-        repair(&folder)
+        let repaired_from = repair(&folder)
             .map_err(|source| FileError::Folder { path: folder.path().to_owned(), source: source.into() })?;
-        Ok(Self { folder: Arc::new(folder) })
+        Ok(Self { folder: Arc::new(folder), repaired_from })
     }
 
     /// The bytes of the file `name`, at most `max`; nothing when there is none.
@@ -111,6 +113,11 @@ impl StateDir {
     /// [`FileError::Missing`] when there is none; or when it cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         self.folder.remove(name)
+    }
+
+    /// The mode that it had when it was opened, if that was not owner-only and was changed.
+    pub(crate) const fn repaired_from(&self) -> Option<u32> {
+        self.repaired_from
     }
 
     pub(crate) fn inner(&self) -> &Folder {

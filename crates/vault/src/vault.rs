@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::envelope::{self, Key, KeyId, SealError};
 use crate::error::FileError;
 use crate::folder::{read_all, require_file};
-use crate::key_file::{KeyFile, SALT, Wrap, Wrapped, draw_key};
+use crate::key_file::{KeyFile, RootKey, SALT, Wrap, Wrapped, draw_key};
 use crate::legacy;
 use crate::lock::LockError;
 use crate::random::{RandomError, random};
@@ -99,7 +99,7 @@ pub struct Vault {
 
 struct Inner {
     file: KeyFile,
-    wrapping: Option<Key>,
+    wrapping: Option<RootKey>,
     current: KeyId,
     previous: Option<KeyId>,
 }
@@ -117,7 +117,7 @@ impl Vault {
         }
         let damaged = |what| VaultError::Damaged { path: path.clone(), what };
         let wrapped = Wrapped::parse(&bytes).map_err(damaged)?;
-        let wrapping = unlock::wrapping_key(&wrapped.wrap, unlock)?;
+        let wrapping = unlock::wrapping_key(&wrapped.wrap, unlock)?.map(locked);
         Ok(Some(Self::of(wrapped.open(wrapping.as_ref()).map_err(damaged)?, wrapping)))
     }
 
@@ -143,6 +143,20 @@ impl Vault {
         // Another process was faster: there is one key for all.
         let vanished = || VaultError::Damaged { path, what: "it vanished" };
         Self::open(state, unlock)?.ok_or_else(vanished)
+    }
+
+    /// What wraps the root keys, without opening them; nothing when there are none yet.
+    ///
+    /// # Errors
+    /// When the file is not private, or is damaged.
+    pub fn wrapping_in(state: &StateDir) -> Result<Option<&'static str>, VaultError> {
+        let path = state.path().join(KEY_FILE);
+        let Some(bytes) = read(state, &path)? else { return Ok(None) };
+        if legacy::master_key(&bytes).is_some() {
+            return Ok(Some(Wrap::None.name()));
+        }
+        let damaged = |what| VaultError::Damaged { path, what };
+        Ok(Some(Wrapped::parse(&bytes).map_err(damaged)?.wrap.name()))
     }
 
     /// The installation's id, a UUID.
@@ -275,13 +289,13 @@ impl Vault {
         unlock: &dyn Unlock,
     ) -> Result<Self, VaultError> {
         let (wrap, key) = match wrapping {
-            Wrapping::Key(source) => (wrap_of(*source), Some(unlock.key(*source)?)),
+            Wrapping::Key(source) => (wrap_of(*source), Some(locked(unlock.key(*source)?))),
             Wrapping::None => (Wrap::None, None),
             Wrapping::Passphrase(passphrase) => {
                 unlock::require_strong(passphrase)?;
                 let salt = random::<SALT>()?;
                 let key = unlock::derive(passphrase, unlock::LOG_N, &salt)?;
-                (Wrap::Passphrase { log_n: unlock::LOG_N, salt }, Some(key))
+                (Wrap::Passphrase { log_n: unlock::LOG_N, salt }, Some(locked(key)))
             }
         };
         self.change(state, |file, wrapping| {
@@ -294,7 +308,7 @@ impl Vault {
     fn adopt(state: &StateDir, master: Key) -> Result<Self, VaultError> {
         let _lock = state.lock(LOCK, &[])?;
         let mut file = KeyFile::draw()?;
-        file.keys.original = Some(master);
+        file.keys.original = Some(locked(master));
         state.inner().replace(KEY_FILE, &file.encode(None)?, MODE)?;
         tracing::warn!(
             "the original's key file was converted; its values are sealed again when they are written"
@@ -306,13 +320,13 @@ impl Vault {
     fn change(
         &self,
         state: &StateDir,
-        edit: impl FnOnce(&mut KeyFile, &mut Option<Key>) -> Result<(), VaultError>,
+        edit: impl FnOnce(&mut KeyFile, &mut Option<RootKey>) -> Result<(), VaultError>,
     ) -> Result<Self, VaultError> {
         let _lock = state.lock(LOCK, &[])?;
         let path = state.path().join(KEY_FILE);
         let damaged = |what| VaultError::Damaged { path: path.clone(), what };
         let bytes = read(state, &path)?.ok_or_else(|| damaged("it vanished"))?;
-        let mut wrapping = self.inner.wrapping.clone();
+        let mut wrapping = self.inner.wrapping.as_ref().map(RootKey::copy);
         let wrapped = Wrapped::parse(&bytes).map_err(damaged)?;
         let mut file = wrapped.open(wrapping.as_ref()).map_err(damaged)?;
         edit(&mut file, &mut wrapping)?;
@@ -321,7 +335,7 @@ impl Vault {
         Ok(Self::of(file, wrapping))
     }
 
-    fn of(file: KeyFile, wrapping: Option<Key>) -> Self {
+    fn of(file: KeyFile, wrapping: Option<RootKey>) -> Self {
         let current = KeyId::of(&file.keys.current);
         let previous = file.keys.previous.as_ref().map(|key| KeyId::of(key));
         Self { inner: Arc::new(Inner { file, wrapping, current, previous }) }
@@ -345,7 +359,7 @@ pub struct Secrets<'a> {
 }
 
 impl Secrets<'_> {
-    /// The text form of a sealed secret: [`crate::SEALED_PREFIX`], then base64url.
+    /// The text form of a sealed secret: [`moltbot_config::SEALED_PREFIX`], then base64url.
     ///
     /// # Errors
     /// When there are no random bytes.
@@ -377,6 +391,11 @@ impl Secrets<'_> {
     pub fn is_current(&self, place: &str, sealed: &str) -> bool {
         envelope::from_text(place, sealed).is_ok_and(|sealed| self.vault.is_current(&sealed))
     }
+}
+
+/// A key that stays, on a page of its own.
+fn locked(mut key: Key) -> RootKey {
+    RootKey::take(&mut key)
 }
 
 const fn wrap_of(source: KeySource) -> Wrap {

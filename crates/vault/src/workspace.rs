@@ -120,7 +120,8 @@ fn require_act(permit: &FilePermit, needed: FileAct, act: &'static str) -> Resul
     if permit.act() == needed { Ok(()) } else { Err(FileError::Act { act, path: permit.path().into() }) }
 }
 
-fn refuse_system(path: &Path) -> Result<(), OpenError> {
+/// Refuses a folder of the system, or one that holds other people's.
+pub(crate) fn refuse_system(path: &Path) -> Result<(), OpenError> {
     let system = SYSTEM.iter().map(Path::new).find(|system| path.starts_with(system));
     match system.or_else(|| SHARED.iter().map(Path::new).find(|shared| path == *shared)) {
         None => Ok(()),

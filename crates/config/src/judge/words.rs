@@ -102,7 +102,7 @@ pub(super) fn mismatch_fix(node: &Node, alternatives: &[&Value], default: Option
     if let Kind::Text(text) = &node.kind {
         let wants = |name| alternatives.iter().any(|one| names_type(one, name));
         let is_number = wants("integer") && text.trim().parse::<i64>().is_ok();
-        let is_flag = wants("boolean") && matches!(text.as_str(), "false" | "true");
+        let is_flag = wants("boolean") && matches!(&**text, "false" | "true");
         if is_number || is_flag {
             return "write it without quotes".to_owned();
         }

@@ -1,5 +1,5 @@
 use moltbot_config::settings::{AuthMode, BindMode, LogLevel, ProviderApi};
-use moltbot_config::{load, redact, schema};
+use moltbot_config::{Surroundings, load, redact, schema};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -135,7 +135,7 @@ fn measure_a_load() {
     let text = "{gateway: {mode: 'local', bind: 'loopback', port: 18789, auth: {mode: 'token', token: '${TEST_KEY}'}}}";
     for what in ["first, with the schema", "second"] {
         let start = std::time::Instant::now();
-        let loaded = load(text.as_bytes(), "moltbot.json", &environment);
+        let loaded = load(text.as_bytes(), "moltbot.json", &Surroundings::plain(&environment));
         println!("{what}: {:?} {}", start.elapsed(), loaded.is_ok());
     }
     let start = std::time::Instant::now();

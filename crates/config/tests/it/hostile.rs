@@ -1,9 +1,9 @@
-use moltbot_config::{ConfigErrorKind, limits, load};
+use moltbot_config::{ConfigErrorKind, Surroundings, limits, load};
 
 use crate::read;
 
 fn kinds(text: &[u8]) -> Vec<ConfigErrorKind> {
-    match load(text, "moltbot.json", &|_| None) {
+    match load(text, "moltbot.json", &Surroundings::plain(&|_| None)) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.errors().iter().map(|error| error.kind).collect(),
     }
@@ -13,7 +13,7 @@ fn kinds(text: &[u8]) -> Vec<ConfigErrorKind> {
 fn a_file_that_is_too_large_is_not_read() {
     let huge = vec![b' '; 10 * 1024 * 1024];
     assert_eq!(kinds(&huge), [ConfigErrorKind::Size]);
-    let report = load(&huge, "moltbot.json", &|_| None).unwrap_err().to_string();
+    let report = load(&huge, "moltbot.json", &Surroundings::plain(&|_| None)).unwrap_err().to_string();
     assert_eq!(
         report,
         "moltbot.json is not a valid config: 1 error\n\nthe file: it has 10485760 bytes; a config has at most 1048576\n  fix: check that this is a config\n"
@@ -22,7 +22,8 @@ fn a_file_that_is_too_large_is_not_read() {
 
 #[test]
 fn invalid_utf8_is_named_by_its_offset() {
-    let errors = load(b"{\n  // caf\xc3\xa9 \xff\n}", "moltbot.json", &|_| None).unwrap_err();
+    let errors =
+        load(b"{\n  // caf\xc3\xa9 \xff\n}", "moltbot.json", &Surroundings::plain(&|_| None)).unwrap_err();
     let error = &errors.errors()[0];
     assert_eq!((error.kind, error.line, error.column), (ConfigErrorKind::Encoding, 2, 11));
     assert_eq!(error.message, "it is not UTF-8: byte 13 is 0xff");

@@ -5,8 +5,9 @@ mod errors;
 mod full;
 mod hostile;
 mod oracle;
+mod secrets;
 
-use moltbot_config::{ConfigErrors, Loaded, load};
+use moltbot_config::{ConfigErrors, Loaded, Surroundings, load};
 use secrecy::SecretString;
 
 /// The variables that the tests have.
@@ -21,7 +22,7 @@ fn environment(name: &str) -> Option<SecretString> {
 }
 
 fn read(text: &str) -> Result<Loaded, ConfigErrors> {
-    load(text.as_bytes(), "moltbot.json", &environment)
+    load(text.as_bytes(), "moltbot.json", &Surroundings::plain(&environment))
 }
 
 /// The one error of a text, as `path: message`.

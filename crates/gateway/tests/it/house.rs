@@ -50,7 +50,7 @@ impl House {
     pub(crate) async fn open(home: Home, model: ScriptedModel) -> Self {
         let text = home.config_text().expect("a config");
         let loaded =
-            moltbot_config::load(text.as_bytes(), "moltbot.json", &|_| None).expect("a valid config");
+            moltbot_config::load(text.as_bytes(), "moltbot.json", &moltbot_config::Surroundings::plain(&|_| None)).expect("a valid config");
         let config = Arc::new(loaded.config);
         let state = home.state();
         let ledger = Ledger::open(&state).expect("a book");

@@ -6,6 +6,7 @@ use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
 use moltbot_sandbox::Sandbox;
+use moltbot_vault::Places;
 use serde_json::{Value, json};
 
 use crate::arguments::Facts;
@@ -13,7 +14,7 @@ use crate::client::Connection;
 use crate::commands::status::sandbox_in_a_line;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
-use crate::home::Home;
+use crate::home::{CONFIG, Home};
 use crate::output::{self, Paint};
 use crate::{clock, serve};
 
@@ -21,6 +22,8 @@ use crate::{clock, serve};
 pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit> {
     // Looked at before it is opened, because opening repairs it.
     let mut checks = vec![posture::state_folder(&environment.state_dir), posture::clock(clock::now_ms())];
+    checks.extend(files(&environment));
+    checks.extend([posture::swap(), posture::memory_lock(moltbot_vault::can_lock_memory())]);
     match Home::ensure(environment) {
         Ok(home) => checks.extend(serve::block_on(examine(&home))?),
         Err(error) => checks.push(posture::state_unusable(&format!("{error:#}"))),
@@ -32,6 +35,17 @@ pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit
         print(&checks)?;
     }
     Ok(if posture::worst(&checks) == Level::Fail { Exit::Failed } else { Exit::Done })
+}
+
+/// Who can get at what is kept. Nothing is repaired.
+fn files(environment: &Environment) -> Vec<Check> {
+    let state = environment.state_dir.as_path();
+    let ours = state.join(CONFIG);
+    let config = environment.config_path.as_deref().unwrap_or(&ours);
+    let report = moltbot_vault::inspect(state, &Places { config, extra: &[] });
+    let mut checks = posture::permissions(&report, state);
+    checks.push(posture::synced(state));
+    checks
 }
 
 async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
@@ -100,9 +114,9 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
             Level::Ok => output::paint("ok  ", Paint::Good),
             Level::Warn => output::paint("warn", Paint::Warn),
         };
-        output::line(&format!("{level}  {:13} {}", check.id, check.what))?;
+        output::line(&format!("{level}  {:17} {}", check.id, check.what))?;
         if let Some(fix) = &check.fix {
-            output::line(&format!("      {:13} {fix}", "to do:"))?;
+            output::line(&format!("      {:17} {fix}", "to do:"))?;
         }
     }
     let verdict = match posture::worst(checks) {

@@ -37,14 +37,15 @@ pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
 }
 
 fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
+    // Before anything is asked: from then on there is no terminal, and a passphrase comes by standard input.
+    if options.detached {
+        background::leave_session()?;
+    }
     let mut loaded = home.load()?;
     if let Some(port) = options.port {
         loaded.config.gateway.port = port;
     }
     let console = if options.detached { Console::Silent } else { Console::Shown };
-    if options.detached {
-        background::leave_session()?;
-    }
     log::start(&home.state, &loaded.config.logging, console)?;
     serve::run(home, loaded, |started| {
         if options.detached {

@@ -62,6 +62,6 @@ fn open_chat(home: &Home) -> anyhow::Result<Exit> {
 
 /// Starts the gateway in the background and says where it is.
 pub(crate) fn start_detached(home: &Home, port: Option<u16>) -> anyhow::Result<()> {
-    let ready = background::start(port)?;
+    let ready = background::start(home, port)?;
     say_started(home, &ready, "`moltbot gateway stop`")
 }

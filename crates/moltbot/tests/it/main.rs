@@ -7,6 +7,8 @@ mod broken;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod help;
@@ -14,6 +16,8 @@ mod help;
 mod hostile;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod modes;
 #[cfg(test)]
 mod program;
 #[cfg(test)]

@@ -3,9 +3,13 @@
 
 mod device_key;
 mod full_disk;
+mod history;
 mod lock;
+mod ordinary_user;
 mod owner_file;
+mod permissions;
 mod state_dir;
+mod umask;
 mod vault;
 mod vectors;
 mod workspace;

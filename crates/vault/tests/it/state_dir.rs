@@ -1,6 +1,5 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use moltbot_vault::{FileError, OpenError, StateDir};
 use tempfile::tempdir;
@@ -209,42 +208,4 @@ fn a_listing_is_sorted_and_leaves_leftovers_out() {
     }
     put(&home.path().join(".0123456789abcdef.tmp"), b"half");
     assert_eq!(state.list().unwrap(), [".hidden", "a", "b"]);
-}
-
-/// Names the folder of the child, and its umask.
-const CHILD: &str = "MOLTBOT_TEST_UMASK_IN";
-
-#[test]
-fn modes_do_not_depend_on_the_umask() {
-    for umask in ["0", "77", "177"] {
-        let home = tempdir().unwrap();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a umask is the whole process's, so a copy of this one sets it"
-        )]
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["state_dir::child_with_a_umask", "--exact", "--ignored"]).arg("--nocapture");
-        let status =
-            child.env(CHILD, home.path()).env("UMASK", umask).stdout(Stdio::null()).status().unwrap();
-        assert!(status.success(), "umask {umask}");
-        for (name, expected) in
-            [("s", 0o700), ("s/a", 0o700), ("s/a/f", 0o600), ("s/g", 0o600), ("s/h", 0o600)]
-        {
-            assert_eq!(mode(&home.path().join(name)), expected, "{name} with umask {umask}");
-        }
-    }
-}
-
-#[test]
-#[ignore = "the part of another process in modes_do_not_depend_on_the_umask"]
-#[expect(clippy::disallowed_methods, reason = "how the parent names the folder and the umask")]
-fn child_with_a_umask() {
-    let (Some(path), Ok(umask)) = (std::env::var_os(CHILD), std::env::var("UMASK")) else {
-        return;
-    };
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(u32::from_str_radix(&umask, 8).unwrap()));
-    let state = StateDir::open_or_create(&Path::new(&path).join("s")).unwrap();
-    state.write("a/f", b"").unwrap();
-    assert!(state.create("g", b"").unwrap());
-    state.append("h").unwrap();
 }

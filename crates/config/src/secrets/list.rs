@@ -1,0 +1,66 @@
+//! Which secrets a config has, and how each stands in it.
+
+use serde::Serialize;
+
+use super::place::{State, state_of, walk};
+use super::reference::SecretRef;
+use crate::load::parse;
+use crate::redact::is_secret_path;
+use crate::report::{ConfigErrors, Source};
+
+/// One secret of a config, without its value.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretEntry {
+    /// The setting, as `gateway.auth.token`.
+    pub path: String,
+    /// The line of its value, from 1.
+    pub line: usize,
+    /// How it stands there.
+    pub state: SecretState,
+}
+
+/// How a secret stands in a config.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind", content = "of")]
+#[non_exhaustive]
+pub enum SecretState {
+    /// An empty text.
+    Empty,
+    /// Sealed by the original.
+    Original,
+    /// As plaintext.
+    Plain,
+    /// A reference: `${NAME}`, or what a source and its id say.
+    Reference(String),
+    /// Sealed.
+    Sealed,
+}
+
+/// The secrets in the text of a config, in its order.
+///
+/// # Errors
+/// When the text is not JSON5.
+pub fn secrets(text: &str) -> Result<Vec<SecretEntry>, ConfigErrors> {
+    let root = parse(text, "the config")?;
+    let source = Source::new(text, Vec::new(), text.len());
+    let mut found = Vec::new();
+    walk(&root, &mut |node, path| {
+        let reference = is_secret_path(path).then(|| SecretRef::at(node)).flatten();
+        let state = match (reference, state_of(node, path)) {
+            (Some(reference), _) => {
+                SecretState::Reference(reference.map_or_else(|error| error, |known| known.to_string()))
+            }
+            (None, State::Open) => return true,
+            (None, State::Empty) => SecretState::Empty,
+            (None, State::Original(_) | State::OriginalObject) => SecretState::Original,
+            (None, State::Plain(_) | State::PlainNumber) => SecretState::Plain,
+            (None, State::Reference(text)) => SecretState::Reference(text.to_owned()),
+            (None, State::Sealed(_)) => SecretState::Sealed,
+        };
+        let (line, _) = source.place(node.start);
+        found.push(SecretEntry { path: path.to_string(), line, state });
+        false
+    });
+    Ok(found)
+}
