@@ -14,6 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::home;
+use crate::redacted::Redacted;
 
 /// The folder of logs, in the state folder.
 pub(crate) const FOLDER: &str = "logs";
@@ -42,7 +43,7 @@ pub(crate) fn start(state: &StateDir, config: &LoggingConfig, console: Console) 
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(log)
+        .with_writer(Redacted(log))
         .with_filter(filter(config.level));
     let shown = match console {
         Console::Shown => config.console_level.unwrap_or(LogLevel::Warn),
@@ -51,7 +52,7 @@ pub(crate) fn start(state: &StateDir, config: &LoggingConfig, console: Console) 
     let console = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(io::stderr)
+        .with_writer(Redacted(io::stderr))
         .with_filter(filter(shown));
     tracing_subscriber::registry().with(file).with(console).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task of the gateway failed")));

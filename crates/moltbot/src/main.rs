@@ -13,6 +13,7 @@ mod home;
 mod log;
 mod output;
 mod prompt;
+mod redacted;
 mod serve;
 
 use std::process::ExitCode;
