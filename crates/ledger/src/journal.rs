@@ -55,6 +55,8 @@ pub(crate) struct Journal<D: Disk> {
     pub(crate) dropped: Arc<AtomicU64>,
     flushes: Arc<AtomicU64>,
     pub(crate) options: LedgerOptions,
+    /// Lines that are on disk and not in the views yet.
+    written: String,
 }
 
 /// Whether a flush ends with a signature.
@@ -103,6 +105,7 @@ impl<D: Disk> Journal<D> {
             dropped: Arc::default(),
             flushes: Arc::default(),
             options,
+            written: String::new(),
         }
     }
 
@@ -182,6 +185,11 @@ impl<D: Disk> Journal<D> {
         self.refused = self.refused.saturating_add(count);
     }
 
+    /// The lines that were written since this was last asked, for the views.
+    pub(crate) fn take_written(&mut self) -> String {
+        std::mem::take(&mut self.written)
+    }
+
     fn try_append(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
         if self.segment.is_none() {
             self.reopen()?;
@@ -195,6 +203,7 @@ impl<D: Disk> Journal<D> {
     fn flush(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
         let draft = self.draft(batch, sign)?;
         self.write(draft.lines.as_bytes())?;
+        self.written.push_str(&draft.lines);
         self.length = self.length.saturating_add(bytes(&draft.lines));
         let Draft { chain, first, dropped, signature, .. } = draft;
         self.chain = chain;

@@ -17,6 +17,7 @@ use crate::journal::{Journal, Sign};
 use crate::ledger::FOLDER;
 use crate::own;
 use crate::record::Body;
+use crate::view::Views;
 
 /// What the thread and the handles share.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub(crate) struct Writer<D: Disk> {
     journal: Journal<D>,
     queue: Receiver<Order>,
     state: Arc<State>,
+    views: Option<Views>,
     /// Records that nobody waits for and that are not on disk yet.
     kept: Vec<Item>,
     /// When they are tried again, after the disk did not take them.
@@ -118,13 +120,19 @@ impl Batch {
 }
 
 impl<D: Disk> Writer<D> {
-    pub(crate) fn new(journal: Journal<D>, queue: Receiver<Order>, state: Arc<State>) -> Self {
+    pub(crate) fn new(
+        journal: Journal<D>,
+        queue: Receiver<Order>,
+        state: Arc<State>,
+        views: Option<Views>,
+    ) -> Self {
         let now = Instant::now();
         let (after, heartbeat) = (journal.options.checkpoint_after, journal.options.heartbeat);
         Self {
             journal,
             queue,
             state,
+            views,
             kept: Vec::new(),
             again: None,
             due: now.checked_add(after),
@@ -144,11 +152,21 @@ impl<D: Disk> Writer<D> {
             if !batch.items.is_empty() {
                 self.write(batch);
             }
+            self.mirror();
             if !self.stopping && Instant::now() >= self.deadline() {
                 self.look_after();
             }
         }
         self.end();
+        self.mirror();
+    }
+
+    /// Adds to the views what was written last. After the answers: nobody waits for a view.
+    fn mirror(&mut self) {
+        let lines = self.journal.take_written();
+        if let Some(views) = &mut self.views {
+            views.mirror(&lines);
+        }
     }
 
     /// When something is to be done even if no record comes.

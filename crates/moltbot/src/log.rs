@@ -15,6 +15,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::home;
+use crate::redacted::Redacted;
 
 /// The folder of logs, in the state folder.
 pub(crate) const FOLDER: &str = "logs";
@@ -62,12 +63,12 @@ pub(crate) fn start(state: &StateDir, console: Console) -> anyhow::Result<Levels
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(log)
+        .with_writer(Redacted(log))
         .with_filter(file_level);
     let shown = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(io::stderr)
+        .with_writer(Redacted(io::stderr))
         .with_filter(console_level);
     tracing_subscriber::registry().with(file).with(shown).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task of the gateway failed")));

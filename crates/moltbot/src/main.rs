@@ -15,6 +15,7 @@ mod keeper;
 mod log;
 mod output;
 mod prompt;
+mod redacted;
 mod serve;
 
 use std::process::ExitCode;
