@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,6 +28,8 @@ pub struct Loaded {
     pub value: Value,
     /// Secrets that stand in the file as plaintext, in its order: sealed at its next write.
     pub plain: Vec<PlainSecret>,
+    /// Every secret of the config, opened: for taking them out of logs and records.
+    pub secrets: Vec<SecretString>,
 }
 
 /// What a config is read with.
@@ -119,7 +122,8 @@ pub fn load(text: &[u8], name: &str, surroundings: &Surroundings<'_>) -> Result<
         })
         .collect();
     unsupported.sort_by_key(|one| (one.line, one.column));
-    Ok(Loaded { config, unsupported, value, plain })
+    let secrets = secrets::values(&root, environment);
+    Ok(Loaded { config, unsupported, value, plain, secrets })
 }
 
 /// Turns what did not open into errors, and plaintext too where the installation is sealed.

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 pub use list::{SecretEntry, SecretState, secrets};
-pub(crate) use open::{Opened, open};
+pub(crate) use open::{Opened, open, values};
 pub(crate) use place::walk;
 pub use reference::SecretRef;
 pub use seal::{Sealed, reseal_all, seal_all, secret_at, set_secret, unseal_all};

@@ -37,6 +37,11 @@ pub(crate) enum InboundError {
     /// The key names a message of another conversation: answering with that one would lose this one.
     #[error("a message in session {0} has this idempotencyKey already; send this one with a new key")]
     Elsewhere(SessionKey),
+    /// The book was changed by somebody, and nothing is done before the owner has looked.
+    #[error(
+        "the ledger was tampered with, so no messages are taken; the owner runs `moltbot ledger verify`, then `moltbot ledger accept`"
+    )]
+    LockedDown,
     /// The gateway stops.
     #[error("the gateway is stopping; send again when it is back")]
     Stopping,
@@ -64,6 +69,9 @@ pub(crate) async fn receive(
         .in_session(message.session.as_str())
         .with("channel", message.channel.clone());
     let taking = tokio::spawn(async move {
+        if shared.ledger.lockdown().is_some() {
+            return Err(InboundError::LockedDown);
+        }
         let place = shared.inbound.reserve(&message.session)?;
         match shared.store.accept(&message, shared.now_ms()).await? {
             Accepted::Duplicate(status) if status.session != message.session => {
@@ -97,6 +105,13 @@ async fn note(shared: &Arc<Shared>, entry: Entry) {
 
 /// Takes up the turns that the last run of the gateway left without an end.
 pub(crate) fn resume(shared: &Arc<Shared>, pending: Vec<PendingTurn>) {
+    if shared.ledger.lockdown().is_some() {
+        tracing::error!(
+            waiting = pending.len(),
+            "the book was tampered with: no turn is taken before the owner has looked"
+        );
+        return;
+    }
     for turn in pending {
         tracing::info!(run = %turn.message.run, session = %turn.message.session, "a turn is resumed");
         let run = Arc::new(Run::new(&turn, Hearing::End));

@@ -103,7 +103,7 @@ fn not_kept(error: &InboundError) -> WireError {
     match error {
         InboundError::Store(error) => store_failed(error),
         InboundError::Elsewhere(_) => WireError::invalid(error.to_string()),
-        InboundError::Broken | InboundError::Full | InboundError::Stopping => {
+        InboundError::Broken | InboundError::Full | InboundError::LockedDown | InboundError::Stopping => {
             WireError::unavailable(error.to_string())
         }
     }

@@ -28,7 +28,7 @@ use crate::view::Views;
 use crate::writer::{Order, State, Waiting, Writer};
 
 /// The book's folder in the state folder.
-pub(crate) const FOLDER: &str = "ledger";
+pub const FOLDER: &str = "ledger";
 /// The lock in it: two writers would fork the chain.
 pub(crate) const LOCK: &str = "writer.lock";
 /// The writer's stack: it holds a batch on the heap and calls nothing deep.

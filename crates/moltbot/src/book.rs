@@ -30,7 +30,10 @@ impl CommandBook {
             return Ok(Self::Own(home.ledger()?.clone()));
         }
         // Asked once before anything else, so that a refused sign-in is told as what it is.
-        ask(async { Ok(Connection::open(home, &[Scope::Admin]).await?.close().await) })?;
+        ask(async {
+            Connection::open(home, &[Scope::Admin]).await?.close().await;
+            Ok(())
+        })?;
         let home = home.clone();
         Ok(Self::Gateway(Relayed::through(move |entry| {
             relay(&home, entry).map_err(|error| format!("{error:#}"))

@@ -19,7 +19,13 @@ pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
 
 /// Writes `new` in place of `old`. Secrets in it are sealed first; it must be valid; the book is told what changes, and
 /// the history keeps what was there. From then on the installation is sealed.
-pub(crate) fn write(home: &Home, book: &CommandBook, old: &str, new: &str, command: &str) -> anyhow::Result<()> {
+pub(crate) fn write(
+    home: &Home,
+    book: &CommandBook,
+    old: &str,
+    new: &str,
+    command: &str,
+) -> anyhow::Result<()> {
     let vault = home.vault()?;
     let sealed = seal(home, book, new)?;
     home.load_text(sealed.text.as_bytes())?;
@@ -60,7 +66,10 @@ fn absorb_backups(home: &Home, history: &History<'_>) -> anyhow::Result<()> {
         let path = report.path.display();
         output::note(&match report.outcome {
             BackupOutcome::Failed { source } => {
-                format!("{path} is a plaintext backup that could not be sealed: {}; remove it", home::chain(&source))
+                format!(
+                    "{path} is a plaintext backup that could not be sealed: {}; remove it",
+                    home::chain(&source)
+                )
             }
             BackupOutcome::Sealed { number } => {
                 format!("{path} was a plaintext backup; it is version {number} of the sealed history now")

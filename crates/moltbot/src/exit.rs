@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// The command line is not understood.
     Usage,
+    /// What a verification says: a code of its own.
+    Verdict(u8),
 }
 
 impl Exit {
@@ -38,6 +40,7 @@ impl Exit {
             Self::Config => 78,
             Self::Timeout => 124,
             Self::Interrupted => 130,
+            Self::Verdict(code) => code,
         }
     }
 

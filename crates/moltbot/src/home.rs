@@ -20,6 +20,8 @@ use crate::{clock, prompt};
 pub(crate) const LOCK: &str = "gateway.lock";
 /// Where the gateway's token is in the config.
 const TOKEN: &str = "gateway.auth.token";
+/// The list of files that remember the book's head, one a line.
+pub(crate) const ANCHORS: &str = "ledger/anchors";
 /// The config's name in the state folder.
 pub(crate) const CONFIG: &str = "moltbot.json";
 
@@ -105,10 +107,15 @@ impl Home {
     }
 
     /// The gateway's config: its secrets are opened for an act that is in the book.
-    pub(crate) fn load_recorded(&self, text: &[u8], permit: &Recorded<SecretPermit>) -> anyhow::Result<Loaded> {
+    pub(crate) fn load_recorded(
+        &self,
+        text: &[u8],
+        permit: &Recorded<SecretPermit>,
+    ) -> anyhow::Result<Loaded> {
         let vault = self.vault()?;
         let keeper = VaultKeeper::new(vault.secrets(permit), &self.state);
-        let loaded = self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
+        let loaded =
+            self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
         Ok(self.overridden(loaded))
     }
 
@@ -133,7 +140,10 @@ impl Home {
 
     /// An invalid config, and the one that is known to work when there is one.
     fn invalid(&self, errors: &ConfigErrors) -> anyhow::Error {
-        let good = self.vault.get().and_then(|vault| History::new(&self.state, vault).last_known_good().ok().flatten());
+        let good = self
+            .vault
+            .get()
+            .and_then(|vault| History::new(&self.state, vault).last_known_good().ok().flatten());
         match good {
             None => Exit::Config.because(errors),
             Some(good) => Exit::Config.because(format!(
@@ -161,7 +171,8 @@ impl Home {
             match opened.map_err(|error| Exit::Config.because(chain(&error)))? {
                 Some(vault) => drop(self.vault.set(vault)),
                 None if String::from_utf8_lossy(text).contains(SEALED_PREFIX) => {
-                    let (path, witness) = (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
+                    let (path, witness) =
+                        (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
                     return Err(Exit::Config.because(VaultError::Lost { path, witness }));
                 }
                 None => {}
@@ -179,11 +190,20 @@ impl Home {
     /// The book, opened once for this process.
     pub(crate) fn ledger(&self) -> anyhow::Result<&Ledger> {
         if self.ledger.get().is_none() {
-            let ledger = Ledger::open(&self.state, self.vault()?, LedgerOptions::default());
+            let options = LedgerOptions { anchors: self.anchors()?, ..LedgerOptions::default() };
+            let ledger = Ledger::open(&self.state, self.vault()?, options);
             let ledger = ledger.map_err(|error| failed(&error))?;
             drop(self.ledger.set(ledger));
         }
         self.ledger.get().ok_or_else(|| Exit::Failed.because("the book is not open"))
+    }
+
+    /// The files that remember the book's head.
+    pub(crate) fn anchors(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let bytes = self.state.read(ANCHORS, limits::LEDGER_HEAD_BYTES).map_err(|error| failed(&error))?;
+        let text = String::from_utf8(bytes.unwrap_or_default());
+        let text = text.map_err(|_| Exit::Failed.because(format!("{ANCHORS} is not UTF-8")))?;
+        Ok(text.lines().map(PathBuf::from).collect())
     }
 
     /// Closes the book of this process, before another one opens it.
@@ -205,7 +225,8 @@ impl Home {
 
     /// Whether somebody has to type a passphrase.
     pub(crate) fn needs_passphrase(&self) -> anyhow::Result<bool> {
-        let wrapping = Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
+        let wrapping =
+            Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
         Ok(wrapping == Some("passphrase"))
     }
 

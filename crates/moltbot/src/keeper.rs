@@ -49,10 +49,11 @@ impl Keeper for VaultKeeper<'_> {
             SecretRef::Env { id, .. } => Err(format!("the variable `{id}` of the environment is not set")),
             SecretRef::Exec { .. } => Err(EXEC.into()),
             SecretRef::File { id, .. } => read_file(id),
-            SecretRef::Store { id, .. } => SecretStore::of(self.state)
-                .get(id, &self.secrets)
-                .map_err(told)?
-                .ok_or_else(|| format!("there is no secret named {id}; `moltbot secrets set --store {id}` sets it")),
+            SecretRef::Store { id, .. } => {
+                SecretStore::of(self.state).get(id, &self.secrets).map_err(told)?.ok_or_else(|| {
+                    format!("there is no secret named {id}; `moltbot secrets set --store {id}` sets it")
+                })
+            }
         }
     }
 }

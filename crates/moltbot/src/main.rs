@@ -4,8 +4,8 @@
 mod arguments;
 mod background;
 mod book;
-mod client;
 mod change;
+mod client;
 mod clock;
 mod commands;
 mod environment;

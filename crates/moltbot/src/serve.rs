@@ -19,6 +19,7 @@ use moltbot_posture::model::{self, Choice};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
 use moltbot_vault::{History, Lock, LockError, Places};
+use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,6 +28,7 @@ use crate::background::Ready;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
+use crate::redacted::redactor;
 use crate::{clock, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
@@ -117,7 +119,8 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
         Source::LastKnownGood => {
             let good = History::new(&home.state, home.vault()?).last_known_good();
             let good = good.map_err(|error| home::failed(&error))?;
-            let good = good.ok_or_else(|| Exit::Config.because("no config has worked here for a minute yet"))?;
+            let good =
+                good.ok_or_else(|| Exit::Config.because("no config has worked here for a minute yet"))?;
             tracing::warn!(worked_at_ms = good.at_ms, "the gateway starts with the config that worked last");
             Ok(Zeroizing::new(good.text().to_vec()))
         }
@@ -130,9 +133,19 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Loaded> {
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
     let loaded = home.load_recorded(text, &permit)?;
+    // From here on no log and no record can have one of them in it.
+    let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
+    let keys = environment::provider_keys().values();
+    let known: Vec<SecretString> = loaded.secrets.iter().chain(environment).cloned().chain(keys).collect();
+    redactor().hide(&known);
+    ledger.conceal(redactor().clone());
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
-        tracing::warn!(setting, line, "a secret stands in the config as plaintext; it is sealed at the next change");
+        tracing::warn!(
+            setting,
+            line,
+            "a secret stands in the config as plaintext; it is sealed at the next change"
+        );
     }
     Ok(loaded)
 }
@@ -153,7 +166,9 @@ fn keep_when_good(home: &Home, text: Zeroizing<Vec<u8>>) {
             let Ok(vault) = home.vault() else { return };
             match History::new(&home.state, vault).mark_good(&text, clock::now_ms()) {
                 Ok(()) => tracing::debug!("the config is kept as one that works"),
-                Err(error) => tracing::warn!(error = home::chain(&error), "the config is not kept as one that works"),
+                Err(error) => {
+                    tracing::warn!(error = home::chain(&error), "the config is not kept as one that works")
+                }
             }
         };
         if let Err(error) = tokio::task::spawn_blocking(keep).await {

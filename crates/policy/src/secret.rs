@@ -93,15 +93,19 @@ impl ConfigPermit {
 
 /// Names of details for the changes of a config.
 const NUMBERED: [&str; CHANGES] = [
-    "change01", "change02", "change03", "change04", "change05", "change06", "change07", "change08", "change09",
-    "change10", "change11", "change12",
+    "change01", "change02", "change03", "change04", "change05", "change06", "change07", "change08",
+    "change09", "change10", "change11", "change12",
 ];
 
 impl Permit for ConfigPermit {
     fn entry(&self) -> Entry {
         let entry = Entry::new(self.actor.clone(), CONFIG, self.file.clone(), Decision::Allowed);
-        let entry = entry.with("command", self.command.clone()).with("changes", self.changes.len().to_string());
-        NUMBERED.iter().zip(&self.changes).fold(entry, |entry, (name, change)| entry.with(name, change.clone()))
+        let entry =
+            entry.with("command", self.command.clone()).with("changes", self.changes.len().to_string());
+        NUMBERED
+            .iter()
+            .zip(&self.changes)
+            .fold(entry, |entry, (name, change)| entry.with(name, change.clone()))
     }
 }
 
@@ -124,7 +128,8 @@ mod tests {
 
     #[test]
     fn only_acts_on_secrets_and_config_are_relayed() {
-        let details = BTreeMap::from([("command".to_owned(), "set".to_owned()), ("forged".to_owned(), "x".to_owned())]);
+        let details =
+            BTreeMap::from([("command".to_owned(), "set".to_owned()), ("forged".to_owned(), "x".to_owned())]);
         for act in SecretAct::ALL {
             assert!(relayed(act.name(), "x", &details, "device:1").is_some(), "{}", act.name());
         }

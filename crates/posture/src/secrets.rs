@@ -56,9 +56,15 @@ mod tests {
     #[test]
     fn what_is_not_sealed_or_does_not_open_fails_with_its_fix() {
         assert_eq!(worst(&config_secrets(3, &[], &[])), Level::Ok);
-        let rows = config_secrets(3, &[("a.token".into(), 4)], &[("b.token".into(), "b.token does not open".into())]);
+        let rows = config_secrets(
+            3,
+            &[("a.token".into(), 4)],
+            &[("b.token".into(), "b.token does not open".into())],
+        );
         assert_eq!((rows.len(), worst(&rows)), (2, Level::Fail));
-        assert!(rows.iter().all(|row| row.fix.as_deref().is_some_and(|fix| fix.contains("moltbot secrets set"))));
+        assert!(
+            rows.iter().all(|row| row.fix.as_deref().is_some_and(|fix| fix.contains("moltbot secrets set")))
+        );
         for (check, level) in [
             (wrapping("none"), Level::Warn),
             (wrapping("passphrase"), Level::Ok),

@@ -30,6 +30,13 @@ pub struct ProviderKeys {
     pub openrouter: Option<SecretString>,
 }
 
+impl ProviderKeys {
+    /// Those that are there, for taking them out of logs and records.
+    pub fn values(self) -> impl Iterator<Item = SecretString> {
+        [self.anthropic, self.openai, self.openrouter].into_iter().flatten()
+    }
+}
+
 /// Why the models of the config make no sense.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "each message names its fields")]

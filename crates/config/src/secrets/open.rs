@@ -2,12 +2,12 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::place::{Place, State, state_of, take_id};
+use super::place::{Place, State, state_of, take_id, walk};
 use super::reference::SecretRef;
 use super::{Keeper, NUMBER};
 use crate::path::{Path, Step};
 use crate::redact::is_secret_path;
-use crate::substitution::Environment;
+use crate::substitution::{Environment, expand};
 use crate::tree::{Kind, Node, Number, Text};
 
 /// What was found while opening.
@@ -39,6 +39,21 @@ pub(crate) fn open(root: &mut Node, keeper: &dyn Keeper, environment: &Environme
         }
     }
     opened
+}
+
+/// Every secret of a tree that was opened, as it is used.
+pub(crate) fn values(root: &Node, environment: &Environment<'_>) -> Vec<SecretString> {
+    let mut values = Vec::new();
+    walk(root, &mut |node, path| {
+        if let Kind::Text(text) = &node.kind
+            && (matches!(text, Text::Secret(_)) || is_secret_path(path))
+            && let Ok(expanded) = expand(text, environment)
+        {
+            values.push(SecretString::from(expanded.expose()));
+        }
+        true
+    });
+    values
 }
 
 struct Opening<'a> {

@@ -166,7 +166,7 @@ fn not_kept(error: &InboundError) -> Failure {
     let (status, kind) = match error {
         InboundError::Elsewhere(_) => (StatusCode::CONFLICT, "conflict"),
         InboundError::Full => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
-        InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        InboundError::LockedDown | InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         InboundError::Broken | InboundError::Store(_) => {
             tracing::error!(%error, "a message could not be kept");
             (StatusCode::INTERNAL_SERVER_ERROR, "server_error")

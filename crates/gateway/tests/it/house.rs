@@ -49,11 +49,16 @@ impl House {
     /// A gateway in that home.
     pub(crate) async fn open(home: Home, model: ScriptedModel) -> Self {
         let text = home.config_text().expect("a config");
-        let loaded =
-            moltbot_config::load(text.as_bytes(), "moltbot.json", &moltbot_config::Surroundings::plain(&|_| None)).expect("a valid config");
+        let loaded = moltbot_config::load(
+            text.as_bytes(),
+            "moltbot.json",
+            &moltbot_config::Surroundings::plain(&|_| None),
+        )
+        .expect("a valid config");
         let config = Arc::new(loaded.config);
         let state = home.state();
-        let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
+        let ledger =
+            Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
         let store = Store::open(&state).expect("a store");
         let sandbox = Sandbox::new(ledger.clone());
         let models = Models::resolve(&config, ProviderKeys::default(), None, ledger.clone()).expect("models");

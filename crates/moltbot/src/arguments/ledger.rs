@@ -61,12 +61,12 @@ Exit codes: 0, 1 nothing is recorded of that run")]
         #[arg(long)]
         json: bool,
     },
-    /// Write records in another program's form: to standard output, a file, or a syslog server over TLS
+    /// Write records in another program's form
     #[command(after_help = "\
 Example:
   moltbot ledger export --format ocsf --output events.json
 
-Exit codes: 0, 1 the book or the file cannot be used, 69 the server does not answer")]
+Exit codes: 0, 1 the book or the file cannot be used")]
     Export(Export),
     /// Print the head of the book, to keep it elsewhere
     #[command(after_help = "\
@@ -74,11 +74,7 @@ Example:
   moltbot ledger checkpoint > /mnt/other/moltbot.head
 
 Exit codes: 0, 1 the book cannot be read")]
-    Checkpoint {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Checkpoint,
     /// Let a file on another volume remember the head: a smaller book is refused from then on
     #[command(after_help = "\
 Example:
@@ -88,6 +84,17 @@ Exit codes: 0, 1 the file cannot be used, or the book is behind it, 75 it cannot
     Anchor {
         /// The file
         file: PathBuf,
+    },
+    /// Go on after tampering was found: the gateway is not locked down any more; the evidence stays
+    #[command(after_help = "\
+Example:
+  moltbot ledger accept
+
+Exit codes: 0, 1 there is nothing to accept or nobody said yes, 75 a gateway runs: stop it first")]
+    Accept {
+        /// Do not ask; for scripts, after somebody has looked
+        #[arg(long)]
+        yes: bool,
     },
     /// Print how a secret value appears in the book; the value is asked for or read from standard input
     #[command(after_help = "\
@@ -151,11 +158,8 @@ pub(crate) struct Export {
     #[arg(long, value_enum)]
     pub(crate) format: ExportFormat,
     /// The file, which must not exist yet; standard output when absent
-    #[arg(long, value_name = "FILE", conflicts_with = "syslog")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// A syslog server to send to over TLS (RFC 5425), as host:port; only with --format syslog
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) syslog: Option<String>,
     /// The first record
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) from: u64,

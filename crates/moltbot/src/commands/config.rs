@@ -88,12 +88,15 @@ fn undo(home: &Home) -> anyhow::Result<Exit> {
     let last = versions.into_iter().find(|version| !version.is_backup);
     let last = last.ok_or_else(|| Exit::Failed.because("there is no earlier version of the config"))?;
     let earlier = history.read(last.number).map_err(|error| home::failed(&error))?;
-    let earlier = std::str::from_utf8(&earlier).map_err(|_| Exit::Config.because("that version is not UTF-8"))?;
+    let earlier =
+        std::str::from_utf8(&earlier).map_err(|_| Exit::Config.because("that version is not UTF-8"))?;
     let book = CommandBook::open(home)?;
     change::write(home, &book, &text, earlier, "config undo")?;
     book.close();
     let (when, how) = (clock::readable(last.at_ms), output::harmless(&last.command));
-    output::line(&format!("the config is again as it was before `{how}` at {when}; `moltbot config undo` takes it back"))?;
+    output::line(&format!(
+        "the config is again as it was before `{how}` at {when}; `moltbot config undo` takes it back"
+    ))?;
     change::remind(home)?;
     Ok(Exit::Done)
 }

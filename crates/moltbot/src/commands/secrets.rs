@@ -43,7 +43,8 @@ fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let text = change::text(home)?;
     let found = moltbot_config::secrets(&text).map_err(|error| Exit::Config.because(error))?;
     let count = |wanted: &[&SecretState]| found.iter().filter(|entry| wanted.contains(&&entry.state)).count();
-    let (sealed, plain) = (count(&[&SecretState::Sealed]), count(&[&SecretState::Plain, &SecretState::Original]));
+    let (sealed, plain) =
+        (count(&[&SecretState::Sealed]), count(&[&SecretState::Plain, &SecretState::Original]));
     let named = SecretStore::of(&home.state).list().map_err(|error| home::failed(&error))?.len();
     if facts.json {
         output::json(&json!({
@@ -55,7 +56,12 @@ fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let key = home.state.path().join(moltbot_vault::KEY_FILE);
-    output::line(&format!("key       {} (id {}, written {} times)", key.display(), vault.key_id(), vault.generation()))?;
+    output::line(&format!(
+        "key       {} (id {}, written {} times)",
+        key.display(),
+        vault.key_id(),
+        vault.generation()
+    ))?;
     output::line(&format!("wrapping  {}", wrapping_in_words(vault.wrapping())))?;
     output::line(&format!("config    {sealed} sealed, {plain} in plaintext"))?;
     output::line(&format!("named     {named}"))?;
@@ -67,7 +73,10 @@ fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
 
 fn wrapping_in_words(wrapping: &str) -> String {
     match wrapping {
-        "none" => "none: the file's mode alone protects the keys; `moltbot secrets rekey --wrap …` adds to it".into(),
+        "none" => {
+            "none: the file's mode alone protects the keys; `moltbot secrets rekey --wrap …` adds to it"
+                .into()
+        }
         other => other.to_owned(),
     }
 }
@@ -93,7 +102,11 @@ fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         output::line(&format!("{:44} {state}", output::harmless(&entry.path)))?;
     }
     for one in named {
-        output::line(&format!("{:44} named, set {}", format!("--store {}", one.name), clock::readable(one.updated_ms)))?;
+        output::line(&format!(
+            "{:44} named, set {}",
+            format!("--store {}", one.name),
+            clock::readable(one.updated_ms)
+        ))?;
     }
     Ok(Exit::Done)
 }
@@ -109,7 +122,8 @@ fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     } else {
         let old = change::text(home)?;
         let keeper = VaultKeeper::new(secrets, &home.state);
-        let new = moltbot_config::set_secret(&old, &place.place, &value, &keeper).map_err(|error| home::failed(&error))?;
+        let new = moltbot_config::set_secret(&old, &place.place, &value, &keeper)
+            .map_err(|error| home::failed(&error))?;
         change::write(home, &book, &old, &new, "secrets set")?;
     }
     book.close();
@@ -163,11 +177,13 @@ fn read(home: &Home, place: &Place) -> anyhow::Result<SecretString> {
     let permit = book.record(SecretPermit::for_owner(SecretAct::Read, name_of(place), OWNER))?;
     let secrets = home.vault()?.secrets(&permit);
     let secret = if place.store {
-        let found = SecretStore::of(&home.state).get(&place.place, &secrets).map_err(|error| home::failed(&error))?;
+        let found =
+            SecretStore::of(&home.state).get(&place.place, &secrets).map_err(|error| home::failed(&error))?;
         found.ok_or_else(|| Exit::Failed.because(format!("there is no secret named {}", place.place)))?
     } else {
         let keeper = VaultKeeper::new(secrets, &home.state);
-        moltbot_config::secret_at(&change::text(home)?, &place.place, &keeper).map_err(|error| home::failed(&error))?
+        moltbot_config::secret_at(&change::text(home)?, &place.place, &keeper)
+            .map_err(|error| home::failed(&error))?
     };
     book.close();
     Ok(secret)
@@ -180,12 +196,15 @@ fn rekey(home: &Home, wrap: WrapKind) -> anyhow::Result<Exit> {
         WrapKind::File => Wrapping::Key(KeySource::File),
         WrapKind::Keyring => Wrapping::Key(KeySource::Keyring),
         WrapKind::None => Wrapping::None,
-        WrapKind::Passphrase => Wrapping::Passphrase(prompt::new_secret("new passphrase of keys/secrets.key")?),
+        WrapKind::Passphrase => {
+            Wrapping::Passphrase(prompt::new_secret("new passphrase of keys/secrets.key")?)
+        }
         WrapKind::Systemd => Wrapping::Key(KeySource::Systemd),
     };
     let book = CommandBook::open(home)?;
     drop(book.record(SecretPermit::for_owner(SecretAct::Rekey, moltbot_vault::KEY_FILE, OWNER))?);
-    let vault = vault.rekey(&home.state, &wrapping, &home.unlocker()).map_err(|error| home::failed(&error))?;
+    let vault =
+        vault.rekey(&home.state, &wrapping, &home.unlocker()).map_err(|error| home::failed(&error))?;
     book.close();
     output::line(&format!("the root keys are wrapped by: {}", wrapping_in_words(vault.wrapping())))?;
     Ok(Exit::Done)
@@ -200,5 +219,9 @@ fn name_of(place: &Place) -> String {
 pub(crate) fn new_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let path = std::path::absolute(path)?;
     let made = OwnerFile::at(&path).create(bytes).map_err(|error| home::failed(&error))?;
-    if made { Ok(()) } else { Err(Exit::Failed.because(format!("{} is there already; choose another name", path.display()))) }
+    if made {
+        Ok(())
+    } else {
+        Err(Exit::Failed.because(format!("{} is there already; choose another name", path.display())))
+    }
 }

@@ -19,9 +19,13 @@ pub(crate) fn run(home: &Home, command: &Security) -> anyhow::Result<Exit> {
     let place = format!("{} -> {}", home.config_path.display(), export.display());
     let permit = book.record(SecretPermit::for_owner(SecretAct::Export, place, OWNER))?;
     let keeper = VaultKeeper::new(home.vault()?.secrets(&permit), &home.state);
-    let plain = moltbot_config::unseal_all(&text, &keeper).map_err(|error| Exit::Config.because(home::chain(&error)))?;
+    let plain = moltbot_config::unseal_all(&text, &keeper)
+        .map_err(|error| Exit::Config.because(home::chain(&error)))?;
     new_file(export, plain.as_bytes())?;
     book.close();
-    output::line(&format!("{} has every secret in plaintext; remove it when it is no longer needed", export.display()))?;
+    output::line(&format!(
+        "{} has every secret in plaintext; remove it when it is no longer needed",
+        export.display()
+    ))?;
     Ok(Exit::Done)
 }

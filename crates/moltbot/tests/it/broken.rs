@@ -231,7 +231,7 @@ async fn a_full_disk_refuses_clearly_loses_nothing_and_recovers() {
     let mut accepted = Vec::new();
     for number in 0..20 {
         let text = format!("full {number}");
-        let params = json!({"sessionKey": "main", "message": text.repeat(2000), "idempotencyKey": format!("full-{number}")});
+        let params = json!({"sessionKey": "main", "message": text.repeat(20_000), "idempotencyKey": format!("full-{number}")});
         match client.call("chat.send", params).await {
             Ok(_) => accepted.push(format!("full-{number}")),
             Err(error) => {

@@ -14,7 +14,7 @@ fn chmod(path: &Path, mode: u32) {
 fn doctor_tells_who_can_get_at_what_and_changes_nothing() {
     let program = Program::new();
     program.write_config("{}");
-    let (folder, file) = (program.state().join("logs"), program.state().join("moltbot.json"));
+    let (folder, file) = (program.state().join("credentials"), program.state().join("moltbot.json"));
     #[expect(clippy::disallowed_methods, reason = "the test plays the careless user")]
     std::fs::create_dir(&folder).unwrap();
     chmod(&folder, 0o755);
@@ -28,7 +28,7 @@ fn doctor_tells_who_can_get_at_what_and_changes_nothing() {
     let permissions = of("state.permissions");
     let what = permissions[0]["what"].as_str().unwrap();
     assert_eq!((permissions.len(), permissions[0]["level"].as_str()), (1, Some("warn")), "{doctor:?}");
-    assert!(what.ends_with("/logs has mode 0755; 0700 is enough for its owner"), "{what}");
+    assert!(what.ends_with("/credentials has mode 0755; 0700 is enough for its owner"), "{what}");
     assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o755);
     for id in ["memory.lock", "memory.swap", "state.synced"] {
         assert_eq!(of(id).len(), 1, "{id}: {doctor:?}");

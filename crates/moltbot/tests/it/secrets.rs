@@ -1,4 +1,9 @@
 //! Layer 6 through the real binary: what is secret is sealed, opens for its owner, and is found nowhere else.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails its test, and says what it did"
+)]
 
 use std::path::Path;
 
@@ -121,7 +126,9 @@ fn a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
         assert!(!ran.out.contains("sealed:v1:"), "{arguments:?} shows what is sealed: {ran:?}");
     }
     assert_eq!(program.run(&["gateway", "stop"]).code, 0);
-    for arguments in [&["config", "set", "gateway.port", "18999"][..], &["secrets", "rotate"], &["config", "undo"]] {
+    for arguments in
+        [&["config", "set", "gateway.port", "18999"][..], &["secrets", "rotate"], &["config", "undo"]]
+    {
         let ran = program.run(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
     }
@@ -135,7 +142,10 @@ fn a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn j05_a_key_reaches_its_provider_in_its_header_and_no_child_log_or_prompt() {
     let model = ScriptedModel::queue([
-        Reply::tool("exec", &json!({"command": "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"})),
+        Reply::tool(
+            "exec",
+            &json!({"command": "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"}),
+        ),
         Reply::text("done"),
     ]);
     let home = Home::with_model(&model);
@@ -152,7 +162,7 @@ async fn j05_a_key_reaches_its_provider_in_its_header_and_no_child_log_or_prompt
         .unwrap();
     assert_eq!(client.chat("main", "what is in your environment?").await.text, "done");
     for request in model.requests() {
-        let told = format!("{:?}", request.body());
+        let told = format!("{:?}", request.body);
         assert!(!told.contains(PROVIDER_KEY) && !told.contains(&token), "{told}");
         assert_eq!(request.header("authorization"), Some(format!("Bearer {PROVIDER_KEY}").as_str()));
     }
@@ -182,7 +192,11 @@ fn d_40_what_was_sealed_by_a_write_is_what_the_next_start_reads() {
     program.write_config(&format!("{{ gateway: {{ auth: {{ token: '{TOKEN}' }} }}, /* kept */ }}"));
     for port in ["18801", "18802", "18803"] {
         assert_eq!(program.run(&["config", "set", "gateway.port", port]).code, 0);
-        assert!(!program.config().contains(TOKEN) && program.config().contains("/* kept */"), "{}", program.config());
+        assert!(
+            !program.config().contains(TOKEN) && program.config().contains("/* kept */"),
+            "{}",
+            program.config()
+        );
         assert_eq!(get(&program, "gateway.auth.token"), TOKEN);
     }
     program.start();
@@ -222,7 +236,9 @@ fn d_44_an_envelope_moved_to_another_path_stops_the_start() {
     let sealed: Vec<&str> = config.split('"').filter(|text| text.starts_with("sealed:v1:")).collect();
     assert_eq!(sealed.len(), 2, "{config}");
     let swapped = config.replace(sealed[0], "-").replace(sealed[1], sealed[0]).replace('-', sealed[1]);
-    let swapped = if swapped.contains("sealed:v1:aes") { swapped } else {
+    let swapped = if swapped.contains("sealed:v1:aes") {
+        swapped
+    } else {
         config.replacen(sealed[0], "@@", 1).replacen(sealed[1], sealed[0], 1).replacen("@@", sealed[1], 1)
     };
     program.write_config(&swapped);
@@ -271,9 +287,11 @@ fn j04_a_value_from_the_store_is_used_and_written_nowhere() {
 #[test]
 fn d_54_json_on_standard_output_is_json_alone() {
     let program = Program::new();
-    for arguments in
-        [&["secrets", "status", "--json"][..], &["secrets", "list", "--json"], &["secrets", "doctor", "--json"]]
-    {
+    for arguments in [
+        &["secrets", "status", "--json"][..],
+        &["secrets", "list", "--json"],
+        &["secrets", "doctor", "--json"],
+    ] {
         let ran = program.run(arguments);
         assert!(serde_json::from_str::<Value>(&ran.out).is_ok(), "{arguments:?}: {ran:?}");
     }
@@ -285,7 +303,9 @@ fn a_secret_is_printed_to_a_terminal_or_on_demand_and_never_without_a_line_in_th
     set(&program, "talk.apiKey", "sk-talk-5Rf8");
     let ran = program.run(&["secrets", "get", "talk.apiKey"]);
     assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("--raw"), "{ran:?}");
-    for arguments in [&["secrets", "get", "talk.other", "--raw"][..], &["secrets", "get", "gateway.port", "--raw"]] {
+    for arguments in
+        [&["secrets", "get", "talk.other", "--raw"][..], &["secrets", "get", "gateway.port", "--raw"]]
+    {
         assert_eq!(program.run(arguments).code, 1, "{arguments:?}");
     }
     let before = book(&program).matches("secret.read").count();
@@ -293,7 +313,8 @@ fn a_secret_is_printed_to_a_terminal_or_on_demand_and_never_without_a_line_in_th
     assert!(book(&program).matches("secret.read").count() > before);
     // A book that cannot be written: nothing is shown.
     let ledger = program.state().join("ledger");
-    let lock = moltbot_vault::StateDir::open_or_create(&ledger).unwrap().lock("writer.lock", b"test").unwrap();
+    let lock =
+        moltbot_vault::StateDir::open_or_create(&ledger).unwrap().lock("writer.lock", b"test").unwrap();
     let ran = program.run(&["secrets", "get", "talk.apiKey", "--raw"]);
     assert!(ran.code != 0 && ran.out.is_empty(), "{ran:?}");
     drop(lock);
@@ -319,7 +340,11 @@ fn d_53_secrets_move_to_another_installation_under_a_passphrase_and_back_to_plai
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(holders(from.state().parent().unwrap(), "sk-talk-5Rf8").len(), 1);
     assert!(book(&from).contains("secret.export"));
-    assert_ne!(from.run(&["security", "decrypt", "--export", plain.to_str().unwrap()]).code, 0, "never over a file");
+    assert_ne!(
+        from.run(&["security", "decrypt", "--export", plain.to_str().unwrap()]).code,
+        0,
+        "never over a file"
+    );
 }
 
 #[test]
@@ -406,4 +431,3 @@ fn rotate_and_kill(rounds: usize) {
     assert!(doctor.status.success(), "{doctor:?}");
     println!("{finished} of {rounds} rotations ended before they were killed");
 }
-

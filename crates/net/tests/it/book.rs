@@ -8,6 +8,7 @@ use tempfile::TempDir;
 pub(crate) fn book() -> (TempDir, Ledger) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
-    let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
+    let ledger =
+        Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
     (folder, ledger)
 }

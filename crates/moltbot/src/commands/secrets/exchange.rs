@@ -39,7 +39,8 @@ impl Drop for Exchange {
 pub(super) fn export(home: &Home, file: &Path) -> anyhow::Result<Exit> {
     let passphrase = prompt::new_secret("passphrase of the exported file")?;
     let book = CommandBook::open(home)?;
-    let permit = book.record(SecretPermit::for_owner(SecretAct::Export, file.display().to_string(), OWNER))?;
+    let permit =
+        book.record(SecretPermit::for_owner(SecretAct::Export, file.display().to_string(), OWNER))?;
     let vault = home.vault()?;
     let keeper = VaultKeeper::new(vault.secrets(&permit), &home.state);
     let invalid = |error: &dyn std::error::Error| Exit::Config.because(home::chain(error));
@@ -49,7 +50,8 @@ pub(super) fn export(home: &Home, file: &Path) -> anyhow::Result<Exit> {
         if matches!(entry.state, SecretState::Empty | SecretState::Reference(_)) {
             continue;
         }
-        let secret = moltbot_config::secret_at(&text, &entry.path, &keeper).map_err(|error| invalid(&error))?;
+        let secret =
+            moltbot_config::secret_at(&text, &entry.path, &keeper).map_err(|error| invalid(&error))?;
         exchange.config.insert(entry.path, secret.expose_secret().to_owned());
     }
     let (store, secrets) = (SecretStore::of(&home.state), vault.secrets(&permit));
@@ -74,8 +76,8 @@ pub(super) fn import(home: &Home, file: &Path) -> anyhow::Result<Exit> {
     let bytes = bytes.ok_or_else(|| Exit::Failed.because(format!("there is no file {}", path.display())))?;
     let passphrase = prompt::ask("passphrase of the exported file")?;
     let plain = open_export(&passphrase, &bytes).map_err(|error| home::failed(&error))?;
-    let exchange: Exchange =
-        serde_json::from_slice(&plain).map_err(|_| Exit::Failed.because("the file opens, and is no export of secrets"))?;
+    let exchange: Exchange = serde_json::from_slice(&plain)
+        .map_err(|_| Exit::Failed.because("the file opens, and is no export of secrets"))?;
     let book = CommandBook::open(home)?;
     let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, path.display().to_string(), OWNER))?;
     let vault = home.vault()?;
@@ -94,7 +96,10 @@ pub(super) fn import(home: &Home, file: &Path) -> anyhow::Result<Exit> {
         store.set(name, &value, clock::now_ms(), &secrets).map_err(|error| home::failed(&error))?;
     }
     book.close();
-    output::line(&format!("{} secrets are taken over, sealed", exchange.config.len() + exchange.store.len()))?;
+    output::line(&format!(
+        "{} secrets are taken over, sealed",
+        exchange.config.len() + exchange.store.len()
+    ))?;
     change::remind(home)?;
     Ok(Exit::Done)
 }

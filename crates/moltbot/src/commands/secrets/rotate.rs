@@ -27,7 +27,9 @@ struct Done {
 pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let lock = home.state.lock(LOCK, &serde_json::to_vec(&home::Running::starting())?);
     let _lock = lock.map_err(|error| match error {
-        LockError::Held { .. } => Exit::Busy.because("a gateway runs; stop it first with `moltbot gateway stop`"),
+        LockError::Held { .. } => {
+            Exit::Busy.because("a gateway runs; stop it first with `moltbot gateway stop`")
+        }
         other => home::failed(&other),
     })?;
     let before = home.vault()?.key_id();
@@ -39,7 +41,9 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let done = Done {
         config: config(&home, &keeper)?,
         history: history(&home, &vault, &keeper)?,
-        named: SecretStore::of(&home.state).reseal(&vault.secrets(&permit)).map_err(|error| home::failed(&error))?,
+        named: SecretStore::of(&home.state)
+            .reseal(&vault.secrets(&permit))
+            .map_err(|error| home::failed(&error))?,
     };
     let vault = vault.end_rotation(&home.state).map_err(|error| home::failed(&error))?;
     book.close();
@@ -59,15 +63,16 @@ fn config(home: &Home, keeper: &VaultKeeper<'_>) -> anyhow::Result<usize> {
 
 /// The versions that are kept, with what is sealed inside them.
 fn history(home: &Home, vault: &Vault, keeper: &VaultKeeper<'_>) -> anyhow::Result<usize> {
-    let mut renew = |text: &[u8]| -> Result<Option<Zeroizing<Vec<u8>>>, Box<dyn std::error::Error + Send + Sync>> {
-        // What is no config any more holds nothing that could be sealed again.
-        let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
-        if moltbot_config::secrets(text).is_err() {
-            return Ok(None);
-        }
-        let again = moltbot_config::reseal_all(text, keeper)?;
-        Ok((!again.paths.is_empty()).then(|| Zeroizing::new(again.text.into_bytes())))
-    };
+    let mut renew =
+        |text: &[u8]| -> Result<Option<Zeroizing<Vec<u8>>>, Box<dyn std::error::Error + Send + Sync>> {
+            // What is no config any more holds nothing that could be sealed again.
+            let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
+            if moltbot_config::secrets(text).is_err() {
+                return Ok(None);
+            }
+            let again = moltbot_config::reseal_all(text, keeper)?;
+            Ok((!again.paths.is_empty()).then(|| Zeroizing::new(again.text.into_bytes())))
+        };
     History::new(&home.state, vault).reseal(&mut renew).map_err(|error| home::failed(&error))
 }
 
