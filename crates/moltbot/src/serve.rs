@@ -13,8 +13,8 @@ use moltbot_config::{Loaded, Unsupported, limits};
 use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
-use moltbot_policy::record;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
+use moltbot_policy::{Decision, Entry, record};
 use moltbot_posture::model::{self, Choice};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -97,6 +97,8 @@ pub(crate) fn run(
         keep_when_good(home, text);
         Ok(signals.serve(gateway).await)
     });
+    // Done even when it cannot be recorded now: a gateway that cannot be stopped is worse.
+    ledger.enter_when_possible(Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done));
     // A second signal must not wait for what still runs.
     runtime.shutdown_background();
     store.close();

@@ -3,6 +3,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "a helper of a test fails its test, and says what it did"
 )]

@@ -96,6 +96,13 @@ Exit codes: 0, 1 there is nothing to accept or nobody said yes, 75 a gateway run
         #[arg(long)]
         yes: bool,
     },
+    /// Write the two logs of sign-ins and commands again from the book
+    #[command(after_help = "\
+Example:
+  moltbot ledger rebuild-logs
+
+Exit codes: 0, 1 a gateway writes them, or the book cannot be read")]
+    RebuildLogs,
     /// Print how a secret value appears in the book; the value is asked for or read from standard input
     #[command(after_help = "\
 Example:

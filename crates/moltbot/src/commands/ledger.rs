@@ -5,6 +5,7 @@ use std::path::Path;
 
 use moltbot_ledger::export::{self, Format, Origin};
 use moltbot_ledger::query::{Filter, Reader, explain, render_line, render_tree, search};
+use moltbot_ledger::view::rebuild_views;
 use moltbot_ledger::{Head, LEDGER_FOLDER, PublicKey, VerifyOptions, VerifyReport, anchor, hash_of, verify};
 use moltbot_vault::OwnerFile;
 use secrecy::ExposeSecret as _;
@@ -28,6 +29,11 @@ pub(crate) fn run(home: &Home, command: Ledger) -> anyhow::Result<Exit> {
         Ledger::Hash => {
             let value = prompt::ask("value")?;
             output::line(&hash_of(home.vault()?, value.expose_secret()))?;
+            Ok(Exit::Done)
+        }
+        Ledger::RebuildLogs => {
+            let lines = rebuild_views(&home.state).map_err(|error| home::failed(&error))?;
+            output::line(&format!("the logs are written again from {lines} records"))?;
             Ok(Exit::Done)
         }
         Ledger::Search(options) => find(home, options),

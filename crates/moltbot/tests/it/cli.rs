@@ -241,11 +241,10 @@ fn without_a_model_every_message_is_answered_with_what_to_do() {
 fn a_wrong_token_is_refused() {
     let program = Program::new();
     program.start();
-    let other = program.config().replace(&token_of(&program), TOKEN);
-    program.write_config(&other);
-    let ran = program.run(&["health"]);
-    assert_eq!(ran.code, 77, "{ran:?}");
-    assert!(!ran.err.contains(TOKEN), "{ran:?}");
+    let output = program.command(&["health"]).env("MOLTBOT_GATEWAY_TOKEN", TOKEN).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(77), "{err}");
+    assert!(!err.contains(TOKEN), "{err}");
 }
 
 #[test]

@@ -101,7 +101,8 @@ fn a_fresh_installation_has_its_token_sealed_from_the_first_byte_on() {
 fn a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
     let program = Program::new();
     program.start();
-    for (place, canary) in PLACES {
+    // The gateway's own token comes last: from then on it takes the next start to sign in.
+    for (place, canary) in PLACES.into_iter().rev() {
         set(&program, place, canary);
     }
     let restarted = program.run(&["gateway", "restart"]);
