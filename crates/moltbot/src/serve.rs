@@ -84,7 +84,7 @@ pub(crate) fn run(
     require_local(&loaded.config.gateway)?;
     Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))?;
     let unsupported = warn_of(&loaded.unsupported);
-    let store = Store::open(&home.state).map_err(|error| home::failed(&error))?;
+    let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_protocol::ids::{AgentId, InvalidId, RunId, SessionKey};
-use moltbot_vault::{FileError, RandomError, StateDir};
+use moltbot_vault::{FileError, RandomError, StateDir, Vault};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::StoreError;
-use crate::schema;
+use crate::{schema, seals};
 
 /// The name of the file in the state folder.
 const NAME: &str = "state.db";
@@ -60,17 +60,20 @@ pub(crate) struct Opened {
 }
 
 /// Opens `state.db`, creates it when it is missing, checks it when it was not closed, migrates it when it is old.
-pub(crate) fn open(state: &StateDir) -> Result<Opened, StoreError> {
+pub(crate) fn open(state: &StateDir, vault: &Vault) -> Result<Opened, StoreError> {
     let path = place(state)?;
     let unclean = prepare(state, &path)?;
-    let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, vault)?;
     let opening = |connection: &mut Connection| -> Result<i64, Failure> {
         if unclean {
             check(connection, &path)?;
         }
         let found = schema::version(connection, &path, &schema::MIGRATIONS)?;
         configure(connection)?;
-        schema::migrate(connection, found, state, &path, &schema::MIGRATIONS)
+        let boot = schema::migrate(connection, found, state, &path, &schema::MIGRATIONS)?;
+        seals::require_ours(connection)?;
+        schema::forget_plaintext(connection, state, &path)?;
+        Ok(boot)
     };
     let boot = opening(&mut connection).map_err(|failure| failure.at(&path))?;
     Ok(Opened { connection, path, boot })
@@ -126,13 +129,14 @@ fn prepare(state: &StateDir, path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Opens a connection to the file. It is used by one thread at a time, so it needs no lock of its own.
-pub(crate) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+pub(crate) fn connect(path: &Path, access: OpenFlags, vault: &Vault) -> Result<Connection, StoreError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| StoreError::of_sqlite(error, path))?;
     let quiet = connection
         .busy_timeout(BUSY)
-        .and_then(|()| connection.pragma_update(None, "cache_size", -limits::STATE_CACHE_KIB));
+        .and_then(|()| connection.pragma_update(None, "cache_size", -limits::STATE_CACHE_KIB))
+        .and_then(|()| seals::teach(&connection, vault));
     quiet.map_err(|error| StoreError::of_sqlite(error, path))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
@@ -150,6 +154,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA synchronous = FULL;
          PRAGMA fullfsync = ON;
          PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = ON;
          PRAGMA mmap_size = 0;
          PRAGMA wal_autocheckpoint = 1000;
          PRAGMA journal_size_limit = 4194304;",

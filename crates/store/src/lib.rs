@@ -15,6 +15,7 @@ mod database;
 mod error;
 mod readers;
 mod schema;
+mod seals;
 mod session;
 mod store;
 mod turn;

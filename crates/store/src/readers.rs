@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use moltbot_config::limits;
+use moltbot_vault::Vault;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -23,12 +24,13 @@ pub(crate) struct Readers {
 
 struct Shared {
     path: PathBuf,
+    vault: Vault,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(crate) fn of(path: PathBuf) -> Self {
-        let shared = Shared { path, idle: Mutex::new(Vec::new()) };
+    pub(crate) fn of(path: PathBuf, vault: Vault) -> Self {
+        let shared = Shared { path, vault, idle: Mutex::new(Vec::new()) };
         Self { shared: Arc::new(shared), room: Arc::new(Semaphore::new(limits::STATE_READERS)) }
     }
 
@@ -60,7 +62,7 @@ impl Shared {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => database::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            None => database::connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, &self.vault)?,
         };
         // One snapshot for all statements of one read.
         let done = connection

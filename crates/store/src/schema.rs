@@ -13,7 +13,7 @@ use crate::database::Failure;
 use crate::error::StoreError;
 
 /// Every schema, oldest first.
-pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+pub(crate) const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The schema that the file has; 0 for a file that was just created. Nothing is written: a file that is not
 /// ours stays as it is.
@@ -92,6 +92,27 @@ fn back_up(database: &Connection, state: &StateDir, path: &Path, found: u32) -> 
         let source = Arc::new(source);
         StoreError::Backup { path: path.to_path_buf(), source }.into()
     })
+}
+
+/// The copy that was made before words were sealed, by its name.
+const PLAINTEXT: &str = "state.db.before-2";
+
+/// After the words were sealed: what a copy and free pages still hold of them is removed. The copy goes last, so that a
+/// start that is cut off does this again.
+pub(crate) fn forget_plaintext(database: &Connection, state: &StateDir, path: &Path) -> Result<(), Failure> {
+    let file = path.with_file_name(PLAINTEXT);
+    let failed = |source| StoreError::File { path: file.clone(), source: Arc::new(source) };
+    if !state.list().map_err(failed)?.iter().any(|name| name == PLAINTEXT) {
+        return Ok(());
+    }
+    tracing::warn!("the words in the state db are sealed now; what was plaintext is being removed");
+    database.execute_batch("VACUUM")?;
+    let truncated: i64 = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if truncated != 0 {
+        tracing::warn!("another program reads the state db; its log is cut back at a later start");
+        return Ok(());
+    }
+    Ok(state.remove(PLAINTEXT).map_err(failed)?)
 }
 
 #[cfg(test)]

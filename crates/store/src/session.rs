@@ -143,8 +143,8 @@ fn newest(
 }
 
 /// Walks the transcript from its end: what it costs depends on what is read, not on what is there.
-const NEWEST: &str =
-    "SELECT body FROM messages WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC";
+const NEWEST: &str = "SELECT unseal('messages/' || session || '/' || turn || '/' || seq, body) FROM messages
+     WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC";
 
 /// The sessions that `filter` names, last changed first.
 pub(crate) fn list(database: &Connection, filter: &SessionFilter) -> Result<Vec<SessionRow>, Failure> {
@@ -164,8 +164,8 @@ pub(crate) fn list(database: &Connection, filter: &SessionFilter) -> Result<Vec<
 }
 
 /// Walks the index of the last change from its end: what it costs depends on the limit, not on the file.
-const LIST: &str =
-    "SELECT key, session_id, created_ms, updated_ms, message_count, usage, model, title, last_message
+const LIST: &str = "SELECT key, session_id, created_ms, updated_ms, message_count, usage, model,
+            unseal('sessions/' || id || '/title', title), unseal('sessions/' || id || '/last', last_message)
      FROM sessions
      WHERE current = 1 AND updated_ms >= :since
        AND (:agent IS NULL OR agent = :agent)
@@ -258,8 +258,10 @@ pub(crate) fn append(
     let mut last = database
         .prepare_cached("SELECT coalesce(max(seq), -1) FROM messages WHERE session = ?1 AND turn = ?2")?;
     let last: i64 = last.query_row([session, turn.0], |row| row.get(0))?;
-    let mut insert =
-        database.prepare_cached("INSERT INTO messages (session, turn, seq, body) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = database.prepare_cached(
+        "INSERT INTO messages (session, turn, seq, body)
+             VALUES (?1, ?2, ?3, seal('messages/' || ?1 || '/' || ?2 || '/' || ?3, ?4))",
+    )?;
     for (seq, message) in (last.saturating_add(1)..).zip(messages) {
         insert.execute((session, turn.0, seq, database::to_json(message)?))?;
     }
@@ -268,7 +270,8 @@ pub(crate) fn append(
     let mut update = database.prepare_cached(
         "UPDATE sessions
          SET updated_ms = max(updated_ms, :now), message_count = message_count + :added,
-             title = coalesce(title, :title), last_message = coalesce(:last, last_message)
+             title = coalesce(title, seal('sessions/' || id || '/title', :title)),
+             last_message = coalesce(seal('sessions/' || id || '/last', :last), last_message)
          WHERE id = :session",
     )?;
     update.execute(named_params! {
@@ -319,7 +322,10 @@ mod tests {
     #[test]
     fn what_is_read_often_is_found_by_an_index() {
         let database = Connection::open_in_memory().unwrap();
-        database.execute_batch(crate::schema::MIGRATIONS[0]).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let state = moltbot_vault::StateDir::open_or_create(home.path()).unwrap();
+        crate::seals::teach(&database, &moltbot_testkit::vault(&state)).unwrap();
+        crate::schema::MIGRATIONS.iter().for_each(|sql| database.execute_batch(sql).unwrap());
         for (sql, index) in [
             (LIST, "sessions_by_change"),
             (NEWEST, "PRIMARY KEY"),

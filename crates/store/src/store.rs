@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
-use moltbot_vault::StateDir;
+use moltbot_vault::{StateDir, Vault};
 
 use crate::database;
 use crate::error::StoreError;
 use crate::readers::Readers;
+use crate::seals;
 use crate::session::{self, Context, History, SessionFilter, SessionRow, Transcript};
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
 use crate::writer::Writer;
@@ -36,14 +37,14 @@ impl Store {
     /// Opens `state.db` in the state folder, and creates it when it is missing.
     ///
     /// One program at a time: the caller holds the folder's lock. A file that was not closed is checked
-    /// first, one with an older schema is copied and migrated.
+    /// first, one with an older schema is copied and migrated. Words in it are sealed by `vault`.
     ///
     /// # Errors
     /// When the file is damaged, foreign, of a newer program, or cannot be opened; when the disk is full.
     /// It is never replaced by an empty one.
-    pub fn open(state: &StateDir) -> Result<Self, StoreError> {
-        let opened = database::open(state)?;
-        let readers = Readers::of(opened.path.clone());
+    pub fn open(state: &StateDir, vault: &Vault) -> Result<Self, StoreError> {
+        let opened = database::open(state, vault)?;
+        let readers = Readers::of(opened.path.clone(), vault.clone());
         let writer = Writer::start(opened)?;
         Ok(Self(Arc::new(Parts { readers, writer })))
     }
@@ -58,6 +59,20 @@ impl Store {
     pub async fn accept(&self, message: &InboundMessage, now_ms: u64) -> Result<Accepted, StoreError> {
         let message = message.clone();
         self.0.writer.write(move |database| turn::accept(database, &message, now_ms)).await
+    }
+
+    /// Seals again what was not sealed with the newest key, one table after the other. How many rows there were; after a
+    /// crash, what is left is sealed by the next call.
+    ///
+    /// # Errors
+    /// When a row does not open, or it cannot be kept.
+    pub async fn reseal(&self) -> Result<usize, StoreError> {
+        let (mut rows, mut table) = (0_usize, 0);
+        while let Some(done) = self.0.writer.write(move |database| seals::reseal(database, table)).await? {
+            rows = rows.saturating_add(done);
+            table = table.saturating_add(1);
+        }
+        Ok(rows)
     }
 
     /// The turns without an end, in the order of their acceptance: what a new process has to go on with.

@@ -89,7 +89,7 @@ impl House {
         let config = Arc::new(config);
         let state = StateDir::open_or_create(&home.path().join(".moltbot")).unwrap();
         let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
-        let store = Store::open(&state).unwrap();
+        let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
         let sandbox = Sandbox::with_helper(helper, ledger.clone());
         let keys = ProviderKeys { anthropic: None, openai: None, openrouter: None };
         let parts = Parts {

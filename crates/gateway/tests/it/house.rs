@@ -59,7 +59,7 @@ impl House {
         let state = home.state();
         let ledger =
             Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
-        let store = Store::open(&state).expect("a store");
+        let store = Store::open(&state, &moltbot_testkit::vault(&state)).expect("a store");
         let sandbox = Sandbox::new(ledger.clone());
         let models = Models::resolve(&config, ProviderKeys::default(), None, ledger.clone()).expect("models");
         let agent = Agent::new(moltbot_agent::Parts {

@@ -56,7 +56,7 @@ fn insert(
     let mut statement = database.prepare_cached(
         "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms,
                             extra_system_prompt, timeout_ms)
-         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :extra, :timeout)",
+         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, seal('turns/' || :run || '/extra', :extra), :timeout)",
     )?;
     let turn = statement.insert(named_params! {
         ":session": session,

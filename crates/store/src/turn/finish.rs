@@ -29,11 +29,12 @@ pub(crate) fn finish(database: &Connection, turn: TurnId, end: &TurnEnd) -> Resu
     }
     session::append(database, session, turn, &end.messages, end.ended_ms)?;
     if let Some(reply) = &end.reply {
-        let mut statement = database.prepare_cached("INSERT INTO outbox (turn, text) VALUES (?1, ?2)")?;
+        let mut statement = database
+            .prepare_cached("INSERT INTO outbox (turn, text) VALUES (?1, seal('outbox/' || ?1, ?2))")?;
         statement.execute((turn.0, reply))?;
     }
     let mut statement = database.prepare_cached(
-        "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage WHERE id = :turn",
+        "UPDATE turns SET state = :state, ended_ms = :ended, error = seal('turns/' || run || '/error', :error), usage = :usage WHERE id = :turn",
     )?;
     statement.execute(named_params! {
         ":state": TurnState::from(end.ending).name(),

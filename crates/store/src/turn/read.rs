@@ -13,7 +13,7 @@ use crate::database::{self, Failure};
 pub(crate) fn pending(database: &Connection) -> Result<Vec<PendingTurn>, Failure> {
     let mut statement = database.prepare_cached(
         "SELECT turns.id, turns.session, session_id, accepted_ms, channel, account, external_id, key, run,
-                extra_system_prompt, timeout_ms
+                unseal('turns/' || run || '/extra', extra_system_prompt), timeout_ms
          FROM turns JOIN sessions ON sessions.id = turns.session
          WHERE state = 'received' ORDER BY turns.id",
     )?;
@@ -48,8 +48,10 @@ fn pending_turn(database: &Connection, row: &Row<'_>) -> Result<PendingTurn, Fai
 
 /// The person's text of a turn, and its steps: each ends with what the model said.
 fn said_in(database: &Connection, session: i64, turn: TurnId) -> Result<(String, Vec<Step>), Failure> {
-    let mut statement =
-        database.prepare_cached("SELECT body FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq")?;
+    let mut statement = database.prepare_cached(
+        "SELECT unseal('messages/' || session || '/' || turn || '/' || seq, body)
+         FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq",
+    )?;
     let mut rows = statement.query([session, turn.0])?;
     let (mut text, mut steps, mut results) = (String::new(), Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
@@ -68,7 +70,8 @@ fn said_in(database: &Connection, session: i64, turn: TurnId) -> Result<(String,
 /// How far the run is; nothing when there is no such run.
 pub(crate) fn run_status(database: &Connection, run: &RunId) -> Result<Option<RunStatus>, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT turns.id, turns.session, key, state, accepted_ms, ended_ms, error, turns.usage, text
+        "SELECT turns.id, turns.session, key, state, accepted_ms, ended_ms,
+                unseal('turns/' || run || '/error', error), turns.usage, unseal('outbox/' || turns.id, text)
          FROM turns JOIN sessions ON sessions.id = turns.session LEFT JOIN outbox ON outbox.turn = turns.id
          WHERE run = ?1",
     )?;
@@ -96,8 +99,10 @@ pub(crate) fn run_status(database: &Connection, run: &RunId) -> Result<Option<Ru
 
 /// What the model said last in a turn.
 fn last_words(database: &Connection, session: i64, turn: TurnId) -> Result<Option<String>, Failure> {
-    let mut statement = database
-        .prepare_cached("SELECT body FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq DESC")?;
+    let mut statement = database.prepare_cached(
+        "SELECT unseal('messages/' || session || '/' || turn || '/' || seq, body)
+         FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq DESC",
+    )?;
     let mut rows = statement.query([session, turn.0])?;
     while let Some(row) = rows.next()? {
         let body = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;

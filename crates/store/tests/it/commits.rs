@@ -49,7 +49,7 @@ async fn one_that_fails_takes_no_other_with_it() {
 async fn a_store_that_was_opened_again_refuses_to_write() {
     let place = Place::new();
     place.accept("main", "a", 1).await;
-    let second = Store::open(&place.state).unwrap();
+    let second = Store::open(&place.state, &moltbot_testkit::vault(&place.state)).unwrap();
     let refused = place.store.accept(&message("main", "b"), 2).await;
     assert!(matches!(refused, Err(StoreError::Superseded)), "{refused:?}");
     second.accept(&message("main", "c"), 3).await.unwrap();
@@ -65,5 +65,5 @@ async fn a_closed_store_says_so_and_leaves_one_file() {
     place.store.close();
     assert!(matches!(place.store.accept(&message("main", "b"), 2).await, Err(StoreError::Closed)));
     assert!(matches!(place.store.history(&key("main"), 1).await, Err(StoreError::Closed)));
-    assert_eq!(place.state.list().unwrap(), ["state.db"], "the log was taken in");
+    assert_eq!(place.state.list().unwrap(), ["keys", "state.db"], "the log was taken in");
 }

@@ -35,7 +35,7 @@ async fn a_full_disk_keeps_nothing_half_and_heals() {
         return skip("disk::a_full_disk_keeps_nothing_half_and_heals", "cannot mount a tmpfs");
     };
     let state = StateDir::open_or_create(folder.path()).unwrap();
-    let store = Store::open(&state).unwrap();
+    let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
     let kept = match store.accept(&message("main", "kept"), 1).await.unwrap() {
         moltbot_store::Accepted::Fresh(turn) => turn,
         moltbot_store::Accepted::Duplicate(status) => panic!("{status:?}"),
@@ -52,7 +52,7 @@ async fn a_full_disk_keeps_nothing_half_and_heals() {
     store.finish(kept.id, done("answer", 4)).await.unwrap();
     store.accept(&message("main", "next"), 5).await.unwrap();
     store.close();
-    let store = Store::open(&state).unwrap();
+    let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
     assert_eq!(texts(&store.history(&key("main"), 10).await.unwrap().messages), ["kept", "answer", "next"]);
 }
 
@@ -71,7 +71,7 @@ fn a_damaged_file_is_named_and_stays() {
     place.store.close();
     for damage in [&b""[..], &b"not a database, but long enough to look at"[..], &[0xff; 8192]] {
         place.state.write("state.db", damage).unwrap();
-        let error = Store::open(&place.state).unwrap_err();
+        let error = Store::open(&place.state, &moltbot_testkit::vault(&place.state)).unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
         assert!(
             error.to_string().contains("damaged") && error.to_string().contains("restore a backup"),
@@ -98,7 +98,7 @@ async fn damage_inside_is_found_after_an_unclean_stop() {
     bytes[middle..middle + 4096].fill(0xa5);
     place.state.write("state.db", &bytes).unwrap();
     place.state.write("state.db-wal", &[]).unwrap();
-    let error = Store::open(&place.state).unwrap_err();
+    let error = Store::open(&place.state, &moltbot_testkit::vault(&place.state)).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
 }
 
@@ -108,11 +108,11 @@ fn a_foreign_or_newer_file_is_left_alone() {
     place.store.close();
     let path = place.state.path().join("state.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let newer = Store::open(&place.state).unwrap_err();
+    let newer = Store::open(&place.state, &moltbot_testkit::vault(&place.state)).unwrap_err();
     assert!(matches!(newer, StoreError::Newer { found: 99, .. }), "{newer:?}");
     place.state.remove("state.db").unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE guests (name TEXT)").unwrap();
-    let foreign = Store::open(&place.state).unwrap_err();
+    let foreign = Store::open(&place.state, &moltbot_testkit::vault(&place.state)).unwrap_err();
     assert!(matches!(foreign, StoreError::Foreign { .. }), "{foreign:?}");
     let mode: String =
         Connection::open(&path).unwrap().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
@@ -127,7 +127,7 @@ fn a_link_in_place_of_the_file_is_not_followed() {
     Connection::open(&elsewhere).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     place.state.remove("state.db").unwrap();
     symlink(&elsewhere, place.state.path().join("state.db")).unwrap();
-    assert!(Store::open(&place.state).is_err());
+    assert!(Store::open(&place.state, &moltbot_testkit::vault(&place.state)).is_err());
 }
 
 #[tokio::test]
@@ -137,6 +137,6 @@ async fn a_home_behind_a_link_is_served() {
     drop(StateDir::open_or_create(&real.join("state")).unwrap());
     symlink(&real, folder.path().join("link")).unwrap();
     let state = StateDir::open_or_create(&folder.path().join("link").join("state")).unwrap();
-    let store = Store::open(&state).unwrap();
+    let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
     store.accept(&message("main", "a"), 1).await.unwrap();
 }

@@ -23,7 +23,8 @@ const FIRST: &str = "MOLTBOT_STORE_TEST_FIRST";
 async fn child() {
     let state = std::env::var(STATE).unwrap();
     let first: usize = std::env::var(FIRST).unwrap().parse().unwrap();
-    let store = Store::open(&StateDir::open_or_create(state.as_ref()).unwrap()).unwrap();
+    let state = StateDir::open_or_create(state.as_ref()).unwrap();
+    let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
     for turn in store.pending().await.unwrap() {
         end(&store, turn).await;
     }
@@ -73,7 +74,7 @@ async fn what_was_acknowledged_survives_thirty_kills() {
     let mut said: HashMap<String, &'static str> = HashMap::new();
     for round in 0..ROUNDS {
         listen_and_kill(start(&path, round * 10_000), 20 + round * 7 % 60, &mut said);
-        let store = Store::open(&state).unwrap();
+        let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
         check(&store, &said).await;
     }
     assert!(said.len() > ROUNDS * 5, "{} turns", said.len());

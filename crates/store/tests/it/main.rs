@@ -8,6 +8,8 @@ mod disk;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod seals;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod turns;
@@ -29,14 +31,14 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
-        let store = Store::open(&state).expect("a store");
+        let store = Store::open(&state, &moltbot_testkit::vault(&state)).expect("a store");
         Self { folder, state, store }
     }
 
     /// Closes the store and opens it again.
     fn reopen(&mut self) {
         self.store.close();
-        self.store = Store::open(&self.state).expect("a store");
+        self.store = Store::open(&self.state, &moltbot_testkit::vault(&self.state)).expect("a store");
     }
 
     /// Accepts a message that is new.

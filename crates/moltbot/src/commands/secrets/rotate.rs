@@ -4,6 +4,7 @@
 //! whole: whatever stops it, all opens, and the next run goes on.
 
 use moltbot_policy::secret::{SecretAct, SecretPermit};
+use moltbot_store::Store;
 use moltbot_vault::{History, LockError, SecretStore, Vault};
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
@@ -21,6 +22,7 @@ struct Done {
     config: usize,
     history: usize,
     named: u64,
+    state: usize,
 }
 
 /// Rotates while no gateway runs: its memory has the old key alone.
@@ -44,6 +46,7 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         named: SecretStore::of(&home.state)
             .reseal(&vault.secrets(&permit))
             .map_err(|error| home::failed(&error))?,
+        state: state(&home, &vault)?,
     };
     let vault = vault.end_rotation(&home.state).map_err(|error| home::failed(&error))?;
     book.close();
@@ -76,17 +79,27 @@ fn history(home: &Home, vault: &Vault, keeper: &VaultKeeper<'_>) -> anyhow::Resu
     History::new(&home.state, vault).reseal(&mut renew).map_err(|error| home::failed(&error))
 }
 
+/// What was said, in the state db.
+fn state(home: &Home, vault: &Vault) -> anyhow::Result<usize> {
+    let store = Store::open(&home.state, vault).map_err(|error| home::failed(&error))?;
+    let rows = crate::serve::block_on(async { store.reseal().await.map_err(|error| home::failed(&error)) });
+    store.close();
+    rows
+}
+
 fn tell(done: &Done, before: &str, vault: &Vault, facts: Facts) -> anyhow::Result<Exit> {
-    let Done { config, history, named } = done;
+    let Done { config, history, named, state } = done;
     if facts.json {
         let key = vault.key_id();
         output::json(&json!({
             "before": before, "keyId": key, "generation": vault.generation(),
-            "sealedAgain": {"config": config, "history": history, "named": named},
+            "sealedAgain": {"config": config, "history": history, "named": named, "state": state},
         }))?;
         return Ok(Exit::Done);
     }
-    output::line(&format!("sealed again: {config} of the config, {history} of its history, {named} named"))?;
+    output::line(&format!(
+        "sealed again: {config} of the config, {history} of its history, {named} named, {state} rows of the state db"
+    ))?;
     output::line(&format!("key {before} is erased; {} seals now", vault.key_id()))?;
     Ok(Exit::Done)
 }
