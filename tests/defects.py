@@ -22,7 +22,7 @@ def passed(junit):
 def main(junit, excluded, *sections):
     covered = {}
     for name in passed(junit):
-        for number in re.findall(r"(?:^|::|_)d_(\d\d)_", name):
+        for number in re.findall(r"(?<![a-z0-9])d_(\d\d)(?=_)", name):
             covered.setdefault(int(number), []).append(name)
     with open(excluded, "rb") as file:
         reasons = {int(key.removeprefix("D-")): row["reason"] for key, row in tomllib.load(file).items()}

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn two_seals_of_one_value_share_neither_key_nor_nonce() {
+    fn d_45_two_seals_of_one_value_share_neither_key_nor_nonce() {
         let (one, two) = (sealed(b"x"), sealed(b"x"));
         assert_ne!(one[9..41], two[9..41]);
         assert_ne!(one[41..53], two[41..53]);

@@ -223,6 +223,43 @@ fn while_a_rotation_lasts_both_keys_open_and_afterwards_only_the_new_one() {
 }
 
 #[test]
+fn d_47_a_passphrase_is_derived_once_and_not_for_each_value() {
+    let (_home, state) = home();
+    let vault = Vault::open_or_create(&state, &FileKey).unwrap();
+    let sealed: Vec<Vec<u8>> = (0..100).map(|n| vault.seal(&format!("p{n}"), b"x").unwrap()).collect();
+    let passphrase = Wrapping::Passphrase(SecretString::from("correct horse battery staple"));
+    vault.rekey(&state, &passphrase, &FileKey).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let ask = || {
+        asked.set(asked.get() + 1);
+        Ok(SecretString::from("correct horse battery staple"))
+    };
+    let unlocker = Unlocker { credentials: None, key_file: None, ask: &ask, keyring: &no_keyring };
+    let vault = Vault::open(&state, &unlocker).unwrap().unwrap();
+    for (n, sealed) in sealed.iter().enumerate() {
+        assert_eq!(**vault.unseal(&format!("p{n}"), sealed).unwrap(), *b"x");
+    }
+    assert_eq!(asked.get(), 1);
+}
+
+#[test]
+fn d_55_what_is_printed_of_keys_and_secrets_has_none_of_them_in_it() {
+    let (home, state) = home();
+    let vault = Vault::open_or_create(&state, &FileKey).unwrap();
+    let permit = permit();
+    let text = String::from_utf8(bytes_of(&home.path().join(KEY_FILE))).unwrap();
+    let keys = text.lines().find_map(|line| line.strip_prefix("keys ")).unwrap();
+    let secrets = vault.secrets(&permit);
+    let sealed = secrets.seal("a", &SecretString::from("hunter2-of-mine")).unwrap();
+    let printed = format!(
+        "{vault:?} {secrets:?} {:?} {:?}",
+        secrets.unseal("a", &sealed).unwrap(),
+        secrets.unseal("b", &sealed).unwrap_err()
+    );
+    assert!(!printed.contains("hunter2") && !printed.contains(keys.get(..40).unwrap()), "{printed}");
+}
+
+#[test]
 fn the_installation_is_marked_sealed_once_for_all() {
     let (_home, state) = home();
     let vault = Vault::open_or_create(&state, &FileKey).unwrap();
