@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
+use moltbot_vault::Vault;
 
 use crate::disk::{Disk, Segment};
 use crate::error::LedgerError;
@@ -122,6 +123,11 @@ impl<D: Disk> Journal<D> {
     /// Erases from the disk what the keys' file should not hold any more.
     pub(crate) fn clean_keys(&mut self) -> Result<(), LedgerError> {
         self.keys.clean(&self.disk)
+    }
+
+    /// Seals the keys' file with another root key.
+    pub(crate) fn reseal(&mut self, vault: Vault) -> Result<(), LedgerError> {
+        self.keys.reseal(&self.disk, vault)
     }
 
     /// What the clock says.
@@ -385,7 +391,7 @@ fn bytes(text: &str) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use moltbot_policy::{Decision, Entry};
-    use moltbot_vault::{FileKey, StateDir, Vault};
+    use moltbot_vault::{FileKey, StateDir};
     use tempfile::{TempDir, tempdir};
 
     use super::*;

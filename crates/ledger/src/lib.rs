@@ -31,7 +31,7 @@ mod writer;
 
 pub use error::LedgerError;
 pub use head::{Head, NotAHead};
-pub use ledger::{Ledger, hash_of};
+pub use ledger::{Ledger, hash_of, reseal};
 pub use note::{NotAKey, PublicKey};
 pub use options::LedgerOptions;
 pub use own::Tampering;

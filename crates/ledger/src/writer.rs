@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
+use moltbot_vault::Vault;
 
 use crate::disk::Disk;
+use crate::error::LedgerError;
 use crate::head::Head;
 use crate::journal::{Journal, Sign};
 use crate::ledger::FOLDER;
@@ -51,6 +53,7 @@ pub(crate) enum Order {
     Buffer(Body),
     Defer(Body),
     Enter(Waiting),
+    Reseal(Vault, SyncSender<Result<(), LedgerError>>),
     Stop,
 }
 
@@ -192,6 +195,11 @@ impl<D: Disk> Writer<D> {
     fn take(&mut self, order: Order, batch: &mut Batch) {
         match order {
             Order::Stop => self.stopping = true,
+            Order::Reseal(vault, reply) => {
+                if reply.send(self.journal.reseal(vault)).is_err() {
+                    tracing::debug!("nobody waited for the signing key to be sealed");
+                }
+            }
             Order::Buffer(body) => {
                 self.expect_checkpoint();
                 batch.push(Item { body, to: Interest::Buffered });
@@ -343,9 +351,7 @@ impl<D: Disk> Writer<D> {
         let mut bodies: Vec<Body> = self.kept.drain(..).map(|item| item.body).collect();
         bodies.push(stop.clone());
         let mut written = self.journal.append(&bodies, Sign::Now);
-        if written.is_err() && bodies.len() > 1
-            || written.as_ref().is_err_and(crate::error::LedgerError::is_full)
-        {
+        if written.is_err() && bodies.len() > 1 || written.as_ref().is_err_and(LedgerError::is_full) {
             written = self.journal.append(&[stop], Sign::Now);
         }
         match written {

@@ -170,7 +170,8 @@ impl House {
     pub(crate) fn book(&self) -> String {
         let folder = self.state.folder("ledger").unwrap();
         let names = folder.list().unwrap();
-        let files = names.iter().filter_map(|name| folder.read(name, 10_000_000).unwrap());
+        let segments = names.iter().filter(|name| name.ends_with(".mlog"));
+        let files = segments.filter_map(|name| folder.read(name, 10_000_000).unwrap());
         files.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
     }
 
