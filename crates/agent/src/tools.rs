@@ -184,7 +184,8 @@ impl Toolbox {
         let target = output::beginning(target, limits::COMMAND_BYTES);
         let entry = Entry::new(format!("agent:{}", self.run), action, target, Decision::Refused)
             .in_session(self.session.as_str())
-            .with("code", refusal.code);
+            .with("code", refusal.code)
+            .with("reason", refusal.message.clone());
         let ledger = self.ledger.clone();
         match spawn_blocking(move || ledger.enter(entry)).await {
             Ok(Ok(_)) => {}

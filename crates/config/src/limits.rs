@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
+pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// How long a gateway serves before its config counts as one that works: what fails, fails within a minute.
+pub const KNOWN_GOOD: Duration = Duration::from_secs(60);
 /// The deepest nesting of a config. The schema has 9 levels.
 pub const CONFIG_DEPTH: usize = 32;
 /// The largest WebSocket message before sign-in, in bytes: a `connect` with every member has 2 kB.
@@ -30,6 +34,8 @@ pub const CONNECTIONS: usize = 10_000;
 pub const FAILED_SIGN_INS: u32 = 5;
 /// The window of [`FAILED_SIGN_INS`], and how long a refusal lasts.
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(300);
+/// Sources whose refusals for too many tries are told apart in the book; those of others are counted together.
+pub const LIMITED_SOURCES: usize = 64;
 /// Addresses remembered by the throttle: 64 bytes each.
 pub const THROTTLE_ENTRIES: usize = 65_536;
 /// How far a device's clock may be off.
@@ -188,6 +194,24 @@ pub const LEDGER_HEAD_BYTES: u64 = 16 * 1024;
 pub const LEDGER_EPOCHS_BYTES: u64 = 1024 * 1024 * 1024;
 /// Misfits that a verification of the book tells in full.
 pub const LEDGER_PROBLEMS: usize = 64;
+/// Records of the book that are read into one answer.
+pub const LEDGER_READ: usize = 10_000;
+/// The size at which a view of the book is turned over, in bytes: as operators know it.
+pub const VIEW_BYTES: u64 = 10 * 1024 * 1024;
+/// Old files of a view that are kept: as operators know it.
+pub const VIEW_FILES: u32 = 5;
+/// Refusals of one source in one minute that a view has a line for; more are counted. The throttle lets five
+/// through in five minutes, over each of two ways in.
+pub const VIEW_REPEATS: u32 = 10;
+/// Refusals in one minute that a view has a line for, whoever they are of: a flood takes more than a day to push the
+/// one before it out.
+pub const VIEW_REFUSALS: u32 = 60;
+/// Sign-ins of one device from one source in one minute that a view has a line for: one a second.
+pub const VIEW_SUCCESSES_EACH: u32 = 60;
+/// Sign-ins in one minute that a view has a line for.
+pub const VIEW_SUCCESSES: u32 = 600;
+/// Lines of a view that are read into one answer.
+pub const VIEW_READ: usize = 10_000;
 /// Paths whose permissions are looked at when a gateway starts. A state folder has a hundred; these take 30 ms.
 pub const PERMISSION_PATHS: usize = 20_000;
 /// The deepest folder whose permissions are looked at: what moltbot makes is four deep.

@@ -24,12 +24,12 @@
 //! }
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
 use moltbot_policy::authorization::Grant;
-use moltbot_policy::throttle::Source;
 
 use crate::dispatch;
 use crate::hub::Membership;
@@ -60,8 +60,8 @@ pub struct Open {
 /// The other end.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// What its tries are counted for.
-    pub(crate) source: Source,
+    /// Its address, which its tries are counted for.
+    pub(crate) client: IpAddr,
     /// Whether it is on this machine.
     pub(crate) locality: Locality,
 }

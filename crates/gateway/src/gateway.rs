@@ -163,6 +163,7 @@ async fn tick(shared: Arc<Shared>) {
     loop {
         interval.tick().await;
         shared.hub.tick((shared.clock)());
+        shared.sign_in.tell_limited().await;
     }
 }
 

@@ -119,7 +119,7 @@ impl Connection<Challenged> {
             now_ms: self.shared.now_ms(),
         });
         let claim = Claim {
-            source: self.peer.source,
+            client: self.peer.client,
             presented: Presented { token: secret(token), password: secret(password) },
             device,
             locality: self.peer.locality,

@@ -21,7 +21,6 @@ use moltbot_config::limits;
 use moltbot_policy::authentication::{Locality, Presented};
 use moltbot_policy::authorization::{Grant, grant_request};
 use moltbot_policy::network::{self, RequestHead};
-use moltbot_policy::throttle::Source;
 use secrecy::SecretString;
 use tokio::net::TcpStream;
 
@@ -95,7 +94,7 @@ async fn respond(
         return answer::text("ok");
     }
     if upgrade::is_asked_for(request.headers()) {
-        return upgrade::accept(shared, Source::of(peer.ip()), locality, seat, &mut request);
+        return upgrade::accept(shared, peer.ip(), locality, seat, &mut request);
     }
     match sign_in(&shared, peer, locality, request.headers()).await {
         Ok(grant) => {
@@ -139,7 +138,7 @@ async fn sign_in(
     headers: &HeaderMap,
 ) -> Result<Grant, SignInError> {
     let presented = bearer(headers).map(Presented::bearer).unwrap_or_default();
-    let claim = Claim { source: Source::of(peer.ip()), presented, device: None, locality, way: "http" };
+    let claim = Claim { client: peer.ip(), presented, device: None, locality, way: "http" };
     shared.sign_in.judge(claim, |identity| Ok(grant_request(identity))).await
 }
 

@@ -11,6 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use moltbot_policy::{Book as _, Decision, Entry};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
@@ -50,14 +51,18 @@ pub(crate) enum InboundError {
     Broken,
 }
 
-/// Takes a message. When this returns without an error the message is on disk. In a task of its own: a
+/// Takes a message of the actor `from`. When this returns without an error the message is on disk. In a task of its own: a
 /// client that hangs up in between must not leave a message that is kept but waits for nobody.
 pub(crate) async fn receive(
     shared: &Arc<Shared>,
     message: InboundMessage,
+    from: &str,
     hearing: Hearing,
 ) -> Result<Received, InboundError> {
     let shared = Arc::clone(shared);
+    let accepted = Entry::new(from, "message.accept", message.run.as_str(), Decision::Done)
+        .in_session(message.session.as_str())
+        .with("channel", message.channel.clone());
     let taking = tokio::spawn(async move {
         let place = shared.inbound.reserve(&message.session)?;
         match shared.store.accept(&message, shared.now_ms()).await? {
@@ -67,6 +72,7 @@ pub(crate) async fn receive(
             Accepted::Duplicate(status) => Ok(Received::Duplicate(status)),
             Accepted::Fresh(turn) => {
                 let run = Arc::new(Run::new(&turn, hearing));
+                note(&shared, accepted).await;
                 enqueue(&shared, turn, &run);
                 drop(place);
                 Ok(Received::Fresh(run))
@@ -77,6 +83,16 @@ pub(crate) async fn receive(
         tracing::error!(%error, "a message could not be taken");
         Err(InboundError::Broken)
     })
+}
+
+/// Says in the book who caused what the turn will do. It permits nothing, so the message is kept without it.
+async fn note(shared: &Arc<Shared>, entry: Entry) {
+    let ledger = shared.ledger.clone();
+    match tokio::task::spawn_blocking(move || ledger.enter(entry)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "a message could not be recorded"),
+        Err(error) => tracing::error!(%error, "a message could not be recorded"),
+    }
 }
 
 /// Takes up the turns that the last run of the gateway left without an end.

@@ -3,29 +3,34 @@
 //! The order is: may this source try at all, is the credential right, what may it do, and then the book.
 //! What the book cannot take does not happen, and a failure is as much in the book as a success.
 
+mod limited;
+
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
 use moltbot_policy::authorization::Grant;
-use moltbot_policy::throttle::{RateLimited, Source, Throttle};
+use moltbot_policy::throttle::{RateLimited, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
 
 use crate::shared::lock;
+use limited::{Limited, Told};
 
 /// Judges sign-ins.
 pub(crate) struct SignIn {
     credential: Credential,
     throttle: Mutex<Throttle>,
+    limited: Mutex<Limited>,
     ledger: Ledger,
     began: Instant,
 }
 
 /// Who wants in, and with what.
 pub(crate) struct Claim<'a> {
-    /// Where the peer is.
-    pub(crate) source: Source,
+    /// Where the peer is: what its tries are counted for, and what the book says.
+    pub(crate) client: IpAddr,
     /// The shared credential.
     pub(crate) presented: Presented,
     /// The device's signature.
@@ -49,7 +54,7 @@ pub(crate) enum SignInError {
 
 impl SignIn {
     pub(crate) fn new(credential: Credential, ledger: Ledger, began: Instant) -> Self {
-        Self { credential, throttle: Mutex::default(), ledger, began }
+        Self { credential, throttle: Mutex::default(), limited: Mutex::default(), ledger, began }
     }
 
     /// How often the book was flushed to disk.
@@ -63,22 +68,40 @@ impl SignIn {
         claim: Claim<'_>,
         rights: impl FnOnce(Identity) -> Result<Grant, Refusal>,
     ) -> Result<Grant, SignInError> {
-        let (source, way) = (claim.source, claim.way);
-        match self.verify(claim).map_err(SignInError::Limited)?.and_then(rights) {
-            Ok(grant) => self.record_success(grant).await,
-            Err(refusal) => Err(self.record_failure(source, way, refusal).await),
+        let tried = Tried {
+            client: claim.client,
+            way: claim.way,
+            locality: claim.locality,
+            device: claim.device.map(|device| device.proof.id.clone()),
+        };
+        match self.verify(claim) {
+            Ok(identity) => match identity.and_then(rights) {
+                Ok(grant) => self.record_success(grant).await,
+                Err(refusal) => Err(self.record_failure(tried, refusal).await),
+            },
+            Err(limited) => {
+                let told = lock(&self.limited).refused(tried.client, self.began.elapsed());
+                self.enter_limited(told.into_iter().collect()).await;
+                Err(SignInError::Limited(limited))
+            }
         }
+    }
+
+    /// Enters what was counted of sources that may not try and have been silent for a while.
+    pub(crate) async fn tell_limited(&self) {
+        let told = lock(&self.limited).over(self.began.elapsed());
+        self.enter_limited(told).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
     /// they would be if their tries were open at the same time.
     fn verify(&self, claim: Claim<'_>) -> Result<Result<Identity, Refusal>, RateLimited> {
         let mut throttle = lock(&self.throttle);
-        let attempt = throttle.admit(claim.source, self.began.elapsed())?;
-        let Claim { presented, device, locality, .. } = claim;
+        let attempt = throttle.admit(claim.client, self.began.elapsed())?;
+        let Claim { client, presented, device, locality, way: _ } = claim;
         let identity = authentication::verify(&attempt, &self.credential, &presented, device, locality);
         if identity.is_ok() {
-            throttle.succeeded(claim.source);
+            throttle.succeeded(client);
         }
         Ok(identity)
     }
@@ -89,18 +112,62 @@ impl SignIn {
         Ok(recorded.into_permit())
     }
 
-    async fn record_failure(&self, source: Source, way: &'static str, refusal: Refusal) -> SignInError {
+    async fn record_failure(&self, tried: Tried, refusal: Refusal) -> SignInError {
+        let way = tried.way;
         tracing::warn!(code = refusal.code, cause = %refusal.cause, way, "a sign-in was refused");
-        let actor = format!("source:{}", source.address());
-        let entry = Entry::new(actor, "auth.sign_in", "gateway", Decision::Refused)
-            .with("code", refusal.code)
+        // What is wrong with a device is not wrong with the credential that came with it.
+        let device = refusal.code.starts_with("device_");
+        let method = if device { "device-signature" } else { self.credential.method() };
+        let entry = refused(tried.client, refusal.code, method)
+            .with("locality", tried.locality.name())
             .with("way", way);
+        let entry = match tried.device {
+            None => entry,
+            Some(device) => entry.with("user", device),
+        };
         let ledger = self.ledger.clone();
         match blocking(move || ledger.enter(entry)).await {
             Ok(_) => SignInError::Refused(refusal),
             Err(unrecorded) => SignInError::Unrecorded(unrecorded),
         }
     }
+
+    /// Such a source is refused whether or not that can be entered.
+    async fn enter_limited(&self, told: Vec<Told>) {
+        if told.is_empty() {
+            return;
+        }
+        let entry = |told: Told| match told.client {
+            Some(client) => refused(client, "rate_limited", self.credential.method())
+                .with("count", told.count.to_string()),
+            None => Entry::new("source:many", "auth.sign_in", "gateway", Decision::Refused)
+                .with("client", "many")
+                .with("code", "rate_limited")
+                .with("count", told.count.to_string())
+                .with("method", self.credential.method()),
+        };
+        let entries: Vec<Entry> = told.into_iter().map(entry).collect();
+        let ledger = self.ledger.clone();
+        if let Err(error) = blocking(move || ledger.enter_all(entries)).await {
+            tracing::error!(%error, "refusals of sources that may not try could not be recorded");
+        }
+    }
+}
+
+/// What the book is told of a try that failed.
+struct Tried {
+    client: IpAddr,
+    way: &'static str,
+    locality: Locality,
+    /// The device that it claimed to be.
+    device: Option<String>,
+}
+
+fn refused(client: IpAddr, code: &'static str, method: &'static str) -> Entry {
+    Entry::new(format!("source:{client}"), "auth.sign_in", "gateway", Decision::Refused)
+        .with("client", client.to_string())
+        .with("code", code)
+        .with("method", method)
 }
 
 /// The book blocks until it is on disk: not on a thread that serves others.

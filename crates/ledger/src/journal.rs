@@ -56,6 +56,8 @@ pub(crate) struct Journal<D: Disk> {
     pub(crate) dropped: Arc<AtomicU64>,
     flushes: Arc<AtomicU64>,
     pub(crate) options: LedgerOptions,
+    /// Lines that are on disk and not in the views yet.
+    written: String,
 }
 
 /// Whether a flush ends with a signature.
@@ -104,6 +106,7 @@ impl<D: Disk> Journal<D> {
             dropped: Arc::default(),
             flushes: Arc::default(),
             options,
+            written: String::new(),
         }
     }
 
@@ -188,6 +191,11 @@ impl<D: Disk> Journal<D> {
         self.refused = self.refused.saturating_add(count);
     }
 
+    /// The lines that were written since this was last asked, for the views.
+    pub(crate) fn take_written(&mut self) -> String {
+        std::mem::take(&mut self.written)
+    }
+
     fn try_append(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
         if self.segment.is_none() {
             self.reopen()?;
@@ -201,6 +209,7 @@ impl<D: Disk> Journal<D> {
     fn flush(&mut self, batch: &[Body], sign: Sign) -> Result<u64, LedgerError> {
         let draft = self.draft(batch, sign)?;
         self.write(draft.lines.as_bytes())?;
+        self.written.push_str(&draft.lines);
         self.length = self.length.saturating_add(bytes(&draft.lines));
         let Draft { chain, first, dropped, signature, .. } = draft;
         self.chain = chain;

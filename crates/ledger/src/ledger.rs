@@ -1,18 +1,19 @@
 //! The handle of the book that everybody holds.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use moltbot_config::limits;
+use moltbot_policy::redact::Redactor;
 use moltbot_policy::{Book, Class, Entry, Unrecorded};
 use moltbot_vault::{Lock, LockError, StateDir, Vault, random_id};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::conceal::Conceal;
 use crate::disk::Disk;
 use crate::error::LedgerError;
 use crate::head::Head;
@@ -22,7 +23,8 @@ use crate::note::PublicKey;
 use crate::opening;
 use crate::options::LedgerOptions;
 use crate::own::{self, Tampering};
-use crate::record::{Body, Stamp, hex};
+use crate::record::{Body, Stamp};
+use crate::view::Views;
 use crate::writer::{Order, State, Waiting, Writer};
 
 /// The book's folder in the state folder.
@@ -33,8 +35,6 @@ pub(crate) const LOCK: &str = "writer.lock";
 const STACK: usize = 256 * 1024;
 /// What hashes of values are made for.
 const PURPOSE: &str = "ledger";
-/// Bytes of a hash of a value that are shown: enough to find it, and to tell it from others.
-const SHOWN: usize = 16;
 
 /// The book, opened. Clones share it; the last one closes it.
 #[derive(Clone, Debug)]
@@ -49,6 +49,7 @@ struct Shared {
     tampering: Option<Tampering>,
     first_key: PublicKey,
     hash_key: Zeroizing<[u8; 32]>,
+    conceal: OnceLock<Conceal>,
 }
 
 impl Ledger {
@@ -92,7 +93,7 @@ impl Ledger {
                 "the book was changed; keep its folder as evidence"
             );
         }
-        Self::write(journal, vault.mac_key(PURPOSE), lock)
+        Self::write(journal, vault.mac_key(PURPOSE), lock, Some(Views::new(state)))
     }
 
     /// What was changed in the book, when something was and nobody has accepted it: nothing may then be done but
@@ -124,7 +125,7 @@ impl Ledger {
     /// What stands in records for a value that may be secret: the same for the same value in this installation, and
     /// telling nothing about it to whoever lacks the installation's key. `hmac:` and 32 hex digits (HMAC-SHA256, cut).
     pub fn hash_of(&self, value: &str) -> String {
-        hash_with(&self.shared.hash_key, value)
+        Conceal::new(Redactor::default(), self.shared.hash_key.clone()).value(value)
     }
 
     /// Seals the signing key with the root key that `vault` seals with now: a part of every rotation of the root keys,
@@ -148,7 +149,7 @@ impl Ledger {
     /// it is recorded as soon as the disk takes it; if the process ends before, the next `ledger.start` says that this
     /// one's end was not recorded.
     pub fn enter_when_possible(&self, entry: Entry) -> Option<u64> {
-        let late = Body::of(&entry.clone().with("recorded", "late"));
+        let late = Body::of(&self.shared.concealed(&entry.clone().with("recorded", "late")));
         match self.enter(entry) {
             Ok(sequence) => Some(sequence),
             Err(refused) => {
@@ -156,6 +157,15 @@ impl Ledger {
                 self.shared.defer(late);
                 None
             }
+        }
+    }
+
+    /// Takes what `redactor` knows to be secret out of every entry from now on, and puts [`Self::hash_of`] it there.
+    /// Before, and without a call, forms of secrets are taken out. The first call counts.
+    pub fn conceal(&self, redactor: Redactor) {
+        let conceal = Conceal::new(redactor, self.shared.hash_key.clone());
+        if self.shared.conceal.set(conceal).is_err() {
+            tracing::debug!("the book knew already what to conceal");
         }
     }
 
@@ -170,6 +180,7 @@ impl Ledger {
         journal: Journal<D>,
         hash_key: Zeroizing<[u8; 32]>,
         lock: impl Send + 'static,
+        views: Option<Views>,
     ) -> Result<Self, LedgerError>
     where
         D: Disk<Segment: 'static>,
@@ -179,14 +190,16 @@ impl Ledger {
         let tampering = journal.tampering.clone();
         let state = Arc::new(State::of(&journal));
         let (orders, queue) = mpsc::channel();
-        let writer = Writer::new(journal, queue, Arc::clone(&state));
+        let writer = Writer::new(journal, queue, Arc::clone(&state), views);
         let run = move || {
             writer.run();
             drop(lock);
         };
         let thread = std::thread::Builder::new().name("ledger".into()).stack_size(STACK).spawn(run);
         let thread = Mutex::new(Some(thread.map_err(|source| LedgerError::Thread { source })?));
-        Ok(Self { shared: Arc::new(Shared { orders, state, thread, tampering, first_key, hash_key }) })
+        let conceal = OnceLock::new();
+        let shared = Shared { orders, state, thread, tampering, first_key, hash_key, conceal };
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -210,17 +223,7 @@ fn take_lock(folder: &StateDir) -> Result<Lock, LedgerError> {
 
 /// What stands in the records of an installation for `value`, without its book: see [`Ledger::hash_of`].
 pub fn hash_of(vault: &Vault, value: &str) -> String {
-    hash_with(&vault.mac_key(PURPOSE), value)
-}
-
-fn hash_with(key: &[u8; 32], value: &str) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        // A key of any length will do; should that ever change, the value still stays out of the book.
-        return String::from("hmac:");
-    };
-    mac.update(value.as_bytes());
-    let code = mac.finalize().into_bytes();
-    format!("hmac:{}", hex(code.get(..SHOWN).unwrap_or_default()))
+    Conceal::new(Redactor::default(), vault.mac_key(PURPOSE)).value(value)
 }
 
 impl Book for Ledger {
@@ -268,6 +271,12 @@ impl Ordered {
 }
 
 impl Shared {
+    /// The entry without what must not be seen.
+    fn concealed<'a>(&self, entry: &'a Entry) -> Cow<'a, Entry> {
+        let forms = || Conceal::new(Redactor::default(), self.hash_key.clone());
+        self.conceal.get_or_init(forms).entry(entry)
+    }
+
     /// Hands a record to the writer.
     fn order(&self, entry: &Entry) -> Result<Ordered, Unrecorded> {
         let action = entry.action;
@@ -279,7 +288,8 @@ impl Shared {
         }
         let (reply, answer) = mpsc::sync_channel(1);
         let until = Instant::now() + limits::RECORD;
-        if self.orders.send(Order::Enter(Waiting { body: Body::of(entry), until, reply })).is_err() {
+        let body = Body::of(&self.concealed(entry));
+        if self.orders.send(Order::Enter(Waiting { body, until, reply })).is_err() {
             waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(refuse("the book is closed".into()));
         }
@@ -292,7 +302,7 @@ impl Shared {
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        self.orders.send(Order::Buffer(Body::of(entry))).map_err(|_| {
+        self.orders.send(Order::Buffer(Body::of(&self.concealed(entry)))).map_err(|_| {
             self.state.buffered.fetch_sub(1, Ordering::Relaxed);
             Unrecorded { action: entry.action, cause: "the book is closed".into() }
         })

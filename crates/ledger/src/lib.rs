@@ -4,12 +4,14 @@
 //! when its line is on disk; what cannot be recorded is refused. Lines that arrive together share one flush. The form
 //! of the files is in `docs/reference/ledger.md`, from which another program can verify them; here [`verify`] does.
 //!
-//! Left out: reading records for people, and sending heads to other machines.
+//! Left out: sending heads and records to other machines.
 #![forbid(unsafe_code)]
 
 pub mod anchor;
+mod conceal;
 mod disk;
 mod error;
+pub mod export;
 mod follow;
 mod head;
 mod journal;
@@ -20,6 +22,7 @@ mod opening;
 mod options;
 mod own;
 mod pruning;
+pub mod query;
 mod record;
 mod relayed;
 mod segments;
@@ -27,8 +30,10 @@ mod space;
 mod statements;
 mod tree;
 mod verify;
+pub mod view;
 mod writer;
 
+pub use conceal::Conceal;
 pub use error::LedgerError;
 pub use head::{Head, NotAHead};
 pub use ledger::{Ledger, hash_of, reseal};

@@ -277,7 +277,7 @@ fn write_member(out: &mut String, name: &str, value: &str) {
 }
 
 /// Writes a JSON string of at most [`limits::LEDGER_TEXT_BYTES`] bytes of `text`, and how many were cut off.
-fn write_text(out: &mut String, text: &str) {
+pub(crate) fn write_text(out: &mut String, text: &str) {
     let end = text.floor_char_boundary(limits::LEDGER_TEXT_BYTES);
     let kept = text.get(..end).unwrap_or_default();
     out.push('"');
@@ -300,12 +300,12 @@ fn write_text(out: &mut String, text: &str) {
 
 /// Whether a terminal or an editor would obey the character instead of showing it: controls, and those that
 /// end a line or turn the direction of a text around.
-const fn is_obeyed(character: char) -> bool {
+pub(crate) const fn is_obeyed(character: char) -> bool {
     matches!(character,
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn write_escape(out: &mut String, character: char) {
+pub(crate) fn write_escape(out: &mut String, character: char) {
     for unit in character.encode_utf16(&mut [0; 2]) {
         if write!(out, r"\u{unit:04x}").is_err() {
             // Writing to a string does not fail; if it ever did, the hash would still cover what is there.

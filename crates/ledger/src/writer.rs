@@ -19,6 +19,7 @@ use crate::journal::{Journal, Sign};
 use crate::ledger::FOLDER;
 use crate::own;
 use crate::record::Body;
+use crate::view::Views;
 
 /// What the thread and the handles share.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ pub(crate) struct Writer<D: Disk> {
     journal: Journal<D>,
     queue: Receiver<Order>,
     state: Arc<State>,
+    views: Option<Views>,
     /// Records that nobody waits for and that are not on disk yet.
     kept: Vec<Item>,
     /// When they are tried again, after the disk did not take them.
@@ -121,13 +123,19 @@ impl Batch {
 }
 
 impl<D: Disk> Writer<D> {
-    pub(crate) fn new(journal: Journal<D>, queue: Receiver<Order>, state: Arc<State>) -> Self {
+    pub(crate) fn new(
+        journal: Journal<D>,
+        queue: Receiver<Order>,
+        state: Arc<State>,
+        views: Option<Views>,
+    ) -> Self {
         let now = Instant::now();
         let (after, heartbeat) = (journal.options.checkpoint_after, journal.options.heartbeat);
         Self {
             journal,
             queue,
             state,
+            views,
             kept: Vec::new(),
             again: None,
             due: now.checked_add(after),
@@ -147,11 +155,21 @@ impl<D: Disk> Writer<D> {
             if !batch.items.is_empty() {
                 self.write(batch);
             }
+            self.mirror();
             if !self.stopping && Instant::now() >= self.deadline() {
                 self.look_after();
             }
         }
         self.end();
+        self.mirror();
+    }
+
+    /// Adds to the views what was written last. After the answers: nobody waits for a view.
+    fn mirror(&mut self) {
+        let lines = self.journal.take_written();
+        if let Some(views) = &mut self.views {
+            views.mirror(&lines);
+        }
     }
 
     /// When something is to be done even if no record comes.
@@ -390,7 +408,7 @@ mod tests {
     fn a_disk_that_hangs_refuses_after_the_limit_and_what_was_refused_is_not_written_later() {
         let bench = Bench::new();
         let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         assert_eq!(ledger.enter(entry("before")).unwrap(), 2);
         disk.set(Fault::Hang);
         std::thread::scope(|scope| {
@@ -427,7 +445,7 @@ mod tests {
     fn buffered_records_ride_along_in_order_and_those_that_are_too_many_are_counted() {
         let bench = Bench::new();
         let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         let buffered = |n: usize| {
             let entry = Entry::new("gateway", "test.traffic", n.to_string(), Decision::Done);
             ledger.enter(entry.buffered()).unwrap()
@@ -464,7 +482,7 @@ mod tests {
         options.checkpoint_after = Duration::from_millis(5);
         let bench = Bench::with(options);
         let folder = bench.folder.clone();
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         ledger.enter(entry("x").buffered()).unwrap();
         // No stop: only the thread's own clock brings it there.
         let is_signed = || {
@@ -483,7 +501,7 @@ mod tests {
     fn an_act_that_could_not_be_recorded_is_recorded_as_soon_as_the_disk_takes_it() {
         let bench = Bench::new();
         let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         ledger.enter(entry("before")).unwrap();
         disk.set(Fault::Full);
         assert!(ledger.enter(entry("refused")).is_err());
@@ -505,7 +523,7 @@ mod tests {
         let clock = || jiff::Timestamp::from_second(NOW.load(Ordering::Relaxed)).unwrap();
         let bench = Bench::with(LedgerOptions { clock, ..LedgerOptions::default() });
         let folder = bench.folder.clone();
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         ledger.enter(entry("one")).unwrap();
         NOW.fetch_sub(2, Ordering::Relaxed);
         ledger.enter(entry("two")).unwrap();

@@ -5,14 +5,17 @@ mod arguments;
 mod background;
 mod book;
 mod client;
+mod change;
 mod clock;
 mod commands;
 mod environment;
 mod exit;
 mod home;
+mod keeper;
 mod log;
 mod output;
 mod prompt;
+mod redacted;
 mod serve;
 
 use std::process::ExitCode;

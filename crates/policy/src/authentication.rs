@@ -6,6 +6,8 @@
 mod device;
 mod strength;
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moltbot_config::settings::{AuthConfig, AuthMode};
@@ -51,6 +53,14 @@ impl Credential {
             AuthMode::Token => strength::check_token(auth.token.as_ref().ok_or(WeakCredential::NoToken)?)?,
         };
         Ok(Self { mode, digest: digest(secret.expose_secret()) })
+    }
+
+    /// What a peer must present: `token` or `password`.
+    pub const fn method(&self) -> &'static str {
+        match self.mode {
+            AuthMode::Password => "password",
+            AuthMode::Token => "token",
+        }
     }
 
     /// Compares over equal-length digests in constant time: stopping early would tell how far it matched.
@@ -101,6 +111,16 @@ pub enum Locality {
     Remote,
 }
 
+impl Locality {
+    /// The name in the book.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
 /// Somebody who signed in. Made only by [`verify`].
 #[derive(Debug)]
 #[must_use = "an identity must be granted rights, or refused"]
@@ -108,6 +128,7 @@ pub struct Identity {
     pub(crate) method: &'static str,
     pub(crate) device: Option<String>,
     pub(crate) locality: Locality,
+    pub(crate) client: IpAddr,
 }
 
 /// Judges a sign-in: the device's signature first, when there is one, then the shared credential.
@@ -121,21 +142,22 @@ pub fn verify(
     device: Option<DeviceClaim<'_>>,
     locality: Locality,
 ) -> Result<Identity, Refusal> {
-    let source = attempt.source().address();
+    let client = attempt.client();
     let refuse =
-        |code: &'static str| Refusal::new(code, UNAUTHORIZED).because(format!("{code} from {source}"));
+        |code: &'static str| Refusal::new(code, UNAUTHORIZED).because(format!("{code} from {client}"));
     let device = match device {
         None => None,
         Some(claim) => Some(device::verify(&claim, locality).map_err(refuse)?),
     };
-    let (secret, method, missing, mismatch) = match credential.mode {
-        AuthMode::Password => (&presented.password, "password", "password_missing", "password_mismatch"),
-        AuthMode::Token => (&presented.token, "token", "token_missing", "token_mismatch"),
+    let (secret, missing, mismatch) = match credential.mode {
+        AuthMode::Password => (&presented.password, "password_missing", "password_mismatch"),
+        AuthMode::Token => (&presented.token, "token_missing", "token_mismatch"),
     };
+    let method = credential.method();
     let secret = secret.as_ref().filter(|secret| !secret.expose_secret().trim().is_empty());
     match secret {
         None => Err(refuse(missing)),
-        Some(secret) if credential.matches(secret) => Ok(Identity { method, device, locality }),
+        Some(secret) if credential.matches(secret) => Ok(Identity { method, device, locality, client }),
         Some(_) => Err(refuse(mismatch)),
     }
 }
@@ -155,13 +177,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::throttle::{Source, Throttle};
+    use crate::throttle::Throttle;
 
     const TOKEN: &str = "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM";
 
     fn attempt() -> Attempt {
-        let source = Source::of("127.0.0.1".parse().unwrap());
-        Throttle::default().admit(source, Duration::ZERO).unwrap()
+        Throttle::default().admit("127.0.0.1".parse().unwrap(), Duration::ZERO).unwrap()
     }
 
     fn auth(token: Option<&str>, password: Option<&str>) -> AuthConfig {

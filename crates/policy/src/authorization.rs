@@ -3,6 +3,8 @@
 //! Deny by default: a grant is what was asked for, cut down to what the identity may have; nothing asked is
 //! nothing granted. A client's id and headers confer nothing.
 
+use std::net::IpAddr;
+
 use moltbot_protocol::scope::{Role, Scope, ScopeSet};
 
 use crate::authentication::{Identity, Locality};
@@ -18,6 +20,7 @@ pub struct Grant {
     actor: String,
     method: &'static str,
     locality: Locality,
+    client: IpAddr,
 }
 
 impl Grant {
@@ -55,15 +58,12 @@ impl Grant {
 impl Permit for Grant {
     fn entry(&self) -> Entry {
         let scopes: Vec<&str> = self.scopes.iter().map(|scope| scope.name()).collect();
-        let locality = match self.locality {
-            Locality::Local => "local",
-            Locality::Remote => "remote",
-        };
         Entry::new(self.actor.clone(), "auth.sign_in", "gateway", Decision::Allowed)
+            .with("client", self.client.to_string())
             .with("method", self.method)
             .with("role", self.role.name())
             .with("scopes", scopes.join(","))
-            .with("locality", locality)
+            .with("locality", self.locality.name())
     }
 }
 
@@ -92,19 +92,18 @@ pub fn grant(identity: Identity, role: Option<&str>, asked: &[String]) -> Result
     };
     let scopes =
         asked.iter().filter_map(|name| Scope::parse(name)).filter(|scope| approved.contains(scope)).collect();
-    Ok(Grant { role, scopes, actor: actor(&identity), method: identity.method, locality: identity.locality })
+    Ok(of(identity, role, scopes))
 }
 
 /// The grant of one HTTP request: what the shared credential alone gives, read and write.
 pub fn grant_request(identity: Identity) -> Grant {
-    let scopes = ScopeSet::from([Scope::Read, Scope::Write]);
-    Grant {
-        role: Role::Operator,
-        scopes,
-        actor: actor(&identity),
-        method: identity.method,
-        locality: identity.locality,
-    }
+    of(identity, Role::Operator, ScopeSet::from([Scope::Read, Scope::Write]))
+}
+
+fn of(identity: Identity, role: Role, scopes: ScopeSet) -> Grant {
+    let actor = actor(&identity);
+    let Identity { method, device: _, locality, client } = identity;
+    Grant { role, scopes, actor, method, locality, client }
 }
 
 fn actor(identity: &Identity) -> String {
@@ -116,12 +115,19 @@ fn actor(identity: &Identity) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use moltbot_protocol::method::Method;
 
     use super::*;
 
     fn identity(device: Option<&str>, locality: Locality) -> Identity {
-        Identity { method: "token", device: device.map(Into::into), locality }
+        Identity {
+            method: "token",
+            device: device.map(Into::into),
+            locality,
+            client: Ipv4Addr::LOCALHOST.into(),
+        }
     }
 
     fn granted(device: Option<&str>, asked: &[&str]) -> Vec<&'static str> {
@@ -167,6 +173,7 @@ mod tests {
                         actor: String::new(),
                         method: "",
                         locality: Locality::Local,
+                        client: Ipv4Addr::LOCALHOST.into(),
                     };
                     grant.require(method.scope()).is_ok()
                 };
@@ -184,6 +191,7 @@ mod tests {
             "chat.send | admin write",
             "config.get | admin",
             "health | admin read write",
+            "ledger.relay | admin",
             "models.list | admin read write",
             "models.test | admin",
             "sessions.delete | admin",

@@ -4,6 +4,8 @@
 //! sandbox, and only this module can make one. In this version every command that is well-formed may run,
 //! because each runs behind the same walls; what a command says does not yet change the answer.
 
+use std::time::Duration;
+
 use moltbot_config::limits;
 use moltbot_protocol::ids::{RunId, SessionKey};
 
@@ -56,10 +58,22 @@ impl CommandPermit {
         &self.profile
     }
 
-    /// What the book is told when the command has ended.
-    pub fn end_entry(&self, outcome: &str) -> Entry {
-        let entry = Entry::new(self.actor.clone(), "command.end", self.script.clone(), Decision::Done);
-        let entry = entry.with("outcome", outcome);
+    /// What the book is told when the command has ended. `start` is the number of the entry for its start.
+    pub fn end_entry(&self, start: u64, ended: &Ended) -> Entry {
+        let entry = self.told("command.end", Decision::Done);
+        let entry = entry
+            .with("start", start.to_string())
+            .with("outcome", ended.outcome.clone())
+            .with("duration", ended.duration.as_millis().to_string());
+        match ended.exit {
+            None => entry,
+            Some(code) => entry.with("exit", code.to_string()),
+        }
+    }
+
+    fn told(&self, action: &'static str, decision: Decision) -> Entry {
+        let entry = Entry::new(self.actor.clone(), action, self.script.clone(), decision);
+        let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
         match &self.session {
             None => entry,
             Some(session) => entry.in_session(session.clone()),
@@ -67,14 +81,20 @@ impl CommandPermit {
     }
 }
 
+/// How a command ended, for the book.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// In words, such as `exit 0`, `timed out`, or why it did not start.
+    pub outcome: String,
+    /// What the shell ended with, when it did.
+    pub exit: Option<i32>,
+    /// From the call to the end of its last process.
+    pub duration: Duration,
+}
+
 impl Permit for CommandPermit {
     fn entry(&self) -> Entry {
-        let entry = Entry::new(self.actor.clone(), "command.start", self.script.clone(), Decision::Allowed);
-        let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
-        match &self.session {
-            None => entry,
-            Some(session) => entry.in_session(session.clone()),
-        }
+        self.told("command.start", Decision::Allowed)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod file;
 pub mod network;
 pub mod profile;
 mod record;
+pub mod redact;
 mod refusal;
 pub mod secret;
 pub mod throttle;

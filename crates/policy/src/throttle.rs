@@ -38,13 +38,13 @@ impl Source {
 #[derive(Debug)]
 #[must_use = "an attempt that is dropped is a failed one"]
 pub struct Attempt {
-    source: Source,
+    client: IpAddr,
 }
 
 impl Attempt {
-    /// Who tries.
-    pub const fn source(&self) -> Source {
-        self.source
+    /// Who tries: the address that the try is counted for, so that the book never names another one.
+    pub const fn client(&self) -> IpAddr {
+        self.client
     }
 }
 
@@ -69,11 +69,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Admits one try, or says when the next may be made.
+    /// Admits one try of the client at that address, or says when the next may be made.
     ///
     /// # Errors
     /// [`RateLimited`] after five failures, for five minutes from the fifth.
-    pub fn admit(&mut self, source: Source, now: Duration) -> Result<Attempt, RateLimited> {
+    pub fn admit(&mut self, client: IpAddr, now: Duration) -> Result<Attempt, RateLimited> {
+        let source = Source::of(client);
         if self.windows.len() >= limits::THROTTLE_ENTRIES && !self.windows.contains_key(&source) {
             self.windows.retain(|_, window| now < window.began.saturating_add(limits::SIGN_IN_WINDOW));
             if self.windows.len() >= limits::THROTTLE_ENTRIES {
@@ -91,12 +92,12 @@ impl Throttle {
         if window.failures == limits::FAILED_SIGN_INS {
             window.began = now; // the refusal lasts five minutes from the last try
         }
-        Ok(Attempt { source })
+        Ok(Attempt { client })
     }
 
     /// The try succeeded: its source starts anew. Other sources are not touched.
-    pub fn succeeded(&mut self, source: Source) {
-        self.windows.remove(&source);
+    pub fn succeeded(&mut self, client: IpAddr) {
+        self.windows.remove(&Source::of(client));
     }
 }
 
@@ -106,24 +107,28 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn client(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
     fn source(text: &str) -> Source {
-        Source::of(text.parse().unwrap())
+        Source::of(client(text))
     }
 
     #[test]
     fn five_tries_then_none_for_five_minutes() {
         let mut throttle = Throttle::default();
         for n in 0..5 {
-            assert!(throttle.admit(source("203.0.113.9"), SECOND * n).is_ok(), "try {n}");
+            assert!(throttle.admit(client("203.0.113.9"), SECOND * n).is_ok(), "try {n}");
         }
-        let refused = throttle.admit(source("203.0.113.9"), SECOND * 10).unwrap_err();
+        let refused = throttle.admit(client("203.0.113.9"), SECOND * 10).unwrap_err();
         assert_eq!(refused.retry_after, SECOND * 294);
         assert!(
-            throttle.admit(source("203.0.113.10"), SECOND * 10).is_ok(),
+            throttle.admit(client("203.0.113.10"), SECOND * 10).is_ok(),
             "another source is not affected"
         );
         assert!(
-            throttle.admit(source("203.0.113.9"), SECOND * 304).is_ok(),
+            throttle.admit(client("203.0.113.9"), SECOND * 304).is_ok(),
             "allowed again after the window"
         );
     }
@@ -132,13 +137,13 @@ mod tests {
     fn a_success_resets_its_source_only() {
         let mut throttle = Throttle::default();
         for _ in 0..4 {
-            assert!(throttle.admit(source("127.0.0.1"), SECOND).is_ok());
-            assert!(throttle.admit(source("203.0.113.9"), SECOND).is_ok());
+            assert!(throttle.admit(client("127.0.0.1"), SECOND).is_ok());
+            assert!(throttle.admit(client("203.0.113.9"), SECOND).is_ok());
         }
-        throttle.succeeded(source("127.0.0.1"));
-        assert!(throttle.admit(source("203.0.113.9"), SECOND).is_ok());
-        assert!(throttle.admit(source("203.0.113.9"), SECOND).is_err());
-        assert!(throttle.admit(source("127.0.0.1"), SECOND).is_ok());
+        throttle.succeeded(client("127.0.0.1"));
+        assert!(throttle.admit(client("203.0.113.9"), SECOND).is_ok());
+        assert!(throttle.admit(client("203.0.113.9"), SECOND).is_err());
+        assert!(throttle.admit(client("127.0.0.1"), SECOND).is_ok());
     }
 
     #[test]
@@ -155,9 +160,9 @@ mod tests {
     fn memory_is_bounded_and_overflow_refuses() {
         let mut throttle = Throttle::default();
         for n in 0..u32::try_from(limits::THROTTLE_ENTRIES).unwrap() {
-            assert!(throttle.admit(Source::of(IpAddr::V4(n.into())), SECOND).is_ok());
+            assert!(throttle.admit(IpAddr::V4(n.into()), SECOND).is_ok());
         }
-        assert!(throttle.admit(source("203.0.113.9"), SECOND).is_err());
-        assert!(throttle.admit(source("203.0.113.9"), SECOND * 400).is_ok(), "old windows make room");
+        assert!(throttle.admit(client("203.0.113.9"), SECOND).is_err());
+        assert!(throttle.admit(client("203.0.113.9"), SECOND * 400).is_ok(), "old windows make room");
     }
 }

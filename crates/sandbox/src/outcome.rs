@@ -38,6 +38,16 @@ pub enum Exit {
     TimedOut,
 }
 
+impl Exit {
+    /// What the shell ended with, when it ended by itself.
+    pub(crate) const fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Aborted | Self::OutOfMemory | Self::Signal(_) | Self::TimedOut => None,
+        }
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -48,7 +48,7 @@ pub(crate) async fn probe(sandbox: &Sandbox) -> Result<Posture, Unavailable> {
     let recorded =
         tokio::task::spawn_blocking(move || moltbot_policy::record(permit_probe(LOOK_AROUND), &ledger));
     let permit = match recorded.await {
-        Ok(Ok(permit)) => permit.into_permit(),
+        Ok(Ok(permit)) => permit,
         Ok(Err(unrecorded)) => return Err(Unavailable::new(unrecorded.to_string(), "then ask again")),
         Err(failed) => return Err(Unavailable::new(failed.to_string(), "restart the gateway")),
     };

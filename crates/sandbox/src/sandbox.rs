@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
-use moltbot_policy::command::CommandPermit;
+use moltbot_policy::command::{CommandPermit, Ended};
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -69,23 +69,26 @@ impl Sandbox {
         workspace: Option<OwnedFd>,
         abort: CancellationToken,
     ) -> Result<Outcome, RunError> {
-        self.execute(permit.into_permit(), workspace, &abort).await.map(|(outcome, _)| outcome)
+        self.execute(permit, workspace, &abort).await.map(|(outcome, _)| outcome)
     }
 
     /// As [`Sandbox::run`], with what the helper found out about the walls.
     pub(crate) async fn execute(
         &self,
-        permit: CommandPermit,
+        permit: Recorded<CommandPermit>,
         workspace: Option<OwnedFd>,
         abort: &CancellationToken,
     ) -> Result<(Outcome, Option<Walls>), RunError> {
         let began = Instant::now();
+        let (start, permit) = (permit.sequence(), permit.into_permit());
         let folder = workspace.as_ref().and_then(|folder| folder.try_clone().ok());
         let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
         let result = self.supervise(&permit, workspace, abort).await;
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
-        let entry =
-            folder.iter().fold(permit.end_entry(&said), |entry, folder| look_after(folder, &absent, entry));
+        let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
+        let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
+        let entry = permit.end_entry(start, &ended);
+        let entry = folder.iter().fold(entry, |entry, folder| look_after(folder, &absent, entry));
         self.enter(entry).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
         let Finished { exit, kept, walls } = result?;
         let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);

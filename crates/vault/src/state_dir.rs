@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{FileError, OpenError};
 use crate::folder::{FILE, Folder, sync, write_all};
-use crate::root::{open_root, repair};
+use crate::root::{OTHERS, open_root, repair};
 
 /// The state folder or one beneath it, held open. Names are relative, without `..`; folders that a name goes
 /// through are made owner-only when something is written. Clones share the handle.
@@ -193,6 +193,19 @@ impl AppendFile {
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FileError> {
         retry_on_intr(|| rustix::io::pread(&self.fd, &mut *buffer, offset))
             .map_err(|errno| self.error(errno, "read"))
+    }
+
+    /// Takes the rights of others away, if they have any: somebody else may have made it.
+    ///
+    /// # Errors
+    /// When they cannot be taken away: it is somebody else's.
+    pub fn make_private(&self) -> Result<(), FileError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| self.error(errno, "look at"))?;
+        if stat.st_mode & OTHERS == 0 {
+            return Ok(());
+        }
+        let mode = rustix::fs::Mode::from_raw_mode(stat.st_mode & 0o700);
+        rustix::fs::fchmod(&self.fd, mode).map_err(|errno| self.error(errno, "set the mode of"))
     }
 
     /// Where it is, as it was opened.

@@ -44,14 +44,15 @@ impl Failure {
     }
 }
 
-/// Answers a request. `place` is given back when the answer has left.
+/// Answers a request of the actor `from`. `place` is given back when the answer has left.
 pub(super) async fn answer(
     shared: &Arc<Shared>,
+    from: &str,
     class: Class,
     place: OwnedSemaphorePermit,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    match begin(shared, class, request).await {
+    match begin(shared, from, class, request).await {
         Ok((request, run)) => {
             let about = reply::About::new(&request, run.id.as_str(), shared.now_ms());
             let run = AbortOnDrop(run);
@@ -70,6 +71,7 @@ pub(super) async fn answer(
 /// Reads the request and sets its turn going.
 async fn begin(
     shared: &Arc<Shared>,
+    from: &str,
     class: Class,
     request: Request<Incoming>,
 ) -> Result<(ChatCompletionRequest, Arc<Run>), Failure> {
@@ -87,7 +89,7 @@ async fn begin(
     let message = webchat::completion_message(&request, session, run, conversation)
         .map_err(|error| Failure::invalid(error.to_string()))?;
     let hearing = if request.stream { Hearing::Words } else { Hearing::End };
-    match inbound::receive(shared, message, hearing).await {
+    match inbound::receive(shared, message, from, hearing).await {
         Ok(Received::Fresh(run)) => Ok((request, run)),
         // The run's id was drawn for this request, so no message had it before.
         Ok(Received::Duplicate(_)) => {

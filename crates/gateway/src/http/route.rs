@@ -145,7 +145,9 @@ pub(super) async fn answer(
         return response;
     };
     match route.endpoint {
-        Endpoint::ChatCompletions => completions::answer(shared, route.class, place, request).await,
+        Endpoint::ChatCompletions => {
+            completions::answer(shared, grant.actor(), route.class, place, request).await
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! From an HTTP request to a WebSocket, whose first act is the challenge.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +11,6 @@ use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
-use moltbot_policy::throttle::Source;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -30,7 +30,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 /// Agrees to a proper request, and serves the WebSocket in a task of its own.
 pub(super) fn accept(
     shared: Arc<Shared>,
-    source: Source,
+    client: IpAddr,
     locality: Locality,
     seat: Arc<Seat>,
     request: &mut Request<Incoming>,
@@ -47,7 +47,7 @@ pub(super) fn accept(
     };
     let upgrade = hyper::upgrade::on(request);
     let tracker = shared.connections.clone();
-    tracker.spawn(serve(shared, Peer { source, locality }, seat, upgrade));
+    tracker.spawn(serve(shared, Peer { client, locality }, seat, upgrade));
     let mut response = Response::new(Empty::new().boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -26,7 +26,10 @@ pub(super) async fn run(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> 
     let params: AgentParams = call.params()?;
     let session = conversation(shared, &params).await?;
     let message = webchat::agent_message(params, session).map_err(|error| unusable(&error))?;
-    let run = match inbound::receive(shared, message, Hearing::End).await.map_err(|error| not_kept(&error))? {
+    let run = match inbound::receive(shared, message, call.grant.actor(), Hearing::End)
+        .await
+        .map_err(|error| not_kept(&error))?
+    {
         Received::Fresh(run) => run,
         Received::Duplicate(status) => match shared.inbound.find(&status.run) {
             Some(run) => run,

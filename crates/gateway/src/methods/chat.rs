@@ -27,7 +27,10 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     }
     let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
     let run = message.run.clone();
-    match inbound::receive(shared, message, Hearing::End).await.map_err(|error| not_kept(&error))? {
+    match inbound::receive(shared, message, call.grant.actor(), Hearing::End)
+        .await
+        .map_err(|error| not_kept(&error))?
+    {
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
     }

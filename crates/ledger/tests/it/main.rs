@@ -7,6 +7,7 @@
     reason = "a helper of a test fails its test, and says what it did"
 )]
 
+mod export;
 mod full_disk;
 mod group;
 mod keys;
@@ -15,6 +16,8 @@ mod lockdown;
 mod migration;
 mod mutations;
 mod opening;
+mod query;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

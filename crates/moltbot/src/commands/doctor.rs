@@ -42,7 +42,7 @@ fn files(environment: &Environment) -> Vec<Check> {
     let state = environment.state_dir.as_path();
     let ours = state.join(CONFIG);
     let config = environment.config_path.as_deref().unwrap_or(&ours);
-    let report = moltbot_vault::inspect(state, &Places { config, extra: &[] });
+    let report = moltbot_vault::inspect(state, &Places { config, extra: &environment.credentials_folders });
     let mut checks = posture::permissions(&report, state);
     checks.push(posture::synced(state));
     checks
@@ -50,8 +50,7 @@ fn files(environment: &Environment) -> Vec<Check> {
 
 async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![posture::disk_space(home.state.fd())];
-    let name = home.config_path.display().to_string();
-    let loaded = moltbot_config::load(&home.text()?, &name, &environment::secret);
+    let loaded = home.try_load_text(&home.text()?)?;
     checks.push(posture::config(loaded.as_ref()));
     if loaded.is_ok() {
         let config = home.load()?.config;
@@ -111,7 +110,8 @@ async fn ask_sandbox(home: &Home) -> anyhow::Result<SandboxTrial> {
     })
 }
 
-fn print(checks: &[Check]) -> anyhow::Result<()> {
+/// Prints a row for each check, and its fix.
+pub(crate) fn print_rows(checks: &[Check]) -> anyhow::Result<()> {
     for check in checks {
         let level = match check.level {
             Level::Fail => output::paint("fail", Paint::Bad),
@@ -123,6 +123,11 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
             output::line(&format!("      {:17} {fix}", "to do:"))?;
         }
     }
+    Ok(())
+}
+
+fn print(checks: &[Check]) -> anyhow::Result<()> {
+    print_rows(checks)?;
     let verdict = match posture::worst(checks) {
         Level::Fail => "something would stop moltbot here",
         Level::Ok | Level::Warn => "nothing would stop moltbot here",

@@ -1,0 +1,189 @@
+//! The book in the forms that other systems read. Every event carries the installation and the record's number, so
+//! that one that is sent twice is recognised.
+
+mod ocsf;
+mod otlp;
+mod syslog;
+
+use std::io;
+use std::ops::RangeInclusive;
+
+use thiserror::Error;
+
+use crate::query::{QueryError, Reader, Record, Records};
+use crate::record::is_obeyed;
+
+/// A form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// The lines of the book as they are.
+    Jsonl,
+    /// Events of the Open Cybersecurity Schema Framework, one a line.
+    Ocsf,
+    /// OpenTelemetry's log requests, one record each, one a line.
+    Otlp,
+    /// RFC 5424, one message a line.
+    Syslog,
+}
+
+impl Format {
+    /// Every form, by its name.
+    pub const ALL: [Self; 4] = [Self::Jsonl, Self::Ocsf, Self::Otlp, Self::Syslog];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Ocsf => "ocsf",
+            Self::Otlp => "otlp",
+            Self::Syslog => "syslog",
+        }
+    }
+}
+
+/// Where the records come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin {
+    /// The installation's id.
+    pub installation: String,
+    /// The machine's name; empty when it is not known.
+    pub host: String,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Exported {
+    /// Records.
+    pub records: u64,
+    /// The number of the last of them, to go on behind; 0 when there was none.
+    pub last: u64,
+    /// Lines of the book that are none of a record.
+    pub skipped: u64,
+}
+
+/// Why the book could not be exported.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The book could not be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// What takes the export failed.
+    #[error(
+        "the export cannot be written; look at where it goes, then start again behind the last record there"
+    )]
+    Write(#[from] io::Error),
+}
+
+/// Writes the records of a range of numbers to `out`.
+///
+/// # Errors
+/// When the book cannot be read or `out` does not take it.
+pub fn write(
+    reader: &Reader,
+    origin: &Origin,
+    format: Format,
+    range: RangeInclusive<u64>,
+    out: &mut impl io::Write,
+) -> Result<Exported, ExportError> {
+    let mut records = reader.range(range)?;
+    let mut exported = Exported { records: 0, last: 0, skipped: 0 };
+    while let Some((record, line)) = records.next_line()? {
+        match format {
+            Format::Jsonl => out.write_all(&line)?,
+            Format::Ocsf => out.write_all(to_line(&ocsf::event(&record, origin)).as_bytes())?,
+            Format::Otlp => out.write_all(to_line(&otlp::request(&record, origin)).as_bytes())?,
+            Format::Syslog => out.write_all(syslog::message(&record, origin).as_bytes())?,
+        }
+        out.write_all(b"\n")?;
+        exported.records = exported.records.saturating_add(1);
+        exported.last = record.seq;
+    }
+    out.flush()?;
+    exported.skipped = records.skipped();
+    Ok(exported)
+}
+
+/// The records of a range of numbers as syslog messages in the framing of RFC 5425, for a sender over TLS.
+///
+/// # Errors
+/// When the book cannot be read.
+pub fn frames(reader: &Reader, origin: Origin, range: RangeInclusive<u64>) -> Result<Frames, QueryError> {
+    Ok(Frames { records: reader.range(range)?, origin })
+}
+
+/// Syslog messages, each with its length in front.
+#[derive(Debug)]
+pub struct Frames {
+    records: Records,
+    origin: Origin,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Frame {
+    /// The record's number: where to go on when the connection breaks.
+    pub sequence: u64,
+    /// What is sent.
+    pub bytes: Vec<u8>,
+}
+
+impl Iterator for Frames {
+    type Item = Result<Frame, QueryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.records.next_record().transpose()?;
+        Some(record.map(|record| {
+            let message = syslog::message(&record, &self.origin);
+            Frame { sequence: record.seq, bytes: format!("{} {message}", message.len()).into_bytes() }
+        }))
+    }
+}
+
+/// How bad it is that something happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Severity {
+    /// Somebody should look at it now.
+    High,
+    /// As it should be.
+    Informational,
+    /// Something was refused.
+    Low,
+}
+
+impl Severity {
+    fn of(record: &Record) -> Self {
+        const ALARMS: [&str; 5] =
+            ["alarm.", "detect.", "drill.failed", "ledger.recovered", "ledger.tampered"];
+        if ALARMS.iter().any(|alarm| record.action.starts_with(alarm)) {
+            Self::High
+        } else if record.is_refused() {
+            Self::Low
+        } else {
+            Self::Informational
+        }
+    }
+}
+
+/// One sentence for those who read along.
+fn sentence(record: &Record) -> String {
+    let Record { actor, action, target, decision, .. } = record;
+    format!("{actor} {action} {target} {decision}")
+}
+
+/// A JSON value as one line in which no terminal finds anything to obey.
+fn to_line(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    if !text.contains(is_obeyed) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_obeyed(character) {
+            crate::record::write_escape(&mut line, character);
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
