@@ -24,6 +24,9 @@ pub enum LedgerError {
         "the book {path} has {found} bytes instead of {expected}: something else wrote to it; find out what, then restart"
     )]
     Changed { path: PathBuf, expected: u64, found: u64 },
+    /// It was closed before.
+    #[error("the book is closed")]
+    Closed,
     /// The disk refused.
     #[error("the book cannot be read or written")]
     File(#[from] FileError),

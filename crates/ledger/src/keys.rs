@@ -72,7 +72,10 @@ impl KeyFile {
     pub(crate) fn load(folder: &StateDir, vault: &Vault) -> Result<Option<Self>, KeyFileError> {
         let Some(sealed) = folder.read(FILE, BYTES)? else { return Ok(None) };
         let plain = vault.unseal(PLACE, &sealed)?;
-        Self::decode(&plain).map(Some).ok_or(KeyFileError::Form)
+        let mut file = Self::decode(&plain).ok_or(KeyFileError::Form)?;
+        // Sealed with a root key that is about to be erased.
+        file.stale |= !vault.is_current(&sealed);
+        Ok(Some(file))
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -227,10 +230,31 @@ impl Keys {
         Ok(())
     }
 
+    /// Seals the file with the root key that `vault` seals with now.
+    pub(crate) fn reseal<D: Disk>(&mut self, disk: &D, vault: Vault) -> Result<(), LedgerError> {
+        let before = std::mem::replace(&mut self.vault, vault);
+        if let Err(error) = self.write(disk) {
+            self.vault = before;
+            return Err(error);
+        }
+        Ok(())
+    }
+
     /// Writes the file as it is.
     pub(crate) fn write<D: Disk>(&self, disk: &D) -> Result<(), LedgerError> {
         Ok(disk.replace(FILE, &self.vault.seal(PLACE, &self.file.encode())?)?)
     }
+}
+
+/// Seals the file in `folder` with the root key that `vault` seals with now, unless it is. `false` when there was nothing
+/// to do.
+pub(crate) fn reseal(folder: &StateDir, vault: &Vault) -> Result<bool, LedgerError> {
+    let Some(sealed) = folder.read(FILE, BYTES)?.filter(|sealed| !vault.is_current(sealed)) else {
+        return Ok(false);
+    };
+    let plain = vault.unseal(PLACE, &sealed)?;
+    folder.write(FILE, &vault.seal(PLACE, &plain)?)?;
+    Ok(true)
 }
 
 /// Adds what a key said last to those before it, unless it is there; what a crash left half-written goes.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use moltbot_config::limits;
 use moltbot_policy::redact::Redactor;
 use moltbot_policy::{Book, Class, Entry, Unrecorded};
-use moltbot_vault::{LockError, StateDir, Vault, random_id};
+use moltbot_vault::{Lock, LockError, StateDir, Vault, random_id};
 use zeroize::Zeroizing;
 
 use crate::conceal::Conceal;
@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::error::LedgerError;
 use crate::head::Head;
 use crate::journal::{Journal, Sign};
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
 use crate::note::PublicKey;
 use crate::opening;
 use crate::options::LedgerOptions;
@@ -64,11 +64,7 @@ impl Ledger {
     /// [`LedgerError::Busy`] when another process has the book open, or when the disk or an anchor refuses.
     pub fn open(state: &StateDir, vault: &Vault, options: LedgerOptions) -> Result<Self, LedgerError> {
         let folder = state.folder(FOLDER)?;
-        let lock =
-            folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
-                LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
-                other => LedgerError::Lock(other),
-            })?;
+        let lock = take_lock(&folder)?;
         let now = (options.clock)();
         let (mut position, file) = opening::open(&folder, vault, &options.anchors, now)?;
         let is_unsigned = !file.begun && position.tampering.is_none();
@@ -132,6 +128,18 @@ impl Ledger {
         Conceal::new(Redactor::default(), self.shared.hash_key.clone()).value(value)
     }
 
+    /// Seals the signing key with the root key that `vault` seals with now: a part of every rotation of the root keys,
+    /// before the old one is erased. Blocks until it is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old root key must then be kept.
+    pub fn reseal(&self, vault: &Vault) -> Result<(), LedgerError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let closed = || LedgerError::Closed;
+        self.shared.orders.send(Order::Reseal(vault.clone(), reply)).map_err(|_| closed())?;
+        answer.recv().map_err(|_| closed())?
+    }
+
     /// How often the book was flushed to disk since it was opened.
     pub fn flushes(&self) -> u64 {
         self.shared.state.flushes.load(Ordering::Relaxed)
@@ -193,6 +201,24 @@ impl Ledger {
         let shared = Shared { orders, state, thread, tampering, first_key, hash_key, conceal };
         Ok(Self { shared: Arc::new(shared) })
     }
+}
+
+/// Seals the signing key in the state folder with the root key that `vault` seals with now, as [`Ledger::reseal`] does for
+/// a book that is open. `false` when there is no key or it is sealed so already.
+///
+/// # Errors
+/// [`LedgerError::Busy`] when a process has the book open, which must do it; or when it cannot be read or written.
+pub fn reseal(state: &StateDir, vault: &Vault) -> Result<bool, LedgerError> {
+    let folder = state.folder(FOLDER)?;
+    let _lock = take_lock(&folder)?;
+    keys::reseal(&folder, vault)
+}
+
+fn take_lock(folder: &StateDir) -> Result<Lock, LedgerError> {
+    folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
+        LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
+        other => LedgerError::Lock(other),
+    })
 }
 
 /// What stands in the records of an installation for `value`, without its book: see [`Ledger::hash_of`].

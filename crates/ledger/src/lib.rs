@@ -36,7 +36,7 @@ mod writer;
 pub use conceal::Conceal;
 pub use error::LedgerError;
 pub use head::{Head, NotAHead};
-pub use ledger::{FOLDER as LEDGER_FOLDER, Ledger, hash_of};
+pub use ledger::{FOLDER as LEDGER_FOLDER, Ledger, hash_of, reseal};
 pub use note::{NotAKey, PublicKey};
 pub use options::LedgerOptions;
 pub use own::Tampering;

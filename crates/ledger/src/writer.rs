@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
+use moltbot_vault::Vault;
 
 use crate::disk::Disk;
+use crate::error::LedgerError;
 use crate::head::Head;
 use crate::journal::{Journal, Sign};
 use crate::ledger::FOLDER;
@@ -52,6 +54,7 @@ pub(crate) enum Order {
     Buffer(Body),
     Defer(Body),
     Enter(Waiting),
+    Reseal(Vault, SyncSender<Result<(), LedgerError>>),
     Stop,
 }
 
@@ -210,6 +213,11 @@ impl<D: Disk> Writer<D> {
     fn take(&mut self, order: Order, batch: &mut Batch) {
         match order {
             Order::Stop => self.stopping = true,
+            Order::Reseal(vault, reply) => {
+                if reply.send(self.journal.reseal(vault)).is_err() {
+                    tracing::debug!("nobody waited for the signing key to be sealed");
+                }
+            }
             Order::Buffer(body) => {
                 self.expect_checkpoint();
                 batch.push(Item { body, to: Interest::Buffered });
@@ -361,9 +369,7 @@ impl<D: Disk> Writer<D> {
         let mut bodies: Vec<Body> = self.kept.drain(..).map(|item| item.body).collect();
         bodies.push(stop.clone());
         let mut written = self.journal.append(&bodies, Sign::Now);
-        if written.is_err() && bodies.len() > 1
-            || written.as_ref().is_err_and(crate::error::LedgerError::is_full)
-        {
+        if written.is_err() && bodies.len() > 1 || written.as_ref().is_err_and(LedgerError::is_full) {
             written = self.journal.append(&[stop], Sign::Now);
         }
         match written {

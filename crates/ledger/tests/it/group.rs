@@ -68,3 +68,26 @@ fn one_who_writes_alone_is_not_kept_waiting_and_each_record_is_flushed() {
         (["ledger.genesis", "ledger.start"].as_slice(), ["ledger.stop", "ledger.checkpoint"].as_slice())
     );
 }
+
+/// Not a test of anything but speed: run it in release.
+#[test]
+#[ignore = "measures; run it with --release"]
+fn measure_how_fast_records_are_acknowledged() {
+    let (_home, state) = state();
+    let ledger = try_open(&state, LedgerOptions { reserve_bytes: 0, ..LedgerOptions::default() }).unwrap();
+    let started = std::time::Instant::now();
+    let once = |n: usize| {
+        let started = std::time::Instant::now();
+        ledger.enter(entry(n.to_string())).unwrap();
+        started.elapsed()
+    };
+    let write = || (0..1000).map(once).collect::<Vec<_>>();
+    let mut waits: Vec<std::time::Duration> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(write)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let rate = f64::from(u32::try_from(waits.len()).unwrap()) / started.elapsed().as_secs_f64();
+    waits.sort();
+    let at = |part: usize| waits[waits.len() * part / 1000];
+    println!("{rate:.0} records a second; p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}", at(500), at(990), at(999));
+}

@@ -1,7 +1,11 @@
 use std::time::Duration;
 
-use moltbot_ledger::{Head, LedgerOptions, Outcome, PublicKey, VerifyOptions, anchor, hash_of, verify};
+use moltbot_ledger::{
+    Head, Ledger, LedgerError, LedgerOptions, Outcome, PublicKey, VerifyOptions, anchor, hash_of, reseal,
+    verify,
+};
 use moltbot_policy::Book as _;
+use moltbot_vault::Vault;
 
 use crate::{entry, quiet, state, try_open, verified};
 
@@ -87,4 +91,66 @@ fn values_that_may_be_secret_are_found_by_their_hash() {
         try_open(&other, quiet()).unwrap().hash_of("hunter2"),
         "another installation tells another"
     );
+}
+
+#[test]
+fn a_rotation_of_the_root_keys_takes_the_signing_key_along() {
+    let (_home, state) = state();
+    let old = moltbot_testkit::vault(&state);
+    let ledger = try_open(&state, fast()).unwrap();
+    let both = old.begin_rotation(&state).unwrap();
+    let is_current =
+        |vault: &Vault| vault.is_current(&state.read("ledger/signing.key", 4096).unwrap().unwrap());
+    assert!(!is_current(&both));
+    assert!(
+        matches!(reseal(&state, &both), Err(LedgerError::Busy { .. })),
+        "who has the book open must do it"
+    );
+    ledger.reseal(&both).unwrap();
+    assert!(is_current(&both));
+    for n in 0..10 {
+        ledger.enter(entry(n.to_string())).unwrap();
+    }
+    assert!(is_current(&both), "later keys are sealed with the new one as well");
+    ledger.shutdown();
+    let new = both.end_rotation(&state).unwrap();
+    let ledger = Ledger::open(&state, &new, fast()).unwrap();
+    assert_eq!(ledger.lockdown(), None);
+    ledger.shutdown();
+    // Without a process that has it open, and by one that opens it meanwhile.
+    let both = new.begin_rotation(&state).unwrap();
+    assert!(reseal(&state, &both).unwrap() && is_current(&both));
+    assert!(!reseal(&state, &both).unwrap());
+    let both = both.end_rotation(&state).unwrap().begin_rotation(&state).unwrap();
+    let ledger = Ledger::open(&state, &both, fast()).unwrap();
+    assert!(is_current(&both));
+    assert!(matches!((ledger.shutdown(), ledger.reseal(&both)), ((), Err(LedgerError::Closed))));
+}
+
+#[test]
+fn a_book_that_is_being_written_is_verified_as_far_as_it_is() {
+    let (_home, state) = state();
+    let options = LedgerOptions { segment_bytes: 64 * 1024, checkpoint_records: 64, ..quiet() };
+    let ledger = try_open(&state, options).unwrap();
+    let options = from(&ledger.public_key());
+    let folder = state.path().join("ledger");
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for n in 0..400 {
+                        ledger.enter(entry(n.to_string())).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let mut times = 0;
+        while times < 3 || writers.iter().any(|writer| !writer.is_finished()) {
+            let report = verify(&folder, &options);
+            assert_eq!((report.outcome, report.problems.as_slice()), (Outcome::Intact, [].as_slice()));
+            assert!(report.is_open);
+            times += 1;
+        }
+        println!("verified {times} times");
+    });
 }

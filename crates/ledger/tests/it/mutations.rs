@@ -13,7 +13,7 @@ use moltbot_testkit::skip::skip;
 use moltbot_vault::StateDir;
 use tempfile::TempDir;
 
-use crate::{bytes_of, entry, put, quiet, segments, state, try_open};
+use crate::{bytes_of, entry, open, put, quiet, segments, state, try_open};
 
 /// One change of one segment.
 #[derive(Clone, Copy, Debug)]
@@ -259,30 +259,115 @@ fn write_samples(state: &StateDir, samples: &Path) -> Vec<String> {
     (0..SAMPLES).map(write).collect()
 }
 
-#[test]
+/// What the second verifier says about every folder in `samples`, or nothing when it cannot run here.
 #[expect(clippy::disallowed_methods, reason = "the second verifier is a program of its own")]
-fn the_second_verifier_judges_two_thousand_changed_books_alike() {
-    let name = "mutations::the_second_verifier_judges_two_thousand_changed_books_alike";
+fn ask_the_second(samples: &Path, key: &PublicKey) -> Option<Vec<String>> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let python = repository.join("target/test-tools/python/bin/python");
     let has_library = Command::new(&python).args(["-c", "import cryptography"]).output();
-    if !has_library.is_ok_and(|output| output.status.success()) {
-        return skip(name, "its library is not installed; `make test` installs it");
-    }
+    has_library.ok().filter(|output| output.status.success())?;
+    let verifier = repository.join("tools/verify_ledger.py");
+    let mut command = Command::new(python);
+    let command = command.arg(verifier).args(["--from-key", &key.to_string(), "--samples"]).arg(samples);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn the_second_verifier_judges_two_thousand_changed_books_alike() {
+    let name = "mutations::the_second_verifier_judges_two_thousand_changed_books_alike";
     let (home, state) = book(60);
     let key = verify(&state.path().join("ledger"), &VerifyOptions::default()).public_key.unwrap();
     let samples = home.path().join("samples");
     let changes = write_samples(&state, &samples);
-    let verifier = repository.join("tools/verify_ledger.py");
-    let mut command = Command::new(python);
-    let command = command.arg(verifier).args(["--from-key", &key.to_string(), "--samples"]).arg(&samples);
-    let output = command.output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(out.lines().count(), SAMPLES, "{err}");
-    for (number, (line, change)) in out.lines().zip(&changes).enumerate() {
+    let Some(lines) = ask_the_second(&samples, &key) else {
+        return skip(name, "its library is not installed; `make test` installs it");
+    };
+    assert_eq!(lines.len(), SAMPLES);
+    for (number, (line, change)) in lines.iter().zip(&changes).enumerate() {
         assert_eq!(theirs(line), ours(&samples.join(format!("{number:04}")), &key), "{change}: {line}");
     }
-    assert_eq!(theirs(out.lines().next().unwrap()).0, 0, "the first is not changed");
+    assert_eq!(theirs(&lines[0]).0, 0, "the first is not changed");
+}
+
+/// Changes a book, and says which exit code that has.
+type Past = (&'static str, fn(&StateDir), u64);
+
+const PASTS: [Past; 7] = [
+    ("closed", |_| {}, 0),
+    ("another start", |state| open(state).shutdown(), 0),
+    (
+        "changed, and begun anew beside it",
+        |state| {
+            let segment = segments(state.path()).remove(0);
+            put(&segment, &Mutation::Swap(2, 3).of(&bytes_of(&segment)));
+            open(state).shutdown();
+        },
+        4,
+    ),
+    (
+        "accepted",
+        |state| {
+            let segment = segments(state.path()).remove(0);
+            put(&segment, &Mutation::Swap(2, 3).of(&bytes_of(&segment)));
+            let ledger = open(state);
+            ledger.accept_tampering("owner").unwrap();
+            ledger.shutdown();
+            open(state).shutdown();
+        },
+        4,
+    ),
+    (
+        "without its first key",
+        |state| {
+            state.remove("ledger/signing.key").unwrap();
+            open(state).shutdown();
+        },
+        4,
+    ),
+    ("pruned", prune, 0),
+    (
+        "pruned without the way from the first key",
+        |state| {
+            prune(state);
+            state.remove("ledger/epochs").unwrap();
+        },
+        4,
+    ),
+];
+
+/// Removes every segment but the last.
+fn prune(state: &StateDir) {
+    let first = segments(state.path()).remove(0);
+    let options =
+        LedgerOptions { retention: Duration::ZERO, checkpoint_after: Duration::from_millis(1), ..quiet() };
+    let ledger = try_open(state, options).unwrap();
+    while first.exists() {
+        std::thread::yield_now();
+    }
+    ledger.shutdown();
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "samples are files of the test")]
+fn the_second_verifier_judges_books_with_a_past_alike() {
+    let name = "mutations::the_second_verifier_judges_books_with_a_past_alike";
+    for (past, act, exit) in PASTS {
+        let (home, state) = book(60);
+        let key = verify(&state.path().join("ledger"), &VerifyOptions::default()).public_key.unwrap();
+        act(&state);
+        let samples = home.path().join("samples");
+        std::fs::create_dir(&samples).unwrap();
+        std::fs::rename(state.path().join("ledger"), samples.join("it")).unwrap();
+        std::fs::create_dir(samples.join("no book")).unwrap();
+        let Some(lines) = ask_the_second(&samples, &key) else {
+            return skip(name, "its library is not installed; `make test` installs it");
+        };
+        let judged = ours(&samples.join("it"), &key);
+        assert_eq!((judged.0, theirs(&lines[0])), (exit, judged.clone()), "{past}: {}", lines[0]);
+        assert_eq!((theirs(&lines[1]).0, ours(&samples.join("no book"), &key).0), (6, 6));
+    }
 }
 
 /// Not a test of anything but speed: run it in release.

@@ -48,6 +48,7 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
             .map_err(|error| home::failed(&error))?,
         state: state(&home, &vault)?,
     };
+    home.ledger()?.reseal(&vault).map_err(|error| home::failed(&error))?;
     let vault = vault.end_rotation(&home.state).map_err(|error| home::failed(&error))?;
     book.close();
     tell(&done, &before, &vault, facts)
