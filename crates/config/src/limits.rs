@@ -4,6 +4,10 @@ use std::time::Duration;
 
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
+pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// How long a gateway serves before its config counts as one that works: what fails, fails within a minute.
+pub const KNOWN_GOOD: Duration = Duration::from_secs(60);
 /// The deepest nesting of a config. The schema has 9 levels.
 pub const CONFIG_DEPTH: usize = 32;
 /// The largest WebSocket message before sign-in, in bytes: a `connect` with every member has 2 kB.
@@ -154,6 +158,42 @@ pub const COMMANDS: usize = 16;
 pub const MEMORY_WATCH: Duration = Duration::from_millis(200);
 /// How long the kernel may take to end what was killed, and the pipe to run dry: disks can hold a process.
 pub const COMMAND_END: Duration = Duration::from_secs(10);
+/// Records of the book between two of its signed checkpoints: what a thief of the key could still change unseen.
+pub const LEDGER_CHECKPOINT: u64 = 256;
+/// How long a record of the book waits for a checkpoint, and a buffered one for the disk.
+pub const LEDGER_DIRTY: Duration = Duration::from_secs(1);
+/// The time between checkpoints of an idle book: who reads it sees by them that nothing is missing.
+pub const LEDGER_HEARTBEAT: Duration = Duration::from_secs(60);
+/// How long one signing key of the book is used: who steals it can rewrite no more than this.
+pub const LEDGER_EPOCH: Duration = Duration::from_secs(15 * 60);
+/// How long a segment of the book may grow.
+pub const LEDGER_SEGMENT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long segments of the book are kept: over a year (DISA ASD STIG, APSC-DV-002900).
+pub const LEDGER_RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// Buffered records that may wait for the book: a minute of heavy traffic; more are counted and dropped.
+pub const LEDGER_BUFFERED: usize = 10_000;
+/// Acts that were done although they could not be recorded and wait for that: stops, of which there are few.
+pub const LEDGER_DEFERRED: usize = 64;
+/// What the book sets aside for a full disk, in bytes: 100 000 sign-ins of the owner.
+pub const LEDGER_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// No more than one part in this many of the file system is set aside.
+pub const LEDGER_RESERVE_PART: u64 = 4;
+/// A disk with fewer free bytes than this counts as full. A share would refuse acts on a large disk with room for years.
+pub const LEDGER_FULL_BYTES: u64 = 16 * 1024 * 1024;
+/// On a small file system it is this part of it.
+pub const LEDGER_FULL_PART: u64 = 16;
+/// Below this many free bytes a warning is logged.
+pub const LEDGER_LOW_BYTES: u64 = 1024 * 1024 * 1024;
+/// How long a book refuses at once after a disk that says it has room took nothing: a quota, mostly.
+pub const LEDGER_FULL_PAUSE: Duration = Duration::from_secs(1);
+/// A clock that goes back by more than this is noted in the book. Time services step by less.
+pub const LEDGER_CLOCK_STEP: Duration = Duration::from_secs(2);
+/// The largest file that remembers a head of the book, in bytes. It has 500.
+pub const LEDGER_HEAD_BYTES: u64 = 16 * 1024;
+/// Certificates of signing keys that are read, in bytes: those of a century.
+pub const LEDGER_EPOCHS_BYTES: u64 = 1024 * 1024 * 1024;
+/// Misfits that a verification of the book tells in full.
+pub const LEDGER_PROBLEMS: usize = 64;
 /// Records of the book that are read into one answer.
 pub const LEDGER_READ: usize = 10_000;
 /// The size at which a view of the book is turned over, in bytes: as operators know it.

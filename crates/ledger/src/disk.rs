@@ -1,6 +1,6 @@
 //! The seam to the disk, so that tests can make it fail where it really does.
 
-use moltbot_vault::{AppendFile, FileError, StateDir};
+use moltbot_vault::{AppendFile, DiskSpace, FileError, StateDir};
 
 /// Where segments are.
 pub(crate) trait Disk: Send + 'static {
@@ -9,6 +9,21 @@ pub(crate) trait Disk: Send + 'static {
 
     /// Opens the segment `name` through a new handle, making it when it is missing.
     fn open(&self, name: &str) -> Result<Self::Segment, FileError>;
+
+    /// Makes the file `name` hold `bytes`, as a whole, on disk.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError>;
+
+    /// Removes the file `name`.
+    fn remove(&self, name: &str) -> Result<(), FileError>;
+
+    /// Makes the file `name` take so many bytes.
+    fn set_aside(&self, name: &str, bytes: u64) -> Result<(), FileError>;
+
+    /// How much room there is.
+    fn space(&self) -> Result<DiskSpace, FileError>;
+
+    /// The folder, to read in.
+    fn folder(&self) -> &StateDir;
 }
 
 /// A segment that grows at its end.
@@ -24,6 +39,26 @@ impl Disk for StateDir {
 
     fn open(&self, name: &str) -> Result<AppendFile, FileError> {
         self.append(name)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.write(name, bytes)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), FileError> {
+        Self::remove(self, name)
+    }
+
+    fn set_aside(&self, name: &str, bytes: u64) -> Result<(), FileError> {
+        Self::set_aside(self, name, bytes).map(drop)
+    }
+
+    fn space(&self) -> Result<DiskSpace, FileError> {
+        Self::space(self)
+    }
+
+    fn folder(&self) -> &StateDir {
+        self
     }
 }
 
@@ -66,6 +101,8 @@ mod tests {
         /// Nothing.
         #[default]
         None,
+        /// Files cannot be replaced.
+        Rename,
         /// There is no space for anything.
         Full,
         /// A part is written, then there is no space.
@@ -136,6 +173,37 @@ mod tests {
             let file = self.folder.append(name)?;
             Ok(FaultySegment { file, disk: self.clone(), failed: Mutex::new(false) })
         }
+
+        fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+            let (path, source) = (PathBuf::from(name), io::Error::from(io::ErrorKind::Other));
+            match self.fault.0.lock().unwrap().0 {
+                Fault::Dead | Fault::Rename => Err(FileError::Io { act: "replace", path, source }),
+                Fault::Full | Fault::Short => Err(FileError::Full { path, source }),
+                Fault::Hang | Fault::None | Fault::Sync => self.folder.write(name, bytes),
+            }
+        }
+
+        fn remove(&self, name: &str) -> Result<(), FileError> {
+            self.folder.remove(name)
+        }
+
+        fn set_aside(&self, name: &str, bytes: u64) -> Result<(), FileError> {
+            match self.fault.0.lock().unwrap().0 {
+                Fault::Full | Fault::Short => {
+                    let source = io::Error::from(io::ErrorKind::StorageFull);
+                    Err(FileError::Full { path: PathBuf::from(name), source })
+                }
+                _ => self.folder.set_aside(name, bytes).map(drop),
+            }
+        }
+
+        fn space(&self) -> Result<DiskSpace, FileError> {
+            self.folder.space()
+        }
+
+        fn folder(&self) -> &StateDir {
+            &self.folder
+        }
     }
 
     impl Segment for FaultySegment {
@@ -146,7 +214,7 @@ mod tests {
                     self.file.write_all(&bytes[..bytes.len() / 2]).unwrap();
                     Err(self.fail(io::ErrorKind::StorageFull))
                 }
-                Fault::Hang | Fault::None | Fault::Sync => self.file.write_all(bytes),
+                Fault::Hang | Fault::None | Fault::Rename | Fault::Sync => self.file.write_all(bytes),
             }
         }
 

@@ -3,14 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
-use moltbot_vault::{FileError, LockError, RandomError};
+use moltbot_vault::{FileError, LockError, RandomError, SealError};
 use thiserror::Error;
+
+use crate::anchor::AnchorError;
 
 /// Why the book could not be opened or written.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "each message names its fields")]
 #[non_exhaustive]
 pub enum LedgerError {
+    /// What remembers the book's head elsewhere could not be asked.
+    #[error("what the book is compared with cannot be read")]
+    Anchor(#[from] AnchorError),
     /// Another process writes it.
     #[error("the book in {path} is open in another process; stop that one first")]
     Busy { path: PathBuf },
@@ -28,25 +33,33 @@ pub enum LedgerError {
     /// No id could be drawn for this process.
     #[error("the book cannot name this process")]
     Random(#[from] RandomError),
-    /// A line is not what was written.
-    #[error(
-        "the book was changed: {path}, line {line}: {what}; keep the folder as evidence by moving it away, and find out who changed it before you start again"
-    )]
-    Tampered { path: PathBuf, line: u64, what: &'static str },
+    /// The signing key could not be sealed.
+    #[error("the signing key of the book cannot be kept")]
+    Seal(#[from] SealError),
     /// The thread that writes could not start.
     #[error("the book's writer cannot start; raise the limit on threads")]
     Thread { source: io::Error },
 }
 
 impl LedgerError {
+    /// Whether there is no space for more.
+    pub(crate) const fn is_full(&self) -> bool {
+        matches!(self, Self::File(FileError::Full { .. }))
+    }
+
     /// What happened with its causes, for those who wait: they see one text.
     pub(crate) fn told(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        told(self)
     }
+}
+
+/// An error with its causes.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -1,23 +1,28 @@
-//! Opening a book that was left by another process: the last segment is verified, a torn end is set aside, and
-//! anything else that does not fit is tampering.
+//! Opening a book that was left by another process: its end is verified, a torn end is set aside, and anything else
+//! that does not fit is tampering, after which the book goes on in a part of its own beside the evidence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use moltbot_config::limits;
-use moltbot_vault::{AppendFile, StateDir};
+use moltbot_vault::{AppendFile, StateDir, Vault};
 use sha2::{Digest, Sha256};
 
+use crate::anchor;
 use crate::error::LedgerError;
-use crate::record::{Chain, hex};
+use crate::follow::{Follower, Known, Place, head_of};
+use crate::head::Head;
+use crate::keys::{FILE, KeyFile, KeyFileError, keep_statement};
+use crate::note::origin;
+use crate::own::{Tampering, Trust};
+use crate::record::{Chain, hex, sequence_of};
+use crate::segments::{
+    LARGEST, Lines, Next, Segment, TEARABLE, first_line, is_torn, last_line, list, meet, read_tail,
+    segment_name,
+};
 
-/// How much is read at once.
-const CHUNK: usize = 64 * 1024;
-/// The end of a segment's name.
-const SEGMENT: &str = ".mlog";
-/// Digits of a segment's name: those of the largest number.
-const DIGITS: usize = 20;
-/// The most that a power cut can tear: what was being flushed, of which nobody was told that it is recorded.
-const TEARABLE: usize = limits::LEDGER_BATCH_BYTES + limits::LEDGER_LINE_BYTES;
+/// The file that remembers the head of the book when it was closed.
+pub(crate) const HEAD: &str = "head";
 
 /// Where the book goes on.
 #[derive(Debug)]
@@ -26,10 +31,22 @@ pub(crate) struct Position {
     pub(crate) name: String,
     /// Its length in bytes.
     pub(crate) length: u64,
+    /// When it was begun.
+    pub(crate) begun: Timestamp,
     /// The chain so far.
     pub(crate) chain: Chain,
+    /// Records up to here are signed for.
+    pub(crate) signed: u64,
+    /// The number of the last record that was pruned.
+    pub(crate) pruned: u64,
+    /// When the last record was written.
+    pub(crate) last: Timestamp,
+    /// How the last process ended.
+    pub(crate) before: &'static str,
     /// What was set aside.
     pub(crate) torn: Option<Torn>,
+    /// Tampering that nobody has accepted.
+    pub(crate) tampering: Option<Tampering>,
 }
 
 /// An end that was torn off.
@@ -43,130 +60,388 @@ pub(crate) struct Torn {
     pub(crate) hash: String,
 }
 
-/// The first line that does not fit.
+/// What does not fit.
+#[derive(Debug)]
 struct Misfit {
-    /// Its number in the file, from 1.
+    /// The file; the folder when there is none.
+    file: Option<String>,
     line: u64,
-    what: &'static str,
+    what: String,
 }
 
-/// The name of the segment whose first line is `sequence`.
-pub(crate) fn segment_name(sequence: u64) -> String {
-    format!("{sequence:0DIGITS$}{SEGMENT}")
-}
-
-/// Verifies the last segment in `folder` and finds where the book goes on.
-pub(crate) fn find_end(folder: &StateDir) -> Result<Position, LedgerError> {
-    let names = folder.list()?;
-    let mut segments = names.iter().filter(|name| is_segment(name)).rev();
-    let Some(last) = segments.next() else {
-        let chain = Chain::genesis();
-        return Ok(Position { name: segment_name(chain.sequence), length: 0, chain, torn: None });
-    };
-    let mut chain = match segments.next() {
-        None => Chain::genesis(),
-        Some(before) => behind_segment(folder, before)?,
-    };
-    let tampered = |line, what| LedgerError::Tampered { path: folder.path().join(last), line, what };
-    if *last != segment_name(chain.sequence) {
-        return Err(tampered(1, "its number is not the next one; a segment before it is missing or was cut"));
+impl Misfit {
+    fn of(file: Option<&str>, line: u64, what: impl Into<String>) -> Self {
+        Self { file: file.map(str::to_owned), line, what: what.into() }
     }
-    let file = folder.append(last)?;
-    let (length, misfit) = scan(&file, &mut chain)?;
-    let torn = match misfit {
-        None => None,
-        Some(Misfit { line, what }) => {
-            let tail = read_tail(&file, length, TEARABLE)?;
-            if !is_torn(&tail) {
-                return Err(tampered(line, what));
+}
+
+/// Who remembers a head of the book, and which.
+type Remembered = Vec<(String, Result<Head, Misfit>)>;
+
+/// The end of a book as it was found.
+struct End {
+    follower: Follower,
+    segments: Vec<Segment>,
+    /// Bytes of the last segment that fit.
+    length: u64,
+    /// What does not, when it is a torn end.
+    tail: Option<Vec<u8>>,
+    misfit: Option<Misfit>,
+}
+
+/// Finds where the book in `folder` goes on, and the keys that sign it. `anchors` are files that remember its head.
+pub(crate) fn open(
+    folder: &StateDir,
+    vault: &Vault,
+    anchors: &[PathBuf],
+    now: Timestamp,
+) -> Result<(Position, KeyFile), LedgerError> {
+    let (mut known, mut misfits) = (Vec::new(), Vec::new());
+    for (by, head) in remembered(folder, anchors)? {
+        match head {
+            Ok(head) => known.extend(head.known(&by)),
+            Err(misfit) => misfits.push(misfit),
+        }
+    }
+    let reach = known.iter().map(|known| known.sequence).max().unwrap_or_default();
+    let mut end = walk(folder, known)?;
+    misfits.extend(end.misfit.take());
+    let (mut keys, misfit) =
+        reconcile(KeyFile::load(folder, vault), end.follower.trust.as_ref(), vault, now)?;
+    misfits.extend(misfit);
+    if misfits.is_empty() {
+        misfits.extend(unmet(folder, &end)?);
+    }
+    // What does not fit is told by its first part: the file before what others remember of it.
+    match misfits.into_iter().next() {
+        None => Ok((go_on(folder, end, now)?, keys.take().map_or_else(|| KeyFile::draw(now), Ok)?)),
+        Some(misfit) => {
+            let keys = match keys.take() {
+                Some(keys) => keys,
+                None => replace_keys(folder, now)?,
+            };
+            Ok((begin_part(folder, end, misfit, reach, now)?, keys))
+        }
+    }
+}
+
+/// What the book's own register and the anchors remember.
+fn remembered(folder: &StateDir, anchors: &[PathBuf]) -> Result<Remembered, LedgerError> {
+    let mut found = Vec::new();
+    if let Some(bytes) = folder.read(HEAD, limits::LEDGER_HEAD_BYTES)? {
+        let head = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+        let head = head.ok_or_else(|| Misfit::of(Some(HEAD), 1, "it does not hold a head of the book"));
+        found.push((HEAD.to_owned(), head));
+    }
+    for path in anchors {
+        let by = path.display().to_string();
+        match anchor::read(path) {
+            Ok(None) => {}
+            Ok(Some(head)) => found.push((by, Ok(head))),
+            Err(anchor::AnchorError::Damaged { .. }) => {
+                let what = "it does not hold a head of the book";
+                found.push((by.clone(), Err(Misfit { file: Some(by), line: 1, what: what.into() })));
             }
-            Some(set_aside(folder, last, &file, length, &tail)?)
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
+/// Follows the book from the last segment that says what was before it.
+fn walk(folder: &StateDir, known: Vec<Known>) -> Result<End, LedgerError> {
+    let segments = list(folder)?;
+    let mut follower = Follower::new(known);
+    let mut start = 0;
+    for (at, segment) in segments.iter().enumerate().rev() {
+        if let Some(line) = first_line(folder, &segment.name)?.filter(|line| head_of(line).is_some()) {
+            if let Err(what) = follower.believe(&line) {
+                tracing::debug!(segment = segment.name, what, "the head of a segment does not hold");
+            }
+            start = at;
+            break;
+        }
+    }
+    let mut end = End { follower, segments: Vec::new(), length: 0, tail: None, misfit: None };
+    end.misfit = first_gap(folder, &segments, start)?;
+    for (at, segment) in segments.iter().enumerate().skip(start) {
+        if end.misfit.is_some() {
+            break;
+        }
+        if segment.first != end.follower.chain.sequence() {
+            let what = "its number is not the next one; a segment before it is missing or was cut";
+            end.misfit = Some(Misfit::of(Some(&segment.name), 1, what));
+            break;
+        }
+        let is_last = at.saturating_add(1) == segments.len();
+        walk_segment(folder, segment, at, is_last, &mut end)?;
+    }
+    if end.misfit.is_none()
+        && let Err((place, what)) = end.follower.settle()
+    {
+        let name = segments.get(place.segment).map(|segment| segment.name.as_str());
+        end.misfit = Some(Misfit::of(name, place.line, what));
+    }
+    if end.misfit.is_none() {
+        end.misfit = no_beginning(folder, &segments, end.follower.pruned)?;
+    }
+    end.segments = segments;
+    Ok(end)
+}
+
+/// Whether the book begins where it should: what was before it was pruned, or is evidence beside it.
+fn no_beginning(folder: &StateDir, segments: &[Segment], pruned: u64) -> Result<Option<Misfit>, LedgerError> {
+    if let Some(first) = segments.first().filter(|first| first.first > pruned.saturating_add(1)) {
+        let is_tampered = first_line(folder, &first.name)?
+            .as_deref()
+            .and_then(head_of)
+            .is_some_and(|claims| claims.tampering.is_some_and(|found| found.sequence == first.first));
+        if !is_tampered {
+            let what = "what was before it is missing, and nothing says that it was pruned";
+            return Ok(Some(Misfit::of(Some(&first.name), 1, what)));
+        }
+    }
+    Ok(None)
+}
+
+/// The first place before `start` where two segments do not meet.
+fn first_gap(folder: &StateDir, segments: &[Segment], start: usize) -> Result<Option<Misfit>, LedgerError> {
+    for (one, other) in segments.iter().zip(segments.iter().skip(1)).take(start) {
+        // What was before tampering need not fit what came after it.
+        let claims = first_line(folder, &other.name)?.as_deref().and_then(head_of);
+        let is_part =
+            claims.and_then(|claims| claims.tampering).is_some_and(|found| found.sequence == other.first);
+        if !is_part && !meet(folder, one, other)? {
+            let what = "it does not carry on the segment before it";
+            return Ok(Some(Misfit::of(Some(&other.name), 1, what)));
+        }
+    }
+    Ok(None)
+}
+
+fn walk_segment(
+    folder: &StateDir,
+    segment: &Segment,
+    at: usize,
+    is_last: bool,
+    end: &mut End,
+) -> Result<(), LedgerError> {
+    let mut lines = Lines::of(folder, &segment.name)?;
+    let mut line = 0_u64;
+    end.length = 0;
+    let what = loop {
+        line = line.saturating_add(1);
+        let bytes = match lines.next()? {
+            Next::End => return Ok(()),
+            Next::Partial => break "it does not end",
+            Next::Line(bytes) => bytes,
+        };
+        if let Err(what) = end.follower.follow(bytes, Place { segment: at, line }) {
+            break what;
+        }
+        end.length =
+            end.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).saturating_add(1);
+    };
+    if is_last {
+        let tail = read_tail(&folder.open_file(&segment.name)?, end.length, TEARABLE)?;
+        if is_torn(&tail, end.length) {
+            end.tail = Some(tail);
+            return Ok(());
+        }
+    }
+    end.misfit = Some(Misfit::of(Some(&segment.name), line, what));
+    Ok(())
+}
+
+/// What others remember and the book does not have.
+fn unmet(folder: &StateDir, end: &End) -> Result<Option<Misfit>, LedgerError> {
+    let follower = &end.follower;
+    let last = follower.chain.tree.size();
+    let file = |sequence| end.segments.iter().rev().find(|segment| segment.first <= sequence);
+    let other = |known: &Known| {
+        let what = format!("record {} is not the one that {} remembers", known.sequence, known.by);
+        Misfit::of(file(known.sequence).map(|segment| segment.name.as_str()), 0, what)
+    };
+    if let Some(known) = follower.contradicted.first() {
+        return Ok(Some(other(known)));
+    }
+    for known in &follower.known {
+        // The line that a crash tore may be the one that was about to be remembered.
+        let is_torn = end.tail.is_some() && known.sequence == last.saturating_add(1) && known.by == HEAD;
+        if !is_torn {
+            let what = format!(
+                "the book ends with record {last}, but {} remembers record {}",
+                known.by, known.sequence
+            );
+            return Ok(Some(Misfit::of(end.segments.last().map(|segment| segment.name.as_str()), 0, what)));
+        }
+    }
+    for known in follower.unmet.iter().filter(|known| known.sequence > follower.pruned) {
+        let Some(hash) = known.hash else { continue };
+        let Some(segment) = file(known.sequence) else { return Ok(Some(other(known))) };
+        if !holds(folder, &segment.name, known.sequence, &hash)? {
+            return Ok(Some(other(known)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a segment has the record `sequence` with that hash.
+fn holds(folder: &StateDir, name: &str, sequence: u64, hash: &[u8]) -> Result<bool, LedgerError> {
+    let mut lines = Lines::of(folder, name)?;
+    while let Next::Line(line) = lines.next()? {
+        if sequence_of(line) == Some(sequence) {
+            return Ok(crate::record::read_alone(line).is_ok_and(|(_, own, _)| own == hash));
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the signing key is the one of the book, and which it is to go on with; none when a new one is needed.
+fn reconcile(
+    file: Result<Option<KeyFile>, KeyFileError>,
+    trust: Option<&Trust>,
+    vault: &Vault,
+    now: Timestamp,
+) -> Result<(Option<KeyFile>, Option<Misfit>), LedgerError> {
+    let misfit = |what| Some(Misfit::of(Some(FILE), 0, what));
+    let mut file = match file {
+        Err(KeyFileError::File(error)) => return Err(error.into()),
+        Err(KeyFileError::Form | KeyFileError::Seal(_)) => {
+            return Ok((None, misfit("the signing key is not what was written")));
+        }
+        Ok(None) if trust.is_some() => return Ok((None, misfit("the signing key of the book is missing"))),
+        Ok(None) => return Ok((None, None)),
+        Ok(Some(file)) => file,
+    };
+    match trust {
+        None if file.begun => {
+            Ok((Some(file), Some(Misfit::of(None, 0, "the book was signed, and what was signed is gone"))))
+        }
+        None => Ok((Some(file), None)),
+        Some(trust) if trust.origin != origin(vault.installation()) => {
+            Ok((Some(file), Some(Misfit::of(None, 0, "the book is that of another installation"))))
+        }
+        Some(trust) => {
+            let is_it = file.adopt(trust, now);
+            Ok((
+                Some(file),
+                (!is_it).then(|| Misfit::of(Some(FILE), 0, "the signing key is not the one of the book")),
+            ))
+        }
+    }
+}
+
+/// Makes room for a new signing key; the file that is none any more is kept.
+fn replace_keys(folder: &StateDir, now: Timestamp) -> Result<KeyFile, LedgerError> {
+    if folder.list()?.iter().any(|name| name == FILE) {
+        folder.rename(FILE, &format!("{FILE}.{}", now.as_second()))?;
+    }
+    KeyFile::draw(now)
+}
+
+/// Goes on behind the last record, after what a crash tore was set aside.
+fn go_on(folder: &StateDir, mut end: End, now: Timestamp) -> Result<Position, LedgerError> {
+    let chain = end.follower.chain.clone();
+    let name = end.segments.last().map_or_else(|| segment_name(chain.sequence()), |last| last.name.clone());
+    if let Some(note) = end.follower.last_statement.take() {
+        keep_statement(folder, &note)?;
+    }
+    let torn = match end.tail.take() {
+        None => None,
+        Some(tail) => {
+            forget(folder, &end.follower)?;
+            Some(set_aside(folder, &name, &folder.append(&name)?, end.length, &tail)?)
         }
     };
-    Ok(Position { name: last.clone(), length, chain, torn })
+    let begun = first_line(folder, &name).ok().flatten().and_then(|line| time_of(&line)).unwrap_or(now);
+    let last =
+        last_record(folder, &end.segments)?.and_then(|line| time_of(&line)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let before = match chain.tree.size() {
+        0 => "nothing",
+        _ if end.follower.is_closed => "stopped",
+        _ => "not recorded",
+    };
+    let End { length, follower, .. } = end;
+    let Follower { signed, pruned, tampering, .. } = follower;
+    Ok(Position { name, length, begun, chain, signed, pruned, last, before, torn, tampering })
 }
 
-/// Whether a file is a segment.
-pub(crate) fn is_segment(name: &str) -> bool {
-    let number = name.strip_suffix(SEGMENT).unwrap_or_default();
-    number.len() == DIGITS && number.bytes().all(|byte| byte.is_ascii_digit())
+fn last_record(folder: &StateDir, segments: &[Segment]) -> Result<Option<Vec<u8>>, LedgerError> {
+    for segment in segments.iter().rev() {
+        if let Some(line) = last_line(folder, &segment.name)?.filter(|line| !line.is_empty()) {
+            return Ok(Some(line));
+        }
+    }
+    Ok(None)
 }
 
-/// The chain behind the last line of a segment that was finished long ago.
-fn behind_segment(folder: &StateDir, name: &str) -> Result<Chain, LedgerError> {
-    let file = folder.append(name)?;
-    let length = file.len()?;
-    let window = u64::try_from(limits::LEDGER_LINE_BYTES).unwrap_or(u64::MAX);
-    let tail = read_tail(&file, length.saturating_sub(window), limits::LEDGER_LINE_BYTES)?;
-    let lines = tail.strip_suffix(b"\n").unwrap_or_default();
-    let last = lines.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    Chain::behind(last).map_err(|_| LedgerError::Tampered {
-        path: PathBuf::from(file.path()),
-        line: 0,
-        what: "its last line is not what was written",
+/// When a line says that it was written.
+pub(crate) fn time_of(line: &[u8]) -> Option<Timestamp> {
+    const MEMBER: &[u8] = br#","ts":""#;
+    let at = line.windows(MEMBER.len()).position(|window| window == MEMBER)?.saturating_add(MEMBER.len());
+    let text = line.get(at..)?.split(|byte| *byte == b'"').next()?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Makes the register remember no more than what is left, before a torn end of which it may know is set aside.
+fn forget(folder: &StateDir, follower: &Follower) -> Result<(), LedgerError> {
+    if follower.known.iter().any(|known| known.by == HEAD) {
+        folder.write(HEAD, format!("{}\n", follower.head()).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Begins a part of its own beside what was tampered with, which stays as it is.
+fn begin_part(
+    folder: &StateDir,
+    end: End,
+    misfit: Misfit,
+    reach: u64,
+    now: Timestamp,
+) -> Result<Position, LedgerError> {
+    let mut last = reach.min(LARGEST);
+    for segment in end.segments.iter().filter(|segment| segment.first <= LARGEST) {
+        last = last.max(segment.first);
+    }
+    if let Some(segment) = end.segments.iter().rfind(|segment| segment.first <= LARGEST) {
+        last = last.max(last_readable(folder, segment)?);
+    }
+    let mut chain = end.follower.chain;
+    if chain.tree.size() > last {
+        chain = Chain::genesis();
+    }
+    chain.tree.pad(last);
+    let path = match &misfit.file {
+        Some(file) if Path::new(file).is_absolute() => PathBuf::from(file),
+        Some(file) => folder.path().join(file),
+        None => folder.path().to_owned(),
+    };
+    let sequence = chain.sequence();
+    let tampering = Some(Tampering { path, line: misfit.line, what: misfit.what, sequence });
+    Ok(Position {
+        name: segment_name(sequence),
+        length: 0,
+        begun: now,
+        chain,
+        signed: last,
+        pruned: end.follower.pruned,
+        last: Timestamp::UNIX_EPOCH,
+        before: "tampered",
+        torn: None,
+        tampering,
     })
 }
 
-/// Follows the chain through a segment: the length of what fits, and the first line that does not.
-fn scan(file: &AppendFile, chain: &mut Chain) -> Result<(u64, Option<Misfit>), LedgerError> {
-    let (mut good, mut line, mut offset) = (0_u64, 1_u64, 0_u64);
-    let mut chunk = vec![0; CHUNK];
-    let mut pending = Vec::new();
-    loop {
-        let read = file.read_at(offset, &mut chunk)?;
-        let part = chunk.get(..read).unwrap_or_default();
-        offset = offset.saturating_add(bytes(part));
-        pending.extend_from_slice(part);
-        let mut rest = pending.as_slice();
-        while let Some((whole, behind)) = split_line(rest) {
-            if let Err(what) = chain.check(whole) {
-                return Ok((good, Some(Misfit { line, what })));
-            }
-            good = good.saturating_add(bytes(whole)).saturating_add(1);
-            line = line.saturating_add(1);
-            rest = behind;
-        }
-        let ended = part.is_empty() || rest.len() > limits::LEDGER_LINE_BYTES;
-        if ended {
-            let misfit = Misfit { line, what: "it does not end" };
-            return Ok((good, (!rest.is_empty()).then_some(misfit)));
-        }
-        let done = pending.len().saturating_sub(rest.len());
-        pending.drain(..done);
+/// The largest number that a line of the segment can have and claims.
+fn last_readable(folder: &StateDir, segment: &Segment) -> Result<u64, LedgerError> {
+    let mut lines = Lines::of(folder, &segment.name)?;
+    let (mut last, mut bound) = (segment.first, segment.first);
+    while let Next::Line(line) = lines.next()? {
+        bound = bound.saturating_add(1);
+        last = last.max(sequence_of(line).filter(|number| *number <= bound).unwrap_or_default());
     }
-}
-
-fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|byte| *byte == b'\n')?;
-    let (line, rest) = text.split_at_checked(end)?;
-    Some((line, rest.get(1..)?))
-}
-
-/// Whether what does not fit is an end that was being written when the power went: one last line, or blocks
-/// that the disk never got and shows as zeros, which no line contains. Longer than `TEARABLE` is neither.
-fn is_torn(tail: &[u8]) -> bool {
-    if tail.len() > TEARABLE {
-        return false;
-    }
-    match split_line(tail) {
-        None | Some((_, [])) => true,
-        Some((line, _)) => line.contains(&0),
-    }
-}
-
-/// What is behind `offset`, and one byte more than `max` at most.
-fn read_tail(file: &AppendFile, offset: u64, max: usize) -> Result<Vec<u8>, LedgerError> {
-    let mut tail = vec![0; max.saturating_add(1)];
-    let mut filled = 0;
-    while let Some(free) = tail.get_mut(filled..).filter(|free| !free.is_empty()) {
-        let read = file.read_at(offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX)), free)?;
-        if read == 0 {
-            break;
-        }
-        filled = filled.saturating_add(read);
-    }
-    tail.truncate(filled);
-    Ok(tail)
+    Ok(last)
 }
 
 /// Moves a torn end into a file of its own, so that nothing of the book is ever thrown away.
@@ -184,8 +459,4 @@ fn set_aside(
     // Only now: a crash in between leaves the end in both places, never in none.
     file.truncate(length)?;
     Ok(Torn { name, bytes: tail.len(), hash: hex(&Sha256::digest(tail)) })
-}
-
-fn bytes(slice: &[u8]) -> u64 {
-    u64::try_from(slice.len()).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,7 @@ use moltbot_config::limits;
 use moltbot_vault::{FileError, ReadFile, StateDir};
 use thiserror::Error;
 
-use crate::opening::is_segment;
+use crate::segments;
 use lines::Forward;
 
 pub use explain::{Explanation, Node, explain};
@@ -112,7 +112,7 @@ impl Reader {
 
     /// The numbers and names of the segments, in order.
     fn segments(&self) -> Result<Vec<(u64, String)>, QueryError> {
-        let names = self.folder.list()?.into_iter().filter(|name| is_segment(name));
+        let names = segments::list(&self.folder)?.into_iter().map(|segment| segment.name);
         let number = |name: &str| name.split('.').next().and_then(|digits| digits.parse().ok());
         Ok(names.filter_map(|name| Some((number(&name)?, name))).collect())
     }

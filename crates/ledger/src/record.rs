@@ -3,25 +3,35 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use jiff::{SignedDuration, Timestamp};
 use moltbot_config::limits;
 use moltbot_policy::Entry;
 use sha2::{Digest, Sha256};
 
+use crate::own::ACCEPTED;
+use crate::tree::{Node, Tree};
+
 /// Characters of a hash.
-const HASH: usize = 64;
+pub(crate) const HASH: usize = 64;
+const HEAD: &[u8] = br#"{"v":1,"seq":"#;
 const PREV: &str = r#","prev":""#;
 const OWN: &str = r#"","h":""#;
 const END: &str = r#""}"#;
 /// Bytes of a line after its canonical form's last member.
 const SUFFIX: usize = PREV.len() + HASH + OWN.len() + HASH + END.len();
+/// What the action of a record is behind. An earlier text cannot contain it: its quotes are escaped.
+const ACTION: &[u8] = br#","action":""#;
 
-/// The end of the chain: what the next line must carry on.
+/// A hash in hex, as it is written.
+pub(crate) type Hex = [u8; HASH];
+
+/// The end of the chain: what the next line must carry on, and the tree over all lines before it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Chain {
-    /// The number of the next line.
-    pub(crate) sequence: u64,
-    /// The hash of the line before it, in hex.
-    pub(crate) previous: String,
+    /// The hash of the line before, in hex.
+    pub(crate) previous: Hex,
+    /// The tree, whose size is the number of that line.
+    pub(crate) tree: Tree,
 }
 
 /// What every line of this process carries.
@@ -29,58 +39,100 @@ pub(crate) struct Chain {
 pub(crate) struct Stamp {
     boot: String,
     started: Instant,
+    clock: fn() -> Timestamp,
+    /// The latest time that was written.
+    last: Timestamp,
 }
 
 /// A record but for its number, times and chain. Made by the thread that waits for it.
-#[derive(Debug)]
-pub(crate) struct Body(String);
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    text: String,
+    /// Whether it may use the space that is kept for a full disk.
+    pub(crate) reserved: bool,
+    /// Whether it accepts tampering that was found.
+    pub(crate) accepts: bool,
+}
 
 impl Chain {
     /// Before the first line of all.
     pub(crate) fn genesis() -> Self {
-        Self { sequence: 1, previous: "0".repeat(HASH) }
+        Self { previous: [b'0'; HASH], tree: Tree::default() }
+    }
+
+    /// The number of the next line.
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.tree.size().saturating_add(1)
     }
 
     /// Adds the next line to `out`.
-    pub(crate) fn write(&mut self, body: &Body, stamp: &Stamp, out: &mut String) {
+    pub(crate) fn write(&mut self, body: &Body, stamp: &mut Stamp, out: &mut String) {
         let start = out.len();
-        let (sequence, now, boot) = (self.sequence, jiff::Timestamp::now(), &stamp.boot);
+        let (sequence, now, boot) = (self.sequence(), stamp.now(), &stamp.boot);
         let since = u64::try_from(stamp.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let head = format!(r#"{{"v":1,"seq":{sequence},"ts":"{now:.9}","mono":{since},"boot":"{boot}""#);
         out.push_str(&head);
-        out.push_str(&body.0);
-        let own = hash(out.as_bytes().get(start..).unwrap_or_default(), self.previous.as_bytes());
-        for part in [PREV, &self.previous, OWN, &own, END, "\n"] {
+        out.push_str(&body.text);
+        let leaf = hash(out.as_bytes().get(start..).unwrap_or_default(), &self.previous);
+        let own = to_hex(&leaf);
+        for part in [PREV, text(&self.previous), OWN, text(&own), END, "\n"] {
             out.push_str(part);
         }
-        *self = Self { sequence: sequence.saturating_add(1), previous: own };
+        self.go_on(leaf, own);
     }
 
     /// Checks that `line`, without its line feed, is the next one, and goes on behind it.
     pub(crate) fn check(&mut self, line: &[u8]) -> Result<(), &'static str> {
         let parts = Parts::of(line)?;
-        if parts.previous != self.previous.as_bytes() {
+        if parts.previous != self.previous {
             return Err("it does not carry on the line before it");
         }
-        let head = format!(r#"{{"v":1,"seq":{},"#, self.sequence);
-        if !line.starts_with(head.as_bytes()) {
+        if sequence_of(line) != Some(self.sequence()) {
             return Err("its number is not the next one");
         }
-        let own = parts.own_hash()?;
-        *self = Self { sequence: self.sequence.saturating_add(1), previous: own };
+        let (leaf, own) = parts.own_hash()?;
+        self.go_on(leaf, own);
         Ok(())
     }
 
-    /// The chain behind `line`, believing its number and what it carries on: the last line of a segment that
-    /// is not read as a whole.
-    pub(crate) fn behind(line: &[u8]) -> Result<Self, &'static str> {
-        let previous = Parts::of(line)?.own_hash()?;
-        let number = line.strip_prefix(br#"{"v":1,"seq":"#).ok_or("it does not begin like a record")?;
-        let digits = number.split(|byte| *byte == b',').next().unwrap_or_default();
-        let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse::<u64>().ok());
-        let sequence = number.ok_or("it has no number")?.saturating_add(1);
-        Ok(Self { sequence, previous })
+    fn go_on(&mut self, leaf: Node, own: Hex) {
+        self.tree.push(leaf);
+        self.previous = own;
     }
+}
+
+/// The number that a line claims.
+pub(crate) fn sequence_of(line: &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    let (mut length, mut zero) = (0, false);
+    for byte in line.strip_prefix(HEAD)? {
+        match byte {
+            b',' => return (length > 0 && !(zero && length > 1)).then_some(number),
+            b'0'..=b'9' => {
+                zero = zero || (length == 0 && *byte == b'0');
+                number = number.checked_mul(10)?.checked_add(u64::from(byte.wrapping_sub(b'0')))?;
+                length += 1;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The number and the hash of a line that stands for itself, and the hash that it carries on.
+pub(crate) fn read_alone(line: &[u8]) -> Result<(u64, Hex, Hex), &'static str> {
+    let parts = Parts::of(line)?;
+    let (_, own) = parts.own_hash()?;
+    let sequence = sequence_of(line).ok_or("it has no number")?;
+    let previous = parts.previous.try_into().map_err(|_| "it does not end like a record")?;
+    Ok((sequence, own, previous))
+}
+
+/// The action of a line, as it is written.
+pub(crate) fn action_of(line: &[u8]) -> &[u8] {
+    let found = line.windows(ACTION.len()).position(|window| window == ACTION);
+    let rest = found.and_then(|at| line.get(at.saturating_add(ACTION.len())..)).unwrap_or_default();
+    rest.split(|byte| *byte == b'"').next().unwrap_or_default()
 }
 
 /// A line taken apart.
@@ -102,32 +154,88 @@ impl<'a> Parts<'a> {
     }
 
     /// The line's hash, when it is the one it claims.
-    fn own_hash(&self) -> Result<String, &'static str> {
-        let own = hash(self.canonical, self.previous);
-        if own.as_bytes() == self.own { Ok(own) } else { Err("its hash is not that of its content") }
+    fn own_hash(&self) -> Result<(Node, Hex), &'static str> {
+        let leaf = hash(self.canonical, self.previous);
+        let own = to_hex(&leaf);
+        if own == self.own { Ok((leaf, own)) } else { Err("its hash is not that of its content") }
     }
 }
 
-/// The hash of a canonical form without its last brace.
-fn hash(canonical: &[u8], previous: &[u8]) -> String {
+/// The hash of a canonical form without its last brace: that of a leaf of the tree.
+fn hash(canonical: &[u8], previous: &[u8]) -> Node {
     let mut hasher = Sha256::new();
     for part in [b"\0", canonical, b"}", previous] {
         hasher.update(part);
     }
-    hex(&hasher.finalize())
+    hasher.finalize().into()
+}
+
+/// Lower case hex of a hash.
+pub(crate) fn to_hex(hash: &Node) -> Hex {
+    let mut out = [0; HASH];
+    for (pair, byte) in out.chunks_exact_mut(2).zip(hash) {
+        for (to, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
+            *to = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+        }
+    }
+    out
+}
+
+/// A hash in hex as a text.
+pub(crate) fn text(hex: &Hex) -> &str {
+    std::str::from_utf8(hex).unwrap_or_default()
 }
 
 /// Lower case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        for nibble in [byte >> 4, byte & 0xf] {
+            out.extend(char::from_digit(u32::from(nibble), 16));
+        }
+        out
+    })
+}
+
+/// 32 bytes from lower case hex.
+pub(crate) fn unhex(text: &[u8]) -> Option<Node> {
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').saturating_add(10)),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    if text.len() != HASH {
+        return None;
+    }
+    for (to, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *to = digit(high)? << 4 | digit(low)?;
+    }
+    Some(bytes)
 }
 
 impl Stamp {
-    pub(crate) fn new(boot: String) -> Self {
-        Self { boot, started: Instant::now() }
+    pub(crate) fn new(boot: String, clock: fn() -> Timestamp, last: Timestamp) -> Self {
+        Self { boot, started: Instant::now(), clock, last }
+    }
+
+    /// What the clock says.
+    pub(crate) fn peek(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// What the clock says, for a line.
+    fn now(&mut self) -> Timestamp {
+        let now = self.peek();
+        self.last = now;
+        now
+    }
+
+    /// From when to when the clock went back since the last line, when that is more than services of time do.
+    pub(crate) fn stepped(&self) -> Option<(Timestamp, Timestamp)> {
+        let now = self.peek();
+        let step = SignedDuration::try_from(limits::LEDGER_CLOCK_STEP).unwrap_or(SignedDuration::ZERO);
+        (self.last.duration_since(now) > step).then_some((self.last, now))
     }
 }
 
@@ -152,12 +260,12 @@ impl Body {
             write_text(&mut out, value);
         }
         out.push('}');
-        Self(out)
+        Self { text: out, reserved: entry.reserved, accepts: entry.action == ACCEPTED }
     }
 
     /// Its length in bytes.
     pub(crate) const fn length(&self) -> usize {
-        self.0.len()
+        self.text.len()
     }
 }
 
@@ -217,10 +325,11 @@ mod tests {
     }
 
     fn lines(entries: &[Entry]) -> Vec<String> {
-        let (mut chain, stamp) = (Chain::genesis(), Stamp::new("boot".into()));
+        let mut chain = Chain::genesis();
+        let mut stamp = Stamp::new("boot".into(), Timestamp::now, Timestamp::UNIX_EPOCH);
         let mut out = String::new();
         for entry in entries {
-            chain.write(&Body::of(entry), &stamp, &mut out);
+            chain.write(&Body::of(entry), &mut stamp, &mut out);
         }
         out.lines().map(str::to_owned).collect()
     }
@@ -256,7 +365,10 @@ mod tests {
             lines.iter().map(|line| chain.check(line.as_bytes())).collect::<Vec<_>>(),
             [Ok(()), Ok(())]
         );
-        assert_eq!(Chain::behind(lines[1].as_bytes()), Ok(chain));
+        let (sequence, own, previous) = read_alone(lines[1].as_bytes()).unwrap();
+        assert_eq!((sequence, own), (2, chain.previous));
+        assert_eq!(read_alone(lines[0].as_bytes()).unwrap().1, previous);
+        assert_eq!(action_of(lines[1].as_bytes()), b"command.start");
     }
 
     #[test]
@@ -269,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_and_many_details_are_bounded() {
+    fn d_28_long_texts_and_many_details_are_bounded() {
         let mut entry = entry(&"é".repeat(3000));
         entry.target.insert(0, 'x');
         for name in ["01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15"]
@@ -285,5 +397,36 @@ mod tests {
         let expected = format!("x{}…[1906 bytes cut]", "é".repeat(2047));
         assert_eq!(value["target"].as_str(), Some(expected.as_str()));
         assert_eq!(value["details"].as_object().unwrap().len(), limits::LEDGER_DETAILS);
+    }
+
+    #[test]
+    fn an_action_is_not_what_a_text_claims_it_to_be() {
+        let hostile = Entry::new(r#"x","action":"ledger.checkpoint""#, "a.b", "y", Decision::Done);
+        let line = lines(&[hostile.in_session(r#","action":"ledger.stop""#)]).remove(0);
+        assert_eq!(action_of(line.as_bytes()), b"a.b", "{line}");
+    }
+
+    #[test]
+    fn numbers_of_lines_have_one_form() {
+        let numbers = ["1", "20", "0", "01", "", "-1", "18446744073709551616", "1 "];
+        let read = numbers.map(|number| sequence_of(format!(r#"{{"v":1,"seq":{number},"ts"#).as_bytes()));
+        assert_eq!(read, [Some(1), Some(20), Some(0), None, None, None, None, None]);
+    }
+
+    #[test]
+    fn hashes_in_hex_come_back() {
+        let hash: Node = Sha256::digest(b"x").into();
+        assert_eq!(unhex(&to_hex(&hash)), Some(hash));
+        assert_eq!(text(&to_hex(&hash)), hex(&hash));
+        assert_eq!([unhex(&[b'A'; 64]), unhex(b"00")], [None; 2]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_is_noticed_beyond_two_seconds() {
+        let last = |seconds| {
+            Stamp::new("boot".into(), || Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).unwrap())
+        };
+        assert_eq!(last(2).stepped(), None);
+        assert_eq!(last(3).stepped().map(|(from, _)| from.as_second()), Some(3));
     }
 }

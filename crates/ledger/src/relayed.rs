@@ -4,10 +4,13 @@ use std::fmt;
 
 use moltbot_policy::{Book, Entry, Unrecorded};
 
+/// Has a line written, and tells its number or why it was not.
+type Ask = dyn Fn(&Entry) -> Result<u64, String> + Send + Sync;
+
 /// A book that is written by the gateway, which is asked over a connection that signed in. Two processes never write
 /// one book; this one waits for the other's word that the line is on disk.
 pub struct Relayed {
-    ask: Box<dyn Fn(&Entry) -> Result<u64, String> + Send + Sync>,
+    ask: Box<Ask>,
 }
 
 impl Relayed {

@@ -77,7 +77,7 @@ impl Views {
 /// # Errors
 /// [`LedgerError::Busy`] when a gateway writes the book; or when the book cannot be read or the views not written.
 pub fn rebuild_views(state: &StateDir) -> Result<u64, RebuildError> {
-    let folder = state.folder(writer::FOLDER).map_err(LedgerError::File)?;
+    let folder = state.folder(ledger::FOLDER).map_err(LedgerError::File)?;
     let _lock = lock(&folder)?;
     let named = |name: &str| format!("new-{name}");
     let files = [auth::FILE, auth::SUCCESSES, command::FILE];
@@ -104,7 +104,7 @@ pub fn rebuild_views(state: &StateDir) -> Result<u64, RebuildError> {
 /// No gateway writes the book, and its views, while this is held.
 fn lock(folder: &StateDir) -> Result<Lock, LedgerError> {
     let process = std::process::id().to_string();
-    folder.lock(writer::LOCK, process.as_bytes()).map_err(|error| match error {
+    folder.lock(ledger::LOCK, process.as_bytes()).map_err(|error| match error {
         LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
         other => LedgerError::Lock(other),
     })

@@ -1,222 +1,96 @@
-//! The thread that writes the book, and the handle that everybody else holds.
+//! The thread that writes the book.
 //!
 //! Records that arrive while the disk flushes share the next flush. Alone, a record is written at once; under
-//! load the writer waits for as many as it had the last time, but no longer than a flush takes.
+//! load the writer waits for as many as it had the last time, but no longer than a flush takes. Buffered records ride
+//! along. A second after something was written a checkpoint is signed for it; an idle book has one each minute.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
-use moltbot_policy::{Book, Decision, Entry, Unrecorded};
-use moltbot_vault::{Lock, LockError, StateDir, random_id};
 
-use crate::conceal::Conceal;
 use crate::disk::Disk;
-use crate::error::LedgerError;
-use crate::journal::Journal;
-use crate::opening::{Position, Torn, find_end};
-use crate::record::{Body, Stamp};
+use crate::head::Head;
+use crate::journal::{Journal, Sign};
+use crate::ledger::FOLDER;
+use crate::own;
+use crate::record::Body;
 use crate::view::Views;
 
-/// The book's folder in the state folder.
-pub(crate) const FOLDER: &str = "ledger";
-/// The lock in it: two writers would fork the chain.
-pub(crate) const LOCK: &str = "writer.lock";
-/// The writer's stack: it holds a batch on the heap and calls nothing deep.
-const STACK: usize = 256 * 1024;
-
-/// The book, opened. Clones share it; the last one closes it.
-#[derive(Clone, Debug)]
-pub struct Ledger {
-    shared: Arc<Shared>,
-}
-
+/// What the thread and the handles share.
 #[derive(Debug)]
-struct Shared {
-    orders: Sender<Order>,
-    waiting: Arc<AtomicUsize>,
-    flushes: Arc<AtomicU64>,
-    conceal: OnceLock<Conceal>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+pub(crate) struct State {
+    /// Records that somebody waits for.
+    pub(crate) waiting: AtomicUsize,
+    /// Records that nobody waits for, not on disk yet.
+    pub(crate) buffered: AtomicUsize,
+    /// Acts that were done unrecorded, not on disk yet.
+    pub(crate) deferred: AtomicUsize,
+    /// Buffered records that were lost.
+    pub(crate) dropped: Arc<AtomicU64>,
+    pub(crate) flushes: Arc<AtomicU64>,
+    /// The head at the last checkpoint.
+    pub(crate) head: Mutex<Head>,
 }
 
-enum Order {
+impl State {
+    pub(crate) fn of<D: Disk>(journal: &Journal<D>) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            buffered: AtomicUsize::new(0),
+            deferred: AtomicUsize::new(0),
+            dropped: Arc::clone(&journal.dropped),
+            flushes: journal.flushes(),
+            head: Mutex::new(journal.head()),
+        }
+    }
+}
+
+pub(crate) enum Order {
+    Buffer(Body),
+    Defer(Body),
     Enter(Waiting),
     Stop,
 }
 
 /// A record that a thread waits for.
-struct Waiting {
-    body: Body,
+pub(crate) struct Waiting {
+    pub(crate) body: Body,
     /// When that thread gives up. After it the act will not happen, so the record must not be written.
-    until: Instant,
-    reply: SyncSender<Result<u64, String>>,
+    pub(crate) until: Instant,
+    pub(crate) reply: SyncSender<Result<u64, String>>,
 }
 
-impl Ledger {
-    /// Opens the book in the state folder, or begins one, and writes `ledger.start`.
-    ///
-    /// The last segment is verified. An end torn by a crash is moved to a file beside it and recorded as
-    /// `ledger.recovered`.
-    ///
-    /// # Errors
-    /// [`LedgerError::Tampered`] when a line is not what was written, [`LedgerError::Busy`] when another
-    /// process has the book open, or when the disk refuses.
-    pub fn open(state: &StateDir) -> Result<Self, LedgerError> {
-        let folder = state.folder(FOLDER)?;
-        let lock =
-            folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
-                LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
-                other => LedgerError::Lock(other),
-            })?;
-        let mut end = find_end(&folder)?;
-        let torn = end.torn.take();
-        Self::start(folder, lock, end, torn, Views::new(state))
-    }
-
-    /// Takes what `conceal` knows to be secret out of every entry from now on. Before, and without a call, forms of
-    /// secrets are taken out. The first call counts.
-    pub fn conceal(&self, conceal: Conceal) {
-        if self.shared.conceal.set(conceal).is_err() {
-            tracing::error!("the book was told twice what to conceal; the first time counts");
-        }
-    }
-
-    /// How often the book was flushed to disk since it was opened.
-    pub fn flushes(&self) -> u64 {
-        self.shared.flushes.load(Ordering::Relaxed)
-    }
-
-    /// Writes what waits and `ledger.stop`, and closes the book: whatever comes later is refused. Blocks until
-    /// that is done; a second call finds nothing to do.
-    pub fn shutdown(&self) {
-        self.shared.shutdown();
-    }
-
-    fn start(
-        folder: StateDir,
-        lock: Lock,
-        end: Position,
-        torn: Option<Torn>,
-        views: Views,
-    ) -> Result<Self, LedgerError> {
-        let flushes = Arc::new(AtomicU64::new(0));
-        let segment = end.name.clone();
-        let mut journal = Journal::new(folder, end, Stamp::new(random_id()?), Arc::clone(&flushes));
-        let mut first: Vec<Body> = torn.map(|torn| recovered(&segment, &torn)).into_iter().collect();
-        first.push(started(&segment));
-        journal.append(&first)?;
-        Self::write(journal, flushes, lock, Some(views))
-    }
-
-    /// Starts the thread, which keeps `lock` until it ends.
-    fn write<D>(
-        journal: Journal<D>,
-        flushes: Arc<AtomicU64>,
-        lock: impl Send + 'static,
-        views: Option<Views>,
-    ) -> Result<Self, LedgerError>
-    where
-        D: Disk<Segment: 'static>,
-    {
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let (orders, queue) = mpsc::channel();
-        let writer = Writer::new(journal, queue, Arc::clone(&waiting), views);
-        let run = move || {
-            writer.run();
-            drop(lock);
-        };
-        let thread = std::thread::Builder::new().name("ledger".into()).stack_size(STACK).spawn(run);
-        let thread = Mutex::new(Some(thread.map_err(|source| LedgerError::Thread { source })?));
-        let conceal = OnceLock::new();
-        Ok(Self { shared: Arc::new(Shared { orders, waiting, flushes, conceal, thread }) })
-    }
+/// A record on its way, and who wants to know.
+struct Item {
+    body: Body,
+    to: Interest,
 }
 
-impl Book for Ledger {
-    /// Like the trait says. A record whose waiter gave up while the disk was writing it may stay in the book:
-    /// it then tells of an act that did not happen, never the other way round.
-    fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
-        self.shared.order(&entry)?.wait()
-    }
-
-    /// Like [`Book::enter`], for records that are written by one flush, or few.
-    fn enter_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
-        let ordered: Result<Vec<Ordered>, Unrecorded> =
-            entries.iter().map(|entry| self.shared.order(entry)).collect();
-        ordered?.into_iter().map(Ordered::wait).collect()
-    }
-}
-
-/// A record on its way to the disk.
-struct Ordered {
-    action: &'static str,
-    answer: Receiver<Result<u64, String>>,
-    until: Instant,
-}
-
-impl Ordered {
-    fn wait(self) -> Result<u64, Unrecorded> {
-        let refuse = |cause: String| Unrecorded { action: self.action, cause };
-        match self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
-            Ok(Ok(sequence)) => Ok(sequence),
-            Ok(Err(cause)) => Err(refuse(cause)),
-            Err(RecvTimeoutError::Disconnected) => Err(refuse("the book is closed".into())),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(refuse(format!("the disk did not answer within {} s", limits::RECORD.as_secs())))
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// Hands a record to the writer, without what must not be seen.
-    fn order(&self, entry: &Entry) -> Result<Ordered, Unrecorded> {
-        let entry = &*self.conceal.get_or_init(Conceal::default).entry(entry);
-        let action = entry.action;
-        let refuse = |cause: String| Unrecorded { action, cause };
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= limits::LEDGER_WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(refuse(format!("{} records are waiting for the disk", limits::LEDGER_WAITING)));
-        }
-        let (reply, answer) = mpsc::sync_channel(1);
-        let until = Instant::now() + limits::RECORD;
-        if self.orders.send(Order::Enter(Waiting { body: Body::of(entry), until, reply })).is_err() {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(refuse("the book is closed".into()));
-        }
-        Ok(Ordered { action, answer, until })
-    }
-
-    fn shutdown(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else {
-            return;
-        };
-        if self.orders.send(Order::Stop).is_err() {
-            tracing::error!("the book's writer had ended before it was told to");
-        }
-        if thread.join().is_err() {
-            tracing::error!("the book's writer failed; the end of the book is verified at the next start");
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.shutdown();
-    }
+enum Interest {
+    /// Nobody: it may wait, and is dropped when too many do.
+    Buffered,
+    /// Nobody, but it must not be lost.
+    Deferred,
+    Waiting(SyncSender<Result<u64, String>>),
 }
 
 /// What the thread owns.
-struct Writer<D: Disk> {
+pub(crate) struct Writer<D: Disk> {
     journal: Journal<D>,
     queue: Receiver<Order>,
-    waiting: Arc<AtomicUsize>,
+    state: Arc<State>,
     views: Option<Views>,
+    /// Records that nobody waits for and that are not on disk yet.
+    kept: Vec<Item>,
+    /// When they are tried again, after the disk did not take them.
+    again: Option<Instant>,
+    /// When they and what was written are to be under a checkpoint.
+    due: Option<Instant>,
+    /// When an idle book shows that it lives.
+    heartbeat: Instant,
     /// Records of the last flush: as many may come again.
     usual: usize,
     /// How long the last flush took: waiting longer would cost more than it saves.
@@ -224,80 +98,66 @@ struct Writer<D: Disk> {
     stopping: bool,
 }
 
+/// Records that are written together.
+#[derive(Default)]
+struct Batch {
+    items: Vec<Item>,
+    bytes: usize,
+    /// Whether somebody waits for one of them.
+    is_awaited: bool,
+}
+
+impl Batch {
+    fn push(&mut self, item: Item) {
+        self.bytes = self.bytes.saturating_add(item.body.length());
+        self.is_awaited |= matches!(item.to, Interest::Waiting(_));
+        self.items.push(item);
+    }
+
+    const fn is_full(&self) -> bool {
+        self.items.len() >= limits::LEDGER_BATCH || self.bytes >= limits::LEDGER_BATCH_BYTES
+    }
+}
+
 impl<D: Disk> Writer<D> {
-    const fn new(
+    pub(crate) fn new(
         journal: Journal<D>,
         queue: Receiver<Order>,
-        waiting: Arc<AtomicUsize>,
+        state: Arc<State>,
         views: Option<Views>,
     ) -> Self {
-        Self { journal, queue, waiting, views, usual: 1, flush: Duration::ZERO, stopping: false }
+        let now = Instant::now();
+        let (after, heartbeat) = (journal.options.checkpoint_after, journal.options.heartbeat);
+        Self {
+            journal,
+            queue,
+            state,
+            views,
+            kept: Vec::new(),
+            again: None,
+            due: now.checked_add(after),
+            heartbeat: now + heartbeat,
+            usual: 1,
+            flush: Duration::ZERO,
+            stopping: false,
+        }
     }
 
-    fn run(mut self) {
+    pub(crate) fn run(mut self) {
+        if let Err(error) = self.journal.space.keep(&self.journal.disk) {
+            tracing::warn!(%error, "no space could be set aside for a full disk");
+        }
         while !self.stopping {
             let batch = self.gather();
-            if !batch.is_empty() {
+            if !batch.items.is_empty() {
                 self.write(batch);
             }
-        }
-        let stop = Entry::new("gateway", "ledger.stop", FOLDER, Decision::Done);
-        if let Err(error) = self.journal.append(&[Body::of(&stop)]) {
-            tracing::error!(error = error.told(), "the end of the book could not be recorded");
-        }
-        self.mirror();
-    }
-
-    /// Waits for a record and takes those that come with it.
-    fn gather(&mut self) -> Vec<Waiting> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        self.take(self.queue.recv().ok(), &mut batch, &mut bytes);
-        let until = Instant::now() + self.flush.min(limits::LEDGER_GATHER);
-        while !self.stopping && batch.len() < limits::LEDGER_BATCH && bytes < limits::LEDGER_BATCH_BYTES {
-            let order = match self.queue.try_recv() {
-                Ok(order) => Some(order),
-                Err(TryRecvError::Disconnected) => None,
-                Err(TryRecvError::Empty) if batch.len() >= self.usual => break,
-                Err(TryRecvError::Empty) => {
-                    match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                        Ok(order) => Some(order),
-                        Err(RecvTimeoutError::Disconnected) => None,
-                        Err(RecvTimeoutError::Timeout) => break,
-                    }
-                }
-            };
-            self.take(order, &mut batch, &mut bytes);
-        }
-        batch
-    }
-
-    fn take(&mut self, order: Option<Order>, batch: &mut Vec<Waiting>, bytes: &mut usize) {
-        match order {
-            None | Some(Order::Stop) => self.stopping = true,
-            Some(Order::Enter(record)) => {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-                if record.until > Instant::now() {
-                    *bytes = bytes.saturating_add(record.body.length());
-                    batch.push(record);
-                }
+            self.mirror();
+            if !self.stopping && Instant::now() >= self.deadline() {
+                self.look_after();
             }
         }
-    }
-
-    fn write(&mut self, batch: Vec<Waiting>) {
-        let start = Instant::now();
-        self.usual = batch.len();
-        let (bodies, replies): (Vec<Body>, Vec<SyncSender<_>>) =
-            batch.into_iter().map(|record| (record.body, record.reply)).unzip();
-        let written = self.journal.append(&bodies).map_err(|error| error.told());
-        self.flush = start.elapsed();
-        for (reply, position) in replies.into_iter().zip(0..) {
-            let answer = written.as_ref().map(|first| first.saturating_add(position)).map_err(String::clone);
-            if reply.send(answer).is_err() {
-                tracing::debug!("a record came too late for the one who waited for it");
-            }
-        }
+        self.end();
         self.mirror();
     }
 
@@ -308,27 +168,231 @@ impl<D: Disk> Writer<D> {
             views.mirror(&lines);
         }
     }
+
+    /// When something is to be done even if no record comes.
+    fn deadline(&self) -> Instant {
+        self.due.unwrap_or(self.heartbeat)
+    }
+
+    /// Waits for a record that somebody waits for, and takes those that come with it.
+    fn gather(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        if self.again.is_none_or(|again| Instant::now() >= again) {
+            for item in self.kept.drain(..self.kept.len().min(limits::LEDGER_BATCH)) {
+                batch.push(item);
+            }
+        }
+        while !self.stopping && !batch.is_awaited && !batch.is_full() {
+            match self.queue.recv_timeout(self.deadline().saturating_duration_since(Instant::now())) {
+                Ok(order) => self.take(order, &mut batch),
+                Err(RecvTimeoutError::Timeout) => return batch,
+                Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+            }
+        }
+        let until = Instant::now() + self.flush.min(limits::LEDGER_GATHER);
+        while !self.stopping && !batch.is_full() {
+            match self.queue.try_recv() {
+                Ok(order) => self.take(order, &mut batch),
+                Err(TryRecvError::Disconnected) => self.stopping = true,
+                Err(TryRecvError::Empty) if batch.items.len() >= self.usual => break,
+                Err(TryRecvError::Empty) => {
+                    match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(order) => self.take(order, &mut batch),
+                        Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+                        Err(RecvTimeoutError::Timeout) => break,
+                    }
+                }
+            }
+        }
+        batch
+    }
+
+    fn take(&mut self, order: Order, batch: &mut Batch) {
+        match order {
+            Order::Stop => self.stopping = true,
+            Order::Buffer(body) => {
+                self.expect_checkpoint();
+                batch.push(Item { body, to: Interest::Buffered });
+            }
+            Order::Defer(body) => {
+                self.expect_checkpoint();
+                batch.push(Item { body, to: Interest::Deferred });
+            }
+            Order::Enter(Waiting { body, until, reply }) => {
+                self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+                if until > Instant::now() {
+                    batch.push(Item { body, to: Interest::Waiting(reply) });
+                }
+            }
+        }
+    }
+
+    fn expect_checkpoint(&mut self) {
+        let after = self.journal.options.checkpoint_after;
+        self.due = self.due.or_else(|| Instant::now().checked_add(after));
+    }
+
+    fn write(&mut self, batch: Batch) {
+        let start = Instant::now();
+        self.usual = batch.items.len();
+        self.journal.look_at_space();
+        let payable = self.refuse_unpayable(batch.items);
+        if payable.is_empty() {
+            self.alarm();
+            return;
+        }
+        let bodies: Vec<Body> = payable.iter().map(|item| item.body.clone()).collect();
+        let written = self.journal.append(&bodies, Sign::WhenDue);
+        self.flush = start.elapsed();
+        match written {
+            Ok(first) => self.acknowledge(payable, first),
+            Err(error) => {
+                let told = error.told();
+                if error.is_full() {
+                    self.write_from_reserve(payable, &told);
+                } else {
+                    self.refuse(payable, &told);
+                }
+            }
+        }
+        if self.journal.is_dirty() {
+            self.expect_checkpoint();
+        }
+    }
+
+    /// After the disk took nothing and what was set aside was given back: the alarm, and what it may pay for.
+    fn write_from_reserve(&mut self, items: Vec<Item>, told: &str) {
+        let (payable, rest): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| item.body.reserved);
+        self.refuse(rest, told);
+        if payable.is_empty() {
+            self.alarm();
+            return;
+        }
+        let bodies: Vec<Body> = payable.iter().map(|item| item.body.clone()).collect();
+        match self.journal.append(&bodies, Sign::WhenDue) {
+            Ok(first) => self.acknowledge(payable, first),
+            Err(error) => self.refuse(payable, &error.told()),
+        }
+    }
+
+    /// On a full disk, what the reserve does not pay for is refused.
+    fn refuse_unpayable(&mut self, items: Vec<Item>) -> Vec<Item> {
+        if !self.journal.space.is_full() {
+            return items;
+        }
+        let (payable, rest): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| item.body.reserved);
+        self.refuse(rest, "no space left for the book; free some disk space");
+        payable
+    }
+
+    /// Writes the alarm for a full disk, when there is one to write.
+    fn alarm(&mut self) {
+        if self.journal.is_alarmed
+            && let Err(error) = self.journal.append(&[], Sign::WhenDue)
+        {
+            tracing::error!(error = error.told(), "not even the alarm for a full disk could be written");
+        }
+    }
+
+    fn acknowledge(&mut self, items: Vec<Item>, first: u64) {
+        self.again = None;
+        for (item, sequence) in items.into_iter().zip(first..) {
+            match item.to {
+                Interest::Buffered => drop(self.state.buffered.fetch_sub(1, Ordering::Relaxed)),
+                Interest::Deferred => drop(self.state.deferred.fetch_sub(1, Ordering::Relaxed)),
+                Interest::Waiting(reply) => answer(&reply, Ok(sequence)),
+            }
+        }
+    }
+
+    /// Tells those who wait, and keeps what nobody waits for.
+    fn refuse(&mut self, items: Vec<Item>, told: &str) {
+        for item in items {
+            match &item.to {
+                Interest::Waiting(reply) => {
+                    self.journal.refuse(1);
+                    answer(reply, Err(told.to_owned()));
+                }
+                Interest::Buffered | Interest::Deferred => self.kept.push(item),
+            }
+        }
+        if !self.kept.is_empty() {
+            self.again = Instant::now().checked_add(self.journal.options.checkpoint_after);
+            self.expect_checkpoint();
+        }
+    }
+
+    /// What is done between records: a checkpoint, old segments, space set aside.
+    fn look_after(&mut self) {
+        self.journal.look_at_space();
+        self.alarm();
+        let now = Instant::now();
+        self.heartbeat = now + self.journal.options.heartbeat;
+        self.due = None;
+        // A sign of life is not worth the last space.
+        if self.journal.is_dirty() || !self.journal.space.is_full() {
+            match self.journal.checkpoint() {
+                Ok(()) => {
+                    *self.state.head.lock().unwrap_or_else(PoisonError::into_inner) = self.journal.head()
+                }
+                Err(error) => {
+                    tracing::warn!(error = error.told(), "the book could not be signed; it is tried again");
+                    self.expect_checkpoint();
+                }
+            }
+        }
+        if let Err(error) = self.journal.space.keep(&self.journal.disk) {
+            tracing::warn!(%error, "no space could be set aside for a full disk");
+        }
+        if self.journal.is_pruning_due
+            && let Err(error) = self.journal.prune()
+        {
+            tracing::warn!(error = error.told(), "old segments of the book could not be removed");
+        }
+        if !self.kept.is_empty() {
+            self.expect_checkpoint();
+        }
+    }
+
+    /// Writes what waits, the end, and a signature for all of it.
+    fn end(&mut self) {
+        let stop = own::stopped(FOLDER);
+        self.journal.look_at_space();
+        let mut bodies: Vec<Body> = self.kept.drain(..).map(|item| item.body).collect();
+        bodies.push(stop.clone());
+        let mut written = self.journal.append(&bodies, Sign::Now);
+        if written.is_err() && bodies.len() > 1
+            || written.as_ref().is_err_and(crate::error::LedgerError::is_full)
+        {
+            written = self.journal.append(&[stop], Sign::Now);
+        }
+        match written {
+            Ok(_) => {
+                *self.state.head.lock().unwrap_or_else(PoisonError::into_inner) = self.journal.head();
+                self.journal.remember();
+            }
+            Err(error) => tracing::error!(error = error.told(), "the end of the book could not be recorded"),
+        }
+    }
 }
 
-fn started(segment: &str) -> Body {
-    let entry = Entry::new("gateway", "ledger.start", segment, Decision::Done);
-    let entry = entry.with("pid", std::process::id().to_string());
-    Body::of(&entry.with("version", env!("CARGO_PKG_VERSION")))
+fn answer(reply: &SyncSender<Result<u64, String>>, answer: Result<u64, String>) {
+    if reply.send(answer).is_err() {
+        tracing::debug!("a record came too late for the one who waited for it");
+    }
 }
-
-fn recovered(segment: &str, torn: &Torn) -> Body {
-    let entry = Entry::new("gateway", "ledger.recovered", segment, Decision::Done);
-    let entry = entry.with("bytes", torn.bytes.to_string()).with("sha256", torn.hash.clone());
-    Body::of(&entry.with("file", torn.name.clone()))
-}
-
 #[cfg(test)]
 mod tests {
-    use tempfile::tempdir;
+    use moltbot_policy::{Book as _, Decision, Entry};
+    use moltbot_vault::StateDir;
 
     use super::*;
-    use crate::disk::{Fault, FaultyDisk};
-    use crate::opening::segment_name;
+
+    use crate::disk::Fault;
+    use crate::journal::tests::Bench;
+    use crate::ledger::Ledger;
+    use crate::options::LedgerOptions;
+    use crate::segments::segment_name;
 
     fn entry(target: &str) -> Entry {
         Entry::new("gateway", "test.act", target, Decision::Allowed)
@@ -336,14 +400,10 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_refuses_after_the_limit_and_what_was_refused_is_not_written_later() {
-        let home = tempdir().unwrap();
-        let folder = StateDir::open_or_create(home.path()).unwrap();
-        let disk = FaultyDisk::new(folder.clone());
-        let flushes = Arc::<AtomicU64>::default();
-        let stamp = Stamp::new("boot".into());
-        let journal = Journal::new(disk.clone(), find_end(&folder).unwrap(), stamp, Arc::clone(&flushes));
-        let ledger = Ledger::write(journal, flushes, (), None).unwrap();
-        assert_eq!(ledger.enter(entry("before")).unwrap(), 1);
+        let bench = Bench::new();
+        let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        assert_eq!(ledger.enter(entry("before")).unwrap(), 2);
         disk.set(Fault::Hang);
         std::thread::scope(|scope| {
             // The first is with the disk when it hangs; the others wait behind it.
@@ -363,5 +423,112 @@ mod tests {
         let written = ["a", "b", "c"].map(|target| text.matches(&format!(r#""target":"{target}""#)).count());
         assert_eq!(written, [1, 0, 0], "only what the disk had already is written: {text}");
         assert!(text.contains(r#""target":"after""#) && text.contains("ledger.stop"), "{text}");
+    }
+
+    /// Action, target and some details of every record behind the start of the bench.
+    fn records(bench: &StateDir) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(bench.read(&segment_name(1), 1 << 26).unwrap().unwrap()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn of<'a>(records: &'a [serde_json::Value], action: &str) -> Vec<&'a serde_json::Value> {
+        records.iter().filter(|record| record["action"] == action).collect()
+    }
+
+    #[test]
+    fn buffered_records_ride_along_in_order_and_those_that_are_too_many_are_counted() {
+        let bench = Bench::new();
+        let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let buffered = |n: usize| {
+            let entry = Entry::new("gateway", "test.traffic", n.to_string(), Decision::Done);
+            ledger.enter(entry.buffered()).unwrap()
+        };
+        assert_eq!(buffered(0), 0, "it has no number yet");
+        ledger.enter(entry("with it")).unwrap();
+        disk.set(Fault::Hang);
+        std::thread::scope(|scope| {
+            let hanging = scope.spawn(|| ledger.enter(entry("hangs")));
+            disk.await_hang();
+            for n in 1..limits::LEDGER_BUFFERED + 6 {
+                buffered(n);
+            }
+            disk.set(Fault::None);
+            hanging.join().unwrap().unwrap();
+        });
+        ledger.shutdown();
+        let records = records(&folder);
+        let traffic = of(&records, "test.traffic");
+        let targets: Vec<usize> =
+            traffic.iter().map(|record| record["target"].as_str().unwrap().parse().unwrap()).collect();
+        assert_eq!(targets, (0..=limits::LEDGER_BUFFERED).collect::<Vec<_>>());
+        assert_eq!(records[1]["action"], "test.traffic", "it went with the one that was waited for");
+        let dropped: u64 = of(&records, "ledger.dropped")
+            .iter()
+            .map(|record| record["details"]["count"].as_str().unwrap().parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(dropped, 5);
+    }
+
+    #[test]
+    fn buffered_records_that_nobody_follows_are_on_disk_after_a_second_of_the_checkpoint() {
+        let mut options = LedgerOptions { heartbeat: Duration::from_secs(3600), ..LedgerOptions::default() };
+        options.checkpoint_after = Duration::from_millis(5);
+        let bench = Bench::with(options);
+        let folder = bench.folder.clone();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        ledger.enter(entry("x").buffered()).unwrap();
+        // No stop: only the thread's own clock brings it there.
+        let is_signed = || {
+            let records = records(&folder);
+            let at = records.iter().position(|record| record["action"] == "test.act");
+            at.is_some_and(|at| records[at..].iter().any(|record| record["action"] == "ledger.checkpoint"))
+        };
+        while folder.read(&segment_name(1), 1 << 20).unwrap().is_none_or(|bytes| bytes.is_empty())
+            || !is_signed()
+        {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_act_that_could_not_be_recorded_is_recorded_as_soon_as_the_disk_takes_it() {
+        let bench = Bench::new();
+        let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        ledger.enter(entry("before")).unwrap();
+        disk.set(Fault::Full);
+        assert!(ledger.enter(entry("refused")).is_err());
+        assert_eq!(ledger.enter_when_possible(entry("stop")), None);
+        disk.set(Fault::None);
+        ledger.shutdown();
+        let records = records(&folder);
+        let acts: Vec<_> = of(&records, "test.act")
+            .iter()
+            .map(|record| (record["target"].as_str().unwrap(), record["details"]["recorded"].as_str()))
+            .collect();
+        assert_eq!(acts, [("before", None), ("stop", Some("late"))]);
+        assert_eq!(of(&records, "ledger.stop").len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_is_noted() {
+        static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(2_000_000_000);
+        let clock = || jiff::Timestamp::from_second(NOW.load(Ordering::Relaxed)).unwrap();
+        let bench = Bench::with(LedgerOptions { clock, ..LedgerOptions::default() });
+        let folder = bench.folder.clone();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        ledger.enter(entry("one")).unwrap();
+        NOW.fetch_sub(2, Ordering::Relaxed);
+        ledger.enter(entry("two")).unwrap();
+        NOW.fetch_sub(3, Ordering::Relaxed);
+        ledger.enter(entry("three")).unwrap();
+        ledger.shutdown();
+        let records = records(&folder);
+        let actions: Vec<&str> = records.iter().map(|record| record["action"].as_str().unwrap()).collect();
+        let expected = ["ledger.genesis", "test.act", "test.act", "ledger.clock_step", "test.act"];
+        assert_eq!(actions[..5], expected);
+        assert_eq!(records[3]["details"]["from"], "2033-05-18T03:33:18.000000000Z");
+        assert_eq!(records[3]["details"]["to"], "2033-05-18T03:33:15.000000000Z");
     }
 }

@@ -1,7 +1,13 @@
 //! The command line: every command, its options, an example and its exit codes.
 
+mod ledger;
+mod secrets;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -95,6 +101,36 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Config(Config),
+    /// Keep secrets sealed: set, show, rotate, move
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot secrets status
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Secrets(Secrets),
+    /// Security of this installation
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot security decrypt --export plain.json
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Security(Security),
+    /// Check, read and export the book of what was done
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot ledger verify
+
+Exit codes: each command has its own"
+    )]
+    Ledger(Ledger),
     /// Say what runs here, and where everything is
     #[command(after_help = "\
 Example:
@@ -201,6 +237,9 @@ pub(crate) struct Run {
     /// The port to listen on, instead of the config's; 0 takes a free one
     #[arg(long, value_name = "N")]
     pub(crate) port: Option<u16>,
+    /// Start with the config that worked last, whatever the file says now; the file stays as it is
+    #[arg(long)]
+    pub(crate) last_known_good: bool,
     /// Started by `up --detach`: leaves the terminal, and says on standard output when it is ready
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
@@ -354,6 +393,13 @@ Exit codes: 0, 1 the value cannot be set there, 78 the config would not be valid
         #[arg(value_name = "JSON5", allow_hyphen_values = true)]
         value: String,
     },
+    /// Put back the config as it was before the last change; what is replaced is kept as well
+    #[command(after_help = "\
+Example:
+  moltbot config undo
+
+Exit codes: 0, 1 there is no earlier version, 75 it cannot be recorded, 78 that version is not valid")]
+    Undo,
     /// Print where the config is
     #[command(after_help = "\
 Example:

@@ -34,6 +34,7 @@ pub(crate) struct Ready {
 ///
 /// A passphrase is asked for here, because the gateway leaves the terminal, and handed over by its standard input.
 pub(crate) fn start(home: &Home, port: Option<u16>) -> anyhow::Result<Ready> {
+    home.close_book();
     let passphrase = if home.needs_passphrase()? { Some(prompt::ask(prompt::PASSPHRASE)?) } else { None };
     let stdin = if passphrase.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = spawn(port, stdin).context("cannot start the gateway in the background")?;

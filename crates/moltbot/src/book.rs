@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use moltbot_ledger::{Ledger, Relayed};
-use moltbot_policy::{Book, Entry, Permit, Recorded, Unrecorded, record};
+use moltbot_policy::{Entry, Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
 use serde_json::json;
@@ -27,7 +27,7 @@ impl CommandBook {
     /// Opens the book, or finds the gateway that has it open.
     pub(crate) fn open(home: &Home) -> anyhow::Result<Self> {
         if home.running()?.is_none() {
-            return Ok(Self::Own(home.ledger()?));
+            return Ok(Self::Own(home.ledger()?.clone()));
         }
         // Asked once before anything else, so that a refused sign-in is told as what it is.
         ask(async { Ok(Connection::open(home, &[Scope::Admin]).await?.close().await) })?;

@@ -6,7 +6,10 @@ mod config;
 mod doctor;
 mod gateway;
 mod logs;
+mod ledger;
 mod models;
+mod secrets;
+mod security;
 mod sessions;
 mod status;
 mod up;
@@ -44,11 +47,14 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = Home::ensure(environment)?;
             serve::block_on(status::health(&home, facts))
         }
+        Command::Ledger(command) => ledger::run(&Home::ensure(environment)?, command),
         Command::Logs(options) => logs::run(&Home::ensure(environment)?, &options),
         Command::Models(command) => {
             let home = Home::ensure(environment)?;
             serve::block_on(models::run(&home, command))
         }
+        Command::Secrets(command) => secrets::run(&Home::ensure(environment)?, command),
+        Command::Security(command) => security::run(&Home::ensure(environment)?, &command),
         Command::Sessions(command) => {
             let home = Home::ensure(environment)?;
             serve::block_on(sessions::run(&home, command))

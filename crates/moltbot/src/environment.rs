@@ -30,6 +30,8 @@ pub(crate) struct Environment {
     pub(crate) token: Option<SecretString>,
     /// The gateway's password.
     pub(crate) password: Option<SecretString>,
+    /// Folders with credentials that the original's variables name.
+    pub(crate) credentials_folders: Vec<PathBuf>,
     /// The folder of credentials that systemd hands over.
     pub(crate) credentials: Option<PathBuf>,
     /// The file with the key that wraps the root keys.
@@ -65,6 +67,8 @@ impl Environment {
         let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let key_file = ours("KEY_FILE", &mut notes);
         let key_file = key_file.map(|text| absolute("MOLTBOT_KEY_FILE", &text, &home)).transpose()?;
+        let folders = ["MOLTBOT_OAUTH_DIR", "OPENCLAW_OAUTH_DIR", "CLAWDBOT_OAUTH_DIR"];
+        let credentials_folders = folders.into_iter().filter_map(variable).map(PathBuf::from).collect();
         let no_color = variable("NO_COLOR").is_some();
         Ok(Self {
             home,
@@ -73,6 +77,7 @@ impl Environment {
             port,
             token,
             password,
+            credentials_folders,
             credentials,
             key_file,
             no_color,

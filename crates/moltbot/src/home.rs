@@ -1,18 +1,25 @@
 //! The state folder and its config: made the same way by every command that needs them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::limits;
-use moltbot_vault::{KEY_FILE, OwnerFile, SEALED_PREFIX, StateDir, Unlocker, Vault, VaultError, no_keyring};
+use moltbot_config::{ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits};
+use moltbot_ledger::{Ledger, LedgerOptions};
+use moltbot_policy::secret::{SecretAct, SecretPermit};
+use moltbot_policy::{Recorded, record};
+use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError, no_keyring};
 use serde::{Deserialize, Serialize};
 
+use crate::book::OWNER;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
-use crate::prompt;
+use crate::keeper::VaultKeeper;
+use crate::{clock, prompt};
 
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
+/// Where the gateway's token is in the config.
+const TOKEN: &str = "gateway.auth.token";
 /// The config's name in the state folder.
 pub(crate) const CONFIG: &str = "moltbot.json";
 
@@ -29,6 +36,8 @@ pub(crate) struct Home {
     pub(crate) is_new: bool,
     /// The root keys, once they were needed.
     vault: OnceLock<Vault>,
+    /// The book, once this process had to write it.
+    ledger: OnceLock<Ledger>,
 }
 
 /// What the lock's holder wrote into it.
@@ -45,14 +54,23 @@ pub(crate) struct Running {
     pub(crate) version: String,
 }
 
+impl Running {
+    /// A holder that does not listen yet.
+    pub(crate) fn starting() -> Self {
+        let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").into());
+        Self { pid, port: 0, started_at_ms: clock::now_ms(), version }
+    }
+}
+
 impl Home {
-    /// Opens the installation; makes the folder (0700) and the first config, with a token drawn for it,
-    /// where there is none.
+    /// Opens the installation; makes the folder (0700), the root keys and the first config, with a token drawn for it
+    /// and sealed, where there is none.
     pub(crate) fn ensure(environment: Environment) -> anyhow::Result<Self> {
         let state = StateDir::open_or_create(&environment.state_dir).map_err(|error| failed(&error))?;
         let ours = environment.state_dir.join(CONFIG);
         let config_path = environment.config_path.clone().unwrap_or(ours);
-        let mut home = Self { environment, state, config_path, is_new: false, vault: OnceLock::new() };
+        let (vault, ledger) = (OnceLock::new(), OnceLock::new());
+        let mut home = Self { environment, state, config_path, is_new: false, vault, ledger };
         if home.read()?.is_none() {
             home.is_new = home.write_first()?;
         }
@@ -65,9 +83,41 @@ impl Home {
         self.read()?.ok_or_else(missing)
     }
 
-    /// The config, with what the environment overrides.
-    pub(crate) fn load(&self) -> anyhow::Result<moltbot_config::Loaded> {
-        let mut loaded = load(&self.text()?, &self.config_path)?;
+    /// The config, with what the environment overrides. For a command: what it shows of secrets it records by itself.
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        Ok(self.overridden(self.load_text(&self.text()?)?))
+    }
+
+    /// Reads a config's text, with its secrets opened and the environment's variables in it.
+    pub(crate) fn load_text(&self, text: &[u8]) -> anyhow::Result<Loaded> {
+        self.try_load_text(text)?.map_err(|errors| self.invalid(&errors))
+    }
+
+    /// Like [`Self::load_text`], with the errors of the config apart from those of the keys.
+    pub(crate) fn try_load_text(&self, text: &[u8]) -> anyhow::Result<Result<Loaded, ConfigErrors>> {
+        match self.known_vault(text)? {
+            None => Ok(self.read_with(text, &NoKeys, false)),
+            Some(vault) => {
+                let keeper = VaultKeeper::new(vault.own_credential(), &self.state);
+                Ok(self.read_with(text, &keeper, vault.is_sealed()))
+            }
+        }
+    }
+
+    /// The gateway's config: its secrets are opened for an act that is in the book.
+    pub(crate) fn load_recorded(&self, text: &[u8], permit: &Recorded<SecretPermit>) -> anyhow::Result<Loaded> {
+        let vault = self.vault()?;
+        let keeper = VaultKeeper::new(vault.secrets(permit), &self.state);
+        let loaded = self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
+        Ok(self.overridden(loaded))
+    }
+
+    fn read_with(&self, text: &[u8], keeper: &dyn Keeper, sealed: bool) -> Result<Loaded, ConfigErrors> {
+        let name = self.config_path.display().to_string();
+        moltbot_config::load(text, &name, &Surroundings { environment: &environment::secret, keeper, sealed })
+    }
+
+    fn overridden(&self, mut loaded: Loaded) -> Loaded {
         let gateway = &mut loaded.config.gateway;
         if let Some(port) = self.environment.port {
             gateway.port = port;
@@ -78,16 +128,69 @@ impl Home {
         if let Some(password) = &self.environment.password {
             gateway.auth.password = Some(password.clone());
         }
-        Ok(loaded)
+        loaded
+    }
+
+    /// An invalid config, and the one that is known to work when there is one.
+    fn invalid(&self, errors: &ConfigErrors) -> anyhow::Error {
+        let good = self.vault.get().and_then(|vault| History::new(&self.state, vault).last_known_good().ok().flatten());
+        match good {
+            None => Exit::Config.because(errors),
+            Some(good) => Exit::Config.because(format!(
+                "{errors}\nthe config that worked until {} is kept; `moltbot gateway run --last-known-good` starts with it",
+                clock::readable(good.at_ms)
+            )),
+        }
     }
 
     /// The root keys: opened, or drawn for a new installation, when they are first needed.
     pub(crate) fn vault(&self) -> anyhow::Result<&Vault> {
-        if let Some(vault) = self.vault.get() {
+        let text = self.read()?.unwrap_or_default();
+        if let Some(vault) = self.known_vault(&text)? {
             return Ok(vault);
         }
-        let vault = self.open_vault().map_err(|error| Exit::Config.because(chain(&error)))?;
+        let vault = Vault::open_or_create(&self.state, &self.unlocker());
+        let vault = vault.map_err(|error| Exit::Config.because(chain(&error)))?;
         Ok(self.vault.get_or_init(|| vault))
+    }
+
+    /// The root keys, when there are any. That they are missing is an error when `text` was sealed with them.
+    fn known_vault(&self, text: &[u8]) -> anyhow::Result<Option<&Vault>> {
+        if self.vault.get().is_none() {
+            let opened = Vault::open(&self.state, &self.unlocker());
+            match opened.map_err(|error| Exit::Config.because(chain(&error)))? {
+                Some(vault) => drop(self.vault.set(vault)),
+                None if String::from_utf8_lossy(text).contains(SEALED_PREFIX) => {
+                    let (path, witness) = (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
+                    return Err(Exit::Config.because(VaultError::Lost { path, witness }));
+                }
+                None => {}
+            }
+        }
+        Ok(self.vault.get())
+    }
+
+    /// Takes over keys that were changed by a command.
+    pub(crate) fn with_vault(mut self, vault: Vault) -> Self {
+        self.vault = OnceLock::from(vault);
+        self
+    }
+
+    /// The book, opened once for this process.
+    pub(crate) fn ledger(&self) -> anyhow::Result<&Ledger> {
+        if self.ledger.get().is_none() {
+            let ledger = Ledger::open(&self.state, self.vault()?, LedgerOptions::default());
+            let ledger = ledger.map_err(|error| failed(&error))?;
+            drop(self.ledger.set(ledger));
+        }
+        self.ledger.get().ok_or_else(|| Exit::Failed.because("the book is not open"))
+    }
+
+    /// Closes the book of this process, before another one opens it.
+    pub(crate) fn close_book(&self) {
+        if let Some(ledger) = self.ledger.get() {
+            ledger.shutdown();
+        }
     }
 
     /// What unlocks the root keys here.
@@ -102,23 +205,8 @@ impl Home {
 
     /// Whether somebody has to type a passphrase.
     pub(crate) fn needs_passphrase(&self) -> anyhow::Result<bool> {
-        let wrapping =
-            Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
+        let wrapping = Vault::wrapping_in(&self.state).map_err(|error| Exit::Config.because(chain(&error)))?;
         Ok(wrapping == Some("passphrase"))
-    }
-
-    fn open_vault(&self) -> Result<Vault, VaultError> {
-        let unlocker = self.unlocker();
-        if let Some(vault) = Vault::open(&self.state, &unlocker)? {
-            return Ok(vault);
-        }
-        // New keys would open nothing of a config that is sealed already.
-        let text = self.file().read(limits::CONFIG_BYTES)?.unwrap_or_default();
-        if String::from_utf8_lossy(&text).contains(SEALED_PREFIX) {
-            let (path, witness) = (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
-            return Err(VaultError::Lost { path, witness });
-        }
-        Vault::open_or_create(&self.state, &unlocker)
     }
 
     /// Where the gateway's credential is, for telling the person; never the credential.
@@ -129,12 +217,7 @@ impl Home {
         if self.environment.password.is_some() {
             return "in the environment, as MOLTBOT_GATEWAY_PASSWORD".into();
         }
-        format!("in {} at gateway.auth", self.config_path.display())
-    }
-
-    /// Writes a config whose text was validated.
-    pub(crate) fn write(&self, text: &str) -> anyhow::Result<()> {
-        self.file().write(text.as_bytes()).map_err(|error| failed(&error))
+        "sealed in the config; `moltbot secrets get gateway.auth.token` shows it".into()
     }
 
     /// The gateway that runs on this state folder.
@@ -149,26 +232,27 @@ impl Home {
         self.file().read(limits::CONFIG_BYTES).map_err(|error| Exit::Config.because(chain(&error)))
     }
 
-    fn file(&self) -> OwnerFile {
+    /// The config's file.
+    pub(crate) fn file(&self) -> OwnerFile {
         OwnerFile::at(&self.config_path)
     }
 
-    /// False when another process was faster.
+    /// The first config and its keys. False when another process was faster.
     fn write_first(&self) -> anyhow::Result<bool> {
+        let vault = Vault::begin_sealed(&self.state, &self.unlocker());
+        let vault = vault.map_err(|error| Exit::Config.because(chain(&error)))?;
+        let vault = self.vault.get_or_init(|| vault);
+        let permit = SecretPermit::for_owner(SecretAct::Seal, TOKEN, OWNER);
+        let permit = record(permit, self.ledger()?).map_err(|error| Exit::Busy.because(error))?;
         let token = moltbot_vault::draw_token()?;
-        let text = moltbot_config::initial(&token);
+        let sealed = vault.secrets(&permit).seal(TOKEN, &token).map_err(|error| failed(&error))?;
+        let text = moltbot_config::initial(&sealed);
         if self.environment.config_path.is_none() {
             return self.state.create(CONFIG, text.as_bytes()).map_err(|error| failed(&error));
         }
-        self.write(&text)?;
+        self.file().write(text.as_bytes()).map_err(|error| failed(&error))?;
         Ok(true)
     }
-}
-
-/// Reads a config's text, with the environment's variables in it.
-pub(crate) fn load(text: &[u8], path: &Path) -> anyhow::Result<moltbot_config::Loaded> {
-    let name = path.display().to_string();
-    moltbot_config::load(text, &name, &environment::secret).map_err(|errors| Exit::Config.because(errors))
 }
 
 /// What a lock says of its holder.

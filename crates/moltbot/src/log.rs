@@ -11,6 +11,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::home;
@@ -34,29 +35,52 @@ pub(crate) enum Console {
     Silent,
 }
 
-/// Starts logging for this process.
-pub(crate) fn start(state: &StateDir, config: &LoggingConfig, console: Console) -> anyhow::Result<()> {
+/// What is logged, once the config is known.
+pub(crate) struct Levels {
+    set: Box<dyn Fn(LevelFilter, LevelFilter)>,
+    console: Console,
+}
+
+impl Levels {
+    /// Logs what the config says from now on.
+    pub(crate) fn follow(&self, config: &LoggingConfig) {
+        let shown = match self.console {
+            Console::Shown => config.console_level.unwrap_or(LogLevel::Warn),
+            Console::Silent => LogLevel::Silent,
+        };
+        (self.set)(filter(config.level), filter(shown));
+    }
+}
+
+/// Starts logging for this process. What happens before the config is known is logged as if it said nothing.
+pub(crate) fn start(state: &StateDir, console: Console) -> anyhow::Result<Levels> {
     let folder = state.folder(FOLDER).map_err(|error| home::failed(&error))?;
     let log = Log::open(folder)?;
+    let (file_level, file_set) = reload::Layer::new(filter(LogLevel::Info));
+    let (console_level, console_set) = reload::Layer::new(LevelFilter::OFF);
     let file = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(Redacted(log))
-        .with_filter(filter(config.level));
-    let shown = match console {
-        Console::Shown => config.console_level.unwrap_or(LogLevel::Warn),
-        Console::Silent => LogLevel::Silent,
-    };
-    let console = tracing_subscriber::fmt::layer()
+        .with_filter(file_level);
+    let shown = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
         .with_writer(Redacted(io::stderr))
-        .with_filter(filter(shown));
-    tracing_subscriber::registry().with(file).with(console).try_init()?;
+        .with_filter(console_level);
+    tracing_subscriber::registry().with(file).with(shown).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task of the gateway failed")));
-    Ok(())
+    let set = Box::new(move |file: LevelFilter, shown: LevelFilter| {
+        let changed = [file_set.reload(file), console_set.reload(shown)];
+        for error in changed.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "the level of the log stays as it is");
+        }
+    });
+    let levels = Levels { set, console };
+    levels.follow(&LoggingConfig::default());
+    Ok(levels)
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
-use zeroize::Zeroizing;
+use secrecy::zeroize::Zeroizing;
 
 use crate::exit::Exit;
 
@@ -47,6 +47,33 @@ pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
     rustix::io::write(&terminal, format!("{question} [y/N] ").as_bytes())?;
     let answer = read_until_feed(&terminal)?;
     Ok(matches!(answer.as_slice(), b"y" | b"Y" | b"yes"))
+}
+
+/// Shows a text on the terminal's other screen until a line is entered, and leaves nothing of it behind.
+pub(crate) fn on_other_screen(text: &str) -> anyhow::Result<()> {
+    let terminal = terminal().ok_or_else(|| no_one("a secret"))?;
+    let _gone = OtherScreen::enter(&terminal)?;
+    rustix::io::write(&terminal, format!("{text}\r\n\r\nEnter hides it again").as_bytes())?;
+    read_until_feed(&terminal)?;
+    Ok(())
+}
+
+/// The other screen is shown for as long as this lives, and is wiped at its end.
+struct OtherScreen<'a>(&'a OwnedFd);
+
+impl<'a> OtherScreen<'a> {
+    fn enter(terminal: &'a OwnedFd) -> anyhow::Result<Self> {
+        rustix::io::write(terminal, b"\x1b[?1049h\x1b[2J\x1b[H")?;
+        Ok(Self(terminal))
+    }
+}
+
+impl Drop for OtherScreen<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::io::write(self.0, b"\x1b[2J\x1b[3J\x1b[?1049l") {
+            tracing::debug!(%error, "the terminal is gone");
+        }
+    }
 }
 
 /// The terminal that this process belongs to, whatever its standard streams are.

@@ -9,20 +9,24 @@ use std::sync::Arc;
 use moltbot_agent::model::Models;
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
-use moltbot_config::{Loaded, Unsupported};
+use moltbot_config::{Loaded, Unsupported, limits};
 use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
+use moltbot_policy::record;
+use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_posture::model::{self, Choice};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
-use moltbot_vault::{Lock, LockError};
+use moltbot_vault::{History, Lock, LockError, Places};
+use secrecy::zeroize::Zeroizing;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
+use crate::log::Levels;
 use crate::{clock, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
@@ -39,23 +43,45 @@ pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Ok(builder.enable_io().enable_time().build()?)
 }
 
+/// Where the gateway's config comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    /// From its file.
+    File,
+    /// From the history: the last one that started and served.
+    LastKnownGood,
+}
+
+/// How a gateway is to be started.
+pub(crate) struct Start<'a> {
+    /// The port, instead of the config's.
+    pub(crate) port: Option<u16>,
+    /// Where its config comes from.
+    pub(crate) source: Source,
+    /// What is logged, to be told what the config says.
+    pub(crate) levels: &'a Levels,
+}
+
 /// Runs the gateway until a signal stops it. `started` is called once, when it listens.
+///
+/// The lock comes first, then who can get at the files, then the keys, then the book: only what is recorded opens a
+/// secret, and the config is full of them.
 pub(crate) fn run(
     home: &Home,
-    loaded: Loaded,
+    start: Start<'_>,
     started: impl FnOnce(&Ready) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
+    let mut running = Running::starting();
+    let lock = take_lock(home, &running)?;
+    require_private(home, &lock, running.started_at_ms)?;
+    let text = config_text(home, start.source)?;
+    let ledger = home.ledger()?.clone();
+    let loaded = load(home, &text, &ledger)?;
+    start.levels.follow(&loaded.config.logging);
+    let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
     Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))?;
-    let mut running = Running {
-        pid: std::process::id(),
-        port: 0,
-        started_at_ms: clock::now_ms(),
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
-    let lock = take_lock(home, &running)?;
     let unsupported = warn_of(&loaded.unsupported);
-    let ledger = Ledger::open(&home.state).map_err(|error| home::failed(&error))?;
     let store = Store::open(&home.state).map_err(|error| home::failed(&error))?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
@@ -66,6 +92,7 @@ pub(crate) fn run(
         let Running { port, pid, .. } = &running;
         tracing::info!(port, pid, model, version = running.version, "the gateway listens");
         started(&Ready { running, model, unsupported })?;
+        keep_when_good(home, text);
         Ok(signals.serve(gateway).await)
     });
     // A second signal must not wait for what still runs.
@@ -74,6 +101,65 @@ pub(crate) fn run(
     ledger.shutdown();
     drop(lock);
     exit
+}
+
+/// Closes what others can get at, and does not start while that cannot be done.
+fn require_private(home: &Home, lock: &Lock, started_ms: u64) -> anyhow::Result<()> {
+    let places = Places { config: &home.config_path, extra: &home.environment.credentials_folders };
+    let report = moltbot_vault::secure(&home.state, lock, &places, started_ms);
+    report.require_private().map_err(|error| Exit::Config.because(error))
+}
+
+/// The text of the config to start with.
+fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    match source {
+        Source::File => home.text().map(Zeroizing::new),
+        Source::LastKnownGood => {
+            let good = History::new(&home.state, home.vault()?).last_known_good();
+            let good = good.map_err(|error| home::failed(&error))?;
+            let good = good.ok_or_else(|| Exit::Config.because("no config has worked here for a minute yet"))?;
+            tracing::warn!(worked_at_ms = good.at_ms, "the gateway starts with the config that worked last");
+            Ok(Zeroizing::new(good.text().to_vec()))
+        }
+    }
+}
+
+/// Opens the config's secrets, once the book says so.
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Loaded> {
+    let place = home.config_path.display().to_string();
+    let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
+    let permit = permit.map_err(|error| Exit::Busy.because(error))?;
+    let loaded = home.load_recorded(text, &permit)?;
+    for secret in &loaded.plain {
+        let (setting, line) = (&secret.path, secret.line);
+        tracing::warn!(setting, line, "a secret stands in the config as plaintext; it is sealed at the next change");
+    }
+    Ok(loaded)
+}
+
+fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
+    if let Some(port) = port {
+        loaded.config.gateway.port = port;
+    }
+    loaded
+}
+
+/// Keeps the config as one that works, once it has served for a while.
+fn keep_when_good(home: &Home, text: Zeroizing<Vec<u8>>) {
+    let home = home.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(limits::KNOWN_GOOD).await;
+        let keep = move || {
+            let Ok(vault) = home.vault() else { return };
+            match History::new(&home.state, vault).mark_good(&text, clock::now_ms()) {
+                Ok(()) => tracing::debug!("the config is kept as one that works"),
+                Err(error) => tracing::warn!(error = home::chain(&error), "the config is not kept as one that works"),
+            }
+        };
+        if let Err(error) = tokio::task::spawn_blocking(keep).await {
+            tracing::warn!(%error, "the config is not kept as one that works");
+        }
+    });
 }
 
 /// Logs each setting that would restrict something and has no effect, with what holds instead; gives a line for the

@@ -99,6 +99,7 @@ fn chat_model(body: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use moltbot_ledger::LedgerOptions;
     use moltbot_vault::StateDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -130,7 +131,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_server_in_order_that_offers_a_chat_model_is_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&StateDir::open_or_create(&folder.path().join("state")).unwrap()).unwrap();
+        let state = StateDir::open_or_create(&folder.path().join("state")).unwrap();
+        let vault = moltbot_testkit::vault(&state);
+        let ledger = Ledger::open(&state, &vault, LedgerOptions::default()).unwrap();
         let embedding = serve(Some(r#"{"data":[{"id":"nomic-embed-text"}]}"#)).await;
         let page = serve(Some("<html>a web page</html>")).await;
         let silent = serve(None).await;

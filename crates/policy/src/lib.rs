@@ -16,5 +16,5 @@ mod refusal;
 pub mod secret;
 pub mod throttle;
 
-pub use record::{Book, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all};
+pub use record::{Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all};
 pub use refusal::Refusal;

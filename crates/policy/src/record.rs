@@ -19,10 +19,24 @@ pub struct Entry {
     pub decision: Decision,
     /// More facts, none of them secret.
     pub details: BTreeMap<&'static str, String>,
+    /// How soon it must be on disk.
+    pub class: Class,
+    /// Whether it may be paid for with the space that the book keeps for a full disk.
+    pub reserved: bool,
+}
+
+/// How soon an entry must be on disk.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Class {
+    /// With the next flush, whenever that is: facts about traffic, which permit nothing.
+    Buffered,
+    /// Before the act.
+    #[default]
+    Immediate,
 }
 
 impl Entry {
-    /// An entry without a session or details.
+    /// An entry without a session or details, of class [`Class::Immediate`].
     pub fn new(
         actor: impl Into<String>,
         action: &'static str,
@@ -30,7 +44,23 @@ impl Entry {
         decision: Decision,
     ) -> Self {
         let (actor, target) = (actor.into(), target.into());
-        Self { actor, session: None, action, target, decision, details: BTreeMap::new() }
+        let (details, class) = (BTreeMap::new(), Class::Immediate);
+        Self { actor, session: None, action, target, decision, details, class, reserved: false }
+    }
+
+    /// Does not wait for the disk: for facts that permit nothing. [`Book::enter`] then answers 0, because it has no
+    /// number yet, and it may be lost with others, which are counted.
+    #[must_use]
+    pub const fn buffered(mut self) -> Self {
+        self.class = Class::Buffered;
+        self
+    }
+
+    /// May use the space that the book keeps for a full disk: the local owner's sign-in, and what he does about it.
+    #[must_use]
+    pub const fn from_reserve(mut self) -> Self {
+        self.reserved = true;
+        self
     }
 
     /// Names the conversation.
@@ -78,7 +108,8 @@ pub trait Permit {
 
 /// The book. Implemented by the ledger, and by nothing else outside tests.
 pub trait Book {
-    /// Writes one line and returns its number once it is on disk. Blocks for as long as the disk takes.
+    /// Writes one line and returns its number once it is on disk. Blocks for as long as the disk takes. For one of
+    /// [`Class::Buffered`] it does neither, and returns 0.
     ///
     /// # Errors
     /// When it cannot be on disk within the time allowed; the act must then not happen.
@@ -140,7 +171,7 @@ impl<P> Recorded<P> {
 /// # Errors
 /// When the book cannot be written; the permit is used up, and the act does not happen.
 pub fn record<P: Permit>(permit: P, book: &impl Book) -> Result<Recorded<P>, Unrecorded> {
-    let sequence = book.enter(permit.entry())?;
+    let sequence = book.enter(immediate(&permit))?;
     Ok(Recorded { permit, sequence })
 }
 
@@ -149,6 +180,11 @@ pub fn record<P: Permit>(permit: P, book: &impl Book) -> Result<Recorded<P>, Unr
 /// # Errors
 /// When the book cannot be written; the permits are used up, and none of the acts happens.
 pub fn record_all<P: Permit>(permits: Vec<P>, book: &impl Book) -> Result<Vec<Recorded<P>>, Unrecorded> {
-    let sequences = book.enter_all(permits.iter().map(Permit::entry).collect())?;
+    let sequences = book.enter_all(permits.iter().map(immediate).collect())?;
     Ok(permits.into_iter().zip(sequences).map(|(permit, sequence)| Recorded { permit, sequence }).collect())
+}
+
+/// What a permit tells the book. A door opens only for what is on disk, whatever the permit says about its class.
+fn immediate<P: Permit>(permit: &P) -> Entry {
+    Entry { class: Class::Immediate, ..permit.entry() }
 }

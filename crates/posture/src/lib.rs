@@ -8,11 +8,13 @@ mod check;
 mod files;
 mod machine;
 pub mod model;
+mod secrets;
 mod settings;
 mod swap;
 
 pub use check::{Check, Level, worst};
 pub use files::{permissions, synced};
 pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable};
+pub use secrets::{config_secrets, named_secrets, rotation, wrapping};
 pub use settings::{config, credential};
 pub use swap::{memory_lock, swap};

@@ -12,7 +12,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::command::permit_probe;
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::StateDir;
@@ -22,7 +22,8 @@ const RUNS: usize = 200;
 
 fn main() {
     let home = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(&StateDir::open_or_create(&home.path().join("state")).unwrap()).unwrap();
+    let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
+    let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
     let given = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let helper = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_moltbot-sandbox-helper").into());
     let sandbox = Sandbox::with_helper(helper.into(), ledger.clone());

@@ -18,3 +18,8 @@ pub mod model;
 pub mod process;
 pub mod raw;
 pub mod skip;
+
+/// The vault of a test's state folder, with a key that nothing wraps; made when there is none.
+pub fn vault(state: &moltbot_vault::StateDir) -> moltbot_vault::Vault {
+    moltbot_vault::Vault::open_or_create(state, &moltbot_vault::FileKey).expect("a vault")
+}

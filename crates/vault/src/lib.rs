@@ -38,7 +38,7 @@ pub use permissions::{
     Exposed, Opening, Outcome, PathKind, PathReport, Places, SecureReport, inspect, secure,
 };
 pub use random::{RandomError, draw_token, random, random_id};
-pub use reading::ReadFile;
+pub use reading::{DiskSpace, ReadFile};
 pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use state_dir::{AppendFile, StateDir};
 pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker, no_keyring};

@@ -63,6 +63,15 @@ impl OwnerFile {
         folder.replace(leaf, bytes, mode)
     }
 
+    /// Makes it with these bytes, owner-only, unless something is there; `false` when there is. On disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; it is then not there.
+    pub fn create(&self, bytes: &[u8]) -> Result<bool, FileError> {
+        let (folder, leaf) = open_parent(&self.path)?;
+        folder.create(leaf, bytes)
+    }
+
     fn require_ours(&self, stat: &Stat) -> Result<(), FileError> {
         let user = rustix::process::geteuid().as_raw();
         if stat.st_uid == user {

@@ -115,6 +115,11 @@ impl StateDir {
         self.folder.remove(name)
     }
 
+    /// A folder that is opened to be read.
+    pub(crate) const fn of(folder: Arc<Folder>) -> Self {
+        Self { folder, repaired_from: None }
+    }
+
     /// The mode that it had when it was opened, if that was not owner-only and was changed.
     pub(crate) const fn repaired_from(&self) -> Option<u32> {
         self.repaired_from

@@ -126,6 +126,19 @@ impl Vault {
     /// # Errors
     /// As [`Vault::open`]; [`VaultError::Lost`] when there is no file but something that was sealed with one.
     pub fn open_or_create(state: &StateDir, unlock: &dyn Unlock) -> Result<Self, VaultError> {
+        Self::begin(state, unlock, false)
+    }
+
+    /// Like [`Vault::open_or_create`] for an installation that has no config yet: nothing in it was ever plaintext, so
+    /// it is marked sealed from its first moment.
+    ///
+    /// # Errors
+    /// As [`Vault::open_or_create`].
+    pub fn begin_sealed(state: &StateDir, unlock: &dyn Unlock) -> Result<Self, VaultError> {
+        Self::begin(state, unlock, true)
+    }
+
+    fn begin(state: &StateDir, unlock: &dyn Unlock, sealed: bool) -> Result<Self, VaultError> {
         if let Some(vault) = Self::open(state, unlock)? {
             return Ok(vault);
         }
@@ -135,7 +148,7 @@ impl Vault {
                 return Err(VaultError::Lost { path, witness: witness.to_owned() });
             }
         }
-        let file = KeyFile::draw()?;
+        let file = KeyFile { sealed, ..KeyFile::draw()? };
         let bytes = file.encode(None)?;
         if state.inner().create_with(KEY_FILE, &bytes, MODE)? {
             return Ok(Self::of(file, None));
@@ -234,8 +247,9 @@ impl Vault {
         Secrets { vault: self }
     }
 
-    /// The owner's secrets for the command line, which signs in to its own gateway with one: the gateway records that
-    /// sign-in, and two processes do not write one book.
+    /// The owner's secrets for the command line, which checks them and signs in to its own gateway with one. Whoever
+    /// shows or changes one asks for [`Vault::secrets`]: the gateway records the sign-in, and two processes do not write
+    /// one book.
     pub const fn own_credential(&self) -> Secrets<'_> {
         Secrets { vault: self }
     }

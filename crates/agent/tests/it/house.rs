@@ -8,7 +8,7 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, AgentError, Parts, TurnEvent, TurnReport};
 use moltbot_config::Config;
 use moltbot_config::settings::{ModelChoice, ModelConfig, ProviderConfig};
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
 use moltbot_sandbox::Sandbox;
@@ -88,7 +88,7 @@ impl House {
         change(&mut config);
         let config = Arc::new(config);
         let state = StateDir::open_or_create(&home.path().join(".moltbot")).unwrap();
-        let ledger = Ledger::open(&state).unwrap();
+        let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
         let store = Store::open(&state).unwrap();
         let sandbox = Sandbox::with_helper(helper, ledger.clone());
         let keys = ProviderKeys { anthropic: None, openai: None, openrouter: None };

@@ -9,7 +9,7 @@ use moltbot_agent::model::{
 use moltbot_config::Config;
 use moltbot_config::limits;
 use moltbot_config::settings::{ModelChoice, ModelConfig, ModelsMode, ProviderApi, ProviderConfig};
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_protocol::ids::AgentId;
 use moltbot_protocol::message::{Message, Part, StopReason, Usage};
 use moltbot_testkit::model::{Call, INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Reply, ScriptedModel};
@@ -24,7 +24,7 @@ const HEADER: &str = "project-5d1f3c77";
 fn book() -> (TempDir, Ledger) {
     let home = tempfile::tempdir().unwrap();
     let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
     (home, ledger)
 }
 

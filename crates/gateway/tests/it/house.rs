@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moltbot_agent::Agent;
 use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_gateway::{Gateway, Parts, StopReason, Stopped};
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
 use moltbot_testkit::client::{Client, Connect, Device, SignatureVersion, now_ms};
@@ -53,7 +53,7 @@ impl House {
             moltbot_config::load(text.as_bytes(), "moltbot.json", &moltbot_config::Surroundings::plain(&|_| None)).expect("a valid config");
         let config = Arc::new(loaded.config);
         let state = home.state();
-        let ledger = Ledger::open(&state).expect("a book");
+        let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
         let store = Store::open(&state).expect("a store");
         let sandbox = Sandbox::new(ledger.clone());
         let models = Models::resolve(&config, ProviderKeys::default(), None, ledger.clone()).expect("models");

@@ -1,15 +1,16 @@
-use moltbot_ledger::Ledger;
+use moltbot_ledger::LedgerOptions;
 use moltbot_policy::Book as _;
 
-use crate::{actions, entry, state, verified};
+use crate::{actions, entry, open, quiet, segments, state, try_open, verified};
 
 const THREADS: usize = 64;
 const RECORDS: usize = 50;
 
 #[test]
-fn threads_that_write_at_once_share_flushes_and_lose_nothing() {
+fn d_23_threads_that_write_at_once_share_flushes_and_lose_nothing_while_segments_change() {
     let (_home, state) = state();
-    let ledger = Ledger::open(&state).unwrap();
+    let options = LedgerOptions { segment_bytes: 256 * 1024, ..quiet() };
+    let ledger = try_open(&state, options).unwrap();
     let before = ledger.flushes();
     let started = std::time::Instant::now();
     let acknowledged: Vec<Vec<u64>> = std::thread::scope(|scope| {
@@ -29,7 +30,12 @@ fn threads_that_write_at_once_share_flushes_and_lose_nothing() {
     println!("{total} records in {took:.1?} with {flushes} flushes");
 
     let records = verified(state.path());
-    assert_eq!(records.len(), total + 2, "with the start and the stop");
+    let count = |wanted: &str| actions(&records).iter().filter(|action| **action == wanted).count();
+    let (signed, more) = (count("ledger.checkpoint"), count("ledger.segment"));
+    assert_eq!(segments(state.path()).len(), more + 1);
+    assert!(more >= 4, "{more} segments came after the first");
+    assert_eq!(records.len(), total + 3 + signed + more, "with the genesis, the start and the stop");
+    assert!(signed >= total / 256, "{signed} checkpoints");
     for (thread, sequences) in acknowledged.iter().enumerate() {
         assert!(sequences.is_sorted(), "thread {thread} in its own order");
         for (n, sequence) in sequences.iter().enumerate() {
@@ -44,10 +50,10 @@ fn threads_that_write_at_once_share_flushes_and_lose_nothing() {
 #[test]
 fn one_who_writes_alone_is_not_kept_waiting_and_each_record_is_flushed() {
     let (_home, state) = state();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = open(&state);
     assert_eq!(ledger.flushes(), 1, "the start is on disk when the book is open");
     for n in 0..10 {
-        assert_eq!(ledger.enter(entry("x")).unwrap(), n + 2);
+        assert_eq!(ledger.enter(entry("x")).unwrap(), n + 3);
     }
     assert_eq!(ledger.flushes(), 11);
     ledger.shutdown();
@@ -56,5 +62,9 @@ fn one_who_writes_alone_is_not_kept_waiting_and_each_record_is_flushed() {
     let refused = ledger.enter(entry("late")).unwrap_err();
     assert_eq!((refused.action, refused.cause.as_str()), ("test.act", "the book is closed"));
     let records = verified(state.path());
-    assert_eq!((actions(&records)[0], actions(&records)[11]), ("ledger.start", "ledger.stop"));
+    let (first, last) = (&actions(&records)[..2], &actions(&records)[12..]);
+    assert_eq!(
+        (first, last),
+        (["ledger.genesis", "ledger.start"].as_slice(), ["ledger.stop", "ledger.checkpoint"].as_slice())
+    );
 }

@@ -1,16 +1,28 @@
 //! The book through its public face, on a real disk. Its lines are checked by code of the tests' own.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a helper of a test fails its test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails its test, and says what it did"
+)]
 
 mod export;
 mod full_disk;
 mod group;
+mod keys;
 mod kill;
+mod lockdown;
+mod migration;
+mod mutations;
 mod opening;
 mod query;
 mod views;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use moltbot_ledger::{Ledger, LedgerError, LedgerOptions};
 use moltbot_policy::{Decision, Entry};
 use moltbot_vault::StateDir;
 use serde_json::Value;
@@ -22,6 +34,20 @@ fn state() -> (TempDir, StateDir) {
     let home = tempdir().unwrap();
     let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
     (home, state)
+}
+
+/// A book whose thread does nothing of its own accord while a test looks.
+fn quiet() -> LedgerOptions {
+    let hour = Duration::from_secs(3600);
+    LedgerOptions { checkpoint_after: hour, heartbeat: hour, reserve_bytes: 0, ..LedgerOptions::default() }
+}
+
+fn open(state: &StateDir) -> Ledger {
+    try_open(state, quiet()).unwrap()
+}
+
+fn try_open(state: &StateDir, options: LedgerOptions) -> Result<Ledger, LedgerError> {
+    Ledger::open(state, &moltbot_testkit::vault(state), options)
 }
 
 fn entry(target: impl Into<String>) -> Entry {

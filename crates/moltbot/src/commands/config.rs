@@ -1,13 +1,16 @@
 //! `moltbot config …`: check, read, change. A secret is never printed, an invalid config never written.
 
-use moltbot_config::Loaded;
+use moltbot_config::{Loaded, PlainSecret};
+use moltbot_vault::History;
 use serde_json::json;
 
 use crate::arguments::{Config, Facts};
-use crate::environment::{self, Environment};
+use crate::book::CommandBook;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::output::{self, Paint};
+use crate::{change, clock};
 
 /// Does what the command says.
 pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<Exit> {
@@ -24,13 +27,14 @@ pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<E
         }
         Config::Schema => Ok(Exit::Done),
         Config::Set { path, value } => set(&home, &path, &value),
+        Config::Undo => undo(&home),
         Config::Validate(facts) => validate(&home, facts),
     }
 }
 
 fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let path = home.config_path.display().to_string();
-    let loaded = match moltbot_config::load(&home.text()?, &path, &environment::secret) {
+    let loaded = match home.try_load_text(&home.text()?)? {
         Ok(loaded) => loaded,
         Err(errors) if facts.json => {
             output::json(&json!({"valid": false, "path": path, "errors": errors.errors()}))?;
@@ -39,18 +43,22 @@ fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         Err(errors) => return Err(Exit::Config.because(errors)),
     };
     if facts.json {
-        output::json(&json!({"valid": true, "path": path, "unsupported": loaded.unsupported}))?;
+        let Loaded { unsupported, plain, .. } = loaded;
+        output::json(&json!({"valid": true, "path": path, "unsupported": unsupported, "plain": plain}))?;
         return Ok(Exit::Done);
     }
     output::line(&format!("{} {path} is valid", output::paint("ok", Paint::Good)))?;
     for entry in &loaded.unsupported {
         output::line(&format!("{path}:{}:{}: {entry}", entry.line, entry.column))?;
     }
+    for PlainSecret { path: setting, line } in &loaded.plain {
+        output::line(&format!("{path}:{line}: {setting} is plaintext; the next change seals it"))?;
+    }
     Ok(Exit::Done)
 }
 
 fn get(home: &Home, path: Option<&str>) -> anyhow::Result<Exit> {
-    let Loaded { value, .. } = home::load(&home.text()?, &home.config_path)?;
+    let Loaded { value, .. } = home.load_text(&home.text()?)?;
     // Hidden first and looked up after: a secret is known by its place in the whole.
     let shown = moltbot_config::redact(&value);
     let found = match path {
@@ -62,14 +70,30 @@ fn get(home: &Home, path: Option<&str>) -> anyhow::Result<Exit> {
 }
 
 fn set(home: &Home, path: &str, value: &str) -> anyhow::Result<Exit> {
-    let text =
-        String::from_utf8(home.text()?).map_err(|_| Exit::Config.because("the config is not UTF-8"))?;
+    let text = change::text(home)?;
     let changed = moltbot_config::set(&text, path, value).map_err(|error| home::failed(&error))?;
-    home::load(changed.as_bytes(), &home.config_path)?;
-    home.write(&changed)?;
+    let book = CommandBook::open(home)?;
+    change::write(home, &book, &text, &changed, "config set")?;
+    book.close();
     output::line(&format!("{path} is set in {}", home.config_path.display()))?;
-    if home.running()?.is_some() {
-        output::note("the gateway that runs does not see it yet: `moltbot gateway restart`");
-    }
+    change::remind(home)?;
+    Ok(Exit::Done)
+}
+
+/// The last version goes back, and what it replaces becomes a version.
+fn undo(home: &Home) -> anyhow::Result<Exit> {
+    let text = change::text(home)?;
+    let history = History::new(&home.state, home.vault()?);
+    let versions = history.list().map_err(|error| home::failed(&error))?;
+    let last = versions.into_iter().find(|version| !version.is_backup);
+    let last = last.ok_or_else(|| Exit::Failed.because("there is no earlier version of the config"))?;
+    let earlier = history.read(last.number).map_err(|error| home::failed(&error))?;
+    let earlier = std::str::from_utf8(&earlier).map_err(|_| Exit::Config.because("that version is not UTF-8"))?;
+    let book = CommandBook::open(home)?;
+    change::write(home, &book, &text, earlier, "config undo")?;
+    book.close();
+    let (when, how) = (clock::readable(last.at_ms), output::harmless(&last.command));
+    output::line(&format!("the config is again as it was before `{how}` at {when}; `moltbot config undo` takes it back"))?;
+    change::remind(home)?;
     Ok(Exit::Done)
 }

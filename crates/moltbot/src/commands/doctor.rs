@@ -1,6 +1,6 @@
 //! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
 
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
 use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
@@ -42,7 +42,7 @@ fn files(environment: &Environment) -> Vec<Check> {
     let state = environment.state_dir.as_path();
     let ours = state.join(CONFIG);
     let config = environment.config_path.as_deref().unwrap_or(&ours);
-    let report = moltbot_vault::inspect(state, &Places { config, extra: &[] });
+    let report = moltbot_vault::inspect(state, &Places { config, extra: &environment.credentials_folders });
     let mut checks = posture::permissions(&report, state);
     checks.push(posture::synced(state));
     checks
@@ -50,8 +50,7 @@ fn files(environment: &Environment) -> Vec<Check> {
 
 async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![posture::disk_space(home.state.fd())];
-    let name = home.config_path.display().to_string();
-    let loaded = moltbot_config::load(&home.text()?, &name, &environment::secret);
+    let loaded = home.try_load_text(&home.text()?)?;
     checks.push(posture::config(loaded.as_ref()));
     if loaded.is_ok() {
         let config = home.load()?.config;
@@ -80,7 +79,11 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
     if is_running {
         return ask_sandbox(home).await.unwrap_or_else(|error| SandboxTrial::Untried(format!("{error:#}")));
     }
-    let ledger = match Ledger::open(&home.state) {
+    let vault = match home.vault() {
+        Ok(vault) => vault,
+        Err(error) => return SandboxTrial::Untried(format!("{error:#}")),
+    };
+    let ledger = match Ledger::open(&home.state, vault, LedgerOptions::default()) {
         Ok(ledger) => ledger,
         Err(error) => return SandboxTrial::Untried(crate::home::chain(&error)),
     };
@@ -107,7 +110,8 @@ async fn ask_sandbox(home: &Home) -> anyhow::Result<SandboxTrial> {
     })
 }
 
-fn print(checks: &[Check]) -> anyhow::Result<()> {
+/// Prints a row for each check, and its fix.
+pub(crate) fn print_rows(checks: &[Check]) -> anyhow::Result<()> {
     for check in checks {
         let level = match check.level {
             Level::Fail => output::paint("fail", Paint::Bad),
@@ -119,6 +123,11 @@ fn print(checks: &[Check]) -> anyhow::Result<()> {
             output::line(&format!("      {:17} {fix}", "to do:"))?;
         }
     }
+    Ok(())
+}
+
+fn print(checks: &[Check]) -> anyhow::Result<()> {
+    print_rows(checks)?;
     let verdict = match posture::worst(checks) {
         Level::Fail => "something would stop moltbot here",
         Level::Ok | Level::Warn => "nothing would stop moltbot here",

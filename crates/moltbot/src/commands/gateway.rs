@@ -17,6 +17,7 @@ use crate::commands::up;
 use crate::exit::Exit;
 use crate::home::{Home, Running};
 use crate::log::{self, Console};
+use crate::serve::{Source, Start};
 use crate::{background, clock, output, serve};
 
 /// How long a stop may take: the drain, and the closing of the files after it.
@@ -41,13 +42,10 @@ fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
     if options.detached {
         background::leave_session()?;
     }
-    let mut loaded = home.load()?;
-    if let Some(port) = options.port {
-        loaded.config.gateway.port = port;
-    }
     let console = if options.detached { Console::Silent } else { Console::Shown };
-    log::start(&home.state, &loaded.config.logging, console)?;
-    serve::run(home, loaded, |started| {
+    let levels = log::start(&home.state, console)?;
+    let source = if options.last_known_good { Source::LastKnownGood } else { Source::File };
+    serve::run(home, Start { port: options.port, source, levels: &levels }, |started| {
         if options.detached {
             return background::ready(started);
         }

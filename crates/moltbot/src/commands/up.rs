@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::home::{Home, Running};
 use crate::log::{self, Console};
 use crate::output::{self, Paint};
+use crate::serve::{Source, Start};
 use crate::{clock, serve};
 
 /// Starts the gateway, or says that it runs.
@@ -18,12 +19,9 @@ pub(crate) fn run(home: &Home, options: &Up) -> anyhow::Result<Exit> {
     if options.detach || options.chat {
         return detached(home, options);
     }
-    let mut loaded = home.load()?;
-    if let Some(port) = options.port {
-        loaded.config.gateway.port = port;
-    }
-    log::start(&home.state, &loaded.config.logging, Console::Shown)?;
-    serve::run(home, loaded, |started| say_started(home, started, "Ctrl-C here, or `moltbot gateway stop`"))
+    let levels = log::start(&home.state, Console::Shown)?;
+    let start = Start { port: options.port, source: Source::File, levels: &levels };
+    serve::run(home, start, |started| say_started(home, started, "Ctrl-C here, or `moltbot gateway stop`"))
 }
 
 /// Starts the gateway in the background, and the chat when that is asked for.

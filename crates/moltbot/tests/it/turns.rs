@@ -185,7 +185,11 @@ fn the_book_has_every_sign_in_and_command_before_it_happened() {
     ask(&home, "run it");
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(home.state_path().join("ledger")).unwrap() {
-        let text = String::from_utf8(bytes(&entry.unwrap().path())).unwrap();
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "mlog") {
+            continue;
+        }
+        let text = String::from_utf8(bytes(&path)).unwrap();
         lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
     }
     let actions: Vec<&str> = lines.iter().filter_map(|line| line["action"].as_str()).collect();

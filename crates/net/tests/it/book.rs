@@ -1,6 +1,6 @@
 //! A real book, for a test.
 
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_vault::StateDir;
 use tempfile::TempDir;
 
@@ -8,6 +8,6 @@ use tempfile::TempDir;
 pub(crate) fn book() -> (TempDir, Ledger) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
-    let ledger = Ledger::open(&state).expect("a book");
+    let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).expect("a book");
     (folder, ledger)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use moltbot_config::Config;
-use moltbot_ledger::Ledger;
+use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::Recorded;
 use moltbot_policy::command::{CommandPermit, CommandRequest, review};
 use moltbot_policy::profile::Profile;
@@ -27,7 +27,8 @@ pub(crate) const HELPER_VARIABLE: &str = "MOLTBOT_TEST_HELPER";
 impl Room {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&StateDir::open_or_create(&home.path().join("state")).unwrap()).unwrap();
+        let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
+        let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
         #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
         let helper = std::env::var_os(HELPER_VARIABLE)
             .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_moltbot-sandbox-helper")), PathBuf::from);

@@ -1,0 +1,68 @@
+//! An anchor: a file outside the book, best on another volume, that remembers its head.
+
+use std::path::{Path, PathBuf};
+
+use moltbot_config::limits;
+use moltbot_vault::{FileError, OwnerFile};
+use thiserror::Error;
+
+use crate::head::Head;
+
+/// Why an anchor could not be read.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each message names its fields")]
+#[non_exhaustive]
+pub enum AnchorError {
+    /// The disk refused.
+    #[error("an anchor of the book cannot be read or written")]
+    File(#[from] FileError),
+    /// What is there is no head.
+    #[error(
+        "{path} does not hold a head of the book; find out who changed it, then give the anchor another path"
+    )]
+    Damaged { path: PathBuf },
+}
+
+/// The head that the file at `path` remembers; nothing when there is no such file yet.
+///
+/// # Errors
+/// When it is not the owner's alone, cannot be read, or holds something else.
+pub fn read(path: &Path) -> Result<Option<Head>, AnchorError> {
+    let Some(bytes) = OwnerFile::at(path).read(limits::LEDGER_HEAD_BYTES)? else { return Ok(None) };
+    let head = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+    head.map(Some).ok_or_else(|| AnchorError::Damaged { path: path.to_owned() })
+}
+
+/// Makes the file at `path` remember `head`, unless it remembers a later one. `false` when it does. On disk when this
+/// returns.
+///
+/// # Errors
+/// When what is there is no head, or the file cannot be written.
+pub fn remember(path: &Path, head: &Head) -> Result<bool, AnchorError> {
+    if read(path)?.is_some_and(|remembered| remembered.sequence > head.sequence) {
+        return Ok(false);
+    }
+    OwnerFile::at(path).write(format!("{head}\n").as_bytes())?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[test]
+    fn an_anchor_never_forgets_a_later_head() {
+        let home = tempdir().unwrap();
+        let path = home.path().join("anchor");
+        let head = |sequence| Head { sequence, hash: Some("a".repeat(64)), root: None, note: None };
+        assert_eq!(read(&path).unwrap(), None);
+        assert!(remember(&path, &head(5)).unwrap());
+        assert!(!remember(&path, &head(4)).unwrap());
+        assert_eq!(read(&path).unwrap(), Some(head(5)));
+        assert!(remember(&path, &head(6)).unwrap());
+        OwnerFile::at(&path).write(b"nothing").unwrap();
+        assert!(matches!(remember(&path, &head(7)), Err(AnchorError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,327 @@
+//! The handle of the book that everybody holds.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use moltbot_config::limits;
+use moltbot_policy::redact::Redactor;
+use moltbot_policy::{Book, Class, Entry, Unrecorded};
+use moltbot_vault::{LockError, StateDir, Vault, random_id};
+use zeroize::Zeroizing;
+
+use crate::conceal::Conceal;
+use crate::disk::Disk;
+use crate::error::LedgerError;
+use crate::head::Head;
+use crate::journal::{Journal, Sign};
+use crate::keys::Keys;
+use crate::note::PublicKey;
+use crate::opening;
+use crate::options::LedgerOptions;
+use crate::own::{self, Tampering};
+use crate::record::{Body, Stamp};
+use crate::view::Views;
+use crate::writer::{Order, State, Waiting, Writer};
+
+/// The book's folder in the state folder.
+pub(crate) const FOLDER: &str = "ledger";
+/// The lock in it: two writers would fork the chain.
+pub(crate) const LOCK: &str = "writer.lock";
+/// The writer's stack: it holds a batch on the heap and calls nothing deep.
+const STACK: usize = 256 * 1024;
+/// What hashes of values are made for.
+const PURPOSE: &str = "ledger";
+
+/// The book, opened. Clones share it; the last one closes it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    orders: Sender<Order>,
+    state: Arc<State>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    tampering: Option<Tampering>,
+    first_key: PublicKey,
+    hash_key: Zeroizing<[u8; 32]>,
+    conceal: OnceLock<Conceal>,
+}
+
+impl Ledger {
+    /// Opens the book in the state folder, or begins one, and writes `ledger.start`. When this returns, that is on
+    /// disk.
+    ///
+    /// The last segment is verified, and where the others meet. An end torn by a crash is moved to a file beside it and
+    /// recorded as `ledger.recovered`. Anything else that does not fit is tampering: it is kept as it is, the book goes
+    /// on in a part of its own, and [`Self::lockdown`] says so.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] when another process has the book open, or when the disk or an anchor refuses.
+    pub fn open(state: &StateDir, vault: &Vault, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let folder = state.folder(FOLDER)?;
+        let lock =
+            folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
+                LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
+                other => LedgerError::Lock(other),
+            })?;
+        let now = (options.clock)();
+        let (mut position, file) = opening::open(&folder, vault, &options.anchors, now)?;
+        let is_unsigned = !file.begun && position.tampering.is_none();
+        let keys = Keys::new(vault.clone(), file, options.epoch, now);
+        if is_unsigned {
+            // Before the record that names it: whoever finds the record finds the key.
+            keys.write(&folder)?;
+        }
+        let stamp = Stamp::new(random_id()?, options.clock, position.last);
+        let (torn, before) = (position.torn.take(), position.before);
+        let mut journal = Journal::new(folder, position, keys, stamp, options);
+        if is_unsigned {
+            journal.begin_to_sign();
+        }
+        let name = journal.name.clone();
+        let mut first: Vec<Body> = torn.map(|torn| own::recovered(&name, &torn)).into_iter().collect();
+        first.push(own::started(&name, before));
+        journal.append(&first, Sign::WhenDue)?;
+        journal.clean_keys()?;
+        if let Some(found) = &journal.tampering {
+            let (path, line) = (found.path.display().to_string(), found.line);
+            tracing::error!(
+                path,
+                line,
+                what = found.what,
+                "the book was changed; keep its folder as evidence"
+            );
+        }
+        Self::write(journal, vault.mac_key(PURPOSE), lock, Some(Views::new(state)))
+    }
+
+    /// What was changed in the book, when something was and nobody has accepted it: nothing may then be done but
+    /// chat, until the owner has looked. Told as it was when the book was opened.
+    pub fn lockdown(&self) -> Option<&Tampering> {
+        self.shared.tampering.as_ref()
+    }
+
+    /// Records that `actor` has looked at the tampering and goes on: the next start is not locked down any more. The
+    /// evidence stays, and a verification keeps reporting it.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub fn accept_tampering(&self, actor: &str) -> Result<u64, Unrecorded> {
+        let path = self.lockdown().map(|found| found.path.display().to_string()).unwrap_or_default();
+        self.enter(Entry::new(actor, own::ACCEPTED, path, moltbot_policy::Decision::Allowed))
+    }
+
+    /// The key that the book was begun with. Kept elsewhere, it is all that a verification needs.
+    pub fn public_key(&self) -> PublicKey {
+        self.shared.first_key.clone()
+    }
+
+    /// The head of the book at the last checkpoint, for remembering elsewhere.
+    pub fn head(&self) -> Head {
+        self.shared.state.head.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What stands in records for a value that may be secret: the same for the same value in this installation, and
+    /// telling nothing about it to whoever lacks the installation's key. `hmac:` and 32 hex digits (HMAC-SHA256, cut).
+    pub fn hash_of(&self, value: &str) -> String {
+        Conceal::new(Redactor::default(), self.shared.hash_key.clone()).value(value)
+    }
+
+    /// How often the book was flushed to disk since it was opened.
+    pub fn flushes(&self) -> u64 {
+        self.shared.state.flushes.load(Ordering::Relaxed)
+    }
+
+    /// Records an act that is done even when it cannot be recorded now: a stop by a signal or by the owner. `None` when
+    /// it is recorded as soon as the disk takes it; if the process ends before, the next `ledger.start` says that this
+    /// one's end was not recorded.
+    pub fn enter_when_possible(&self, entry: Entry) -> Option<u64> {
+        let late = Body::of(&self.shared.concealed(&entry.clone().with("recorded", "late")));
+        match self.enter(entry) {
+            Ok(sequence) => Some(sequence),
+            Err(refused) => {
+                tracing::error!(error = %refused, "an act is done that could not be recorded yet");
+                self.shared.defer(late);
+                None
+            }
+        }
+    }
+
+    /// Takes what `redactor` knows to be secret out of every entry from now on, and puts [`Self::hash_of`] it there.
+    /// Before, and without a call, forms of secrets are taken out. The first call counts.
+    pub fn conceal(&self, redactor: Redactor) {
+        let conceal = Conceal::new(redactor, self.shared.hash_key.clone());
+        if self.shared.conceal.set(conceal).is_err() {
+            tracing::debug!("the book knew already what to conceal");
+        }
+    }
+
+    /// Writes what waits and `ledger.stop`, and closes the book: whatever comes later is refused. Blocks until
+    /// that is done; a second call finds nothing to do.
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+
+    /// Starts the thread, which keeps `lock` until it ends.
+    pub(crate) fn write<D>(
+        journal: Journal<D>,
+        hash_key: Zeroizing<[u8; 32]>,
+        lock: impl Send + 'static,
+        views: Option<Views>,
+    ) -> Result<Self, LedgerError>
+    where
+        D: Disk<Segment: 'static>,
+    {
+        let trust = journal.keys().trust();
+        let first_key = PublicKey::of(&trust.origin, trust.first);
+        let tampering = journal.tampering.clone();
+        let state = Arc::new(State::of(&journal));
+        let (orders, queue) = mpsc::channel();
+        let writer = Writer::new(journal, queue, Arc::clone(&state), views);
+        let run = move || {
+            writer.run();
+            drop(lock);
+        };
+        let thread = std::thread::Builder::new().name("ledger".into()).stack_size(STACK).spawn(run);
+        let thread = Mutex::new(Some(thread.map_err(|source| LedgerError::Thread { source })?));
+        let conceal = OnceLock::new();
+        let shared = Shared { orders, state, thread, tampering, first_key, hash_key, conceal };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+/// What stands in the records of an installation for `value`, without its book: see [`Ledger::hash_of`].
+pub fn hash_of(vault: &Vault, value: &str) -> String {
+    Conceal::new(Redactor::default(), vault.mac_key(PURPOSE)).value(value)
+}
+
+impl Book for Ledger {
+    /// Like the trait says. A record whose waiter gave up while the disk was writing it may stay in the book:
+    /// it then tells of an act that did not happen, never the other way round.
+    fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
+        match entry.class {
+            Class::Buffered => self.shared.buffer(&entry).map(|()| 0),
+            Class::Immediate => self.shared.order(&entry)?.wait(),
+        }
+    }
+
+    /// Like [`Book::enter`], for records that are written by one flush, or few.
+    fn enter_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
+        let mut ordered = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            ordered.push(match entry.class {
+                Class::Buffered => self.shared.buffer(entry).map(|()| None),
+                Class::Immediate => self.shared.order(entry).map(Some),
+            }?);
+        }
+        ordered.into_iter().map(|ordered| ordered.map_or(Ok(0), Ordered::wait)).collect()
+    }
+}
+
+/// A record on its way to the disk.
+struct Ordered {
+    action: &'static str,
+    answer: Receiver<Result<u64, String>>,
+    until: Instant,
+}
+
+impl Ordered {
+    fn wait(self) -> Result<u64, Unrecorded> {
+        let refuse = |cause: String| Unrecorded { action: self.action, cause };
+        match self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
+            Ok(Ok(sequence)) => Ok(sequence),
+            Ok(Err(cause)) => Err(refuse(cause)),
+            Err(RecvTimeoutError::Disconnected) => Err(refuse("the book is closed".into())),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(refuse(format!("the disk did not answer within {} s", limits::RECORD.as_secs())))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The entry without what must not be seen.
+    fn concealed<'a>(&self, entry: &'a Entry) -> Cow<'a, Entry> {
+        let forms = || Conceal::new(Redactor::default(), self.hash_key.clone());
+        self.conceal.get_or_init(forms).entry(entry)
+    }
+
+    /// Hands a record to the writer.
+    fn order(&self, entry: &Entry) -> Result<Ordered, Unrecorded> {
+        let action = entry.action;
+        let refuse = |cause: String| Unrecorded { action, cause };
+        let waiting = &self.state.waiting;
+        if waiting.fetch_add(1, Ordering::Relaxed) >= limits::LEDGER_WAITING {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(refuse(format!("{} records are waiting for the disk", limits::LEDGER_WAITING)));
+        }
+        let (reply, answer) = mpsc::sync_channel(1);
+        let until = Instant::now() + limits::RECORD;
+        let body = Body::of(&self.concealed(entry));
+        if self.orders.send(Order::Enter(Waiting { body, until, reply })).is_err() {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(refuse("the book is closed".into()));
+        }
+        Ok(Ordered { action, answer, until })
+    }
+
+    /// Hands over a record that nobody waits for; one too many is counted instead.
+    fn buffer(&self, entry: &Entry) -> Result<(), Unrecorded> {
+        if !take_place(&self.state.buffered, limits::LEDGER_BUFFERED) {
+            self.state.dropped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.orders.send(Order::Buffer(Body::of(&self.concealed(entry)))).map_err(|_| {
+            self.state.buffered.fetch_sub(1, Ordering::Relaxed);
+            Unrecorded { action: entry.action, cause: "the book is closed".into() }
+        })
+    }
+
+    /// Hands over what is to be recorded when the disk takes it.
+    fn defer(&self, body: Body) {
+        if !take_place(&self.state.deferred, limits::LEDGER_DEFERRED)
+            || self.orders.send(Order::Defer(body)).is_err()
+        {
+            tracing::error!("an act that could not be recorded stays unrecorded");
+        }
+    }
+
+    fn shutdown(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else {
+            return;
+        };
+        if self.orders.send(Order::Stop).is_err() {
+            tracing::error!("the book's writer had ended before it was told to");
+        }
+        if thread.join().is_err() {
+            tracing::error!("the book's writer failed; the end of the book is verified at the next start");
+        }
+    }
+}
+
+/// Takes one of so many places, if one is free.
+fn take_place(taken: &AtomicUsize, places: usize) -> bool {
+    let is_free = taken.fetch_add(1, Ordering::Relaxed) < places;
+    if !is_free {
+        taken.fetch_sub(1, Ordering::Relaxed);
+    }
+    is_free
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("first_key", &self.first_key.to_string()).finish_non_exhaustive()
+    }
+}

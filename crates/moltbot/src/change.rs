@@ -1,0 +1,83 @@
+//! One way to change the config: sealed, valid, recorded, with the old text kept.
+
+use moltbot_config::{Sealed, SecretState};
+use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
+use moltbot_vault::{BackupOutcome, Change, History};
+use secrecy::zeroize::Zeroizing;
+
+use crate::book::{CommandBook, OWNER};
+use crate::exit::Exit;
+use crate::home::{self, Home};
+use crate::keeper::VaultKeeper;
+use crate::{clock, output};
+
+/// The config's text, as it is now.
+pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
+    let text = String::from_utf8(home.text()?);
+    text.map(Zeroizing::new).map_err(|_| Exit::Config.because("the config is not UTF-8"))
+}
+
+/// Writes `new` in place of `old`. Secrets in it are sealed first; it must be valid; the book is told what changes, and
+/// the history keeps what was there. From then on the installation is sealed.
+pub(crate) fn write(home: &Home, book: &CommandBook, old: &str, new: &str, command: &str) -> anyhow::Result<()> {
+    let vault = home.vault()?;
+    let sealed = seal(home, book, new)?;
+    home.load_text(sealed.text.as_bytes())?;
+    let changes = moltbot_config::diff(old, &sealed.text).map_err(|error| home::failed(&error))?;
+    let file = home.config_path.display().to_string();
+    drop(book.record(ConfigPermit::for_owner(file, command, changes, OWNER))?);
+    let history = History::new(&home.state, vault);
+    let change = Change { at_ms: clock::now_ms(), actor: OWNER, command };
+    history.keep(old.as_bytes(), &change).map_err(|error| home::failed(&error))?;
+    home.file().write(sealed.text.as_bytes()).map_err(|error| home::failed(&error))?;
+    for path in &sealed.paths {
+        output::note(&format!("{path} is sealed now"));
+    }
+    if !vault.is_sealed() {
+        vault.mark_sealed(&home.state).map_err(|error| home::failed(&error))?;
+    }
+    absorb_backups(home, &history)
+}
+
+/// Seals what stands in `text` as plaintext, when anything does.
+fn seal(home: &Home, book: &CommandBook, text: &str) -> anyhow::Result<Sealed> {
+    let found = moltbot_config::secrets(text).map_err(|error| Exit::Config.because(error))?;
+    let is_open = |state: &SecretState| matches!(state, SecretState::Plain | SecretState::Original);
+    let places: Vec<&str> =
+        found.iter().filter(|entry| is_open(&entry.state)).map(|entry| entry.path.as_str()).collect();
+    if places.is_empty() {
+        return Ok(Sealed { text: text.to_owned(), paths: Vec::new() });
+    }
+    let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, places.join(" "), OWNER))?;
+    let keeper = VaultKeeper::new(home.vault()?.secrets(&permit), &home.state);
+    moltbot_config::seal_all(text, &keeper).map_err(|error| home::failed(&error))
+}
+
+/// Plaintext backups beside the config would make its sealing worth nothing.
+fn absorb_backups(home: &Home, history: &History<'_>) -> anyhow::Result<()> {
+    let reports = history.absorb_backups(&home.config_path, OWNER).map_err(|error| home::failed(&error))?;
+    for report in reports {
+        let path = report.path.display();
+        output::note(&match report.outcome {
+            BackupOutcome::Failed { source } => {
+                format!("{path} is a plaintext backup that could not be sealed: {}; remove it", home::chain(&source))
+            }
+            BackupOutcome::Sealed { number } => {
+                format!("{path} was a plaintext backup; it is version {number} of the sealed history now")
+            }
+            BackupOutcome::Shared { number, names } => format!(
+                "{path} was a plaintext backup; it is version {number} of the sealed history now, but {names} other \
+                 names of the file still lead to the plaintext; remove them"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Says that a gateway that runs does not know yet.
+pub(crate) fn remind(home: &Home) -> anyhow::Result<()> {
+    if home.running()?.is_some() {
+        output::note("the gateway that runs does not see it yet: `moltbot gateway restart`");
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! `moltbot secrets …`: values come from a terminal or standard input, and go to a terminal or where `--raw` says.
+
+mod doctor;
+mod exchange;
+mod rotate;
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use moltbot_config::SecretState;
+use moltbot_policy::secret::{SecretAct, SecretPermit};
+use moltbot_vault::{KeySource, OwnerFile, SecretStore, Wrapping};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
+
+use crate::arguments::{Facts, Place, Secrets, WrapKind};
+use crate::book::{CommandBook, OWNER};
+use crate::exit::Exit;
+use crate::home::{self, Home};
+use crate::keeper::VaultKeeper;
+use crate::{change, clock, output, prompt};
+
+/// Does what the command says.
+pub(crate) fn run(home: &Home, command: Secrets) -> anyhow::Result<Exit> {
+    match command {
+        Secrets::Doctor(facts) => doctor::run(home, facts),
+        Secrets::Export { file } => exchange::export(home, &file),
+        Secrets::Get { place, raw } => get(home, &place, raw),
+        Secrets::Import { file } => exchange::import(home, &file),
+        Secrets::List(facts) => list(home, facts),
+        Secrets::Rekey { wrap } => rekey(home, wrap),
+        Secrets::RevealOnce(place) => reveal_once(home, &place),
+        Secrets::Rotate(facts) => rotate::run(home, facts),
+        Secrets::Set(place) => set(home, &place),
+        Secrets::Status(facts) => status(home, facts),
+        Secrets::Unset(place) => unset(home, &place),
+    }
+}
+
+/// What is known of the keys and of what they seal.
+fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let vault = home.vault()?;
+    let text = change::text(home)?;
+    let found = moltbot_config::secrets(&text).map_err(|error| Exit::Config.because(error))?;
+    let count = |wanted: &[&SecretState]| found.iter().filter(|entry| wanted.contains(&&entry.state)).count();
+    let (sealed, plain) = (count(&[&SecretState::Sealed]), count(&[&SecretState::Plain, &SecretState::Original]));
+    let named = SecretStore::of(&home.state).list().map_err(|error| home::failed(&error))?.len();
+    if facts.json {
+        output::json(&json!({
+            "installation": vault.installation(), "keyId": vault.key_id(), "generation": vault.generation(),
+            "wrapping": vault.wrapping(), "sealed": vault.is_sealed(), "rotating": vault.is_rotating(),
+            "memoryLocked": moltbot_vault::can_lock_memory(),
+            "config": {"sealed": sealed, "plain": plain}, "named": named,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let key = home.state.path().join(moltbot_vault::KEY_FILE);
+    output::line(&format!("key       {} (id {}, written {} times)", key.display(), vault.key_id(), vault.generation()))?;
+    output::line(&format!("wrapping  {}", wrapping_in_words(vault.wrapping())))?;
+    output::line(&format!("config    {sealed} sealed, {plain} in plaintext"))?;
+    output::line(&format!("named     {named}"))?;
+    if vault.is_rotating() {
+        output::line("rotation  not finished: run `moltbot secrets rotate` again")?;
+    }
+    Ok(Exit::Done)
+}
+
+fn wrapping_in_words(wrapping: &str) -> String {
+    match wrapping {
+        "none" => "none: the file's mode alone protects the keys; `moltbot secrets rekey --wrap …` adds to it".into(),
+        other => other.to_owned(),
+    }
+}
+
+fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let text = change::text(home)?;
+    let found = moltbot_config::secrets(&text).map_err(|error| Exit::Config.because(error))?;
+    let named = SecretStore::of(&home.state).list().map_err(|error| home::failed(&error))?;
+    if facts.json {
+        let named: Vec<_> =
+            named.iter().map(|one| json!({"name": one.name, "updatedAtMs": one.updated_ms})).collect();
+        output::json(&json!({"config": found, "named": named}))?;
+        return Ok(Exit::Done);
+    }
+    for entry in found {
+        let state = match entry.state {
+            SecretState::Reference(of) => format!("reference to {of}"),
+            SecretState::Empty => "empty".into(),
+            SecretState::Original => "sealed by the original".into(),
+            SecretState::Plain => "plaintext".into(),
+            _ => "sealed".into(),
+        };
+        output::line(&format!("{:44} {state}", output::harmless(&entry.path)))?;
+    }
+    for one in named {
+        output::line(&format!("{:44} named, set {}", format!("--store {}", one.name), clock::readable(one.updated_ms)))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
+    let value = prompt::new_secret(&format!("value of {}", place.place))?;
+    let book = CommandBook::open(home)?;
+    let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, name_of(place), OWNER))?;
+    let secrets = home.vault()?.secrets(&permit);
+    if place.store {
+        let set = SecretStore::of(&home.state).set(&place.place, &value, clock::now_ms(), &secrets);
+        set.map_err(|error| home::failed(&error))?;
+    } else {
+        let old = change::text(home)?;
+        let keeper = VaultKeeper::new(secrets, &home.state);
+        let new = moltbot_config::set_secret(&old, &place.place, &value, &keeper).map_err(|error| home::failed(&error))?;
+        change::write(home, &book, &old, &new, "secrets set")?;
+    }
+    book.close();
+    output::line(&format!("{} is set, sealed", place.place))?;
+    change::remind(home)?;
+    Ok(Exit::Done)
+}
+
+fn unset(home: &Home, place: &Place) -> anyhow::Result<Exit> {
+    let book = CommandBook::open(home)?;
+    drop(book.record(SecretPermit::for_owner(SecretAct::Unset, name_of(place), OWNER))?);
+    if place.store {
+        SecretStore::of(&home.state).unset(&place.place).map_err(|error| home::failed(&error))?;
+    } else {
+        let old = change::text(home)?;
+        let new = moltbot_config::unset(&old, &place.place).map_err(|error| home::failed(&error))?;
+        change::write(home, &book, &old, &new, "secrets unset")?;
+    }
+    book.close();
+    output::line(&format!("{} is removed", place.place))?;
+    change::remind(home)?;
+    Ok(Exit::Done)
+}
+
+fn get(home: &Home, place: &Place, raw: bool) -> anyhow::Result<Exit> {
+    if !raw && !std::io::stdout().is_terminal() {
+        return Err(Exit::Failed.because("a secret is printed to a terminal; add --raw to print it anywhere"));
+    }
+    let secret = read(home, place)?;
+    if raw {
+        output::piece(secret.expose_secret())?;
+    } else {
+        output::line(&output::harmless(secret.expose_secret()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows a secret on the terminal's other screen, which leaves nothing in the scrollback.
+fn reveal_once(home: &Home, place: &Place) -> anyhow::Result<Exit> {
+    if !output::is_interactive() {
+        return Err(Exit::Failed.because("a secret is revealed at a terminal, and there is none"));
+    }
+    let secret = read(home, place)?;
+    prompt::on_other_screen(&output::harmless(secret.expose_secret()))?;
+    Ok(Exit::Done)
+}
+
+/// The secret, once the book says that it is read.
+fn read(home: &Home, place: &Place) -> anyhow::Result<SecretString> {
+    let book = CommandBook::open(home)?;
+    let permit = book.record(SecretPermit::for_owner(SecretAct::Read, name_of(place), OWNER))?;
+    let secrets = home.vault()?.secrets(&permit);
+    let secret = if place.store {
+        let found = SecretStore::of(&home.state).get(&place.place, &secrets).map_err(|error| home::failed(&error))?;
+        found.ok_or_else(|| Exit::Failed.because(format!("there is no secret named {}", place.place)))?
+    } else {
+        let keeper = VaultKeeper::new(secrets, &home.state);
+        moltbot_config::secret_at(&change::text(home)?, &place.place, &keeper).map_err(|error| home::failed(&error))?
+    };
+    book.close();
+    Ok(secret)
+}
+
+fn rekey(home: &Home, wrap: WrapKind) -> anyhow::Result<Exit> {
+    // The old wrapping opens before the new one is asked for.
+    let vault = home.vault()?;
+    let wrapping = match wrap {
+        WrapKind::File => Wrapping::Key(KeySource::File),
+        WrapKind::Keyring => Wrapping::Key(KeySource::Keyring),
+        WrapKind::None => Wrapping::None,
+        WrapKind::Passphrase => Wrapping::Passphrase(prompt::new_secret("new passphrase of keys/secrets.key")?),
+        WrapKind::Systemd => Wrapping::Key(KeySource::Systemd),
+    };
+    let book = CommandBook::open(home)?;
+    drop(book.record(SecretPermit::for_owner(SecretAct::Rekey, moltbot_vault::KEY_FILE, OWNER))?);
+    let vault = vault.rekey(&home.state, &wrapping, &home.unlocker()).map_err(|error| home::failed(&error))?;
+    book.close();
+    output::line(&format!("the root keys are wrapped by: {}", wrapping_in_words(vault.wrapping())))?;
+    Ok(Exit::Done)
+}
+
+/// How a secret is named in the book.
+fn name_of(place: &Place) -> String {
+    if place.store { format!("store:{}", place.place) } else { place.place.clone() }
+}
+
+/// Writes a new owner-only file; one that is there stays.
+pub(crate) fn new_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let path = std::path::absolute(path)?;
+    let made = OwnerFile::at(&path).create(bytes).map_err(|error| home::failed(&error))?;
+    if made { Ok(()) } else { Err(Exit::Failed.because(format!("{} is there already; choose another name", path.display()))) }
+}
