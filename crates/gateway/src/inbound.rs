@@ -62,7 +62,8 @@ pub(crate) async fn receive(
     let shared = Arc::clone(shared);
     let accepted = Entry::new(from, "message.accept", message.run.as_str(), Decision::Done)
         .in_session(message.session.as_str())
-        .with("channel", message.channel.clone());
+        .with("channel", message.channel.clone())
+        .buffered();
     let taking = tokio::spawn(async move {
         let place = shared.inbound.reserve(&message.session)?;
         match shared.store.accept(&message, shared.now_ms()).await? {
@@ -72,7 +73,7 @@ pub(crate) async fn receive(
             Accepted::Duplicate(status) => Ok(Received::Duplicate(status)),
             Accepted::Fresh(turn) => {
                 let run = Arc::new(Run::new(&turn, hearing));
-                note(&shared, accepted).await;
+                note(&shared, accepted);
                 enqueue(&shared, turn, &run);
                 drop(place);
                 Ok(Received::Fresh(run))
@@ -85,13 +86,11 @@ pub(crate) async fn receive(
     })
 }
 
-/// Says in the book who caused what the turn will do. It permits nothing, so the message is kept without it.
-async fn note(shared: &Arc<Shared>, entry: Entry) {
-    let ledger = shared.ledger.clone();
-    match tokio::task::spawn_blocking(move || ledger.enter(entry)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::error!(%error, "a message could not be recorded"),
-        Err(error) => tracing::error!(%error, "a message could not be recorded"),
+/// Says in the book who caused what the turn will do. It permits nothing, so the message is kept without it, and
+/// nobody waits for the disk.
+fn note(shared: &Shared, entry: Entry) {
+    if let Err(error) = shared.ledger.enter(entry) {
+        tracing::error!(%error, "a message could not be recorded");
     }
 }
 
