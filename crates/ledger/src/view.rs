@@ -16,7 +16,7 @@ use moltbot_vault::{Lock, LockError, StateDir};
 
 use crate::error::LedgerError;
 use crate::query::{QueryError, Reader, Record};
-use crate::writer;
+use crate::ledger;
 use auth::AuthView;
 use command::CommandView;
 use rotating::Rotating;

@@ -402,7 +402,7 @@ mod tests {
     fn a_disk_that_hangs_refuses_after_the_limit_and_what_was_refused_is_not_written_later() {
         let bench = Bench::new();
         let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         assert_eq!(ledger.enter(entry("before")).unwrap(), 2);
         disk.set(Fault::Hang);
         std::thread::scope(|scope| {
@@ -439,7 +439,7 @@ mod tests {
     fn buffered_records_ride_along_in_order_and_those_that_are_too_many_are_counted() {
         let bench = Bench::new();
         let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         let buffered = |n: usize| {
             let entry = Entry::new("gateway", "test.traffic", n.to_string(), Decision::Done);
             ledger.enter(entry.buffered()).unwrap()
@@ -476,7 +476,7 @@ mod tests {
         options.checkpoint_after = Duration::from_millis(5);
         let bench = Bench::with(options);
         let folder = bench.folder.clone();
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         ledger.enter(entry("x").buffered()).unwrap();
         // No stop: only the thread's own clock brings it there.
         let is_signed = || {
@@ -495,7 +495,7 @@ mod tests {
     fn an_act_that_could_not_be_recorded_is_recorded_as_soon_as_the_disk_takes_it() {
         let bench = Bench::new();
         let (folder, disk) = (bench.folder.clone(), bench.disk.clone());
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         ledger.enter(entry("before")).unwrap();
         disk.set(Fault::Full);
         assert!(ledger.enter(entry("refused")).is_err());
@@ -517,7 +517,7 @@ mod tests {
         let clock = || jiff::Timestamp::from_second(NOW.load(Ordering::Relaxed)).unwrap();
         let bench = Bench::with(LedgerOptions { clock, ..LedgerOptions::default() });
         let folder = bench.folder.clone();
-        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), ()).unwrap();
+        let ledger = Ledger::write(bench.journal, zeroize::Zeroizing::new([0; 32]), (), None).unwrap();
         ledger.enter(entry("one")).unwrap();
         NOW.fetch_sub(2, Ordering::Relaxed);
         ledger.enter(entry("two")).unwrap();

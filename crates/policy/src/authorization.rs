@@ -191,6 +191,7 @@ mod tests {
             "chat.send | admin write",
             "config.get | admin",
             "health | admin read write",
+            "ledger.relay | admin",
             "models.list | admin read write",
             "models.test | admin",
             "sessions.delete | admin",

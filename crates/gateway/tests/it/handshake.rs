@@ -29,7 +29,7 @@ async fn hello_tells_what_may_be_called_and_heard() {
     let features = json!({
         "methods": [
             "agent", "agent.wait", "agents.list", "chat.abort", "chat.history", "chat.send", "config.get",
-            "health", "models.list", "models.test", "sessions.delete", "sessions.list", "sessions.preview",
+            "health", "ledger.relay", "models.list", "models.test", "sessions.delete", "sessions.list", "sessions.preview",
             "sessions.reset", "status",
         ],
         "events": ["agent", "chat", "health", "shutdown", "tick"],

@@ -1,6 +1,5 @@
 //! The book in the forms that other systems read.
 
-use moltbot_ledger::Ledger;
 use moltbot_ledger::export::{Format, Origin, frames, write};
 use moltbot_ledger::query::Reader;
 use moltbot_policy::{Book as _, Decision, Entry};
@@ -16,7 +15,7 @@ fn origin() -> Origin {
 /// One record of every class, and one that attacks.
 fn written() -> (tempfile::TempDir, StateDir) {
     let (home, state) = state();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     let plain = |action, target: &str| Entry::new("gateway", action, target, Decision::Done);
     let agent = |action, target: &str, decision| {
         Entry::new("agent:r1", action, target, decision).in_session("agent:main:main")
@@ -85,6 +84,7 @@ fn every_record_is_an_event_of_its_class_and_activity() {
         })
         .collect();
     let expected = [
+        (6003, 99, 1, 1), // the book's keys
         (6002, 3, 1, 1),
         (3002, 1, 1, 1),
         (3002, 1, 2, 2),
@@ -102,29 +102,30 @@ fn every_record_is_an_event_of_its_class_and_activity() {
         (2004, 1, 4, 1),
         (1001, 2, 1, 1),
         (6002, 4, 1, 1),
+        (6003, 99, 1, 1), // its last checkpoint
     ];
     assert_eq!(classes, expected);
-    assert_eq!(events[1]["metadata"]["uid"], "00000000-0000-4000-8000-000000000000/2");
-    assert_eq!(events[1]["src_endpoint"]["ip"], "127.0.0.1");
-    assert_eq!((&events[9]["exit_code"], &events[9]["process"]["uid"]), (&2.into(), &"9".into()));
+    assert_eq!(events[2]["metadata"]["uid"], "00000000-0000-4000-8000-000000000000/3");
+    assert_eq!(events[2]["src_endpoint"]["ip"], "127.0.0.1");
+    assert_eq!((&events[10]["exit_code"], &events[10]["process"]["uid"]), (&2.into(), &"9".into()));
     assert_eq!(
-        (&events[11]["dst_endpoint"]["hostname"], &events[11]["dst_endpoint"]["port"]),
+        (&events[12]["dst_endpoint"]["hostname"], &events[12]["dst_endpoint"]["port"]),
         (&"api.example.com".into(), &443.into())
     );
-    assert_eq!(events[9]["metadata"]["correlation_uid"], "r1");
+    assert_eq!(events[10]["metadata"]["correlation_uid"], "r1");
 }
 
 #[test]
 fn a_log_request_carries_the_time_the_number_and_the_installation() {
     let (_home, state) = written();
     let requests = values(&state, Format::Otlp);
-    let record = &requests[2]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    let record = &requests[3]["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
     assert_eq!((&record["severityText"], &record["eventName"]), (&"WARN".into(), &"auth.sign_in".into()));
     assert_eq!(record["timeUnixNano"].as_str().unwrap().len(), 19);
     let attributes = record["attributes"].as_array().unwrap();
     let value = |key: &str| &attributes.iter().find(|pair| pair["key"] == key).unwrap()["value"];
-    assert_eq!(value("moltbot.seq")["intValue"], "3");
-    assert_eq!(value("log.record.uid")["stringValue"], "00000000-0000-4000-8000-000000000000/3");
+    assert_eq!(value("moltbot.seq")["intValue"], "4");
+    assert_eq!(value("log.record.uid")["stringValue"], "00000000-0000-4000-8000-000000000000/4");
     assert_eq!(value("moltbot.details.code")["stringValue"], "token_mismatch");
 }
 
@@ -157,7 +158,7 @@ fn a_syslog_message_keeps_to_its_grammar_whatever_the_record_says() {
     let (_home, state) = written();
     let text = exported(&state, Format::Syslog, 1..=u64::MAX);
     let messages: Vec<&str> = text.lines().collect();
-    let (head, _) = messages[2].split_once(" [").unwrap();
+    let (head, _) = messages[3].split_once(" [").unwrap();
     let head: Vec<&str> = head.split(' ').collect();
     assert_eq!(
         (head[0], head[2], head[3], head[5]),
@@ -174,7 +175,7 @@ fn a_syslog_message_keeps_to_its_grammar_whatever_the_record_says() {
         assert_eq!(member("h").unwrap().len(), 64);
         assert!(said.starts_with('\u{feff}'), "{said:?}");
     }
-    let (members, _) = structured(messages[15]);
+    let (members, _) = structured(messages[16]);
     let target = &members.iter().find(|member| member.0 == "target").unwrap().1;
     assert_eq!(target, "x\"]\\\\u{a}<1>1 - - - \\u{1b}[2J\\u{202e}é");
 }

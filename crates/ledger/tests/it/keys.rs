@@ -79,7 +79,7 @@ fn values_that_may_be_secret_are_found_by_their_hash() {
     let vault = moltbot_testkit::vault(&state);
     let ledger = try_open(&state, quiet()).unwrap();
     let hash = ledger.hash_of("hunter2");
-    assert_eq!((hash.len(), hash.starts_with("hmac:"), hash.clone()), (37, true, hash_of(&vault, "hunter2")));
+    assert_eq!((hash.len(), hash.starts_with("hmac:"), hash.clone()), (69, true, hash_of(&vault, "hunter2")));
     assert_ne!(hash, ledger.hash_of("hunter3"));
     let (_home, other) = crate::state();
     assert_ne!(

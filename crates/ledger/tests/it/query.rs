@@ -1,6 +1,5 @@
 //! Looking into the book, while it is written and without its lock.
 
-use moltbot_ledger::Ledger;
 use moltbot_ledger::query::{Filter, Reader, explain, render_line, render_tree, search};
 use moltbot_policy::{Book as _, Decision, Entry};
 use moltbot_vault::StateDir;
@@ -28,7 +27,7 @@ fn story() -> Vec<Entry> {
         agent("r2", "command.start", "ls", Decision::Allowed),
         agent("r1", "command.start", "ls", Decision::Allowed),
         agent("r1", "file.read", "x", Decision::Allowed),
-        agent("r1", "command.end", "ls", Decision::Done).with("start", "7").with("exit", "0"),
+        agent("r1", "command.end", "ls", Decision::Done).with("start", "8").with("exit", "0"),
         agent("r1", "command.start", "rm", Decision::Refused).with("code", "command_banned"),
         agent("r2", "command.end", "ls", Decision::Done),
     ]
@@ -36,7 +35,7 @@ fn story() -> Vec<Entry> {
 
 fn written(entries: Vec<Entry>) -> (tempfile::TempDir, StateDir) {
     let (home, state) = state();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     ledger.enter_all(entries).unwrap();
     ledger.shutdown();
     (home, state)
@@ -45,7 +44,7 @@ fn written(entries: Vec<Entry>) -> (tempfile::TempDir, StateDir) {
 #[test]
 fn the_end_of_a_book_is_read_while_it_is_written() {
     let (_home, state) = state();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     for n in 0..50 {
         ledger.enter(entry(n.to_string())).unwrap();
     }
@@ -53,14 +52,14 @@ fn the_end_of_a_book_is_read_while_it_is_written() {
     let numbers = |records: &[moltbot_ledger::query::Record]| {
         records.iter().map(|record| record.seq).collect::<Vec<_>>()
     };
-    assert_eq!(numbers(&reader.tail(3).unwrap()), [49, 50, 51]);
+    assert_eq!(numbers(&reader.tail(3).unwrap()), [50, 51, 52]);
     ledger.enter(entry("new")).unwrap();
-    let mut behind = reader.records(52).unwrap();
+    let mut behind = reader.records(53).unwrap();
     assert_eq!(behind.next_record().unwrap().unwrap().target, "new", "what came since is followed");
     assert_eq!(behind.next_record().unwrap(), None);
-    assert_eq!(reader.tail(1000).unwrap().len(), 52);
+    assert_eq!(reader.tail(1000).unwrap().len(), 53);
     assert_eq!(reader.tail(0).unwrap(), []);
-    assert_eq!(reader.show(7).unwrap().unwrap().target, "5");
+    assert_eq!(reader.show(8).unwrap().unwrap().target, "5");
     assert_eq!(reader.show(99).unwrap(), None);
 }
 
@@ -73,21 +72,21 @@ fn records_are_found_by_every_part_of_a_filter() {
     };
     let text = |text: &str| Some(text.to_owned());
     for (filter, expected) in [
-        (Filter { action: text("auth."), ..Filter::default() }, vec![2, 3]),
-        (Filter { actor: text("agent:r2"), ..Filter::default() }, vec![6, 11]),
+        (Filter { action: text("auth."), ..Filter::default() }, vec![3, 4]),
+        (Filter { actor: text("agent:r2"), ..Filter::default() }, vec![7, 12]),
         (
             Filter { session: text("agent:main:main"), decision: text("refused"), ..Filter::default() },
-            vec![10],
+            vec![11],
         ),
-        (Filter { text: text("EXAMPLE.com"), ..Filter::default() }, vec![5]),
-        (Filter { text: text("command_BANNED"), ..Filter::default() }, vec![10]),
+        (Filter { text: text("EXAMPLE.com"), ..Filter::default() }, vec![6]),
+        (Filter { text: text("command_BANNED"), ..Filter::default() }, vec![11]),
         (Filter { since: Some(0), until: Some(1), ..Filter::default() }, vec![]),
-        (Filter { since: Some(1), action: text("file."), ..Filter::default() }, vec![8]),
+        (Filter { since: Some(1), action: text("file."), ..Filter::default() }, vec![9]),
     ] {
         assert_eq!(found(filter.clone()), (expected, false), "{filter:?}");
     }
     let newest = found(Filter { action: text("command."), limit: Some(2), ..Filter::default() });
-    assert_eq!(newest, (vec![10, 11], true), "the newest, and that there are more");
+    assert_eq!(newest, (vec![11, 12], true), "the newest, and that there are more");
 }
 
 #[test]
@@ -138,9 +137,9 @@ fn a_damaged_line_hides_no_other() {
     while let Some(record) = records.next_record().unwrap() {
         numbers.push(record.seq);
     }
-    assert_eq!((numbers, records.skipped()), (vec![1, 2, 3, 4, 6, 8, 9, 10, 11], 2));
+    assert_eq!((numbers, records.skipped()), (vec![1, 2, 3, 4, 6, 8, 9, 10, 11, 12, 13], 2));
     let matches = search(&reader(&state), &Filter::default()).unwrap();
-    assert_eq!((matches.records.len(), matches.skipped), (9, 3), "with the torn end");
+    assert_eq!((matches.records.len(), matches.skipped), (11, 3), "with the torn end");
 }
 
 #[test]
@@ -149,7 +148,7 @@ fn no_record_moves_the_terminal_that_shows_it() {
     let told =
         Entry::new(hostile, "test.act", hostile, Decision::Done).in_session(hostile).with("x", hostile);
     let (_home, state) = written(vec![told]);
-    let line = render_line(&reader(&state).show(2).unwrap().unwrap());
+    let line = render_line(&reader(&state).show(3).unwrap().unwrap());
     assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
     assert!(line.contains("test.act"), "{line}");
 }

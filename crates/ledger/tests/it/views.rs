@@ -4,7 +4,6 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use moltbot_ledger::view::{auth_lines, auth_successes, command_lines, rebuild_views};
-use moltbot_ledger::{Conceal, Ledger};
 use moltbot_policy::redact::Redactor;
 use moltbot_policy::{Book as _, Decision, Entry};
 use moltbot_vault::StateDir;
@@ -38,7 +37,7 @@ fn refused(command: &str, session: &str) -> Entry {
 
 /// Writes entries into a book, which is closed afterwards.
 fn write(state: &StateDir, entries: &[Entry]) {
-    let ledger = Ledger::open(state).unwrap();
+    let ledger = crate::open(state);
     ledger.enter_all(entries.to_vec()).unwrap();
     ledger.shutdown();
 }
@@ -117,7 +116,7 @@ fn d_23_many_threads_that_sign_in_while_the_log_is_turned_over_lose_no_line() {
     let folder = state.folder("logs").unwrap();
     let almost = vec![b'\n'; 10 * 1024 * 1024 - 3000];
     folder.write("auth-audit.jsonl", &almost).unwrap();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let ledger = ledger.clone();
@@ -166,7 +165,7 @@ fn five_old_logs_are_kept() {
 #[test]
 fn d_25_a_flood_of_failures_is_counted_and_pushes_no_success_out() {
     let (_home, state) = state();
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     ledger.enter(sign_in("127.0.0.1", "token", Decision::Allowed)).unwrap();
     let one: Vec<Entry> = (0..500).map(|_| sign_in("203.0.113.9", "token", Decision::Refused)).collect();
     let many: Vec<Entry> = (0..2000)
@@ -251,7 +250,7 @@ fn d_27_modes_are_repaired_and_links_are_not_followed() {
     assert_eq!(now(&log(&state, "auth-audit-success.jsonl")), 0o600);
     assert_eq!(now(&logs), 0o700);
     assert_eq!(bytes_of(&outside), b"theirs", "a view that is a link is not written");
-    assert_eq!(verified(state.path()).len(), 4, "and the book is");
+    assert_eq!(verified(state.path()).len(), 6, "and the book is");
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test plays one who loosens modes")]
@@ -305,7 +304,7 @@ fn d_71_d_74_refused_commands_are_counted_and_push_nothing_out() {
     entries.extend((0..1000).map(|n| refused(&format!("rm {n}"), "agent:main:main")));
     entries.extend((0..200).map(|n| refused("x", &format!("agent:a{n}:main"))));
     entries.push(ended("last"));
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     entries.chunks(200).for_each(|entries| drop(ledger.enter_all(entries.to_vec()).unwrap()));
     ledger.shutdown();
     let told = lines(&log(&state, "command-audit.jsonl"));
@@ -325,15 +324,14 @@ fn d_72_no_secret_of_a_command_reaches_the_book_or_a_view_and_its_hash_is_found(
     let (_home, state) = state();
     let redactor = Redactor::default();
     redactor.hide(&["correct horse battery".into()]);
-    let conceal = Conceal::new(redactor, zeroize::Zeroizing::new([7; 32]));
-    let ledger = Ledger::open(&state).unwrap();
-    ledger.conceal(conceal.clone());
+    let ledger = crate::open(&state);
+    ledger.conceal(redactor);
     let command = "curl -H 'Authorization: Bearer abc123def456' -d 'correct horse battery' https://u:hunter2@h; mysql -phunter2";
     ledger.enter(ended(command).with("reason", "API_KEY=sk-abcdefgh12345678")).unwrap();
     ledger.shutdown();
-    let book = verified(state.path()).remove(1);
+    let book = verified(state.path()).remove(2);
     let hashes =
-        ["abc123def456", "correct horse battery", "hunter2", "hunter2"].map(|value| conceal.value(value));
+        ["abc123def456", "correct horse battery", "hunter2", "hunter2"].map(|value| ledger.hash_of(value));
     let [bearer, known, address, flag] = &hashes;
     assert_eq!(
         book["target"].as_str().unwrap(),
@@ -358,7 +356,7 @@ fn d_74_a_view_that_cannot_be_written_does_not_hold_up_the_book_and_is_written_a
     let entries =
         [sign_in("127.0.0.1", "token", Decision::Allowed), ended("ls"), refused("rm", "agent:main:main")];
     write(&state, &entries);
-    assert_eq!(verified(state.path()).len(), 5);
+    assert_eq!(verified(state.path()).len(), 7);
     state.remove("logs").unwrap();
     let mut more = vec![sign_in("192.0.2.1", "token", Decision::Refused); 30];
     more.push(ended("pwd"));
@@ -374,7 +372,7 @@ fn d_74_a_view_that_cannot_be_written_does_not_hold_up_the_book_and_is_written_a
     assert_eq!(commands[2..], live[2]);
     let left = state.folder("logs").unwrap().list().unwrap();
     assert!(left.iter().all(|name| !name.starts_with("new-")), "{left:?}");
-    let ledger = Ledger::open(&state).unwrap();
+    let ledger = crate::open(&state);
     assert!(rebuild_views(&state).is_err(), "not while a gateway writes them");
     ledger.shutdown();
 }

@@ -24,6 +24,7 @@ mod program;
 mod protocol;
 #[cfg(test)]
 mod resume;
+mod secrets;
 #[cfg(test)]
 mod talk;
 #[cfg(test)]
