@@ -127,7 +127,7 @@ impl Ledger {
     }
 
     /// What stands in records for a value that may be secret: the same for the same value in this installation, and
-    /// telling nothing about it to whoever lacks the installation's key. `hmac:` and 32 hex digits (HMAC-SHA256, cut).
+    /// telling nothing about it to whoever lacks the installation's key. `hmac:` and 64 hex digits (HMAC-SHA256).
     pub fn hash_of(&self, value: &str) -> String {
         Conceal::new(Redactor::default(), self.shared.hash_key.clone()).value(value)
     }

@@ -15,8 +15,8 @@ mod rotating;
 use moltbot_vault::{Lock, LockError, StateDir};
 
 use crate::error::LedgerError;
-use crate::query::{QueryError, Reader, Record};
 use crate::ledger;
+use crate::query::{QueryError, Reader, Record};
 use auth::AuthView;
 use command::CommandView;
 use rotating::Rotating;
