@@ -153,8 +153,15 @@ enum Severity {
 
 impl Severity {
     fn of(record: &Record) -> Self {
-        const ALARMS: [&str; 5] =
-            ["alarm.", "detect.", "drill.failed", "ledger.recovered", "ledger.tampered"];
+        const ALARMS: [&str; 7] = [
+            "alarm.",
+            "detect.",
+            "drill.failed",
+            "ledger.disk_full",
+            "ledger.dropped",
+            "ledger.recovered",
+            "ledger.tampered",
+        ];
         if ALARMS.iter().any(|alarm| record.action.starts_with(alarm)) {
             Self::High
         } else if record.is_refused() {

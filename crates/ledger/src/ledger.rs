@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// What stands in records for a value that may be secret: the same for the same value in this installation, and
-    /// telling nothing about it to whoever lacks the installation's key. `hmac:` and 32 hex digits (HMAC-SHA256, cut).
+    /// telling nothing about it to whoever lacks the installation's key. `hmac:` and 64 hex digits (HMAC-SHA256).
     pub fn hash_of(&self, value: &str) -> String {
         Conceal::new(Redactor::default(), self.shared.hash_key.clone()).value(value)
     }
@@ -165,7 +165,7 @@ impl Ledger {
     pub fn conceal(&self, redactor: Redactor) {
         let conceal = Conceal::new(redactor, self.shared.hash_key.clone());
         if self.shared.conceal.set(conceal).is_err() {
-            tracing::debug!("the book knew already what to conceal");
+            tracing::error!("the book was told twice what to conceal; the first time counts");
         }
     }
 
@@ -273,8 +273,11 @@ impl Ordered {
 impl Shared {
     /// The entry without what must not be seen.
     fn concealed<'a>(&self, entry: &'a Entry) -> Cow<'a, Entry> {
-        let forms = || Conceal::new(Redactor::default(), self.hash_key.clone());
-        self.conceal.get_or_init(forms).entry(entry)
+        match self.conceal.get() {
+            Some(conceal) => conceal.entry(entry),
+            // Not kept: the known values are still to come.
+            None => Conceal::new(Redactor::default(), self.hash_key.clone()).entry(entry),
+        }
     }
 
     /// Hands a record to the writer.

@@ -1,6 +1,7 @@
 //! A real gateway on a real port, with a real store, book and agent. Only the model is scripted.
 
 #[cfg(test)]
+mod audit;
 mod chat;
 #[cfg(test)]
 mod completions;

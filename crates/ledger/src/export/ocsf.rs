@@ -84,7 +84,9 @@ impl Class {
             ("gateway" | "ledger", "start") => (Self::ApplicationLifecycle, 3),
             ("gateway" | "ledger", "stop") => (Self::ApplicationLifecycle, 4),
             ("alarm" | "detect" | "drill" | "posture", _)
-            | ("ledger", "recovered" | "resumed" | "tampered") => (Self::DetectionFinding, 1),
+            | ("ledger", "clock_step" | "disk_full" | "dropped" | "recovered" | "resumed" | "tampered") => {
+                (Self::DetectionFinding, 1)
+            }
             ("config" | "key" | "pairing" | "secret" | "secrets" | "session", verb) => {
                 (Self::EntityManagement, management(verb))
             }

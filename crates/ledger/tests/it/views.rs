@@ -325,11 +325,12 @@ fn d_72_no_secret_of_a_command_reaches_the_book_or_a_view_and_its_hash_is_found(
     let redactor = Redactor::default();
     redactor.hide(&["correct horse battery".into()]);
     let ledger = crate::open(&state);
+    ledger.enter(ended("told before the values are known")).unwrap();
     ledger.conceal(redactor);
     let command = "curl -H 'Authorization: Bearer abc123def456' -d 'correct horse battery' https://u:hunter2@h; mysql -phunter2";
     ledger.enter(ended(command).with("reason", "API_KEY=sk-abcdefgh12345678")).unwrap();
     ledger.shutdown();
-    let book = verified(state.path()).remove(2);
+    let book = verified(state.path()).remove(3);
     let hashes =
         ["abc123def456", "correct horse battery", "hunter2", "hunter2"].map(|value| ledger.hash_of(value));
     let [bearer, known, address, flag] = &hashes;

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod architecture;
+mod audit;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
