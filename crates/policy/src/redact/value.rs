@@ -111,7 +111,8 @@ pub(super) fn is_empty(value: &[u8]) -> bool {
     };
     let replaced = |value: &[u8]| {
         let hex = value.strip_prefix(b"hmac:").unwrap_or_default();
-        value.iter().all(|byte| *byte == b'*') || matches!(hex.len(), 32 | 64) && hex.iter().all(u8::is_ascii_hexdigit)
+        value.iter().all(|byte| *byte == b'*')
+            || matches!(hex.len(), 32 | 64) && hex.iter().all(u8::is_ascii_hexdigit)
     };
     // Longer ones are no references, and must not be looked at again and again.
     value.len() <= REFERENCE && (word(value) || reference(value) || replaced(value))
