@@ -293,7 +293,7 @@ class Book:
             while True:
                 count += 1
                 data = file.readline(LINE)
-                if not data:
+                if not data or (is_last and self.open and not data.endswith(b"\n")):
                     return
                 try:
                     if not data.endswith(b"\n"):
@@ -309,8 +309,6 @@ class Book:
             file.seek(length)
             tail = file.read(TEARABLE + 1)
         if is_last:
-            if self.open and b"\n" not in tail:
-                return
             end = tail.find(b"\n")
             is_one = end < 0 or end + 1 == len(tail)
             if len(tail) <= TEARABLE and (is_one or has_lost_block(tail[:end], length)):
