@@ -15,36 +15,40 @@ use crate::wire::Wire;
 /// A running gateway in a home of its own. Killed by its own process id when dropped.
 pub(crate) struct Gateway {
     child: Child,
-    pub(crate) home: Home,
+    /// Removed with it.
+    _home: Home,
     pub(crate) port: u16,
+    pub(crate) token: String,
 }
+
+/// What a gateway without a config is given: the token that it draws for itself is sealed.
+const TOKEN: &str = "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM";
 
 impl Gateway {
     /// Starts the binary in `home` and returns at once.
     #[expect(clippy::disallowed_methods, reason = "measuring means starting the real program")]
     pub(crate) fn spawn(binary: &Path, home: Home) -> Outcome<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let token = home.token().unwrap_or_else(|| TOKEN.into());
         let child = Command::new(binary)
             .args(["gateway", "run", "--port", &port.to_string()])
             .env_clear()
             .env("HOME", home.path())
             .env("MOLTBOT_STATE_DIR", home.state_path())
             .env("PATH", "/usr/bin:/bin")
+            .env("MOLTBOT_GATEWAY_TOKEN", &token)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { child, home, port })
+        Ok(Self { child, _home: home, port, token })
     }
 
     /// Waits for the first `hello-ok`.
     pub(crate) async fn hello(&self) -> Outcome<Wire> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let token = self.home.token();
-            if let Some(token) = token
-                && let Ok(wire) = Wire::connect(self.port, &token).await
-            {
+            if let Ok(wire) = Wire::connect(self.port, &self.token).await {
                 return Ok(wire);
             }
             if Instant::now() > deadline {

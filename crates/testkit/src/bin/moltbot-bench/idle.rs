@@ -41,7 +41,7 @@ pub(crate) async fn connections(binary: &Path, count: u32, times: usize) -> Outc
 async fn per_connection(binary: &Path, count: u32) -> Outcome<f64> {
     let gateway = Gateway::spawn(binary, Home::empty()?)?;
     let first = gateway.hello().await?;
-    let token = gateway.home.token().ok_or("the gateway wrote no token")?;
+    let token = gateway.token.clone();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = gateway.memory_mb("Rss:")?;
     let mut open = vec![first];

@@ -77,7 +77,7 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
         figures.extend(rate::requests(binary).await?);
     }
     eprint_step("durable turns");
-    figures.extend(turns::durable(binary, if arguments.budgets_only { 50 } else { 200 }).await?);
+    figures.extend(turns::durable(binary, 200).await?);
     if let Some(path) = &arguments.sandbox {
         figures.extend(sandbox::spawns(path)?);
     }

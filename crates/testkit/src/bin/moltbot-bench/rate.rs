@@ -27,7 +27,7 @@ const LOADS: [Load; 2] =
 pub(crate) async fn requests(binary: &Path) -> Outcome<Vec<Figure>> {
     let gateway = Gateway::spawn(binary, Home::empty()?)?;
     let sizer = &mut gateway.hello().await?;
-    let token = gateway.home.token().ok_or("the gateway wrote no token")?;
+    let token = gateway.token.clone();
     let mut figures = Vec::new();
     for method in ["health", "agents.list"] {
         let echo = Echo::start(sizer.sizes(method).await?)?;
