@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::load::parse;
 use crate::path::{Path, quote};
-use crate::redact::{has_password, is_secret_path};
+use crate::redact::{counts_tokens, has_password, is_secret_path};
 use crate::report::ConfigErrors;
 use crate::secrets::walk;
 use crate::substitution::is_pure_reference;
@@ -41,7 +41,7 @@ pub fn diff(old: &str, new: &str) -> Result<Vec<String>, ConfigErrors> {
 fn leaves(text: &str) -> Result<BTreeMap<String, Leaf>, ConfigErrors> {
     let root = parse(text, "the config")?;
     let mut found = BTreeMap::new();
-    walk(&root, &mut |node, path| {
+    walk(&root, &mut |node, path, _| {
         let is_leaf = match &node.kind {
             Kind::List { items, .. } => items.is_empty(),
             Kind::Object { members, .. } => members.is_empty(),
@@ -64,7 +64,7 @@ fn shown(node: &Node, path: &Path, whole: &str) -> String {
             quote(&text.chars().take(SHOWN).chain(['…']).collect::<String>())
         }
         Kind::Text(text) => quote(text),
-        Kind::Number(_) if is_secret_path(path) => "***".into(),
+        Kind::Number(_) if is_secret_path(path) && !counts_tokens(path) => "***".into(),
         _ => whole.to_owned(),
     }
 }
@@ -75,12 +75,12 @@ mod tests {
 
     #[test]
     fn changes_are_told_without_secrets() {
-        let old =
-            "{ gateway: { port: 1, auth: { token: 'old', mode: 'token' } }, list: [1, 2], env: { N: 5 } }";
-        let new = "{ gateway: { port: 2, auth: { token: 'new' } }, list: [1], env: { N: 6 }, talk: { apiKey: '${K}' }, ui: {} }";
+        let old = "{ gateway: { port: 1, auth: { token: 'old', mode: 'token' } }, list: [1, 2], env: { N: 5 }, agents: { defaults: { contextTokens: 5 } } }";
+        let new = "{ agents: { defaults: { contextTokens: 6 } }, gateway: { port: 2, auth: { token: 'new' } }, list: [1], env: { N: 6 }, talk: { apiKey: '${K}' }, ui: {} }";
         assert_eq!(
             diff(old, new).unwrap(),
             [
+                "agents.defaults.contextTokens: 5 -> 6",
                 "env.N: *** -> ***",
                 "gateway.auth.mode: removed \"token\"",
                 "gateway.auth.token: *** -> ***",

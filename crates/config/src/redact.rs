@@ -19,7 +19,7 @@ pub fn redact(value: &Value) -> Value {
 fn redacted(value: &Value, path: &mut Path, is_secret: bool) -> Value {
     let within = |path: &mut Path, step: Step, value: &Value| {
         path.0.push(step);
-        let is_secret = is_secret || is_secret_step(path);
+        let is_secret = is_secret_within(is_secret, &path.0);
         let value = redacted(value, path, is_secret);
         path.0.pop();
         value
@@ -40,17 +40,62 @@ fn redacted(value: &Value, path: &mut Path, is_secret: bool) -> Value {
 
 /// Whether what stands at this path, or around it, is a secret.
 pub(crate) fn is_secret_path(path: &Path) -> bool {
-    (1..=path.0.len())
-        .any(|length| path.0.get(..length).is_some_and(|steps| is_secret_step(&Path(steps.to_vec()))))
+    (1..=path.0.len()).filter_map(|length| path.0.get(..length)).fold(false, is_secret_within)
+}
+
+/// Whether what these steps lead to is a secret, when it is known whether what is around it is one.
+fn is_secret_within(around: bool, steps: &[Step]) -> bool {
+    !is_structure(steps) && (around || is_secret_step(steps))
+}
+
+/// Whether an object at this path holds secrets under names of the owner's choice, so that none of its members says
+/// what the whole is.
+pub(crate) fn is_map_of_secrets(path: &Path) -> bool {
+    matches!(path.0.last(), Some(Step::Key(key)) if matches!(key.as_str(), "env" | "headers" | "vars"))
 }
 
 /// Whether the last step of a path makes what is below it secret.
-fn is_secret_step(path: &Path) -> bool {
-    let Some(Step::Key(key)) = path.0.last() else { return false };
-    let around = path.0.len().checked_sub(2).and_then(|at| path.0.get(at));
-    // The names below these are the owner's: variables, models, providers, senders. Only their values tell.
-    let names_are_free = matches!(around, Some(Step::Key(key)) if matches!(key.as_str(), "providers" | "entries" | "accounts" | "channels"));
-    !names_are_free && is_secret_name(key)
+fn is_secret_step(steps: &[Step]) -> bool {
+    let Some((Step::Key(key), above)) = steps.split_last() else { return false };
+    !is_free_name(above) && is_secret_name(key)
+}
+
+/// Whether the names below these steps are the owner's: of channels, accounts, providers, plugins. They tell nothing.
+fn is_free_name(above: &[Step]) -> bool {
+    /// `*` is any one step.
+    const FREE: &[&[&str]] = &[
+        &["auth", "order"],
+        &["auth", "profiles"],
+        &["channels"],
+        &["channels", "*", "accounts"],
+        &["messages", "tts", "providers"],
+        &["models", "providers"],
+        &["plugins", "entries"],
+        &["plugins", "installs"],
+        &["secrets", "providers"],
+        &["skills", "entries"],
+        &["talk", "providers"],
+    ];
+    FREE.iter().any(|free| {
+        free.len() == above.len()
+            && free
+                .iter()
+                .zip(above)
+                .all(|(name, step)| matches!(step, Step::Key(key) if *name == "*" || key == name))
+    })
+}
+
+/// Whether these steps lead to settings that hold no secret although a name on the way would tell: those of where
+/// secrets are, and of the variables that a shell sets.
+fn is_structure(steps: &[Step]) -> bool {
+    let names: Vec<&str> = steps
+        .iter()
+        .map(|step| match step {
+            Step::Key(key) => key.as_str(),
+            Step::Index(_) => "",
+        })
+        .collect();
+    matches!(names.as_slice(), ["secrets"] | ["env", "shellEnv"] | ["secrets", "defaults", "env"])
 }
 
 /// Whether a key's name says that its value is secret.
@@ -79,13 +124,13 @@ fn is_secret_name(key: &str) -> bool {
     !is_exempt && TELLING.iter().any(|part| name.contains(part))
 }
 
-/// Whether a number at this path counts tokens of a text: `maxTokens`, `contextTokens`.
+/// Whether a number at this path counts tokens of a text: `maxTokens`, `contextTokens`, `reserveTokensFloor`.
 pub(crate) fn counts_tokens(path: &Path) -> bool {
-    let Some(Step::Key(key)) = path.0.last() else { return false };
-    key.ends_with("Tokens")
+    matches!(path.0.last(), Some(Step::Key(key)) if key.contains("Tokens"))
 }
 
-/// Whether a text is an address with a password, as `https://user:password@host/`.
+/// Whether a text holds a secret wherever it stands: it is sealed, or an address with a password or a key in it, as
+/// `https://user:password@host/` or `wss://host/?token=…`.
 pub(crate) fn has_password(text: &str) -> bool {
     // What is sealed is treated as what it may hold.
     if text.starts_with(SEALED_PREFIX) {
@@ -93,8 +138,17 @@ pub(crate) fn has_password(text: &str) -> bool {
     }
     text.split_once("://").is_some_and(|(_, rest)| {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-        authority.rsplit_once('@').is_some_and(|(user, _)| !user.is_empty())
+        let names_user = authority.rsplit_once('@').is_some_and(|(user, _)| !user.is_empty());
+        names_user || rest.split_once('?').is_some_and(|(_, query)| has_secret_parameter(query))
     })
+}
+
+/// Whether one of the parameters of an address has a telling name and a value.
+fn has_secret_parameter(query: &str) -> bool {
+    query
+        .split(['&', ';', '#'])
+        .filter_map(|one| one.split_once('='))
+        .any(|(name, value)| !value.is_empty() && (name.eq_ignore_ascii_case("key") || is_secret_name(name)))
 }
 
 #[cfg(test)]
@@ -106,28 +160,36 @@ mod tests {
     #[test]
     fn no_secret_is_left_and_nothing_else_is_hidden() {
         let value = json!({
-            "env": {"vars": {"A": "s"}, "B": "s", "shellEnv": {"enabled": true}},
+            "env": {"vars": {"A": "s"}, "B": "s", "shellEnv": {"enabled": true, "timeoutMs": 15000}},
             "gateway": {"auth": {"mode": "token", "token": "s", "password": "s"}, "port": 1,
                 "remote": {"token": "${T}", "password": "x${T}", "url": "wss://a:b@c/"}},
             "channels": {"telegram": {"botToken": "s", "tokenFile": "/f", "webhookSecret": "s", "enabled": true,
                     "accounts": {"x": {"token": "s", "signingSecret": "s"}}},
                 "googlechat": {"serviceAccount": {"key": "s"}}, "slack": {"userToken": "s", "userTokenReadOnly": true}},
             "models": {"providers": {"token-house": {"apiKey": "s", "baseUrl": "http://h/v1", "headers": {"X-A": "s"},
-                "models": [{"id": "m", "maxTokens": 5, "compat": {"maxTokensField": "max_tokens"}}]}}},
+                "models": [{"id": "m", "maxTokens": 5, "reserveTokensFloor": 5, "compat": {"maxTokensField": "max_tokens"}}]}}},
             "skills": {"entries": {"a": {"env": {"B": "s"}, "apiKey": 7}}},
-            "agents": {"defaults": {"contextTokens": 9, "sandbox": {"docker": {"env": {"A": "s"}}}}}
+            "agents": {"defaults": {"contextTokens": 9, "sandbox": {"docker": {"env": {"A": "s"}}}}},
+            "plugins": {"entries": {"token-p": {"enabled": 1, "config": {"accounts": {"apiKey": "s"}, "providers": {"token": "s"}}}}},
+            "auth": {"profiles": {"openai:token": {"mode": "token"}}},
+            "browser": {"cdpUrl": "wss://h/?a=1&token=s", "profiles": {"x": {"cdpUrl": "http://h/?a=1#key"}}},
+            "secrets": {"defaults": {"env": "default"}, "providers": {"p": {"source": "exec", "env": {"A": "s"}, "args": ["a"]}}}
         });
         let expected = json!({
-            "env": {"vars": {"A": "***"}, "B": "***", "shellEnv": {"enabled": true}},
+            "env": {"vars": {"A": "***"}, "B": "***", "shellEnv": {"enabled": true, "timeoutMs": 15000}},
             "gateway": {"auth": {"mode": "token", "token": "***", "password": "***"}, "port": 1,
                 "remote": {"token": "${T}", "password": "***", "url": "***"}},
             "channels": {"telegram": {"botToken": "***", "tokenFile": "/f", "webhookSecret": "***", "enabled": true,
                     "accounts": {"x": {"token": "***", "signingSecret": "***"}}},
                 "googlechat": {"serviceAccount": {"key": "***"}}, "slack": {"userToken": "***", "userTokenReadOnly": true}},
             "models": {"providers": {"token-house": {"apiKey": "***", "baseUrl": "http://h/v1", "headers": {"X-A": "***"},
-                "models": [{"id": "m", "maxTokens": 5, "compat": {"maxTokensField": "max_tokens"}}]}}},
+                "models": [{"id": "m", "maxTokens": 5, "reserveTokensFloor": 5, "compat": {"maxTokensField": "max_tokens"}}]}}},
             "skills": {"entries": {"a": {"env": {"B": "***"}, "apiKey": "***"}}},
-            "agents": {"defaults": {"contextTokens": 9, "sandbox": {"docker": {"env": {"A": "***"}}}}}
+            "agents": {"defaults": {"contextTokens": 9, "sandbox": {"docker": {"env": {"A": "***"}}}}},
+            "plugins": {"entries": {"token-p": {"enabled": 1, "config": {"accounts": {"apiKey": "***"}, "providers": {"token": "***"}}}}},
+            "auth": {"profiles": {"openai:token": {"mode": "token"}}},
+            "browser": {"cdpUrl": "***", "profiles": {"x": {"cdpUrl": "http://h/?a=1#key"}}},
+            "secrets": {"defaults": {"env": "default"}, "providers": {"p": {"source": "exec", "env": {"A": "***"}, "args": ["a"]}}}
         });
         assert_eq!(redact(&value), expected);
     }
