@@ -1,7 +1,7 @@
 //! Values of settings that are known and not served yet, judged by their shapes.
 
 use super::words::{quoted_list, type_of};
-use super::{Judge, Unserved, member_shape, nearest, short};
+use super::{INCLUDE, Judge, Unserved, member_shape, nearest, short};
 use crate::path::{Path, Step, quote};
 use crate::report::ConfigErrorKind;
 use crate::shape::Shape;
@@ -151,10 +151,9 @@ impl Judge<'_> {
         let mut full: Path = self.path.clone();
         full.0.push(Step::Key(member.key.clone()));
         let full = full.to_string();
-        if member.key == "$include" {
-            let message = "`$include` is not served yet: the config would be obeyed only in part".to_owned();
-            let fix = "copy the settings of the included files into this one".to_owned();
-            return self.find_key(ConfigErrorKind::Refused, member, message, None, fix);
+        if member.key == INCLUDE {
+            // Found by the scan, wherever it stands.
+            return;
         }
         let message = format!("there is no setting {}", quote(&short(&member.key)));
         let mut expected = None;

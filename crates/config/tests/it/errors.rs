@@ -88,6 +88,14 @@ const CASES: &[(&str, &str)] = &[
         "{$include: './more.json5'}",
         "$include: `$include` is not served yet: the config would be obeyed only in part",
     ),
+    (
+        "{env: {$include: './e.json5'}}",
+        "env.$include: `$include` is not served yet: the config would be obeyed only in part",
+    ),
+    (
+        "{channels: {x: {more: [{$include: ['./a', './b']}]}}}",
+        "channels.x.more[0].$include: `$include` is not served yet: the config would be obeyed only in part",
+    ),
     // Variables.
     (
         "{gateway: {auth: {token: '${NO_SUCH}'}}}",
