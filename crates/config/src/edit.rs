@@ -166,7 +166,9 @@ fn wrap(steps: &[Step], value: String, path: &Path) -> Result<String, EditError>
 
 /// Replaces parts of a text, given in order, by others.
 pub(crate) fn splice(text: &str, edits: &[(usize, usize, String)]) -> String {
-    let mut result = String::with_capacity(text.len().saturating_add(64));
+    // Large enough from the start: a growing buffer would leave copies of secrets behind.
+    let added = edits.iter().map(|(_, _, new)| new.len()).fold(0, usize::saturating_add);
+    let mut result = String::with_capacity(text.len().saturating_add(added));
     let mut at = 0;
     for (start, end, new) in edits {
         result.push_str(text.get(at..*start).unwrap_or_default());

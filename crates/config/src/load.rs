@@ -133,6 +133,10 @@ fn told(
     findings: &mut Findings,
     source: &Source<'_>,
 ) -> Vec<PlainSecret> {
+    // Of a value that did not open, nothing else can be said.
+    for fault in &opened.faults {
+        findings.forget(&fault.path);
+    }
     let mut find = |path: &str, at: std::ops::Range<usize>, message: String, fix: String| {
         let kind = ConfigErrorKind::Secret;
         let (path, fix) = (path.to_owned(), Some(fix));

@@ -158,6 +158,11 @@ impl Findings {
         }
     }
 
+    /// Takes back what was found at a path.
+    pub(crate) fn forget(&mut self, path: &str) {
+        self.kept.retain(|finding| finding.path != path);
+    }
+
     /// The errors with lines and excerpts, or nothing when there are none.
     pub(crate) fn into_errors(self, file: &str, source: &Source<'_>) -> Option<ConfigErrors> {
         if self.kept.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::path::{Path, Step};
 use crate::settings::Config;
 use crate::shape::Shape;
 use crate::unsupported::TREE;
@@ -38,6 +39,21 @@ pub(crate) fn alternatives(schema: &Value) -> Vec<&Value> {
         None => vec![schema],
         Some(several) => several.iter().flat_map(alternatives).collect(),
     }
+}
+
+/// Whether a setting at this path works.
+pub(crate) fn serves(path: &Path) -> bool {
+    let below = |schema: &'static Value, step: &Step| match step {
+        Step::Index(_) => schema.get("items"),
+        Step::Key(key) => {
+            let named = schema.get("properties").and_then(|all| all.get(key));
+            named.or_else(|| schema.get("additionalProperties").filter(|any| any.is_object()))
+        }
+    };
+    let possible = path.0.iter().fold(vec![served()], |schemas, step| {
+        schemas.into_iter().flat_map(alternatives).filter_map(|schema| below(schema, step)).collect()
+    });
+    possible.iter().any(|schema| schema.get(SERVED) != Some(&Value::Bool(false)))
 }
 
 /// Adds to a schema the members of `shape` that it does not have.

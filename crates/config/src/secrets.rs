@@ -2,11 +2,14 @@
 //!
 //! Pure: the ciphers are the caller's, behind [`Keeper`]. One rule, that of [`redact`](crate::redact()), says what is
 //! secret. A sealed text is bound to its place: the path, in which an element of a list is named by its `id`; an
-//! element without one, or with one that another has too, is named by 16 random hex digits that its text carries.
+//! element without one is named by 16 random hex digits that its text carries. Where two elements have one id, nothing
+//! is sealed or opened: their secrets could stand for each other.
 
 mod list;
+mod number;
 mod open;
 mod place;
+mod provider;
 mod reference;
 mod seal;
 
@@ -24,9 +27,6 @@ pub const SEALED_PREFIX: &str = "sealed:v1:aes-256-gcm:hkdf-sha256:";
 /// How every sealed text begins, whatever its version. A secret that somebody writes so by hand does not open, and is
 /// never taken for itself.
 const CLAIMED: &str = "sealed:";
-/// Stands before a number that was sealed, so that it comes back as one. No text that is typed begins so.
-const NUMBER: &str = "\0number:";
-
 /// Opens and seals. Implemented by the program, over its vault.
 pub trait Keeper {
     /// Seals a secret for a place, as [`SEALED_PREFIX`] and base64url.
@@ -56,7 +56,8 @@ pub trait Keeper {
     /// When there is no randomness.
     fn draw_id(&self) -> Result<String, String>;
 
-    /// Looks up what a [`SecretRef`] refers to, but for variables of the environment.
+    /// Looks up what a [`SecretRef`] refers to, but for variables of the environment. A file is named by its absolute
+    /// path, and its whole text is wanted: what of it is the secret is found out here.
     ///
     /// # Errors
     /// Why there is none, and what to do.

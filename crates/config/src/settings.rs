@@ -8,6 +8,11 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+mod secrets;
+
+pub(crate) use secrets::SecretSetting;
+pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
+
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -22,6 +27,8 @@ pub struct Config {
     pub meta: MetaConfig,
     /// Model providers.
     pub models: ModelsConfig,
+    /// Where secrets are that are not in the config.
+    pub secrets: SecretsConfig,
     /// Sessions.
     pub session: SessionConfig,
     /// Tools.
@@ -100,10 +107,10 @@ pub struct AuthConfig {
     /// `token` or `password`; `password` when only a password is set.
     pub mode: Option<AuthMode>,
     /// The shared token: at least 32 characters, 20 of them different. Made at the first start.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<SecretSetting>")]
     pub token: Option<SecretString>,
     /// The shared password: at least 15 characters.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<SecretSetting>")]
     pub password: Option<SecretString>,
 }
 
@@ -272,14 +279,14 @@ pub struct ProviderConfig {
     /// The wire format. `openai-completions` is what most servers speak.
     pub api: Option<ProviderApi>,
     /// The key. A reference such as `${OPENAI_API_KEY}` stays a reference in the file.
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<SecretSetting>")]
     pub api_key: Option<SecretString>,
     /// The address that `/chat/completions` or `/v1/messages` is added to. It may be on this machine or in
     /// the owner's network; the exact host and port are then allowed, and no others.
     #[schemars(extend("x-moltbot-form" = "http-address"))]
     pub base_url: Option<String>,
     /// Headers sent with every request.
-    #[schemars(with = "BTreeMap<String, String>")]
+    #[schemars(with = "BTreeMap<String, SecretSetting>")]
     pub headers: BTreeMap<String, SecretString>,
     /// The models that it offers.
     pub models: Vec<ModelConfig>,

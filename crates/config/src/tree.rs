@@ -87,17 +87,6 @@ impl Node {
         }
     }
 
-    /// The value at a path, to be replaced.
-    pub(crate) fn at_mut(&mut self, path: &Path) -> Option<&mut Self> {
-        path.0.iter().try_fold(self, |node, step| match (&mut node.kind, step) {
-            (Kind::List { items, .. }, Step::Index(index)) => items.get_mut(*index),
-            (Kind::Object { members, .. }, Step::Key(key)) => {
-                members.iter_mut().rev().find(|member| member.key == *key).map(|member| &mut member.value)
-            }
-            _ => None,
-        })
-    }
-
     /// The value at a path.
     pub(crate) fn at(&self, path: &Path) -> Option<&Self> {
         path.0.iter().try_fold(self, Self::child)
@@ -137,7 +126,8 @@ impl Node {
 }
 
 impl Number {
-    fn to_json(self) -> Value {
+    /// The number as JSON; null when JSON has none such.
+    pub(crate) fn to_json(self) -> Value {
         match self {
             Self::Float(float) => serde_json::Number::from_f64(float).map_or(Value::Null, Value::Number),
             Self::Whole(whole) => match (u64::try_from(whole), i64::try_from(whole)) {

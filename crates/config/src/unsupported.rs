@@ -38,6 +38,7 @@ pub(crate) static TREE: Shape = Object(&[
     ("models", services::MODELS),
     ("nodeHost", OBJECT),
     ("plugins", services::PLUGINS),
+    ("secrets", services::SECRETS),
     ("session", messages::SESSION),
     ("skills", services::SKILLS),
     ("talk", services::TALK),

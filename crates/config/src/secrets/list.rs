@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::place::{State, state_of, walk};
+use super::place::{State, state_of, take_id, walk};
 use super::reference::SecretRef;
 use crate::load::parse;
-use crate::redact::is_secret_path;
 use crate::report::{ConfigErrors, Source};
 
 /// One secret of a config, without its value.
@@ -14,6 +13,9 @@ use crate::report::{ConfigErrors, Source};
 pub struct SecretEntry {
     /// The setting, as `gateway.auth.token`.
     pub path: String,
+    /// The name that it is sealed under, as `agents.list[id=main].memorySearch.remote.apiKey`. Where the config does not
+    /// name an element and nothing is sealed yet, `[#]` stands for it.
+    pub place: String,
     /// The line of its value, from 1.
     pub line: usize,
     /// How it stands there.
@@ -45,21 +47,23 @@ pub fn secrets(text: &str) -> Result<Vec<SecretEntry>, ConfigErrors> {
     let root = parse(text, "the config")?;
     let source = Source::new(text, Vec::new(), text.len());
     let mut found = Vec::new();
-    walk(&root, &mut |node, path| {
-        let reference = is_secret_path(path).then(|| SecretRef::at(node)).flatten();
-        let state = match (reference, state_of(node, path)) {
-            (Some(reference), _) => {
-                SecretState::Reference(reference.map_or_else(|error| error, |known| known.to_string()))
-            }
+    walk(&root, &mut |node, path, place| {
+        let mut id = None;
+        let state = match (SecretRef::at(node, path), state_of(node, path)) {
+            (Some(Ok(reference)), _) => SecretState::Reference(reference.to_string()),
+            (Some(Err(wrong)), _) => SecretState::Reference(wrong),
             (None, State::Open) => return true,
             (None, State::Empty) => SecretState::Empty,
             (None, State::Original(_) | State::OriginalObject) => SecretState::Original,
             (None, State::Plain(_) | State::PlainNumber) => SecretState::Plain,
             (None, State::Reference(text)) => SecretState::Reference(text.to_owned()),
-            (None, State::Sealed(_)) => SecretState::Sealed,
+            (None, State::Sealed(text)) => {
+                id = take_id(text).0;
+                SecretState::Sealed
+            }
         };
         let (line, _) = source.place(node.start);
-        found.push(SecretEntry { path: path.to_string(), line, state });
+        found.push(SecretEntry { path: path.to_string(), place: place.name(id), line, state });
         false
     });
     Ok(found)

@@ -2,18 +2,20 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::place::{Place, State, state_of, take_id, walk};
+use super::place::{Place, State, state_of, unseal, walk};
+use super::provider::Providers;
 use super::reference::SecretRef;
-use super::{Keeper, NUMBER};
+use super::{Keeper, number};
 use crate::path::{Path, Step};
 use crate::redact::is_secret_path;
-use crate::substitution::{Environment, expand};
-use crate::tree::{Kind, Node, Number, Text};
+use crate::schema;
+use crate::substitution::{Environment, escape, expand};
+use crate::tree::{Kind, Node, Text};
 
 /// What was found while opening.
 #[derive(Default)]
 pub(crate) struct Opened {
-    /// Values that do not open: path, offsets, what is wrong, what to do.
+    /// Values that do not open.
     pub(crate) faults: Vec<Fault>,
     /// Plaintext in secret places: path and offset.
     pub(crate) plain: Vec<(String, usize)>,
@@ -30,24 +32,20 @@ pub(crate) struct Fault {
 
 /// Puts what is sealed or referred to in place of its form, as a secret.
 pub(crate) fn open(root: &mut Node, keeper: &dyn Keeper, environment: &Environment<'_>) -> Opened {
-    let mut opening = Opening { keeper, environment, opened: Opened::default(), found: Vec::new() };
-    opening.look(root, root, &mut Path::default());
-    let Opening { opened, found, .. } = opening;
-    for (path, kind) in found {
-        if let Some(node) = root.at_mut(&path) {
-            node.kind = kind;
-        }
-    }
-    opened
+    let providers = Providers::of(root, environment);
+    let mut opening = Opening { keeper, environment, providers, opened: Opened::default() };
+    opening.look(root, &mut Path::default(), &Place::root());
+    opening.opened
 }
 
-/// Every secret of a tree that was opened, as it is used.
+/// Every secret of a tree that was opened, as it is used. What is empty, and what was not looked up, is none.
 pub(crate) fn values(root: &Node, environment: &Environment<'_>) -> Vec<SecretString> {
     let mut values = Vec::new();
-    walk(root, &mut |node, path| {
+    walk(root, &mut |node, path, _| {
         if let Kind::Text(text) = &node.kind
             && (matches!(text, Text::Secret(_)) || is_secret_path(path))
             && let Ok(expanded) = expand(text, environment)
+            && !expanded.expose().is_empty()
         {
             values.push(SecretString::from(expanded.expose()));
         }
@@ -59,57 +57,31 @@ pub(crate) fn values(root: &Node, environment: &Environment<'_>) -> Vec<SecretSt
 struct Opening<'a> {
     keeper: &'a dyn Keeper,
     environment: &'a Environment<'a>,
+    providers: Providers,
     opened: Opened,
-    found: Vec<(Path, Kind)>,
 }
 
 impl Opening<'_> {
-    fn look(&mut self, root: &Node, node: &Node, path: &mut Path) {
-        if let Some(reference) = is_secret_path(path).then(|| SecretRef::at(node)).flatten() {
+    fn look(&mut self, node: &mut Node, path: &mut Path, place: &Place) {
+        if let Some(reference) = SecretRef::at(node, path) {
             return self.refer(node, path, reference);
         }
-        match state_of(node, path) {
-            State::Open => self.into(root, node, path),
-            State::Empty | State::Reference(_) => {}
-            State::Plain(_) | State::PlainNumber => self.opened.plain.push((path.to_string(), node.start)),
-            State::Sealed(text) => {
-                let (id, sealed) = take_id(text);
-                let place = Place::of(root, path).name(id);
-                let plain = self.keeper.unseal(&place, &sealed);
-                self.take(node, path, plain);
-            }
-            State::Original(text) => {
-                let plain = self.keeper.unseal_original(&path.to_string(), text);
-                self.take(node, path, plain);
-            }
-            State::OriginalObject => {
-                let plain = self.keeper.unseal_original(&path.to_string(), &node.to_json().to_string());
-                self.take(node, path, plain);
-            }
-        }
-    }
-
-    fn into(&mut self, root: &Node, node: &Node, path: &mut Path) {
-        let mut below = |step: Step, child: &Node| {
-            path.0.push(step);
-            self.look(root, child, path);
-            path.0.pop();
+        let is_plain = match state_of(node, path) {
+            State::Open => return self.into(node, path, place),
+            State::Empty | State::Reference(_) => return,
+            State::Plain(_) | State::PlainNumber => true,
+            State::Original(_) | State::OriginalObject | State::Sealed(_) => false,
         };
-        match &node.kind {
-            Kind::List { items, .. } => {
-                items.iter().enumerate().for_each(|(index, item)| below(Step::Index(index), item));
-            }
-            Kind::Object { members, .. } => {
-                members.iter().for_each(|member| below(Step::Key(member.key.clone()), &member.value));
-            }
-            Kind::Bool(_) | Kind::Null | Kind::Number(_) | Kind::Text(_) => {}
+        if let Err(message) = place.require_unique() {
+            return self.fault(node, path, message, "the id of one of the two is to change".into());
         }
-    }
-
-    fn take(&mut self, node: &Node, path: &Path, plain: Result<SecretString, String>) {
-        match plain {
-            Ok(plain) => self.found.push((path.clone(), kind_of(plain))),
-            Err(message) => {
+        if is_plain {
+            self.opened.plain.push((path.to_string(), node.start));
+        }
+        match unseal(node, path, place, self.keeper) {
+            None => {}
+            Some(Ok(plain)) => node.kind = kind_of(plain),
+            Some(Err(message)) => {
                 let fix = format!(
                     "`moltbot secrets set {path}` sets it again, or write a reference such as ${{NAME}}"
                 );
@@ -118,27 +90,42 @@ impl Opening<'_> {
         }
     }
 
-    fn refer(&mut self, node: &Node, path: &Path, reference: Result<SecretRef, String>) {
-        let value = reference.and_then(|reference| match &reference {
-            SecretRef::Env { id, .. } => {
-                let value = (self.environment)(id).filter(|value| !value.expose_secret().is_empty());
-                value.ok_or_else(|| format!("the variable `{id}` of the environment is not set or empty"))
+    fn into(&mut self, node: &mut Node, path: &mut Path, place: &Place) {
+        match &mut node.kind {
+            Kind::List { items, .. } => {
+                let places = place.elements(items, path);
+                for (index, (item, place)) in items.iter_mut().zip(places).enumerate() {
+                    path.0.push(Step::Index(index));
+                    self.look(item, path, &place);
+                    path.0.pop();
+                }
             }
-            elsewhere => self.keeper.resolve(elsewhere),
-        });
-        match value {
-            // As it is: what is elsewhere is no text of a config, in which references are replaced.
-            Ok(value) => {
-                let escaped = crate::substitution::escape(value.expose_secret());
-                self.found.push((path.clone(), Kind::Text(Text::Secret(escaped.into()))));
+            Kind::Object { members, .. } => {
+                for member in members {
+                    path.0.push(Step::Key(member.key.clone()));
+                    self.look(&mut member.value, path, &place.member(&member.key));
+                    path.0.pop();
+                }
             }
-            Err(message) => self.fault(
-                node,
-                path,
-                message,
-                "correct the reference, or put there what it refers to".into(),
-            ),
+            Kind::Bool(_) | Kind::Null | Kind::Number(_) | Kind::Text(_) => {}
         }
+    }
+
+    /// What a reference leads to. What no setting uses yet is not looked up: its form is enough.
+    fn refer(&mut self, node: &mut Node, path: &Path, reference: Result<SecretRef, String>) {
+        let value = reference.and_then(|reference| {
+            if schema::serves(path) {
+                self.providers.resolve(&reference, self.environment, self.keeper)
+            } else {
+                Ok(SecretString::default())
+            }
+        });
+        let value = value.unwrap_or_else(|message| {
+            self.fault(node, path, message, "correct the reference, or set the secret itself".into());
+            SecretString::default()
+        });
+        // As it is: what is elsewhere is no text of a config, in which references are replaced.
+        node.kind = Kind::Text(Text::Secret(escape(value.expose_secret()).into()));
     }
 
     fn fault(&mut self, node: &Node, path: &Path, message: String, fix: String) {
@@ -149,10 +136,8 @@ impl Opening<'_> {
 
 /// A secret as the value that it was.
 fn kind_of(plain: SecretString) -> Kind {
-    let number = plain.expose_secret().strip_prefix(NUMBER).and_then(number_of);
-    number.map_or(Kind::Text(Text::Secret(plain)), Kind::Number)
-}
-
-fn number_of(text: &str) -> Option<Number> {
-    text.parse().map(Number::Whole).ok().or_else(|| text.parse().map(Number::Float).ok())
+    match number::of(&plain) {
+        Some((_, number)) => Kind::Number(number),
+        None => Kind::Text(Text::Secret(plain)),
+    }
 }

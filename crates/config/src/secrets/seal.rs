@@ -1,16 +1,17 @@
 //! Changing secrets in the text of a config; comments and everything else stay as they are.
 
 use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use super::place::{Place, State, state_of, take_id, walk, with_id};
-use super::{Keeper, NUMBER};
+use super::place::{Place, State, state_of, take_id, unseal, walk, with_id};
+use super::reference::SecretRef;
+use super::{Keeper, number};
 use crate::edit::{EditError, set, splice};
 use crate::load::parse;
 use crate::path::{Path, quote};
-use crate::report::ConfigErrors;
-use crate::substitution::escape;
-use crate::tree::{Kind, Node};
+use crate::redact::is_secret_path;
+use crate::substitution::{escape, unescape};
+use crate::tree::Node;
 
 /// A text in which no secret stands as plaintext.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,19 +26,24 @@ pub struct Sealed {
 /// is sealed already.
 ///
 /// # Errors
-/// When the text is not JSON5, or a secret cannot be sealed or opened.
+/// When the text is not JSON5, a secret cannot be sealed or opened, or a reference is not valid.
 pub fn seal_all(text: &str, keeper: &dyn Keeper) -> Result<Sealed, EditError> {
-    let (text, paths) = edit_all(text, &|root, node, path| {
-        let plain = match state_of(node, path) {
+    let (text, paths) = edit_all(text, &|spot| {
+        let plain = match state_of(spot.node, spot.path) {
+            State::Plain(plain) if number::is_marked(plain) => {
+                return Err("a secret does not begin with NUL; correct it".into());
+            }
             State::Plain(plain) => SecretString::from(plain),
-            State::PlainNumber => SecretString::from(format!("{NUMBER}{}", node.to_json())),
-            State::Original(sealed) => keeper.unseal_original(&path.to_string(), sealed)?,
-            State::OriginalObject => {
-                keeper.unseal_original(&path.to_string(), &node.to_json().to_string())?
+            State::PlainNumber => number::marked(spot.text),
+            State::Original(_) | State::OriginalObject => {
+                match unseal(spot.node, spot.path, spot.place, keeper) {
+                    Some(plain) => plain?,
+                    None => return Ok(None),
+                }
             }
             State::Open | State::Empty | State::Reference(_) | State::Sealed(_) => return Ok(None),
         };
-        seal_for(root, path, &plain, keeper).map(Some)
+        seal_for(spot.place, &plain, keeper).map(Some)
     })?;
     Ok(Sealed { text: text.to_string(), paths })
 }
@@ -45,17 +51,16 @@ pub fn seal_all(text: &str, keeper: &dyn Keeper) -> Result<Sealed, EditError> {
 /// Seals again what was not sealed with the newest key.
 ///
 /// # Errors
-/// When the text is not JSON5, or a secret does not open or cannot be sealed.
+/// When the text is not JSON5, a secret does not open or cannot be sealed, or a reference is not valid.
 pub fn reseal_all(text: &str, keeper: &dyn Keeper) -> Result<Sealed, EditError> {
-    let (text, paths) = edit_all(text, &|root, node, path| {
-        let State::Sealed(sealed) = state_of(node, path) else { return Ok(None) };
+    let (text, paths) = edit_all(text, &|spot| {
+        let State::Sealed(sealed) = state_of(spot.node, spot.path) else { return Ok(None) };
         let (id, bare) = take_id(sealed);
-        let place = Place::of(root, path).name(id);
+        let place = spot.place.name(id);
         if keeper.is_current(&place, &bare) {
             return Ok(None);
         }
-        let plain = keeper.unseal(&place, &bare)?;
-        seal_for(root, path, &plain, keeper).map(Some)
+        seal_for(spot.place, &keeper.unseal(&place, &bare)?, keeper).map(Some)
     })?;
     Ok(Sealed { text: text.to_string(), paths })
 }
@@ -63,21 +68,15 @@ pub fn reseal_all(text: &str, keeper: &dyn Keeper) -> Result<Sealed, EditError> 
 /// The text with every secret in plaintext, for going back to another program. References stay.
 ///
 /// # Errors
-/// When the text is not JSON5, or a secret does not open.
+/// When the text is not JSON5, a secret does not open, or a reference is not valid.
 pub fn unseal_all(text: &str, keeper: &dyn Keeper) -> Result<Zeroizing<String>, EditError> {
-    let (text, _) = edit_all(text, &|root, node, path| {
-        let plain = match state_of(node, path) {
-            State::Sealed(sealed) => unseal_at(root, path, sealed, keeper)?,
-            State::Original(sealed) => keeper.unseal_original(&path.to_string(), sealed)?,
-            State::OriginalObject => {
-                keeper.unseal_original(&path.to_string(), &node.to_json().to_string())?
-            }
-            State::Open | State::Empty | State::Plain(_) | State::PlainNumber | State::Reference(_) => {
-                return Ok(None);
-            }
-        };
-        let plain = plain.expose_secret();
-        Ok(Some(plain.strip_prefix(NUMBER).map_or_else(|| quote(plain), str::to_owned)))
+    let (text, _) = edit_all(text, &|spot| {
+        let Some(plain) = unseal(spot.node, spot.path, spot.place, keeper) else { return Ok(None) };
+        let plain = plain?;
+        Ok(Some(match number::of(&plain) {
+            Some((number, _)) => number.to_owned(),
+            None => quote(plain.expose_secret()),
+        }))
     })?;
     Ok(text)
 }
@@ -91,25 +90,28 @@ pub fn secret_at(text: &str, path: &str, keeper: &dyn Keeper) -> Result<SecretSt
     let root = parse(text, "the config")?;
     let node = root.at(&path).ok_or_else(|| EditError::NotSet { path: path.to_string() })?;
     let secret = |because: String| EditError::Secret { path: path.to_string(), because };
-    if super::reference::SecretRef::at(node).is_some() {
+    if SecretRef::at(node, &path).is_some() {
         return Err(secret("it is a reference, and its value is elsewhere".into()));
     }
     let plain = match state_of(node, &path) {
-        State::Plain(plain) => return Ok(SecretString::from(plain)),
-        State::PlainNumber => return Ok(SecretString::from(node.to_json().to_string())),
-        State::Sealed(sealed) => unseal_at(&root, &path, sealed, keeper),
-        State::Original(sealed) => keeper.unseal_original(&path.to_string(), sealed),
-        State::OriginalObject => keeper.unseal_original(&path.to_string(), &node.to_json().to_string()),
+        State::Plain(plain) => return Ok(unescape(plain).into()),
+        State::PlainNumber => return Ok(node.to_json().to_string().into()),
         State::Reference(name) => {
-            Err(format!("it is the reference {name}, and its value is in the environment"))
+            return Err(secret(format!("it is the reference {name}, and its value is in the environment")));
         }
-        State::Open | State::Empty => {
-            Err("no secret stands there; `moltbot config get` shows what does".into())
+        State::Sealed(_) | State::Original(_) | State::OriginalObject => {
+            let place = Place::of(&root, &path);
+            place.require_unique().map_err(secret)?;
+            unseal(node, &path, &place, keeper)
         }
+        State::Open | State::Empty => None,
     };
-    let plain = plain.map_err(secret)?;
-    let shown = plain.expose_secret().strip_prefix(NUMBER).map(SecretString::from);
-    Ok(shown.unwrap_or_else(|| crate::substitution::unescape(plain.expose_secret()).into()))
+    let nothing = || secret("no secret stands there; `moltbot config get` shows what does".into());
+    let plain = plain.ok_or_else(nothing)?.map_err(secret)?;
+    Ok(match number::of(&plain) {
+        Some((_, number)) => number.to_json().to_string().into(),
+        None => unescape(plain.expose_secret()).into(),
+    })
 }
 
 /// The text with one secret set, sealed.
@@ -124,7 +126,7 @@ pub fn set_secret(
 ) -> Result<String, EditError> {
     let parsed = Path::parse(path)?;
     let secret = |because: String| EditError::Secret { path: parsed.to_string(), because };
-    if !crate::redact::is_secret_path(&parsed) {
+    if !is_secret_path(&parsed) {
         return Err(secret("no secret belongs there; `moltbot config set` sets it".into()));
     }
     if value.expose_secret().is_empty() || value.expose_secret().contains('\0') {
@@ -132,20 +134,15 @@ pub fn set_secret(
     }
     // First its place, which depends on what is around it.
     let with_room = set(text, path, "\"\"")?;
-    let root = parse(&with_room, "the config")?;
+    let place = Place::of(&parse(&with_room, "the config")?, &parsed);
+    place.require_unique().map_err(secret)?;
     let plain = SecretString::from(escape(value.expose_secret()));
-    let sealed = seal_for(&root, &parsed, &plain, keeper).map_err(secret)?;
+    let sealed = seal_for(&place, &plain, keeper).map_err(secret)?;
     set(&with_room, path, &sealed)
 }
 
-fn unseal_at(root: &Node, path: &Path, sealed: &str, keeper: &dyn Keeper) -> Result<SecretString, String> {
-    let (id, bare) = take_id(sealed);
-    keeper.unseal(&Place::of(root, path).name(id), &bare)
-}
-
-/// What stands in the text for a secret at `path`, in quotes.
-fn seal_for(root: &Node, path: &Path, plain: &SecretString, keeper: &dyn Keeper) -> Result<String, String> {
-    let place = Place::of(root, path);
+/// What stands in the text for a secret at `place`, in quotes.
+fn seal_for(place: &Place, plain: &SecretString, keeper: &dyn Keeper) -> Result<String, String> {
     if !place.needs_id() {
         return Ok(quote(&keeper.seal(&place.name(None), plain)?));
     }
@@ -153,20 +150,38 @@ fn seal_for(root: &Node, path: &Path, plain: &SecretString, keeper: &dyn Keeper)
     Ok(quote(&with_id(&keeper.seal(&place.name(Some(&id)), plain)?, &id)))
 }
 
-type Edit<'a> = dyn Fn(&Node, &Node, &Path) -> Result<Option<String>, String> + 'a;
+/// A value that may be changed.
+struct Spot<'a> {
+    node: &'a Node,
+    /// How it is written.
+    text: &'a str,
+    path: &'a Path,
+    place: &'a Place,
+}
 
-/// Replaces each value for which `edit` gives another, and names those.
+type Edit<'a> = dyn Fn(&Spot<'_>) -> Result<Option<String>, String> + 'a;
+
+/// Replaces each value for which `edit` gives another, and names those. What is replaced is erased.
 fn edit_all(text: &str, edit: &Edit<'_>) -> Result<(Zeroizing<String>, Vec<String>), EditError> {
-    let root: Node = parse(text, "the config").map_err(|errors: ConfigErrors| EditError::Config(errors))?;
+    let root = parse(text, "the config")?;
     let (mut edits, mut paths, mut failed) = (Vec::new(), Vec::new(), None);
-    walk(&root, &mut |node, path| {
-        // What a reference refers to is elsewhere; its own members are no secrets.
-        let is_reference = super::reference::SecretRef::at(node).is_some();
-        if failed.is_some() || (is_reference && crate::redact::is_secret_path(path)) {
+    walk(&root, &mut |node, path, place| {
+        if failed.is_some() {
             return false;
         }
-        match edit(&root, node, path) {
-            Ok(None) => matches!(node.kind, Kind::List { .. } | Kind::Object { .. }),
+        let new = match SecretRef::at(node, path) {
+            // What it refers to is elsewhere.
+            Some(Ok(_)) => return false,
+            // What is none may have a secret in it, which would stay as it is.
+            Some(Err(wrong)) => Err(wrong),
+            None => {
+                let text = text.get(node.start..node.end).unwrap_or_default();
+                edit(&Spot { node, text, path, place })
+            }
+        };
+        // Two that one id names could stand for each other.
+        match new.and_then(|new| if new.is_some() { place.require_unique().map(|()| new) } else { Ok(new) }) {
+            Ok(None) => true,
             Ok(Some(new)) => {
                 edits.push((node.start, node.end, new));
                 paths.push(path.to_string());
@@ -178,8 +193,10 @@ fn edit_all(text: &str, edit: &Edit<'_>) -> Result<(Zeroizing<String>, Vec<Strin
             }
         }
     });
+    let whole = Zeroizing::new(splice(text, &edits));
+    edits.iter_mut().for_each(|(_, _, new)| new.zeroize());
     match failed {
         Some(error) => Err(error),
-        None => Ok((Zeroizing::new(splice(text, &edits)), paths)),
+        None => Ok((whole, paths)),
     }
 }

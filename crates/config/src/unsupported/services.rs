@@ -97,6 +97,26 @@ pub(super) const PLUGINS: Shape = Object(&[
     ("slots", Open(&[("memory", Text)])),
 ]);
 
+/// `secrets`.
+pub(super) const SECRETS: Shape =
+    Object(&[("providers", Map(&Object(SECRET_PROVIDER))), ("resolution", OBJECT)]);
+
+const SECRET_PROVIDER: super::super::shape::Members = &[
+    ("allowInsecurePath", Shape::Never("others could read the secrets, or change them")),
+    ("allowSymlinkCommand", Flag),
+    ("args", TEXTS),
+    ("command", Noted("no program is run for a secret", &Text)),
+    ("env", Map(&Text)),
+    ("jsonOnly", Flag),
+    ("maxBytes", COUNT),
+    ("maxOutputBytes", COUNT),
+    ("noOutputTimeoutMs", COUNT),
+    ("passEnv", TEXTS),
+    ("pluginIntegration", OBJECT),
+    ("timeoutMs", COUNT),
+    ("trustedDirs", TEXTS),
+];
+
 /// `skills`.
 pub(super) const SKILLS: Shape = Object(&[
     ("allowBundled", TEXTS),

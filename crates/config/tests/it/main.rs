@@ -5,7 +5,9 @@ mod errors;
 mod full;
 mod hostile;
 mod oracle;
+mod references;
 mod secrets;
+mod toy;
 
 use moltbot_config::{ConfigErrors, Loaded, Surroundings, load};
 use secrecy::SecretString;
