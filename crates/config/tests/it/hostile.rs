@@ -1,6 +1,7 @@
-use moltbot_config::{ConfigErrorKind, Surroundings, limits, load};
+use moltbot_config::{ConfigErrorKind, Surroundings, limits, load, seal_all};
 
 use crate::read;
+use crate::toy::{Toy, with};
 
 fn kinds(text: &[u8]) -> Vec<ConfigErrorKind> {
     match load(text, "moltbot.json", &Surroundings::plain(&|_| None)) {
@@ -71,6 +72,16 @@ fn depth_and_numbers_of_errors_are_bounded() {
     assert_eq!(read(&format!("{{agents: {{defaults: {{{unserved}}}}}}}")).unwrap().unsupported.len(), 60_000);
     let keys: String = (0..80_000).map(|n| format!("'{n}':0,")).collect();
     assert!(read(&format!("{{ui: {{{keys}}}}}")).is_ok());
+}
+
+#[test]
+fn secrets_of_a_large_config_are_found_in_one_walk() {
+    let elements: String = (0..20_000).map(|n| format!("{{id:'{n}',env:{{A:'b'}}}},")).collect();
+    let sealed = seal_all(&format!("{{ui:[{elements}]}}"), &Toy(1)).unwrap();
+    assert_eq!(sealed.paths.len(), 20_000);
+    let members: String = (0..50_000).map(|n| format!("A{n}:'sealed:',")).collect();
+    let errors = with(&Toy(1), false, &format!("{{env:{{{members}}}}}")).unwrap_err();
+    assert!(errors.to_string().contains("50000 errors"), "all are counted");
 }
 
 proptest::proptest! {

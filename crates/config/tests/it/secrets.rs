@@ -297,23 +297,133 @@ fn a_secret_is_set_only_where_one_belongs() {
     assert_eq!(loaded.config.models.providers["x"].base_url.as_deref(), Some("https://user:word@host/v1"));
 }
 
-proptest! {
-    #[test]
-    fn sealing_changes_secrets_and_nothing_else(
-        words in proptest::collection::vec("[ -~é\\n]{0,20}", 1..8),
-        comment in "[a-z ]{0,12}",
-    ) {
-        let members: Vec<String> = words
-            .iter()
-            .enumerate()
-            .map(|(n, word)| format!("  /* {comment} */ K{n}: {}, // {comment}\n", json!(word)))
-            .collect();
-        let text = format!("{{\n env: {{\n{}}},\n skip: [1, 'x'],\n}}\n", members.concat());
+#[test]
+fn numbers_come_back_as_they_were_written() {
+    for number in ["8080", "0x1F", "-18446744073709551615", "1.50", "+.5", "5.", "1e-3", "-0"] {
+        let text = format!("{{ env: {{ A: {number} /* n */ }} }}");
         let sealed = seal_all(&text, &Toy(1)).unwrap();
-        prop_assert_eq!(sealed.text.matches(&format!("/* {comment} */")).count(), words.len());
-        prop_assert!(sealed.text.contains(" skip: [1, 'x'],\n"));
+        assert_eq!(sealed.paths, ["env.A"], "{number}");
+        assert_eq!(*unseal_all(&sealed.text, &Toy(1)).unwrap(), text, "{number}");
+    }
+    // And are judged as numbers: a text belongs there.
+    let text = "{ skills: { entries: { a: { env: { PORT: 8080 } } } } }";
+    let sealed = seal_all(text, &Toy(1)).unwrap().text;
+    for (text, sealed) in [(text, false), (&*sealed, true)] {
+        let errors = with(&Toy(1), sealed, text).unwrap_err();
+        assert_eq!(errors.errors()[0].message, "this (hidden) value is a number", "{text}");
+    }
+    let forged = "{ env: { A: '\\0number:5' } }";
+    assert!(
+        seal_all(forged, &Toy(1)).unwrap_err().to_string().contains("env.A"),
+        "a text would become a number"
+    );
+}
+
+#[test]
+fn an_id_that_is_a_secret_names_nothing() {
+    let text = "{ channels: { googlechat: { serviceAccount: { keys: [{ id: 'k1', key: 's1' }, { id: 'k1', key: 's2' }] } } },
+        ui: { x: [{ id: 'https://u:p@h/', token: 's3' }] } }";
+    let sealed = seal_all(text, &Toy(1)).unwrap();
+    assert_eq!(sealed.paths.len(), 6, "{:?}", sealed.paths);
+    with(&Toy(1), true, &sealed.text).unwrap_or_else(|errors| panic!("{errors}"));
+    let values = |text: &str| json5::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(values(&unseal_all(&sealed.text, &Toy(1)).unwrap()), values(text));
+}
+
+#[test]
+fn a_place_is_named_for_good() {
+    let text = "{ gateway: { auth: { token: 'a' } }, channels: { 'my.chat': { token: 'a' } }, env: { A: ['a'] }, agents: { list: [
+        { id: 'main', sandbox: { docker: { env: { 'x y': 'a' } } } },
+        { id: 'my agent', memorySearch: { remote: { apiKey: 'a' } } },
+        { memorySearch: { remote: { apiKey: 'a' } } },
+    ] } }";
+    let places = |text: &str| secrets(text).unwrap().into_iter().map(|entry| entry.place).collect::<Vec<_>>();
+    let expected = [
+        "gateway.auth.token",
+        "channels[\"my.chat\"].token",
+        "env.A[#]",
+        "agents.list[id=main].sandbox.docker.env[\"x y\"]",
+        "agents.list[id=\"my agent\"].memorySearch.remote.apiKey",
+        "agents.list[#].memorySearch.remote.apiKey",
+    ];
+    assert_eq!(places(text), expected);
+    let sealed = seal_all(text, &Toy(1)).unwrap().text;
+    let with_ids = places(&sealed);
+    for (place, expected) in with_ids.iter().zip(expected) {
+        let (before, after) = expected.split_once("[#]").unwrap_or((expected, ""));
+        assert!(place.starts_with(before) && place.ends_with(after), "{place} {expected}");
+        assert_eq!(place.len() - expected.len(), if expected.contains("[#]") { 16 } else { 0 }, "{place}");
+        assert!(sealed.contains(&hex(place)), "{place} is what it is sealed for");
+    }
+}
+
+/// A value as it may be written, and whether sealing leaves it as it is.
+fn literal() -> impl Strategy<Value = (String, bool)> {
+    prop_oneof![
+        4 => "'[a-z]([a-zé\"🦞 $]|\\\\[bfnrtv'\"\\\\q\n]|\\\\x[0-7][0-9a-f]|\\\\u00[a-f][0-9a-f]){1,8}'".prop_map(|text| (text, false)),
+        4 => "\"([a-z'/{}:]|\\\\u00[4-7][0-9A-F]){1,8}\"".prop_map(|text| (text, false)),
+        2 => "[+-]?(0x[0-9a-f]{1,6}|[1-9][0-9]{0,5}(\\.[0-9]{0,3})?(e[+-]?[0-9])?|\\.[0-9]{1,3})".prop_map(|text| (text, false)),
+        2 => prop_oneof![Just("''"), Just("\"${A}\""), Just("true"), Just("null"), Just("[]"), Just("{ source: 'env', id: 'A' }")]
+            .prop_map(|text| (text.to_owned(), true)),
+    ]
+}
+
+/// A config in pieces: what stays as it is, and between two such pieces a secret.
+fn pieces() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
+    let space = || "( |\n|\t|// '[{]c\n|/\\* \"\\* \\*/|\u{a0}){0,2}";
+    let entry = (0..6_usize, literal(), space(), space(), any::<bool>());
+    proptest::collection::vec(entry, 1..7).prop_map(|entries| {
+        let (mut stays, mut sealed, mut stay) = (Vec::new(), Vec::new(), "{ // head\n ui: {".to_owned());
+        for (number, (form, (value, is_open), before, behind, comma)) in entries.into_iter().enumerate() {
+            let (open, close) = match form {
+                0 => (format!("'p {number}': {{ token:"), "}"),
+                1 => (format!("p{number}: [{{ id: 'x{number}', apiKey:"), "}, { id: 'y' }]"),
+                2 => (format!("p{number}: [7, {{ deep: {{ password:"), "} }]"),
+                3 => (format!("p{number}: {{ env: {{ \"A b\":"), ", B: true } }"),
+                4 => (format!("p{number}: {{ headers: ["), "] }"),
+                _ => (format!("p{number}: {{ maxTokens: 5, tokenFile:"), "}"),
+            };
+            stay.push_str(&format!("{open}{before}"));
+            if is_open || form == 5 {
+                stay.push_str(&value);
+            } else {
+                sealed.push(value);
+                stays.push(std::mem::take(&mut stay));
+            }
+            let comma = if comma { "," } else { "" };
+            stay.push_str(&format!("{behind}{}{close}{comma}{behind}", if form == 4 { comma } else { "" }));
+            if comma.is_empty() {
+                stay.push(',');
+            }
+        }
+        stay.push_str("} /* tail */ }\n");
+        stays.push(stay);
+        (stays, sealed)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn sealing_changes_secrets_and_not_one_byte_else((stays, values) in pieces()) {
+        let text = stays.iter().zip(values.iter().map(String::as_str).chain([""])).fold(String::new(), |text, (stay, value)| text + stay + value);
+        let sealed = seal_all(&text, &Toy(1)).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        prop_assert_eq!(sealed.paths.len(), values.len(), "{}", text);
+        let mut rest = sealed.text.as_str();
+        for (number, stay) in stays.iter().enumerate() {
+            rest = rest.strip_prefix(stay.as_str()).unwrap_or_else(|| panic!("{stay:?} was changed: {rest}"));
+            if number < values.len() {
+                let inside = rest.strip_prefix('"').and_then(|rest| rest.split_once('"')).unwrap();
+                prop_assert!(inside.0.starts_with(SEALED_PREFIX), "{}", rest);
+                rest = inside.1;
+            }
+        }
+        prop_assert_eq!(rest, "");
+        prop_assert_eq!(&seal_all(&sealed.text, &Toy(1)).unwrap().text, &sealed.text, "once is enough");
+        let loaded = with(&Toy(1), true, &sealed.text);
+        prop_assert!(loaded.as_ref().is_ok_and(|loaded| loaded.plain.is_empty()), "{}\n{}", text, loaded.unwrap_err());
         let back = unseal_all(&sealed.text, &Toy(1)).unwrap();
-        let values = |text: &str| json5::from_str::<serde_json::Value>(text).unwrap();
-        prop_assert_eq!(values(&back), values(&text));
+        prop_assert_eq!(get(&back, "ui").unwrap(), get(&text, "ui").unwrap());
     }
 }
