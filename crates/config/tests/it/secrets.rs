@@ -141,7 +141,8 @@ fn d_44_a_sealed_value_does_not_open_at_another_place() {
     {
         let moved = set(&sealed.text, path, &value.to_string()).unwrap();
         let errors = with(&Toy(1), true, &moved).unwrap_err();
-        assert!(errors.errors().iter().all(|error| error.path == path), "{errors}");
+        let found: Vec<&str> = errors.errors().iter().map(|error| error.path.as_str()).collect();
+        assert_eq!(found, [path], "of what does not open, nothing else is said: {errors}");
         assert!(errors.to_string().contains(&format!("{path} does not open")), "{errors}");
         assert!(
             !errors.to_string().contains("gateway-token") && !errors.to_string().contains(SEALED_PREFIX),
