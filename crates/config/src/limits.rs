@@ -148,6 +148,10 @@ pub const STATE_CACHE_KIB: i64 = 512;
 pub const STATE_CHECKED_BYTES: i64 = 32 * 1024 * 1024;
 /// Reads of the state db at once: one long history does not keep the others waiting.
 pub const STATE_READERS: usize = 2;
+/// The largest state db that is written anew while changes wait, after a deletion, in bytes: that takes half a second.
+pub const STATE_SCRUBBED_BYTES: i64 = 64 * 1024 * 1024;
+/// Words of the state db that are sealed again in one commit, in bytes: the memory that it takes, twice.
+pub const STATE_SEALED_BYTES: usize = 1024 * 1024;
 /// Changes that wait for the state db; who comes later waits outside. Each holds one message in memory.
 pub const STATE_WAITING: usize = 1024;
 /// Characters of a session's title: one line of a terminal.

@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::StoreError;
-use crate::{schema, seals};
+use crate::sealed::{After, Database};
+use crate::{canary, schema, scrub};
 
 /// The name of the file in the state folder.
 const NAME: &str = "state.db";
@@ -54,7 +55,7 @@ impl From<StoreError> for Failure {
 
 /// The writer's connection, and the number of this opening.
 pub(crate) struct Opened {
-    pub(crate) connection: Connection,
+    pub(crate) database: Database,
     pub(crate) path: PathBuf,
     pub(crate) boot: i64,
 }
@@ -63,20 +64,25 @@ pub(crate) struct Opened {
 pub(crate) fn open(state: &StateDir, vault: &Vault) -> Result<Opened, StoreError> {
     let path = place(state)?;
     let unclean = prepare(state, &path)?;
-    let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, vault)?;
-    let opening = |connection: &mut Connection| -> Result<i64, Failure> {
+    let database = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, vault)?;
+    let opening = || -> Result<i64, Failure> {
         if unclean {
-            check(connection, &path)?;
+            check(&database, &path)?;
+            // Its log may hold what was deleted last.
+            database.ask(After::Cut);
         }
-        let found = schema::version(connection, &path, &schema::MIGRATIONS)?;
-        configure(connection)?;
-        let boot = schema::migrate(connection, found, state, &path, &schema::MIGRATIONS)?;
-        seals::require_ours(connection)?;
-        schema::forget_plaintext(connection, state, &path)?;
+        let found = schema::version(&database, &path, &schema::MIGRATIONS)?;
+        if found >= schema::SEALED {
+            canary::require(&database, &path)?;
+        }
+        configure(&database)?;
+        let boot = schema::migrate(&database, found, state, &path, &schema::MIGRATIONS)?;
+        scrub::scrub(&database)?;
+        schema::remove_plaintext(state, &path)?;
         Ok(boot)
     };
-    let boot = opening(&mut connection).map_err(|failure| failure.at(&path))?;
-    Ok(Opened { connection, path, boot })
+    let boot = opening().map_err(|failure| failure.at(&path))?;
+    Ok(Opened { database, path, boot })
 }
 
 /// The path of the file, through no symbolic link: SQLite opens by name, and is told to follow none.
@@ -129,25 +135,25 @@ fn prepare(state: &StateDir, path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Opens a connection to the file. It is used by one thread at a time, so it needs no lock of its own.
-pub(crate) fn connect(path: &Path, access: OpenFlags, vault: &Vault) -> Result<Connection, StoreError> {
+pub(crate) fn connect(path: &Path, access: OpenFlags, vault: &Vault) -> Result<Database, StoreError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| StoreError::of_sqlite(error, path))?;
     let quiet = connection
         .busy_timeout(BUSY)
-        .and_then(|()| connection.pragma_update(None, "cache_size", -limits::STATE_CACHE_KIB))
-        .and_then(|()| seals::teach(&connection, vault));
+        .and_then(|()| connection.pragma_update(None, "cache_size", -limits::STATE_CACHE_KIB));
     quiet.map_err(|error| StoreError::of_sqlite(error, path))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
+    Ok(Database::new(connection, vault.clone()))
 }
 
 /// How long to wait for another connection's lock. Our own readers block nobody; this is for `sqlite3` by hand.
-const BUSY: Duration = Duration::from_secs(5);
-/// Prepared statements kept: all that this crate has.
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements kept: all that turns and lists have.
 const STATEMENTS: usize = 32;
 
-/// The log is copied into the file every 1000 pages (4 MB), and cut back to that after a larger burst.
+/// The log is copied into the file every 1000 pages (4 MB), and cut back to that after a larger burst. What is deleted
+/// is overwritten with zeros: sealed words open for as long as their key is there.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -188,14 +194,22 @@ pub(crate) fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The text of a column that holds JSON.
+/// A value as a JSON text.
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| unreadable("a value", &error.to_string()))
 }
 
-/// The value in a column that holds JSON.
-pub(crate) fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| unreadable(what, &error.to_string()))
+/// The value of a JSON text. An error tells where it stopped and not at what: that may be words.
+pub(crate) fn from_json<T: DeserializeOwned>(
+    what: &'static str,
+    text: impl AsRef<[u8]>,
+) -> Result<T, StoreError> {
+    let stopped = |error: serde_json::Error| {
+        let detail =
+            format!("{:?} error in line {}, column {}", error.classify(), error.line(), error.column());
+        unreadable(what, &detail)
+    };
+    serde_json::from_slice(text.as_ref()).map_err(stopped)
 }
 
 /// The key in a column. It was canonical when it was written, so the default agent does not matter.

@@ -48,6 +48,11 @@ pub enum StoreError {
     /// The file was written by a newer program.
     #[error("{path} has schema {found}, and this moltbot knows {known}; run the newer moltbot again")]
     Newer { path: PathBuf, found: u32, known: u32 },
+    /// The file was sealed with other keys than those that are there.
+    #[error(
+        "{path} does not open with keys/secrets.key ({detail}); restore the key file that belongs to it, or move it away to begin without a past"
+    )]
+    OtherKeys { path: PathBuf, detail: String },
     /// An earlier turn of the session has no end yet.
     #[error("turn {turn} cannot be done before turn {earlier} of its session; let that one end first")]
     OutOfOrder { turn: TurnId, earlier: TurnId },
@@ -55,8 +60,18 @@ pub enum StoreError {
     #[error("cannot find {path}; check that the state folder exists")]
     Path { path: PathBuf, source: Arc<io::Error> },
     /// The operating system gives no random bytes.
-    #[error("cannot draw a session id")]
+    #[error("cannot draw a session id or a key; nothing was kept; try again")]
     Random { source: Arc<RandomError> },
+    /// What was written over could not be removed from the file.
+    #[error(
+        "the state db still holds copies of words that were sealed anew; see the log for the cause, then start again"
+    )]
+    Remains,
+    /// Words do not open. They are not left out: an answer without them would be another answer.
+    #[error(
+        "{place} in the state db does not open: {detail}; restore state.db and keys/secrets.key from one backup, or delete the session"
+    )]
+    Sealed { place: String, detail: String },
     /// Another program opened the same state after this one.
     #[error("another moltbot took over this state; stop this one")]
     Superseded,

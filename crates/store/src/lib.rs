@@ -4,6 +4,9 @@
 //! commit; whoever waits is answered after that commit, so what was answered survives a power cut. Reads
 //! have their own connections and never wait for the disk of a write.
 //!
+//! What people, models and tools said is sealed with the vault's keys before it reaches SQLite, each word for its own
+//! row; `column.rs` says which columns that are, and what stays readable.
+//!
 //! A message is one *turn* from [`Store::accept`] to [`Store::finish`]. What is said in between is kept by
 //! [`Store::journal`] before it has an effect, so that [`Store::pending`] can tell after a crash how far a
 //! turn came. A plain turn is two commits.
@@ -11,17 +14,22 @@
 //! The store decides nothing: who may speak and which turn runs next is decided above it.
 #![forbid(unsafe_code)]
 
+mod canary;
+mod column;
 mod database;
 mod error;
 mod readers;
+mod reseal;
 mod schema;
-mod seals;
+mod scrub;
+mod sealed;
 mod session;
 mod store;
 mod turn;
 mod writer;
 
 pub use error::StoreError;
+pub use reseal::Resealed;
 pub use session::{Context, History, SessionFilter, SessionRow};
 pub use store::Store;
 pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use moltbot_config::limits;
 use moltbot_vault::Vault;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::database::{self, Failure};
 use crate::error::StoreError;
+use crate::sealed::Database;
 
 /// The connections that nobody uses at the moment, and how many may be used.
 pub(crate) struct Readers {
@@ -25,7 +26,7 @@ pub(crate) struct Readers {
 struct Shared {
     path: PathBuf,
     vault: Vault,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Database>>,
 }
 
 impl Readers {
@@ -38,7 +39,7 @@ impl Readers {
     pub(crate) async fn read<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        W: FnOnce(&Database) -> Result<T, Failure> + Send + 'static,
     {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_closed| StoreError::Closed)?;
         let shared = Arc::clone(&self.shared);
@@ -58,7 +59,7 @@ impl Readers {
 }
 
 impl Shared {
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, StoreError> {
+    fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,

@@ -1,23 +1,39 @@
 //! The schema and its versions.
 //!
-//! `user_version` in the file says how many of [`MIGRATIONS`] it has seen. Each runs in one transaction with
-//! the new number, so a crash leaves either version and nothing between.
+//! `user_version` in the file says how many of [`MIGRATIONS`] it has seen. Those that are missing run in one
+//! transaction with the new number, so a crash leaves either version and nothing between.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use moltbot_vault::StateDir;
-use rusqlite::{Connection, TransactionBehavior};
+use moltbot_vault::{FileError, StateDir};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::database::Failure;
 use crate::error::StoreError;
+use crate::sealed::Database;
+use crate::{canary, reseal, scrub};
+
+/// How a file comes from one schema to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Migration {
+    /// Words are sealed, between two pieces of SQL.
+    Seal { before: &'static str, after: &'static str },
+    /// By SQL alone.
+    Sql(&'static str),
+}
 
 /// Every schema, oldest first.
-pub(crate) const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+pub(crate) const MIGRATIONS: [Migration; 2] = [
+    Migration::Sql(include_str!("schema/1.sql")),
+    Migration::Seal { before: include_str!("schema/2.sql"), after: include_str!("schema/2-after.sql") },
+];
+/// The first schema whose words are sealed.
+pub(crate) const SEALED: u32 = 2;
 
 /// The schema that the file has; 0 for a file that was just created. Nothing is written: a file that is not
 /// ours stays as it is.
-pub(crate) fn version(database: &Connection, path: &Path, migrations: &[&str]) -> Result<u32, Failure> {
+pub(crate) fn version(database: &Connection, path: &Path, migrations: &[Migration]) -> Result<u32, Failure> {
     let known = known(migrations);
     let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > known {
@@ -29,34 +45,61 @@ pub(crate) fn version(database: &Connection, path: &Path, migrations: &[&str]) -
     Ok(found)
 }
 
-fn known(migrations: &[&str]) -> u32 {
+fn known(migrations: &[Migration]) -> u32 {
     u32::try_from(migrations.len()).unwrap_or(u32::MAX)
 }
 
 /// Brings the file from schema `found` to the newest and counts this opening. Returns its number.
+///
+/// An old file is copied first, unless its words are plaintext: a copy would be one more place where they can be read,
+/// it could only be removed again, and the transaction keeps the old schema as well as a copy does.
 pub(crate) fn migrate(
-    database: &mut Connection,
+    database: &Database,
     found: u32,
     state: &StateDir,
     path: &Path,
-    migrations: &[&str],
+    migrations: &[Migration],
 ) -> Result<i64, Failure> {
-    let known = known(migrations);
-    if found > 0 && found < known {
+    let missing = migrations.get(usize::try_from(found).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let seals = missing.iter().any(|migration| matches!(migration, Migration::Seal { .. }));
+    if missing.is_empty() {
+        return Ok(count_boot(database)?);
+    }
+    if found > 0 && !seals {
         back_up(database, state, path, found)?;
     }
-    let mut boot = None;
-    for (version, sql) in (1u32..).zip(migrations).skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-        let last = version == known;
-        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", version)?;
-        if last {
-            boot = Some(count_boot(&transaction)?);
-        }
-        transaction.commit()?;
+    if found == 0 || !seals {
+        return run(database, found, missing, known(migrations));
     }
-    boot.map_or_else(|| Ok(count_boot(database)?), Ok)
+    tracing::info!("sealing the words in the state db; this is done once");
+    // What SQLite sets aside to undo a statement would be a file of plaintext elsewhere.
+    database.pragma_update(None, "temp_store", "MEMORY")?;
+    let boot = run(database, found, missing, known(migrations))?;
+    database.pragma_update(None, "temp_store", "DEFAULT")?;
+    Ok(boot)
+}
+
+/// Runs what is missing, in one transaction.
+fn run(database: &Database, found: u32, missing: &[Migration], known: u32) -> Result<i64, Failure> {
+    let transaction = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+    for migration in missing {
+        match migration {
+            Migration::Seal { before, after } => {
+                database.execute_batch(before)?;
+                if found > 0 {
+                    reseal::seal_plaintext(database)?;
+                    scrub::mark(database)?;
+                }
+                canary::put(database)?;
+                database.execute_batch(after)?;
+            }
+            Migration::Sql(sql) => database.execute_batch(sql)?,
+        }
+    }
+    database.pragma_update(None, "user_version", known)?;
+    let boot = count_boot(database)?;
+    transaction.commit()?;
+    Ok(boot)
 }
 
 /// One more opening of the file.
@@ -77,6 +120,18 @@ fn require_empty(database: &Connection, path: &Path) -> Result<(), Failure> {
     if objects == 0 { Ok(()) } else { Err(StoreError::Foreign { path: path.to_path_buf() }.into()) }
 }
 
+/// A copy of the first schema is plaintext. None is made any more; one that an earlier build left is removed.
+pub(crate) fn remove_plaintext(state: &StateDir, path: &Path) -> Result<(), Failure> {
+    let name = format!("state.db.before-{SEALED}");
+    let file = path.with_file_name(&name);
+    match state.remove(&name) {
+        Ok(()) => tracing::warn!(?file, "a copy of the state db in plaintext was removed"),
+        Err(FileError::Missing { .. }) => {}
+        Err(source) => return Err(StoreError::File { path: file, source: Arc::new(source) }.into()),
+    }
+    Ok(())
+}
+
 /// Copies the file to `state.db.before-<version>` beside it. A copy of that version that is there already
 /// is from a migration that did not end, and stays.
 fn back_up(database: &Connection, state: &StateDir, path: &Path, found: u32) -> Result<(), Failure> {
@@ -94,41 +149,23 @@ fn back_up(database: &Connection, state: &StateDir, path: &Path, found: u32) -> 
     })
 }
 
-/// The copy that was made before words were sealed, by its name.
-const PLAINTEXT: &str = "state.db.before-2";
-
-/// After the words were sealed: what a copy and free pages still hold of them is removed. The copy goes last, so that a
-/// start that is cut off does this again.
-pub(crate) fn forget_plaintext(database: &Connection, state: &StateDir, path: &Path) -> Result<(), Failure> {
-    let file = path.with_file_name(PLAINTEXT);
-    let failed = |source| StoreError::File { path: file.clone(), source: Arc::new(source) };
-    if !state.list().map_err(failed)?.iter().any(|name| name == PLAINTEXT) {
-        return Ok(());
-    }
-    tracing::warn!("the words in the state db are sealed now; what was plaintext is being removed");
-    database.execute_batch("VACUUM")?;
-    let truncated: i64 = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if truncated != 0 {
-        tracing::warn!("another program reads the state db; its log is cut back at a later start");
-        return Ok(());
-    }
-    Ok(state.remove(PLAINTEXT).map_err(failed)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FIRST: &str = "CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-         INSERT INTO facts VALUES ('boot', 0);";
-    const SECOND: &str = "CREATE TABLE more (x INTEGER) STRICT;";
-    const BROKEN: &str = "CREATE TABLE half (x INTEGER) STRICT; INSERT INTO missing VALUES (1);";
+    const FIRST: Migration = Migration::Sql(
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+         INSERT INTO facts VALUES ('boot', 0);",
+    );
+    const SECOND: Migration = Migration::Sql("CREATE TABLE more (x INTEGER) STRICT;");
+    const BROKEN: Migration =
+        Migration::Sql("CREATE TABLE half (x INTEGER) STRICT; INSERT INTO missing VALUES (1);");
 
     struct Place {
         _folder: tempfile::TempDir,
         state: StateDir,
         path: std::path::PathBuf,
-        database: Connection,
+        database: Database,
     }
 
     impl Place {
@@ -137,13 +174,13 @@ mod tests {
             let state = StateDir::open_or_create(folder.path()).unwrap();
             let path = folder.path().join("state.db");
             state.create("state.db", &crate::database::empty_file()).unwrap();
-            let database = Connection::open(&path).unwrap();
+            let database = Database::new(Connection::open(&path).unwrap(), moltbot_testkit::vault(&state));
             Self { _folder: folder, state, path, database }
         }
 
-        fn migrate(&mut self, migrations: &[&str]) -> Result<i64, Failure> {
+        fn migrate(&mut self, migrations: &[Migration]) -> Result<i64, Failure> {
             let found = version(&self.database, &self.path, migrations)?;
-            migrate(&mut self.database, found, &self.state, &self.path, migrations)
+            migrate(&self.database, found, &self.state, &self.path, migrations)
         }
 
         fn tables(&self) -> Vec<String> {

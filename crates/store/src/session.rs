@@ -8,8 +8,11 @@ use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::{Message, Usage};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+use crate::column::{Column, Place, row};
 use crate::database::{self, Failure};
 use crate::error::StoreError;
+use crate::scrub;
+use crate::sealed::Database;
 use crate::turn::TurnId;
 
 /// Which sessions to list.
@@ -66,22 +69,48 @@ pub struct Context {
     pub cut: bool,
 }
 
-/// The session that a key names now: its row's number and its id.
-pub(crate) struct Current {
+/// A session's row, and what its words are bound to.
+pub(crate) struct Session {
     pub(crate) row: i64,
     pub(crate) session_id: String,
+    pub(crate) key: String,
+}
+
+impl Session {
+    /// Where one of its messages stands.
+    pub(crate) fn message(&self, turn: TurnId, seq: i64) -> Place<'_> {
+        self.place(Column::Body, [self.row, turn.0, seq])
+    }
+
+    /// Where words of one of its turns stand.
+    pub(crate) fn turn(&self, column: Column, turn: TurnId) -> Place<'_> {
+        self.place(column, row(turn.0))
+    }
+
+    /// Where words of its own row stand.
+    fn own(&self, column: Column) -> Place<'_> {
+        self.place(column, row(self.row))
+    }
+
+    fn place(&self, column: Column, row: crate::column::Row) -> Place<'_> {
+        Place { column, row, session_id: &self.session_id, key: &self.key }
+    }
 }
 
 /// The session that `key` names now.
-pub(crate) fn current(database: &Connection, key: &SessionKey) -> rusqlite::Result<Option<Current>> {
+pub(crate) fn current(database: &Connection, key: &SessionKey) -> rusqlite::Result<Option<Session>> {
     let mut statement =
-        database.prepare_cached("SELECT id, session_id FROM sessions WHERE key = ?1 AND current = 1")?;
-    let found = |row: &Row<'_>| Ok(Current { row: row.get(0)?, session_id: row.get(1)? });
-    statement.query_row([key.as_str()], found).optional()
+        database.prepare_cached("SELECT id, session_id, key FROM sessions WHERE key = ?1 AND current = 1")?;
+    statement.query_row([key.as_str()], in_row).optional()
+}
+
+/// The session in a row that begins with its number, its id and its key.
+pub(crate) fn in_row(row: &Row<'_>) -> rusqlite::Result<Session> {
+    Ok(Session { row: row.get(0)?, session_id: row.get(1)?, key: row.get(2)? })
 }
 
 /// Begins a session under `key`.
-pub(crate) fn create(database: &Connection, key: &SessionKey, now_ms: u64) -> Result<Current, Failure> {
+pub(crate) fn create(database: &Connection, key: &SessionKey, now_ms: u64) -> Result<Session, Failure> {
     let session_id = moltbot_vault::random_id().map_err(Failure::random)?;
     let mut statement = database.prepare_cached(
         "INSERT INTO sessions (session_id, key, agent, current, created_ms, updated_ms, message_count, usage)
@@ -94,22 +123,24 @@ pub(crate) fn create(database: &Connection, key: &SessionKey, now_ms: u64) -> Re
         ":now": database::whole(now_ms),
         ":usage": database::to_json(&Usage::default())?,
     })?;
-    Ok(Current { row, session_id })
+    Ok(Session { row, session_id, key: key.as_str().into() })
 }
 
 /// The newest messages of the session, oldest first. Those of turns without an end are among them.
-pub(crate) fn history(database: &Connection, key: &SessionKey, limit: u32) -> Result<History, Failure> {
+pub(crate) fn history(database: &Database, key: &SessionKey, limit: u32) -> Result<History, Failure> {
     let Some(session) = current(database, key)? else { return Ok(History::default()) };
-    let (messages, _) = newest(database, session.row, i64::MAX, limit)?;
+    let (messages, _) = newest(database, &session, i64::MAX, limit)?;
     Ok(History { session_id: Some(session.session_id), messages })
 }
 
 /// What was said in the turn's session before that turn, beginning with a person's message.
-pub(crate) fn context(database: &Connection, turn: TurnId, limit: u32) -> Result<Context, Failure> {
-    let mut statement = database.prepare_cached("SELECT session FROM turns WHERE id = ?1")?;
-    let session = statement.query_row([turn.0], |row| row.get(0)).optional()?;
+pub(crate) fn context(database: &Database, turn: TurnId, limit: u32) -> Result<Context, Failure> {
+    let mut statement = database.prepare_cached(
+        "SELECT session, session_id, key FROM turns JOIN sessions ON sessions.id = session WHERE turns.id = ?1",
+    )?;
+    let session = statement.query_row([turn.0], in_row).optional()?;
     let session = session.ok_or(StoreError::UnknownTurn { turn })?;
-    let (mut messages, cut) = newest(database, session, turn.0, limit)?;
+    let (mut messages, cut) = newest(database, &session, turn.0, limit)?;
     if cut {
         let begins = messages.iter().position(|message| matches!(message, Message::User { .. }));
         messages.drain(..begins.unwrap_or(messages.len()));
@@ -120,34 +151,39 @@ pub(crate) fn context(database: &Connection, turn: TurnId, limit: u32) -> Result
 /// At most `limit` messages before turn `before`, oldest first, and whether there may be more: the newest
 /// that fit into [`limits::HISTORY_BYTES`].
 fn newest(
-    database: &Connection,
-    session: i64,
+    database: &Database,
+    session: &Session,
     before: i64,
     limit: u32,
 ) -> Result<(Vec<Message>, bool), Failure> {
     let mut statement = database.prepare_cached(NEWEST)?;
     let limit = usize::try_from(limit.min(limits::HISTORY_MESSAGES)).unwrap_or(usize::MAX);
-    let mut rows = statement.query([session, before])?;
+    let mut rows = statement.query([session.row, before])?;
     let (mut messages, mut bytes, mut cut) = (Vec::new(), 0usize, false);
     while let Some(row) = rows.next()? {
-        let body = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        bytes = bytes.saturating_add(body.len());
-        cut = messages.len() >= limit || (bytes > limits::HISTORY_BYTES && !messages.is_empty());
+        cut = messages.len() >= limit;
         if cut {
             break;
         }
-        messages.push(database::from_json("a message", body)?);
+        let place = session.message(TurnId(row.get(0)?), row.get(1)?);
+        let body = database.unseal(&place, row.get_ref(2)?)?;
+        bytes = bytes.saturating_add(body.len());
+        cut = bytes > limits::HISTORY_BYTES && !messages.is_empty();
+        if cut {
+            break;
+        }
+        messages.push(database::from_json("a message", &*body)?);
     }
     messages.reverse();
     Ok((messages, cut))
 }
 
 /// Walks the transcript from its end: what it costs depends on what is read, not on what is there.
-const NEWEST: &str = "SELECT unseal('messages/' || session || '/' || turn || '/' || seq, body) FROM messages
-     WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC";
+const NEWEST: &str =
+    "SELECT turn, seq, body FROM messages WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC";
 
 /// The sessions that `filter` names, last changed first.
-pub(crate) fn list(database: &Connection, filter: &SessionFilter) -> Result<Vec<SessionRow>, Failure> {
+pub(crate) fn list(database: &Database, filter: &SessionFilter) -> Result<Vec<SessionRow>, Failure> {
     let mut statement = database.prepare_cached(LIST)?;
     let limit = filter.limit.unwrap_or(limits::SESSIONS_LISTED).min(limits::SESSIONS_LISTED);
     let mut rows = statement.query(named_params! {
@@ -158,31 +194,34 @@ pub(crate) fn list(database: &Connection, filter: &SessionFilter) -> Result<Vec<
     })?;
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
-        sessions.push(read(row)?);
+        sessions.push(read(database, row)?);
     }
     Ok(sessions)
 }
 
 /// Walks the index of the last change from its end: what it costs depends on the limit, not on the file.
-const LIST: &str = "SELECT key, session_id, created_ms, updated_ms, message_count, usage, model,
-            unseal('sessions/' || id || '/title', title), unseal('sessions/' || id || '/last', last_message)
+const LIST: &str =
+    "SELECT id, session_id, key, created_ms, updated_ms, message_count, usage, model, title, last_message
      FROM sessions
      WHERE current = 1 AND updated_ms >= :since
        AND (:agent IS NULL OR agent = :agent)
        AND (:search IS NULL OR instr(key, :search) > 0)
      ORDER BY updated_ms DESC LIMIT :limit";
 
-fn read(row: &Row<'_>) -> Result<SessionRow, Failure> {
+fn read(database: &Database, row: &Row<'_>) -> Result<SessionRow, Failure> {
+    let session = in_row(row)?;
+    let title = database.unseal_text(&session.own(Column::Title), row.get_ref(8)?)?;
+    let last_message = database.unseal_text(&session.own(Column::LastMessage), row.get_ref(9)?)?;
     Ok(SessionRow {
-        key: database::session_key(row.get(0)?)?,
-        session_id: row.get(1)?,
-        created_ms: row.get(2)?,
-        updated_ms: row.get(3)?,
-        message_count: row.get(4)?,
-        usage: database::from_json("a usage", row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?)?,
-        model: row.get(6)?,
-        title: row.get(7)?,
-        last_message: row.get(8)?,
+        key: database::session_key(session.key)?,
+        session_id: session.session_id,
+        created_ms: row.get(3)?,
+        updated_ms: row.get(4)?,
+        message_count: row.get(5)?,
+        usage: database::from_json("a usage", row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?)?,
+        model: row.get(7)?,
+        title,
+        last_message,
     })
 }
 
@@ -210,11 +249,7 @@ pub(crate) enum Transcript {
 
 /// Removes the session from all lists. The rows of its turns stay, without their words: a message that
 /// comes again after the deletion is still a duplicate.
-pub(crate) fn delete(
-    database: &Connection,
-    key: &SessionKey,
-    transcript: Transcript,
-) -> Result<bool, Failure> {
+pub(crate) fn delete(database: &Database, key: &SessionKey, transcript: Transcript) -> Result<bool, Failure> {
     let Some(session) = current(database, key)? else { return Ok(false) };
     let mut statement =
         database.prepare_cached("SELECT count(*) FROM turns WHERE session = ?1 AND state = 'received'")?;
@@ -225,6 +260,7 @@ pub(crate) fn delete(
     retire(database, session.row)?;
     if transcript == Transcript::Delete {
         forget(database, session.row)?;
+        scrub::after_deletion(database)?;
     }
     Ok(true)
 }
@@ -249,37 +285,52 @@ fn forget(database: &Connection, row: i64) -> rusqlite::Result<()> {
 
 /// Adds messages to the end of a turn, and to what its session's row says of itself.
 pub(crate) fn append(
-    database: &Connection,
-    session: i64,
+    database: &Database,
+    session: &Session,
     turn: TurnId,
     messages: &[Message],
     now_ms: u64,
 ) -> Result<(), Failure> {
     let mut last = database
         .prepare_cached("SELECT coalesce(max(seq), -1) FROM messages WHERE session = ?1 AND turn = ?2")?;
-    let last: i64 = last.query_row([session, turn.0], |row| row.get(0))?;
-    let mut insert = database.prepare_cached(
-        "INSERT INTO messages (session, turn, seq, body)
-             VALUES (?1, ?2, ?3, seal('messages/' || ?1 || '/' || ?2 || '/' || ?3, ?4))",
-    )?;
+    let last: i64 = last.query_row([session.row, turn.0], |row| row.get(0))?;
+    let mut insert =
+        database.prepare_cached("INSERT INTO messages (session, turn, seq, body) VALUES (?1, ?2, ?3, ?4)")?;
     for (seq, message) in (last.saturating_add(1)..).zip(messages) {
-        insert.execute((session, turn.0, seq, database::to_json(message)?))?;
+        let body = database.seal(&session.message(turn, seq), database::to_json(message)?.as_bytes())?;
+        insert.execute((session.row, turn.0, seq, body))?;
     }
+    describe(database, session, messages, now_ms)
+}
+
+/// What the session's row says of itself, after messages were added.
+fn describe(
+    database: &Database,
+    session: &Session,
+    messages: &[Message],
+    now_ms: u64,
+) -> Result<(), Failure> {
     let spoken = messages.iter().rev().find(|message| !matches!(message, Message::ToolResult { .. }));
     let text = spoken.map(Message::text).filter(|text| !text.trim().is_empty());
+    let sealed = |column, chars| {
+        let beginning = text.as_deref().map(|text| beginning(text, chars));
+        database.seal_text(&session.own(column), beginning.as_deref())
+    };
+    let mut untitled = database.prepare_cached("SELECT title IS NULL FROM sessions WHERE id = ?1")?;
+    let untitled: bool = untitled.query_row([session.row], |row| row.get(0))?;
+    let title = if untitled { sealed(Column::Title, limits::TITLE_CHARS)? } else { None };
     let mut update = database.prepare_cached(
         "UPDATE sessions
          SET updated_ms = max(updated_ms, :now), message_count = message_count + :added,
-             title = coalesce(title, seal('sessions/' || id || '/title', :title)),
-             last_message = coalesce(seal('sessions/' || id || '/last', :last), last_message)
+             title = coalesce(title, :title), last_message = coalesce(:last, last_message)
          WHERE id = :session",
     )?;
     update.execute(named_params! {
         ":now": database::whole(now_ms),
         ":added": messages.len(),
-        ":title": text.as_deref().map(|text| beginning(text, limits::TITLE_CHARS)),
-        ":last": text.as_deref().map(|text| beginning(text, limits::PREVIEW_CHARS)),
-        ":session": session,
+        ":title": title,
+        ":last": sealed(Column::LastMessage, limits::PREVIEW_CHARS)?,
+        ":session": session.row,
     })?;
     Ok(())
 }
@@ -309,6 +360,7 @@ fn beginning(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Migration;
 
     #[test]
     fn a_beginning_is_one_line_and_ends_between_characters() {
@@ -322,14 +374,17 @@ mod tests {
     #[test]
     fn what_is_read_often_is_found_by_an_index() {
         let database = Connection::open_in_memory().unwrap();
-        let home = tempfile::tempdir().unwrap();
-        let state = moltbot_vault::StateDir::open_or_create(home.path()).unwrap();
-        crate::seals::teach(&database, &moltbot_testkit::vault(&state)).unwrap();
-        crate::schema::MIGRATIONS.iter().for_each(|sql| database.execute_batch(sql).unwrap());
+        for migration in crate::schema::MIGRATIONS {
+            match migration {
+                Migration::Seal { before, after } => database.execute_batch(&format!("{before}{after}")),
+                Migration::Sql(sql) => database.execute_batch(sql),
+            }
+            .unwrap();
+        }
         for (sql, index) in [
             (LIST, "sessions_by_change"),
             (NEWEST, "PRIMARY KEY"),
-            ("SELECT id, session_id FROM sessions WHERE key = ?1 AND current = 1", "sessions_by_key"),
+            ("SELECT id, session_id, key FROM sessions WHERE key = ?1 AND current = 1", "sessions_by_key"),
             (
                 "SELECT id FROM turns WHERE session = ?1 AND state = 'received' AND id < ?2",
                 "turns_unfinished",

@@ -6,10 +6,12 @@ use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_vault::{StateDir, Vault};
 
+use crate::column::Column;
 use crate::database;
 use crate::error::StoreError;
 use crate::readers::Readers;
-use crate::seals;
+use crate::reseal::{self, Resealed};
+use crate::scrub;
 use crate::session::{self, Context, History, SessionFilter, SessionRow, Transcript};
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
 use crate::writer::Writer;
@@ -34,14 +36,15 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens `state.db` in the state folder, and creates it when it is missing.
+    /// Opens `state.db` in the state folder, and creates it when it is missing. What is said is sealed with `vault`.
     ///
     /// One program at a time: the caller holds the folder's lock. A file that was not closed is checked
-    /// first, one with an older schema is copied and migrated. Words in it are sealed by `vault`.
+    /// first, one with an older schema is copied and migrated. The first schema had no seals: its words are sealed in
+    /// one transaction, nothing is copied, and then the file is written anew, so that no plaintext stays on the disk.
     ///
     /// # Errors
-    /// When the file is damaged, foreign, of a newer program, or cannot be opened; when the disk is full.
-    /// It is never replaced by an empty one.
+    /// When the file is damaged, foreign, of a newer program, sealed with other keys ([`StoreError::OtherKeys`]), or
+    /// cannot be opened; when the disk is full. It is never replaced by an empty one.
     pub fn open(state: &StateDir, vault: &Vault) -> Result<Self, StoreError> {
         let opened = database::open(state, vault)?;
         let readers = Readers::of(opened.path.clone(), vault.clone());
@@ -59,20 +62,6 @@ impl Store {
     pub async fn accept(&self, message: &InboundMessage, now_ms: u64) -> Result<Accepted, StoreError> {
         let message = message.clone();
         self.0.writer.write(move |database| turn::accept(database, &message, now_ms)).await
-    }
-
-    /// Seals again what was not sealed with the newest key, one table after the other. How many rows there were; after a
-    /// crash, what is left is sealed by the next call.
-    ///
-    /// # Errors
-    /// When a row does not open, or it cannot be kept.
-    pub async fn reseal(&self) -> Result<usize, StoreError> {
-        let (mut rows, mut table) = (0_usize, 0);
-        while let Some(done) = self.0.writer.write(move |database| seals::reseal(database, table)).await? {
-            rows = rows.saturating_add(done);
-            table = table.saturating_add(1);
-        }
-        Ok(rows)
     }
 
     /// The turns without an end, in the order of their acceptance: what a new process has to go on with.
@@ -151,6 +140,10 @@ impl Store {
 
     /// Removes a session, with every word of it when `delete_transcript` is set. Whether there was one.
     ///
+    /// Removed words are gone from the file and its log when this answers. While somebody reads an older state, they go
+    /// from the log with a later change; and of a file larger than [`moltbot_config::limits::STATE_SCRUBBED_BYTES`],
+    /// which is not written anew while others wait, copies in unused parts of pages go when it is closed.
+    ///
     /// # Errors
     /// [`StoreError::Busy`] while it has turns that are not finished; or when it cannot be kept.
     pub async fn delete_session(
@@ -170,6 +163,51 @@ impl Store {
     pub async fn find_session(&self, session_id: &str) -> Result<Option<SessionKey>, StoreError> {
         let session_id = session_id.to_owned();
         self.0.readers.read(move |database| session::find(database, &session_id)).await
+    }
+
+    /// Seals with the newest root key what was sealed with an older one: the step of a rotation. `progress` is told
+    /// after each commit. May be cut off at any point and called again; each word opens before and after. At the end
+    /// the file is written anew, so that nothing is left in it that the older key opens.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] when words do not open: the older key must then stay. [`StoreError::Remains`] when the
+    /// file could not be written anew. Or when something cannot be kept.
+    pub async fn reseal(&self, mut progress: impl FnMut(Resealed)) -> Result<Resealed, StoreError> {
+        let mut done = Resealed::default();
+        for column in Column::ALL {
+            let mut after = reseal::BEGIN;
+            while let Some(step) =
+                self.0.writer.write(move |database| reseal::step(database, column, after)).await?
+            {
+                after = step.last;
+                done.seen = done.seen.saturating_add(step.seen);
+                done.sealed = done.sealed.saturating_add(step.old);
+                progress(done);
+            }
+        }
+        self.0.writer.write(reseal::ask_for_scrub).await?;
+        if self.0.writer.write(scrub::is_marked).await? {
+            return Err(StoreError::Remains);
+        }
+        Ok(done)
+    }
+
+    /// How many words are sealed with an older root key than the newest. While there are any, that key must stay.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn sealed_with_old(&self) -> Result<u64, StoreError> {
+        let mut old = 0_u64;
+        for column in Column::ALL {
+            let mut after = reseal::BEGIN;
+            while let Some(step) =
+                self.0.writer.write(move |database| reseal::count(database, column, after)).await?
+            {
+                after = step.last;
+                old = old.saturating_add(step.old);
+            }
+        }
+        Ok(old)
     }
 
     /// Commits that changed something, since this store was opened: what it asked of the disk.

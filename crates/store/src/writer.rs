@@ -3,6 +3,8 @@
 //! It takes what is waiting, up to [`limits::STATE_BATCH`] jobs, and commits it together. While it waits for
 //! the disk, the next jobs gather behind it: under load a commit is shared, and an idle store waits for
 //! nobody. Each job has a savepoint, so that one that fails takes no other with it.
+//!
+//! Whoever removed words is answered when the log, too, was cut off.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use moltbot_config::limits;
-use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::database::{Failure, Opened};
 use crate::error::StoreError;
+use crate::scrub;
+use crate::sealed::{After, Database};
 
 /// The face of the writer's thread.
 pub(crate) struct Writer {
@@ -31,7 +34,7 @@ impl Writer {
         let (queue, jobs) = channel();
         let commits = Arc::new(AtomicU64::new(0));
         let book = Book {
-            database: opened.connection,
+            database: opened.database,
             path: opened.path,
             boot: opened.boot,
             commits: commits.clone(),
@@ -53,7 +56,7 @@ impl Writer {
     pub(crate) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        W: FnOnce(&Database) -> Result<T, Failure> + Send + 'static,
     {
         let _room = self.room.acquire().await.map_err(|_closed| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
@@ -110,7 +113,7 @@ struct Task<T, W> {
 impl<T, W> Job for Task<T, W>
 where
     T: Send,
-    W: FnOnce(&Connection) -> Result<T, Failure> + Send,
+    W: FnOnce(&Database) -> Result<T, Failure> + Send,
 {
     fn run(&mut self, writer: &Book) -> Result<(), StoreError> {
         let work = self.work.take().ok_or(StoreError::Closed)?;
@@ -133,7 +136,7 @@ where
 
 /// What the thread owns.
 struct Book {
-    database: Connection,
+    database: Database,
     path: PathBuf,
     boot: i64,
     commits: Arc<AtomicU64>,
@@ -149,9 +152,29 @@ impl Book {
             if let Err(error) = &commit {
                 tracing::warn!(%error, cause = ?std::error::Error::source(error), "a commit of the state db failed");
             }
+            self.tidy();
             for job in batch {
                 job.settle(commit.clone());
             }
+        }
+        // A large file that something was deleted from; unless it is somebody else's by now.
+        if self.require_latest().is_ok() {
+            self.database.ask(After::Scrub);
+            self.tidy();
+        }
+    }
+
+    /// Does what was asked for after the transaction. What cannot be done now is tried after the next one, or when the
+    /// file is opened again: what was committed stays committed.
+    fn tidy(&self) {
+        let done = match self.database.take_asked() {
+            After::Nothing => return,
+            After::Cut => scrub::cut_log(&self.database),
+            After::Scrub => scrub::scrub(&self.database),
+        };
+        if let Err(error) = done.map_err(|failure| failure.at(&self.path)) {
+            tracing::warn!(%error, cause = ?std::error::Error::source(&error), "what was removed from the state db is still on the disk");
+            self.database.ask(After::Cut);
         }
     }
 

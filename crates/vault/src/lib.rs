@@ -42,5 +42,5 @@ pub use reading::{DiskSpace, ReadFile};
 pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use state_dir::{AppendFile, StateDir};
 pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker, no_keyring};
-pub use vault::{KEY_FILE, Secrets, Vault, VaultError, Wrapping, unseal_text};
+pub use vault::{KEY_FILE, Secrets, Vault, VaultError, Wrapping};
 pub use workspace::Workspace;

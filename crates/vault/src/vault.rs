@@ -236,19 +236,6 @@ impl Vault {
         envelope::open(root, self.installation(), place, sealed)
     }
 
-    /// Seals a text for `place`, as a text.
-    ///
-    /// # Errors
-    /// When there are no random bytes.
-    pub fn seal_text(&self, place: &str, plain: &str) -> Result<String, SealError> {
-        Ok(envelope::to_text(&self.seal(place, plain.as_bytes())?))
-    }
-
-    /// Whether what [`Self::seal_text`] made was sealed with the root key that seals now.
-    pub fn is_current_text(&self, sealed: &str) -> bool {
-        envelope::from_text("", sealed).is_ok_and(|sealed| self.is_current(&sealed))
-    }
-
     /// Whether `sealed` was sealed with the root key that seals now.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         envelope::key_id(sealed) == Some(self.inner.current)
@@ -423,16 +410,6 @@ impl Secrets<'_> {
 /// A key that stays, on a page of its own.
 fn locked(mut key: Key) -> RootKey {
     RootKey::take(&mut key)
-}
-
-/// Opens what [`Vault::seal_text`] made for `place`.
-///
-/// # Errors
-/// As [`Vault::unseal`]; and when it is no text.
-pub fn unseal_text(vault: &Vault, place: &str, sealed: &str) -> Result<Zeroizing<String>, SealError> {
-    let plain = vault.unseal(place, &envelope::from_text(place, sealed)?)?;
-    let form = |_| SealError::Form { place: place.to_owned(), what: "what is in it is not UTF-8" };
-    Ok(Zeroizing::new(std::str::from_utf8(&plain).map_err(form)?.to_owned()))
 }
 
 const fn wrap_of(source: KeySource) -> Wrap {

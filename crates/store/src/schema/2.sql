@@ -1,18 +1,33 @@
--- Words are sealed: what people, models and tools said, and what was said of them. `seal` and `unseal` are functions
--- of this program; a sealed text is bound to its row, by what never changes of it.
+-- Words are sealed: the columns that hold them become BLOBs. What stood in them is kept under another name until the
+-- program has sealed it, row by row; 2-after.sql removes it.
 
--- Opens with the keys that the rows were sealed with, and with no others.
-CREATE TABLE seals (
-    name  TEXT PRIMARY KEY,
-    value TEXT NOT NULL
+-- A word that opens with the keys of this installation and with no others: looked at whenever the file is opened.
+CREATE TABLE canary (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    sealed BLOB NOT NULL
+) STRICT;
+
+ALTER TABLE messages RENAME TO messages_plain;
+CREATE TABLE messages (
+    session INTEGER NOT NULL REFERENCES sessions (id),
+    turn    INTEGER NOT NULL REFERENCES turns (id),
+    seq     INTEGER NOT NULL,
+    body    BLOB NOT NULL,
+    PRIMARY KEY (session, turn, seq)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO seals (name, value) VALUES ('check', seal('seals/check', 'moltbot'));
 
-UPDATE messages SET body = seal('messages/' || session || '/' || turn || '/' || seq, body);
-UPDATE outbox SET text = seal('outbox/' || turn, text);
-UPDATE sessions
-SET title = seal('sessions/' || id || '/title', title),
-    last_message = seal('sessions/' || id || '/last', last_message);
-UPDATE turns
-SET extra_system_prompt = seal('turns/' || run || '/extra', extra_system_prompt),
-    error = seal('turns/' || run || '/error', error);
+ALTER TABLE outbox RENAME TO outbox_plain;
+CREATE TABLE outbox (
+    turn INTEGER PRIMARY KEY REFERENCES turns (id),
+    text BLOB NOT NULL
+) STRICT;
+
+ALTER TABLE sessions RENAME COLUMN title TO title_plain;
+ALTER TABLE sessions RENAME COLUMN last_message TO last_message_plain;
+ALTER TABLE sessions ADD COLUMN title BLOB;
+ALTER TABLE sessions ADD COLUMN last_message BLOB;
+
+ALTER TABLE turns RENAME COLUMN extra_system_prompt TO extra_system_prompt_plain;
+ALTER TABLE turns RENAME COLUMN error TO error_plain;
+ALTER TABLE turns ADD COLUMN extra_system_prompt BLOB;
+ALTER TABLE turns ADD COLUMN error BLOB;

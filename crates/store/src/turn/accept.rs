@@ -2,17 +2,19 @@
 
 use moltbot_protocol::ids::RunId;
 use moltbot_protocol::message::{InboundMessage, Message, Part};
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{OptionalExtension, named_params};
 
 use super::{Accepted, PendingTurn, RunStatus, TurnId, TurnState, read};
+use crate::column::Column;
 use crate::database::{self, Failure};
-use crate::session;
+use crate::sealed::Database;
+use crate::session::{self, Session};
 
 /// Keeps the message as the last turn of its session, which is created when there is none.
 ///
 /// The text goes into the transcript at once and nowhere else.
 pub(crate) fn accept(
-    database: &Connection,
+    database: &Database,
     message: &InboundMessage,
     now_ms: u64,
 ) -> Result<Accepted, Failure> {
@@ -23,9 +25,9 @@ pub(crate) fn accept(
         Some(session) => session,
         None => session::create(database, &message.session, now_ms)?,
     };
-    let turn = insert(database, message, session.row, now_ms)?;
+    let turn = insert(database, message, &session, now_ms)?;
     let said = Message::User { content: vec![Part::text(message.text.clone())], timestamp: now_ms };
-    session::append(database, session.row, turn, &[said], now_ms)?;
+    session::append(database, &session, turn, &[said], now_ms)?;
     Ok(Accepted::Fresh(PendingTurn {
         id: turn,
         message: message.clone(),
@@ -36,7 +38,7 @@ pub(crate) fn accept(
 }
 
 /// The run of the same message, else the run of the same name.
-fn earlier(database: &Connection, message: &InboundMessage) -> Result<Option<RunStatus>, Failure> {
+fn earlier(database: &Database, message: &InboundMessage) -> Result<Option<RunStatus>, Failure> {
     let mut statement = database
         .prepare_cached("SELECT run FROM turns WHERE channel = ?1 AND account = ?2 AND external_id = ?3")?;
     let key = [&*message.channel, &message.account, &message.external_id];
@@ -48,26 +50,32 @@ fn earlier(database: &Connection, message: &InboundMessage) -> Result<Option<Run
 }
 
 fn insert(
-    database: &Connection,
+    database: &Database,
     message: &InboundMessage,
-    session: i64,
+    session: &Session,
     now_ms: u64,
-) -> rusqlite::Result<TurnId> {
+) -> Result<TurnId, Failure> {
     let mut statement = database.prepare_cached(
-        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms,
-                            extra_system_prompt, timeout_ms)
-         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, seal('turns/' || :run || '/extra', :extra), :timeout)",
+        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms, timeout_ms)
+         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :timeout)",
     )?;
     let turn = statement.insert(named_params! {
-        ":session": session,
+        ":session": session.row,
         ":run": RunId::as_str(&message.run),
         ":channel": &*message.channel,
         ":account": message.account,
         ":external_id": message.external_id,
         ":state": TurnState::Received.name(),
         ":now": database::whole(now_ms),
-        ":extra": message.extra_system_prompt,
         ":timeout": message.timeout_ms.map(database::whole),
     })?;
-    Ok(TurnId(turn))
+    let turn = TurnId(turn);
+    // Its place has the number that the row has just got.
+    if let Some(prompt) = &message.extra_system_prompt {
+        let prompt = database.seal(&session.turn(Column::Prompt, turn), prompt.as_bytes())?;
+        let mut update =
+            database.prepare_cached("UPDATE turns SET extra_system_prompt = ?1 WHERE id = ?2")?;
+        update.execute((prompt, turn.0))?;
+    }
+    Ok(turn)
 }

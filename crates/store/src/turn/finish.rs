@@ -4,12 +4,14 @@ use moltbot_protocol::message::Message;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::{Ending, Step, TurnEnd, TurnId, TurnState};
+use crate::column::Column;
 use crate::database::{self, Failure};
 use crate::error::StoreError;
-use crate::session;
+use crate::sealed::Database;
+use crate::session::{self, Session};
 
 /// Keeps a step of a turn that has no end yet.
-pub(crate) fn journal(database: &Connection, turn: TurnId, step: Step) -> Result<(), Failure> {
+pub(crate) fn journal(database: &Database, turn: TurnId, step: Step) -> Result<(), Failure> {
     let session = require_unfinished(database, turn)?;
     let mut messages = step.results;
     let now_ms = match &step.answer {
@@ -18,39 +20,43 @@ pub(crate) fn journal(database: &Connection, turn: TurnId, step: Step) -> Result
         | Message::User { timestamp, .. } => *timestamp,
     };
     messages.push(step.answer);
-    session::append(database, session, turn, &messages, now_ms)
+    session::append(database, &session, turn, &messages, now_ms)
 }
 
 /// Ends a turn: its last messages, its reply, its state, and what it adds to its session.
-pub(crate) fn finish(database: &Connection, turn: TurnId, end: &TurnEnd) -> Result<(), Failure> {
+pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result<(), Failure> {
     let session = require_unfinished(database, turn)?;
     if end.ending == Ending::Done {
-        require_first(database, turn, session)?;
+        require_first(database, turn, session.row)?;
     }
-    session::append(database, session, turn, &end.messages, end.ended_ms)?;
+    session::append(database, &session, turn, &end.messages, end.ended_ms)?;
     if let Some(reply) = &end.reply {
-        let mut statement = database
-            .prepare_cached("INSERT INTO outbox (turn, text) VALUES (?1, seal('outbox/' || ?1, ?2))")?;
+        let mut statement = database.prepare_cached("INSERT INTO outbox (turn, text) VALUES (?1, ?2)")?;
+        let reply = database.seal(&session.turn(Column::Reply, turn), reply.as_bytes())?;
         statement.execute((turn.0, reply))?;
     }
     let mut statement = database.prepare_cached(
-        "UPDATE turns SET state = :state, ended_ms = :ended, error = seal('turns/' || run || '/error', :error), usage = :usage WHERE id = :turn",
+        "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage WHERE id = :turn",
     )?;
     statement.execute(named_params! {
         ":state": TurnState::from(end.ending).name(),
         ":ended": database::whole(end.ended_ms),
-        ":error": end.error,
+        ":error": database.seal_text(&session.turn(Column::Error, turn), end.error.as_deref())?,
         ":usage": database::to_json(&end.usage)?,
         ":turn": turn.0,
     })?;
-    session::add_totals(database, session, end.usage, end.model.as_deref())
+    session::add_totals(database, session.row, end.usage, end.model.as_deref())
 }
 
-/// The session's row of a turn that has no end yet.
-fn require_unfinished(database: &Connection, turn: TurnId) -> Result<i64, Failure> {
-    let mut statement = database.prepare_cached("SELECT session, state FROM turns WHERE id = ?1")?;
-    let found =
-        statement.query_row([turn.0], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).optional()?;
+/// The session of a turn that has no end yet.
+fn require_unfinished(database: &Connection, turn: TurnId) -> Result<Session, Failure> {
+    let mut statement = database.prepare_cached(
+        "SELECT session, session_id, key, state FROM turns JOIN sessions ON sessions.id = session
+         WHERE turns.id = ?1",
+    )?;
+    let found = statement
+        .query_row([turn.0], |row| Ok((session::in_row(row)?, row.get::<_, String>(3)?)))
+        .optional()?;
     let (session, state) = found.ok_or(StoreError::UnknownTurn { turn })?;
     match TurnState::parse(&state) {
         Some(TurnState::Received) => Ok(session),

@@ -4,16 +4,19 @@ use std::borrow::Cow;
 
 use moltbot_protocol::ids::RunId;
 use moltbot_protocol::message::{InboundMessage, Message, Usage};
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 
 use super::{PendingTurn, RunStatus, Step, TurnId, TurnState};
+use crate::column::Column;
 use crate::database::{self, Failure};
+use crate::sealed::Database;
+use crate::session::{self, Session};
 
 /// The turns without an end, in the order of their acceptance.
-pub(crate) fn pending(database: &Connection) -> Result<Vec<PendingTurn>, Failure> {
+pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT turns.id, turns.session, session_id, accepted_ms, channel, account, external_id, key, run,
-                unseal('turns/' || run || '/extra', extra_system_prompt), timeout_ms
+        "SELECT session, session_id, key, turns.id, accepted_ms, channel, account, external_id, run,
+                extra_system_prompt, timeout_ms
          FROM turns JOIN sessions ON sessions.id = turns.session
          WHERE state = 'received' ORDER BY turns.id",
     )?;
@@ -25,38 +28,36 @@ pub(crate) fn pending(database: &Connection) -> Result<Vec<PendingTurn>, Failure
     Ok(turns)
 }
 
-fn pending_turn(database: &Connection, row: &Row<'_>) -> Result<PendingTurn, Failure> {
-    let id = TurnId(row.get(0)?);
-    let (text, steps) = said_in(database, row.get(1)?, id)?;
+fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failure> {
+    let (session, id) = (session::in_row(row)?, TurnId(row.get(3)?));
+    let (text, steps) = said_in(database, &session, id)?;
+    let extra_system_prompt = database.unseal_text(&session.turn(Column::Prompt, id), row.get_ref(9)?)?;
     Ok(PendingTurn {
         id,
-        session_id: row.get(2)?,
-        accepted_ms: row.get(3)?,
+        accepted_ms: row.get(4)?,
         message: InboundMessage {
-            channel: Cow::Owned(row.get(4)?),
-            account: row.get(5)?,
-            external_id: row.get(6)?,
-            session: database::session_key(row.get(7)?)?,
+            channel: Cow::Owned(row.get(5)?),
+            account: row.get(6)?,
+            external_id: row.get(7)?,
+            session: database::session_key(session.key)?,
             run: database::run_id(row.get_ref(8)?.as_str().map_err(rusqlite::Error::from)?)?,
-            extra_system_prompt: row.get(9)?,
+            extra_system_prompt,
             timeout_ms: row.get(10)?,
             text,
         },
+        session_id: session.session_id,
         steps,
     })
 }
 
 /// The person's text of a turn, and its steps: each ends with what the model said.
-fn said_in(database: &Connection, session: i64, turn: TurnId) -> Result<(String, Vec<Step>), Failure> {
-    let mut statement = database.prepare_cached(
-        "SELECT unseal('messages/' || session || '/' || turn || '/' || seq, body)
-         FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq",
-    )?;
-    let mut rows = statement.query([session, turn.0])?;
+fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<(String, Vec<Step>), Failure> {
+    let mut statement = database
+        .prepare_cached("SELECT seq, body FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq")?;
+    let mut rows = statement.query([session.row, turn.0])?;
     let (mut text, mut steps, mut results) = (String::new(), Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let body = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        match database::from_json("a message", body)? {
+        match message(database, session, turn, row)? {
             user @ Message::User { .. } => text = user.text(),
             result @ Message::ToolResult { .. } => results.push(result),
             answer @ Message::Assistant { .. } => {
@@ -67,46 +68,51 @@ fn said_in(database: &Connection, session: i64, turn: TurnId) -> Result<(String,
     Ok((text, steps))
 }
 
+/// The message in a row of its number and its body.
+fn message(database: &Database, session: &Session, turn: TurnId, row: &Row<'_>) -> Result<Message, Failure> {
+    let body = database.unseal(&session.message(turn, row.get(0)?), row.get_ref(1)?)?;
+    Ok(database::from_json("a message", &*body)?)
+}
+
 /// How far the run is; nothing when there is no such run.
-pub(crate) fn run_status(database: &Connection, run: &RunId) -> Result<Option<RunStatus>, Failure> {
+pub(crate) fn run_status(database: &Database, run: &RunId) -> Result<Option<RunStatus>, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT turns.id, turns.session, key, state, accepted_ms, ended_ms,
-                unseal('turns/' || run || '/error', error), turns.usage, unseal('outbox/' || turns.id, text)
+        "SELECT session, session_id, key, turns.id, state, accepted_ms, ended_ms, error, turns.usage, text
          FROM turns JOIN sessions ON sessions.id = turns.session LEFT JOIN outbox ON outbox.turn = turns.id
          WHERE run = ?1",
     )?;
     let mut rows = statement.query([run.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let state: String = row.get(3)?;
+    let (session, turn) = (session::in_row(row)?, TurnId(row.get(3)?));
+    let state: String = row.get(4)?;
     let state = TurnState::parse(&state).ok_or_else(|| database::unreadable("a turn's state", &state))?;
-    let usage: Option<String> = row.get(7)?;
-    let text = match row.get(8)? {
+    let usage: Option<String> = row.get(8)?;
+    let error = database.unseal_text(&session.turn(Column::Error, turn), row.get_ref(7)?)?;
+    let text = match database.unseal_text(&session.turn(Column::Reply, turn), row.get_ref(9)?)? {
         Some(reply) => Some(reply),
         None if state == TurnState::Received => None,
-        None => last_words(database, row.get(1)?, TurnId(row.get(0)?))?,
+        None => last_words(database, &session, turn)?,
     };
     Ok(Some(RunStatus {
         run: run.clone(),
-        session: database::session_key(row.get(2)?)?,
+        session: database::session_key(session.key)?,
         state,
-        accepted_ms: row.get(4)?,
-        ended_ms: row.get(5)?,
+        accepted_ms: row.get(5)?,
+        ended_ms: row.get(6)?,
         text,
-        error: row.get(6)?,
+        error,
         usage: usage.map_or(Ok(Usage::default()), |usage| database::from_json("a usage", &usage))?,
     }))
 }
 
 /// What the model said last in a turn.
-fn last_words(database: &Connection, session: i64, turn: TurnId) -> Result<Option<String>, Failure> {
+fn last_words(database: &Database, session: &Session, turn: TurnId) -> Result<Option<String>, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT unseal('messages/' || session || '/' || turn || '/' || seq, body)
-         FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq DESC",
+        "SELECT seq, body FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq DESC",
     )?;
-    let mut rows = statement.query([session, turn.0])?;
+    let mut rows = statement.query([session.row, turn.0])?;
     while let Some(row) = rows.next()? {
-        let body = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        let message: Message = database::from_json("a message", body)?;
+        let message = message(database, session, turn, row)?;
         if matches!(message, Message::Assistant { .. }) {
             return Ok(Some(message.text()));
         }

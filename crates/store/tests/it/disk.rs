@@ -13,11 +13,10 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use super::{Place, done, key, message, texts};
 
 /// A small file system in memory, unmounted when it is dropped.
-struct SmallDisk<'a>(&'a Path);
+pub(crate) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path) -> Option<Self> {
-        let options: &CStr = c"size=1m,mode=0700";
+    pub(crate) fn mount(at: &'a Path, options: &CStr) -> Option<Self> {
         mount("none", at, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options).ok().map(|()| Self(at))
     }
 }
@@ -31,7 +30,7 @@ impl Drop for SmallDisk<'_> {
 #[tokio::test]
 async fn a_full_disk_keeps_nothing_half_and_heals() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(_disk) = SmallDisk::mount(folder.path()) else {
+    let Some(_disk) = SmallDisk::mount(folder.path(), c"size=1m,mode=0700") else {
         return skip("disk::a_full_disk_keeps_nothing_half_and_heals", "cannot mount a tmpfs");
     };
     let state = StateDir::open_or_create(folder.path()).unwrap();

@@ -1,8 +1,10 @@
 //! `kill -9` under load: what was acknowledged is there, once and in order.
 
+mod rotation;
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use moltbot_protocol::message::{Message, Part};
 use moltbot_store::{Accepted, PendingTurn, Step, Store, TurnState};
@@ -90,18 +92,15 @@ fn start(state: &std::path::Path, first: usize) -> Child {
 
 /// Reads `lines` acknowledgements, kills, and reads what had been said by then.
 fn listen_and_kill(mut child: Child, lines: usize, said: &mut HashMap<String, &'static str>) {
-    let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut heard = 0;
-    for line in stdout.lines() {
-        let line = line.unwrap();
-        let Some((what, text)) = line.split_once(' ') else { continue };
-        let what = match what {
+    for (what, text) in words(child.stdout.take().unwrap()) {
+        let what = match what.as_str() {
             "accepted" => "accepted",
             "journalled" => "journalled",
             "finished" => "finished",
             _ => continue,
         };
-        said.insert(text.to_owned(), what);
+        said.insert(text, what);
         heard += 1;
         if heard == lines {
             child.kill().unwrap();
@@ -109,6 +108,12 @@ fn listen_and_kill(mut child: Child, lines: usize, said: &mut HashMap<String, &'
     }
     let status = child.wait().unwrap();
     assert!(heard >= lines, "the child ended by itself: {status}");
+}
+
+/// What a child says: a word, and what is behind it.
+fn words(stdout: ChildStdout) -> impl Iterator<Item = (String, String)> {
+    let lines = BufReader::new(stdout).lines().map(Result::unwrap);
+    lines.filter_map(|line| line.split_once(' ').map(|(what, text)| (what.to_owned(), text.to_owned())))
 }
 
 async fn check(store: &Store, said: &HashMap<String, &'static str>) {

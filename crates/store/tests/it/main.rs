@@ -8,9 +8,17 @@ mod disk;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod migration;
+#[cfg(test)]
+mod probes;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod seals;
 #[cfg(test)]
 mod sessions;
+#[cfg(test)]
+mod speed;
 #[cfg(test)]
 mod turns;
 
@@ -29,10 +37,16 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
+        let (folder, state) = Self::folder();
         let store = Store::open(&state, &moltbot_testkit::vault(&state)).expect("a store");
         Self { folder, state, store }
+    }
+
+    /// A state folder without a store.
+    fn folder() -> (TempDir, StateDir) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
+        (folder, state)
     }
 
     /// Closes the store and opens it again.
@@ -54,6 +68,15 @@ impl Place {
         match self.store.accept(message, 9).await.expect("an answer") {
             Accepted::Duplicate(status) => status,
             Accepted::Fresh(turn) => panic!("{message:?} is not new, but {turn:?}"),
+        }
+    }
+
+    /// Accepts a message that is longer than an id may be, and answers it.
+    async fn tell(&self, session: &str, id: &str, text: String, answer: &str) {
+        let said = InboundMessage { text, ..message(session, id) };
+        match self.store.accept(&said, 1).await.expect("room for a message") {
+            Accepted::Fresh(turn) => self.store.finish(turn.id, done(answer, 2)).await.expect("an end"),
+            Accepted::Duplicate(status) => panic!("{id} is new, but {status:?}"),
         }
     }
 

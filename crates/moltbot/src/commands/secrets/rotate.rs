@@ -4,7 +4,7 @@
 //! whole: whatever stops it, all opens, and the next run goes on.
 
 use moltbot_policy::secret::{SecretAct, SecretPermit};
-use moltbot_store::Store;
+use moltbot_store::{Resealed, Store};
 use moltbot_vault::{History, LockError, SecretStore, Vault};
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
@@ -83,9 +83,15 @@ fn history(home: &Home, vault: &Vault, keeper: &VaultKeeper<'_>) -> anyhow::Resu
 /// What was said, in the state db.
 fn state(home: &Home, vault: &Vault) -> anyhow::Result<usize> {
     let store = Store::open(&home.state, vault).map_err(|error| home::failed(&error))?;
-    let rows = crate::serve::block_on(async { store.reseal().await.map_err(|error| home::failed(&error)) });
+    let done = crate::serve::block_on(async {
+        let told = |done: Resealed| tracing::debug!(seen = done.seen, sealed = done.sealed, "the state db");
+        let done = store.reseal(told).await.map_err(|error| home::failed(&error))?;
+        let left = store.sealed_with_old().await.map_err(|error| home::failed(&error))?;
+        anyhow::ensure!(left == 0, "{left} words of the state db have the older key; rotate again");
+        Ok(done)
+    });
     store.close();
-    rows
+    Ok(usize::try_from(done?.sealed).unwrap_or(usize::MAX))
 }
 
 fn tell(done: &Done, before: &str, vault: &Vault, facts: Facts) -> anyhow::Result<Exit> {

@@ -1,0 +1,151 @@
+//! Layer 6 in the state db: which columns hold words, and what binds a word to its row.
+//!
+//! Sealed is what people, models and tools said: messages, replies, titles, extra prompts, and errors, which may quote
+//! any of them. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
+//! accounts, the vendors' message ids, runs, models, usage, times, states. It can be read by whoever reads the file,
+//! and changed by whoever may write it.
+//!
+//! A word opens only in its column, in its row, in its session: its *place* is authenticated with it. Of a session that
+//! is its id and its key, which never change, so that what was said in one conversation cannot be made to appear in
+//! another. That a row is missing, or is from an older copy of the same file, the seal does not tell.
+
+use std::fmt;
+
+/// A column whose words are sealed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Column {
+    Body,
+    Canary,
+    Error,
+    LastMessage,
+    Prompt,
+    Reply,
+    Title,
+}
+
+/// The numbers by which a row is found: as many as its table's key has, then zeros.
+pub(crate) type Row = [i64; 3];
+
+/// What a row with one number is found by.
+pub(crate) const fn row(id: i64) -> Row {
+    [id, 0, 0]
+}
+
+/// Where words stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) column: Column,
+    pub(crate) row: Row,
+    pub(crate) session_id: &'a str,
+    pub(crate) key: &'a str,
+}
+
+impl Column {
+    /// All of them. What is sealed again is sealed in this order.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Canary, Self::Title, Self::LastMessage, Self::Prompt, Self::Error, Self::Reply, Self::Body];
+
+    /// Its name in the file: a part of every place in it, so it never changes.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Body => "messages.body",
+            Self::Canary => "canary.sealed",
+            Self::Error => "turns.error",
+            Self::LastMessage => "sessions.last_message",
+            Self::Prompt => "turns.extra_system_prompt",
+            Self::Reply => "outbox.text",
+            Self::Title => "sessions.title",
+        }
+    }
+
+    /// How many numbers its table's key has.
+    pub(crate) const fn numbers(self) -> usize {
+        match self {
+            Self::Body => 3,
+            Self::Canary | Self::Error | Self::LastMessage | Self::Prompt | Self::Reply | Self::Title => 1,
+        }
+    }
+
+    /// Its rows after one, in their order: their numbers, their session's id and key, and the words.
+    pub(crate) const fn read(self) -> &'static str {
+        match self {
+            Self::Body => {
+                "SELECT session, turn, seq, session_id, key, body
+                 FROM messages CROSS JOIN sessions ON sessions.id = session
+                 WHERE (session, turn, seq) > (?1, ?2, ?3) ORDER BY session, turn, seq"
+            }
+            Self::Canary => "SELECT id, 0, 0, '', '', sealed FROM canary WHERE id > ?1 ORDER BY id",
+            Self::Error => {
+                "SELECT turns.id, 0, 0, session_id, key, error
+                 FROM turns CROSS JOIN sessions ON sessions.id = session
+                 WHERE turns.id > ?1 AND error IS NOT NULL ORDER BY turns.id"
+            }
+            Self::LastMessage => {
+                "SELECT id, 0, 0, session_id, key, last_message FROM sessions
+                 WHERE id > ?1 AND last_message IS NOT NULL ORDER BY id"
+            }
+            Self::Prompt => {
+                "SELECT turns.id, 0, 0, session_id, key, extra_system_prompt
+                 FROM turns CROSS JOIN sessions ON sessions.id = session
+                 WHERE turns.id > ?1 AND extra_system_prompt IS NOT NULL ORDER BY turns.id"
+            }
+            Self::Reply => {
+                "SELECT turn, 0, 0, session_id, key, text
+                 FROM outbox CROSS JOIN turns ON turns.id = turn CROSS JOIN sessions ON sessions.id = session
+                 WHERE turn > ?1 ORDER BY turn"
+            }
+            Self::Title => {
+                "SELECT id, 0, 0, session_id, key, title FROM sessions
+                 WHERE id > ?1 AND title IS NOT NULL ORDER BY id"
+            }
+        }
+    }
+
+    /// Puts other words into one row.
+    pub(crate) const fn write(self) -> &'static str {
+        match self {
+            Self::Body => "UPDATE messages SET body = ?4 WHERE session = ?1 AND turn = ?2 AND seq = ?3",
+            Self::Canary => "UPDATE canary SET sealed = ?4 WHERE id = ?1",
+            Self::Error => "UPDATE turns SET error = ?4 WHERE id = ?1",
+            Self::LastMessage => "UPDATE sessions SET last_message = ?4 WHERE id = ?1",
+            Self::Prompt => "UPDATE turns SET extra_system_prompt = ?4 WHERE id = ?1",
+            Self::Reply => "UPDATE outbox SET text = ?4 WHERE turn = ?1",
+            Self::Title => "UPDATE sessions SET title = ?4 WHERE id = ?1",
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    /// What comes from outside, the key, stands last: nothing in it can look like another part.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.column.name())?;
+        for number in self.row.iter().take(self.column.numbers()) {
+            write!(f, "/{number}")?;
+        }
+        match self.column {
+            Column::Canary => Ok(()),
+            Column::Body
+            | Column::Error
+            | Column::LastMessage
+            | Column::Prompt
+            | Column::Reply
+            | Column::Title => write!(f, "/{}/{}", self.session_id, self.key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_names_the_column_the_row_and_the_session() {
+        let place = |column, row| Place { column, row, session_id: "id", key: "agent:main:a/b" }.to_string();
+        assert_eq!(place(Column::Body, [1, 2, 0]), "messages.body/1/2/0/id/agent:main:a/b");
+        assert_eq!(place(Column::Reply, row(2)), "outbox.text/2/id/agent:main:a/b");
+        assert_eq!(place(Column::Canary, row(1)), "canary.sealed/1");
+        let mut names = Column::ALL.map(|column| place(column, row(1)));
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|one, other| one < other), "{names:?}");
+    }
+}
