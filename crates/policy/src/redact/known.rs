@@ -23,6 +23,8 @@ const FILTER_BITS: u32 = 16;
 pub(super) struct Known {
     /// Sorted by their bytes.
     writings: Vec<Writing>,
+    /// The first eight bytes of each, as a number in the same order.
+    beginnings: Zeroizing<Vec<u64>>,
     filter: Vec<u64>,
 }
 
@@ -53,14 +55,13 @@ impl Known {
         writings.sort_by(|a, b| a.bytes.cmp(&b.bytes));
         writings.dedup_by(|a, b| a.bytes == b.bytes);
         let mut filter = vec![0; 1 << (FILTER_BITS - 6)];
-        for writing in &writings {
-            if let Some((word, bit)) = window(&writing.bytes, 0).map(place)
-                && let Some(word) = filter.get_mut(word)
-            {
+        let beginnings: Vec<u64> = writings.iter().filter_map(|writing| window(&writing.bytes, 0)).collect();
+        for (word, bit) in beginnings.iter().copied().map(place) {
+            if let Some(word) = filter.get_mut(word) {
                 *word |= bit;
             }
         }
-        Self { writings, filter }
+        Self { writings, beginnings: Zeroizing::new(beginnings), filter }
     }
 
     /// The longest value that begins at `at`.
@@ -90,17 +91,21 @@ impl Known {
         if self.writings.is_empty() {
             return None;
         }
-        let (word, bit) = place(window(text, at)?);
+        let beginning = window(text, at)?;
+        let (word, bit) = place(beginning);
         if self.filter.get(word)? & bit == 0 {
             return None;
         }
+        let from = self.beginnings.partition_point(|other| *other < beginning);
+        let until = self.beginnings.partition_point(|other| *other <= beginning);
+        let writings = self.writings.get(from..until)?;
         let rest = text.get(at..)?;
         let mut query = rest.get(..DECIDING).unwrap_or(rest);
         loop {
-            let behind = self.writings.partition_point(|writing| writing.deciding() <= query);
-            let deciding = self.writings.get(behind.checked_sub(1)?)?.deciding();
+            let behind = writings.partition_point(|writing| writing.deciding() <= query);
+            let deciding = writings.get(behind.checked_sub(1)?)?.deciding();
             if query.starts_with(deciding) {
-                let alike = self.writings.get(..behind)?;
+                let alike = writings.get(..behind)?;
                 let count = alike.iter().rev().take_while(|writing| writing.deciding() == deciding).count();
                 return alike.get(behind - count..);
             }
@@ -122,7 +127,7 @@ fn agreement(a: &[u8], b: &[u8]) -> usize {
 
 /// The eight bytes at `at`.
 fn window(text: &[u8], at: usize) -> Option<u64> {
-    text.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    text.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
 /// Which bit of which word of the filter stands for these bytes.
