@@ -10,12 +10,12 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 
 fn log(home: &Home, name: &str) -> Vec<Value> {
     let text = read(&home.state_path().join("logs").join(name));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test reads what the program wrote")]
 fn read(path: &std::path::Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+    String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned()
 }
 
 #[test]
