@@ -1,5 +1,4 @@
 //! The logs of sign-ins and commands, through the real program.
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
 
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::{Reply, ScriptedModel};
