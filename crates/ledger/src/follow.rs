@@ -5,9 +5,9 @@ use ed25519_dalek::VerifyingKey;
 use moltbot_config::limits;
 
 use crate::head::Head;
-use crate::note::{Note, PublicKey, encode_root};
+use crate::note::{Note, PublicKey};
 use crate::own::{self, Claims, Details, Tampering, Tombstone, Trust};
-use crate::record::{Chain, Hex, action_of, read_alone, text};
+use crate::record::{Chain, Hex, action_of, read_alone};
 use crate::tree::Node;
 
 /// Where a line is.
@@ -149,13 +149,7 @@ impl Follower {
 
     /// The end of the book as far as it was followed.
     pub(crate) fn head(&self) -> Head {
-        let Chain { previous, tree } = &self.chain;
-        Head {
-            sequence: tree.size(),
-            hash: Some(text(previous).to_owned()),
-            root: Some(encode_root(&tree.root())),
-            note: self.note.as_ref().map(|note| note.as_str().to_owned()),
-        }
+        self.chain.head(self.note.as_ref().map(|note| note.as_str().to_owned()))
     }
 
     /// Judges a record of the book's own, whose place in the chain is right. `before` is what it speaks of.

@@ -11,11 +11,10 @@ use crate::disk::{Disk, Segment};
 use crate::error::LedgerError;
 use crate::head::Head;
 use crate::keys::Keys;
-use crate::note::encode_root;
 use crate::opening::{HEAD, Position};
 use crate::options::LedgerOptions;
 use crate::own::{self, Claims, Tampering};
-use crate::record::{Body, Chain, Stamp, text};
+use crate::record::{Body, Chain, Stamp};
 use crate::segments::segment_name;
 use crate::space::Space;
 
@@ -147,13 +146,7 @@ impl<D: Disk> Journal<D> {
 
     /// The end of the book.
     pub(crate) fn head(&self) -> Head {
-        let Chain { previous, tree } = &self.chain;
-        Head {
-            sequence: tree.size(),
-            hash: Some(text(previous).to_owned()),
-            root: Some(encode_root(&tree.root())),
-            note: self.note.clone(),
-        }
+        self.chain.head(self.note.clone())
     }
 
     /// Whether there is something that is not signed for.

@@ -8,6 +8,8 @@ use moltbot_config::limits;
 use moltbot_policy::Entry;
 use sha2::{Digest, Sha256};
 
+use crate::head::Head;
+use crate::note::encode_root;
 use crate::own::ACCEPTED;
 use crate::tree::{Node, Tree};
 
@@ -58,6 +60,16 @@ impl Chain {
     /// Before the first line of all.
     pub(crate) fn genesis() -> Self {
         Self { previous: [b'0'; HASH], tree: Tree::default() }
+    }
+
+    /// The end of the book here, with the newest signed `note` of it.
+    pub(crate) fn head(&self, note: Option<String>) -> Head {
+        Head {
+            sequence: self.tree.size(),
+            hash: Some(text(&self.previous).to_owned()),
+            root: Some(encode_root(&self.tree.root())),
+            note,
+        }
     }
 
     /// The number of the next line.

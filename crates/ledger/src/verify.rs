@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use moltbot_config::limits;
 use moltbot_vault::{FileError, LockError, StateDir};
 
+use crate::error::told;
 use crate::follow::{Follower, Known, Place, head_of};
 use crate::head::Head;
 use crate::ledger::LOCK;
@@ -425,8 +426,4 @@ fn is_open(folder: &StateDir) -> Result<bool, String> {
         Err(LockError::File { .. } | LockError::Held { .. }) => Ok(false),
         Err(error) => Err(told(&error)),
     }
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    crate::error::told(error)
 }
