@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::envelope::hex;
 use crate::error::FileError;
 use crate::random::{RandomError, random};
 use crate::state_dir::StateDir;
@@ -152,5 +153,5 @@ fn damaged(state: &StateDir, what: &'static str) -> KeyError {
 }
 
 fn id_of(key: &VerifyingKey) -> String {
-    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(key.as_bytes()))
 }

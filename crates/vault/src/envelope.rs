@@ -82,7 +82,7 @@ impl KeyId {
 
     /// In lower case hex.
     pub(crate) fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 }
 
@@ -201,6 +201,25 @@ pub(crate) fn from_text(place: &str, text: &str) -> Result<Vec<u8>, SealError> {
     URL_SAFE_NO_PAD.decode(rest).map_err(|_| form("it is not base64url"))
 }
 
+/// Lower case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A key that a file holds as 64 hex digits, with a line feed at most behind them.
+pub(crate) fn key_of_hex(file: &[u8]) -> Option<Key> {
+    let text = std::str::from_utf8(file).ok()?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if text.len() != 2 * KEY || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut key = Key::default();
+    for (byte, place) in key.iter_mut().zip((0_usize..).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(place..place.saturating_add(2))?, 16).ok()?;
+    }
+    Some(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,7 +310,6 @@ mod tests {
     #[test]
     fn a_known_envelope_is_made_again_byte_by_byte() {
         let sealed = seal_with(&ROOT, "here", "a.b", b"secret", &[1; SALT], &[2; NONCE]).unwrap();
-        let hex: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, include_str!("envelope/known.hex").trim());
+        assert_eq!(hex(&sealed), include_str!("envelope/known.hex").trim());
     }
 }

@@ -23,7 +23,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::envelope::{self, KEY};
+use crate::envelope::{self, KEY, hex};
 use crate::locked::LockedBytes;
 use crate::random::{RandomError, random, random_id};
 
@@ -221,7 +221,7 @@ impl Wrap {
         }
         let (log_n, salt) = text.strip_prefix("passphrase scrypt ")?.split_once(" 8 1 ")?;
         let log_n = log_n.parse().ok().filter(|log_n| LOG_N.contains(log_n))?;
-        Some(Self::Passphrase { log_n, salt: *crate::legacy::master_key(salt.as_bytes())? })
+        Some(Self::Passphrase { log_n, salt: *envelope::key_of_hex(salt.as_bytes())? })
     }
 
     /// Its name, for people and machines.
@@ -274,10 +274,6 @@ fn check(lasting: &RootKey, body: &str) -> String {
     Hmac::<Sha256>::new_from_slice(&key)
         .map(|mac| hex(&mac.chain_update(body.as_bytes()).finalize().into_bytes()))
         .unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

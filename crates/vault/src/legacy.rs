@@ -63,25 +63,12 @@ pub(crate) fn open(master: &[u8; KEY], place: &str, text: &str) -> Result<Secret
     Ok(SecretString::from(text))
 }
 
-/// The master key in a file of the original: 64 hex digits, and a line feed at most.
-pub(crate) fn master_key(file: &[u8]) -> Option<Key> {
-    let text = std::str::from_utf8(file).ok()?;
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    if text.len() != 2 * KEY || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut key = Key::default();
-    for (byte, place) in key.iter_mut().zip((0_usize..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(place..place.saturating_add(2))?, 16).ok()?;
-    }
-    Some(key)
-}
-
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::envelope::key_of_hex;
 
     /// Made once with Node.js's crypto module, as the original does it.
     const SEALED: &str = include_str!("legacy/known.json");
@@ -89,14 +76,14 @@ mod tests {
 
     #[test]
     fn a_value_of_the_original_opens_with_its_key_alone() {
-        let master = master_key(MASTER).unwrap();
+        let master = key_of_hex(MASTER).unwrap();
         assert_eq!(open(&master, "x", SEALED).unwrap().expose_secret(), "a token of the original");
         assert!(open(&[1; KEY], "x", SEALED).is_err());
     }
 
     #[test]
     fn d_46_a_tag_that_was_cut_does_not_open() {
-        let master = master_key(MASTER).unwrap();
+        let master = key_of_hex(MASTER).unwrap();
         let mut value: serde_json::Value = serde_json::from_str(SEALED).unwrap();
         let tag = STANDARD.decode(value["authTag"].as_str().unwrap()).unwrap();
         for length in [0, 4, 8, 12, 15] {
@@ -109,7 +96,7 @@ mod tests {
     #[test]
     fn only_64_hex_digits_are_a_master_key() {
         for text in ["", "00", "zz", &"0".repeat(63), &"0".repeat(65), &"0".repeat(128), &"g".repeat(64)] {
-            assert!(master_key(text.as_bytes()).is_none(), "{text}");
+            assert!(key_of_hex(text.as_bytes()).is_none(), "{text}");
         }
     }
 }

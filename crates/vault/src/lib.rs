@@ -41,6 +41,6 @@ pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::{DiskSpace, ReadFile};
 pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use state_dir::{AppendFile, StateDir};
-pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker, no_keyring};
+pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker};
 pub use vault::{KEY_FILE, Secrets, Vault, VaultError, Wrapping};
 pub use workspace::Workspace;

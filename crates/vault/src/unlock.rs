@@ -9,11 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::envelope::{KEY, Key};
+use crate::envelope::{self, KEY, Key};
 use crate::error::FileError;
 use crate::folder::{read_all, require_file};
 use crate::key_file::{SALT, Wrap};
-use crate::legacy;
 use crate::random::RandomError;
 use crate::root::open_parent;
 
@@ -104,8 +103,6 @@ pub struct Unlocker<'a> {
     pub key_file: Option<PathBuf>,
     /// Asks for the passphrase.
     pub ask: &'a dyn Fn() -> Result<SecretString, String>,
-    /// Asks the keyring, with the account's name.
-    pub keyring: &'a dyn Fn() -> Result<Zeroizing<[u8; 32]>, UnlockError>,
 }
 
 impl Unlock for Unlocker<'_> {
@@ -116,19 +113,11 @@ impl Unlock for Unlocker<'_> {
     fn key(&self, source: KeySource) -> Result<Zeroizing<[u8; 32]>, UnlockError> {
         let path = match source {
             KeySource::File => self.key_file.clone(),
-            KeySource::Keyring => return (self.keyring)(),
+            KeySource::Keyring => None,
             KeySource::Systemd => self.credentials.as_ref().map(|folder| folder.join(SYSTEMD_CREDENTIAL)),
         };
         read_key(&path.ok_or_else(|| missing(source))?)
     }
-}
-
-/// A keyring that does not exist in this build.
-///
-/// # Errors
-/// Always.
-pub fn no_keyring() -> Result<Zeroizing<[u8; 32]>, UnlockError> {
-    Err(missing(KeySource::Keyring))
 }
 
 fn missing(source: KeySource) -> UnlockError {
@@ -157,7 +146,7 @@ fn read_key(path: &std::path::Path) -> Result<Zeroizing<[u8; KEY]>, UnlockError>
         return Err(no_key("others may read or write it"));
     }
     let bytes = Zeroizing::new(read_all(&fd, &stat, BYTES, path)?);
-    legacy::master_key(&bytes).ok_or_else(|| no_key("it is something else"))
+    envelope::key_of_hex(&bytes).ok_or_else(|| no_key("it is something else"))
 }
 
 /// The wrapping key that a key file asks for; nothing when it is not wrapped.

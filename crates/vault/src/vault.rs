@@ -112,7 +112,7 @@ impl Vault {
     pub fn open(state: &StateDir, unlock: &dyn Unlock) -> Result<Option<Self>, VaultError> {
         let path = state.path().join(KEY_FILE);
         let Some(bytes) = read(state, &path)? else { return Ok(None) };
-        if let Some(master) = legacy::master_key(&bytes) {
+        if let Some(master) = envelope::key_of_hex(&bytes) {
             return Self::adopt(state, master).map(Some);
         }
         let damaged = |what| VaultError::Damaged { path: path.clone(), what };
@@ -165,7 +165,7 @@ impl Vault {
     pub fn wrapping_in(state: &StateDir) -> Result<Option<&'static str>, VaultError> {
         let path = state.path().join(KEY_FILE);
         let Some(bytes) = read(state, &path)? else { return Ok(None) };
-        if legacy::master_key(&bytes).is_some() {
+        if envelope::key_of_hex(&bytes).is_some() {
             return Ok(Some(Wrap::None.name()));
         }
         let damaged = |what| VaultError::Damaged { path, what };

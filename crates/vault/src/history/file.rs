@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{Change, FOLDER};
+use crate::envelope::hex;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -105,7 +106,7 @@ pub(super) fn decode(plain: &[u8]) -> Result<(Header, &[u8]), &'static str> {
 
 /// SHA-256 in lower case hex.
 pub(super) fn sha256(text: &[u8]) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::path::Path;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Book, Entry, Recorded, Unrecorded, record};
 use moltbot_vault::{
-    FileKey, KEY_FILE, KeySource, SealError, StateDir, Unlocker, Vault, VaultError, Wrapping, no_keyring,
+    FileKey, KEY_FILE, KeySource, SealError, StateDir, Unlocker, Vault, VaultError, Wrapping,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::{TempDir, tempdir};
@@ -37,7 +37,6 @@ fn unlocker(key_file: Option<&Path>, credentials: Option<&Path>) -> Unlocker<'st
         credentials: credentials.map(Path::to_owned),
         key_file: key_file.map(Path::to_owned),
         ask: &|| Ok(SecretString::from("correct horse battery staple")),
-        keyring: &no_keyring,
     }
 }
 
@@ -234,7 +233,7 @@ fn d_47_a_passphrase_is_derived_once_and_not_for_each_value() {
         asked.set(asked.get() + 1);
         Ok(SecretString::from("correct horse battery staple"))
     };
-    let unlocker = Unlocker { credentials: None, key_file: None, ask: &ask, keyring: &no_keyring };
+    let unlocker = Unlocker { credentials: None, key_file: None, ask: &ask };
     let vault = Vault::open(&state, &unlocker).unwrap().unwrap();
     for (n, sealed) in sealed.iter().enumerate() {
         assert_eq!(**vault.unseal(&format!("p{n}"), sealed).unwrap(), *b"x");
