@@ -97,8 +97,10 @@ pub(crate) fn run(
         keep_when_good(home, text);
         Ok(signals.serve(gateway).await)
     });
-    // Done even when it cannot be recorded now: a gateway that cannot be stopped is worse.
-    ledger.enter_when_possible(Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done));
+    if exit.is_ok() {
+        // Done even when it cannot be recorded now: a gateway that cannot be stopped is worse.
+        ledger.enter_when_possible(Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done));
+    }
     // A second signal must not wait for what still runs.
     runtime.shutdown_background();
     store.close();
