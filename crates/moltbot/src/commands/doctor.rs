@@ -1,6 +1,5 @@
 //! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
 
-use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
 use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
@@ -79,13 +78,9 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
     if is_running {
         return ask_sandbox(home).await.unwrap_or_else(|error| SandboxTrial::Untried(format!("{error:#}")));
     }
-    let vault = match home.vault() {
-        Ok(vault) => vault,
-        Err(error) => return SandboxTrial::Untried(format!("{error:#}")),
-    };
-    let ledger = match Ledger::open(&home.state, vault, LedgerOptions::default()) {
+    let ledger = match home.ledger() {
         Ok(ledger) => ledger,
-        Err(error) => return SandboxTrial::Untried(crate::home::chain(&error)),
+        Err(error) => return SandboxTrial::Untried(format!("{error:#}")),
     };
     let trial = match Sandbox::new(ledger.clone()).posture().await {
         Ok(posture) => SandboxTrial::Works(format!(
@@ -94,7 +89,7 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
         )),
         Err(unavailable) => SandboxTrial::Unavailable { reason: unavailable.reason, fix: unavailable.fix },
     };
-    ledger.shutdown();
+    home.close_book();
     trial
 }
 
