@@ -1,7 +1,5 @@
 //! The book for commands: this process's own, or that of the gateway that has it open.
 
-use std::future::Future;
-
 use moltbot_ledger::{Ledger, Relayed};
 use moltbot_policy::{Entry, Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::method::Method;
@@ -11,6 +9,7 @@ use serde_json::json;
 use crate::client::Connection;
 use crate::exit::Exit;
 use crate::home::{self, Home};
+use crate::serve::block_on;
 
 /// Who acts when a person uses the command line.
 pub(crate) const OWNER: &str = "owner:cli";
@@ -30,7 +29,7 @@ impl CommandBook {
             return Ok(Self::Own(home.ledger()?.clone()));
         }
         // Asked once before anything else, so that a refused sign-in is told as what it is.
-        ask(async {
+        block_on(async {
             Connection::open(home, &[Scope::Admin]).await?.close().await;
             Ok(())
         })?;
@@ -59,7 +58,7 @@ impl CommandBook {
 }
 
 fn relay(home: &Home, entry: &Entry) -> anyhow::Result<u64> {
-    ask(async {
+    block_on(async {
         let mut connection = Connection::open(home, &[Scope::Admin]).await?;
         let params = json!({"action": entry.action, "target": entry.target, "details": entry.details});
         let answer = connection.ask(Method::LedgerRelay.name(), params).await?;
@@ -67,8 +66,4 @@ fn relay(home: &Home, entry: &Entry) -> anyhow::Result<u64> {
         let sequence = answer.get("sequence").and_then(serde_json::Value::as_u64);
         sequence.ok_or_else(|| home::failed(&std::io::Error::other("the gateway gave no number of a line")))
     })
-}
-
-fn ask<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    crate::serve::block_on(work)
 }

@@ -1,6 +1,6 @@
 //! One way to change the config: sealed, valid, recorded, with the old text kept.
 
-use moltbot_config::{Sealed, SecretState};
+use moltbot_config::Sealed;
 use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
 use moltbot_vault::{BackupOutcome, Change, History};
 use secrecy::zeroize::Zeroizing;
@@ -48,9 +48,8 @@ pub(crate) fn write(
 /// Seals what stands in `text` as plaintext, when anything does.
 fn seal(home: &Home, book: &CommandBook, text: &str) -> anyhow::Result<Sealed> {
     let found = moltbot_config::secrets(text).map_err(|error| Exit::Config.because(error))?;
-    let is_open = |state: &SecretState| matches!(state, SecretState::Plain | SecretState::Original);
     let places: Vec<&str> =
-        found.iter().filter(|entry| is_open(&entry.state)).map(|entry| entry.path.as_str()).collect();
+        found.iter().filter(|entry| entry.state.is_to_be_sealed()).map(|entry| entry.path.as_str()).collect();
     if places.is_empty() {
         return Ok(Sealed { text: text.to_owned(), paths: Vec::new() });
     }

@@ -4,6 +4,7 @@ mod agent;
 mod chat;
 mod config;
 mod doctor;
+mod files;
 mod gateway;
 mod ledger;
 mod logs;

@@ -67,8 +67,8 @@ impl Environment {
         let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let key_file = ours("KEY_FILE", &mut notes);
         let key_file = key_file.map(|text| absolute("MOLTBOT_KEY_FILE", &text, &home)).transpose()?;
-        let folders = ["MOLTBOT_OAUTH_DIR", "OPENCLAW_OAUTH_DIR", "CLAWDBOT_OAUTH_DIR"];
-        let credentials_folders = folders.into_iter().filter_map(variable).map(PathBuf::from).collect();
+        let folders = PREFIXES.map(|prefix| variable(&format!("{prefix}_OAUTH_DIR")));
+        let credentials_folders = folders.into_iter().flatten().map(PathBuf::from).collect();
         let no_color = variable("NO_COLOR").is_some();
         Ok(Self {
             home,

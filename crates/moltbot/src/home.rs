@@ -7,7 +7,7 @@ use moltbot_config::{ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surrou
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Recorded, record};
-use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError, no_keyring};
+use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError};
 use serde::{Deserialize, Serialize};
 
 use crate::book::OWNER;
@@ -155,6 +155,9 @@ impl Home {
 
     /// The root keys: opened, or drawn for a new installation, when they are first needed.
     pub(crate) fn vault(&self) -> anyhow::Result<&Vault> {
+        if let Some(vault) = self.vault.get() {
+            return Ok(vault);
+        }
         let text = self.read()?.unwrap_or_default();
         if let Some(vault) = self.known_vault(&text)? {
             return Ok(vault);
@@ -219,7 +222,6 @@ impl Home {
             credentials: self.environment.credentials.clone(),
             key_file: self.environment.key_file.clone(),
             ask: &|| prompt::ask(prompt::PASSPHRASE).map_err(|error| format!("{error:#}")),
-            keyring: &no_keyring,
         }
     }
 

@@ -39,6 +39,13 @@ pub enum SecretState {
     Sealed,
 }
 
+impl SecretState {
+    /// Whether the next change of the config seals it.
+    pub const fn is_to_be_sealed(&self) -> bool {
+        matches!(self, Self::Original | Self::Plain)
+    }
+}
+
 /// The secrets in the text of a config, in its order.
 ///
 /// # Errors

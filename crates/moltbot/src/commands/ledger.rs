@@ -7,13 +7,12 @@ use moltbot_ledger::export::{self, Format, Origin};
 use moltbot_ledger::query::{Filter, Reader, explain, render_line, render_tree, search};
 use moltbot_ledger::view::rebuild_views;
 use moltbot_ledger::{Head, LEDGER_FOLDER, PublicKey, VerifyOptions, VerifyReport, anchor, hash_of, verify};
-use moltbot_vault::OwnerFile;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::arguments::{Export, ExportFormat, Ledger, Search, Verify};
 use crate::book::OWNER;
-use crate::commands::secrets::new_file;
+use crate::commands::files::{new_file, read_file};
 use crate::exit::Exit;
 use crate::home::{self, ANCHORS, Home};
 use crate::{output, prompt};
@@ -97,10 +96,7 @@ fn check(home: &Home, options: &Verify) -> anyhow::Result<Exit> {
 
 /// The head in a file that was kept elsewhere.
 fn head_in(path: &Path) -> anyhow::Result<Head> {
-    let path = std::path::absolute(path)?;
-    let bytes = OwnerFile::at(&path).read(moltbot_config::limits::LEDGER_HEAD_BYTES);
-    let bytes = bytes.map_err(|error| home::failed(&error))?;
-    let bytes = bytes.ok_or_else(|| Exit::Failed.because(format!("there is no file {}", path.display())))?;
+    let bytes = read_file(path, moltbot_config::limits::LEDGER_HEAD_BYTES)?;
     let text = String::from_utf8_lossy(&bytes);
     text.parse().map_err(|error| Exit::Failed.because(format!("{}: {error}", path.display())))
 }
@@ -144,13 +140,14 @@ fn find(home: &Home, options: Search) -> anyhow::Result<Exit> {
     if found.more {
         output::note("there are more; narrow the search or raise --limit");
     }
-    if found.skipped > 0 {
-        output::note(&format!(
-            "{} lines of the book are no records; `moltbot ledger verify` says why",
-            found.skipped
-        ));
-    }
+    note_skipped(found.skipped);
     Ok(Exit::Done)
+}
+
+fn note_skipped(lines: u64) {
+    if lines > 0 {
+        output::note(&format!("{lines} lines of the book are no records; `moltbot ledger verify` says why"));
+    }
 }
 
 fn tell(home: &Home, run: &str, json: bool) -> anyhow::Result<Exit> {
@@ -190,12 +187,7 @@ fn write(home: &Home, options: &Export) -> anyhow::Result<Exit> {
         }
     };
     let exported = exported.map_err(|error| home::failed(&error))?;
-    if exported.skipped > 0 {
-        output::note(&format!(
-            "{} lines of the book are no records; `moltbot ledger verify` says why",
-            exported.skipped
-        ));
-    }
+    note_skipped(exported.skipped);
     Ok(Exit::Done)
 }
 

@@ -5,11 +5,10 @@ mod exchange;
 mod rotate;
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
 use moltbot_config::SecretState;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
-use moltbot_vault::{KeySource, OwnerFile, SecretStore, Wrapping};
+use moltbot_vault::{KeySource, SecretStore, Wrapping};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
@@ -42,9 +41,8 @@ fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let vault = home.vault()?;
     let text = change::text(home)?;
     let found = moltbot_config::secrets(&text).map_err(|error| Exit::Config.because(error))?;
-    let count = |wanted: &[&SecretState]| found.iter().filter(|entry| wanted.contains(&&entry.state)).count();
-    let (sealed, plain) =
-        (count(&[&SecretState::Sealed]), count(&[&SecretState::Plain, &SecretState::Original]));
+    let sealed = found.iter().filter(|entry| entry.state == SecretState::Sealed).count();
+    let plain = found.iter().filter(|entry| entry.state.is_to_be_sealed()).count();
     let named = SecretStore::of(&home.state).list().map_err(|error| home::failed(&error))?.len();
     if facts.json {
         output::json(&json!({
@@ -213,15 +211,4 @@ fn rekey(home: &Home, wrap: WrapKind) -> anyhow::Result<Exit> {
 /// How a secret is named in the book.
 fn name_of(place: &Place) -> String {
     if place.store { format!("store:{}", place.place) } else { place.place.clone() }
-}
-
-/// Writes a new owner-only file; one that is there stays.
-pub(crate) fn new_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let path = std::path::absolute(path)?;
-    let made = OwnerFile::at(&path).create(bytes).map_err(|error| home::failed(&error))?;
-    if made {
-        Ok(())
-    } else {
-        Err(Exit::Failed.because(format!("{} is there already; choose another name", path.display())))
-    }
 }

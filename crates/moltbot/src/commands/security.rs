@@ -5,7 +5,7 @@ use moltbot_policy::secret::{SecretAct, SecretPermit};
 use crate::arguments::Security;
 use crate::book::{CommandBook, OWNER};
 use crate::change;
-use crate::commands::secrets::new_file;
+use crate::commands::files::new_file;
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;

@@ -34,14 +34,12 @@ fn config(home: &Home, vault: &Vault) -> anyhow::Result<Vec<Check>> {
     let count = found.len();
     let (mut plain, mut closed) = (Vec::new(), Vec::new());
     for entry in found {
-        match entry.state {
-            SecretState::Plain | SecretState::Original => plain.push((entry.path, entry.line)),
-            SecretState::Sealed => {
-                if let Err(error) = moltbot_config::secret_at(&text, &entry.path, &keeper) {
-                    closed.push((entry.path, home::chain(&error)));
-                }
-            }
-            _ => {}
+        if entry.state.is_to_be_sealed() {
+            plain.push((entry.path, entry.line));
+        } else if entry.state == SecretState::Sealed
+            && let Err(error) = moltbot_config::secret_at(&text, &entry.path, &keeper)
+        {
+            closed.push((entry.path, home::chain(&error)));
         }
     }
     Ok(posture::config_secrets(count, &plain, &closed))

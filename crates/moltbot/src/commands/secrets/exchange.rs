@@ -5,12 +5,13 @@ use std::path::Path;
 
 use moltbot_config::SecretState;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
-use moltbot_vault::{OwnerFile, SecretStore, open_export, seal_export};
+use moltbot_vault::{SecretStore, open_export, seal_export};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::book::{CommandBook, OWNER};
+use crate::commands::files::{new_file, read_file};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
@@ -62,7 +63,7 @@ pub(super) fn export(home: &Home, file: &Path) -> anyhow::Result<Exit> {
     }
     let plain = Zeroizing::new(serde_json::to_vec(&exchange)?);
     let sealed = seal_export(&passphrase, &plain).map_err(|error| home::failed(&error))?;
-    super::new_file(file, &sealed)?;
+    new_file(file, &sealed)?;
     book.close();
     let count = exchange.config.len() + exchange.store.len();
     output::line(&format!("{count} secrets are in {}, under the passphrase", file.display()))?;
@@ -72,8 +73,7 @@ pub(super) fn export(home: &Home, file: &Path) -> anyhow::Result<Exit> {
 /// Takes over every secret of `file`, in place of what is there.
 pub(super) fn import(home: &Home, file: &Path) -> anyhow::Result<Exit> {
     let path = std::path::absolute(file)?;
-    let bytes = OwnerFile::at(&path).read(BYTES).map_err(|error| home::failed(&error))?;
-    let bytes = bytes.ok_or_else(|| Exit::Failed.because(format!("there is no file {}", path.display())))?;
+    let bytes = read_file(&path, BYTES)?;
     let passphrase = prompt::ask("passphrase of the exported file")?;
     let plain = open_export(&passphrase, &bytes).map_err(|error| home::failed(&error))?;
     let exchange: Exchange = serde_json::from_slice(&plain)

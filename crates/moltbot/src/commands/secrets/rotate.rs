@@ -17,7 +17,6 @@ use crate::keeper::VaultKeeper;
 use crate::{change, output};
 
 /// What was sealed again.
-#[derive(Default)]
 struct Done {
     config: usize,
     history: usize,
