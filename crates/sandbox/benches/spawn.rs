@@ -1,4 +1,4 @@
-//! How long a command takes behind the walls, beside a plain fork and exec: medians of 200 runs of `true`.
+//! How long a command takes behind the walls, beside a plain fork and exec: 200 runs of `true`.
 //!
 //! `cargo bench -p moltbot-sandbox --bench spawn -- PROGRAM` builds the walls with that program, as moltbot does with
 //! itself; without one, with the small helper of the tests.
@@ -10,11 +10,11 @@
 )]
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::command::permit_probe;
 use moltbot_sandbox::Sandbox;
+use moltbot_testkit::figure::{Figure, Limit, Reference, milliseconds_of, timed};
 use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 
@@ -38,34 +38,20 @@ fn main() {
             runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
         }));
     }
-    for (name, times) in [
-        ("plain fork and exec", plain),
-        ("plain bash -c true", shell),
-        ("sandbox, with both lines of the book", walls),
+    let plain = milliseconds_of(&mut plain, 500);
+    let beside = || Reference::Time("a plain fork and exec".into(), plain);
+    let figure = |name: &str, value| Figure::new(name, "ms", value, Limit::None);
+    for figure in [
+        figure("plain fork and exec of `true`", plain),
+        figure("plain `bash -c true`", milliseconds_of(&mut shell, 500)).beside(beside()),
+        figure("sandbox spawn of `true`, recorded", milliseconds_of(&mut walls, 500)).beside(beside()),
+        figure("sandbox spawn of `true`, recorded, p99", milliseconds_of(&mut walls, 990)),
     ] {
-        let (median, slow) = shares(times);
-        println!("{name}: p50 {:.2} ms, p99 {:.2} ms", milliseconds(median), milliseconds(slow));
+        println!("{}", figure.to_line());
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "what the sandbox is compared with")]
 fn start(program: &str, arguments: &[&str]) {
     assert!(Command::new(program).args(arguments).status().unwrap().success());
-}
-
-fn timed(run: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    run();
-    began.elapsed()
-}
-
-/// The median, and what 99 of 100 stay below.
-fn shares(mut times: Vec<Duration>) -> (Duration, Duration) {
-    times.sort_unstable();
-    let at = |share: usize| times.get(RUNS * share / 100).copied().unwrap();
-    (at(50), at(99))
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

@@ -5,6 +5,7 @@
 //! - [`process::Gateway`]: the real program, run in such a home.
 //! - [`client::Connect`] and [`client::Client`]: a client of protocols 3 and 4.
 //! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules; [`hostile`]: attacks that are data.
+//! - [`figure`]: what a benchmark prints.
 //! - [`skip`]: a test that cannot run here says so.
 //!
 //! What goes wrong in here panics with what was expected: a helper of a test fails its test.
@@ -12,6 +13,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a helper of a test fails its test")]
 
 pub mod client;
+pub mod figure;
 pub mod home;
 pub mod hostile;
 pub mod model;

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
-use crate::figures::Figure;
 use crate::gateway::proc_text;
+use moltbot_testkit::figure::Figure;
 
 /// A ratio worse than this many times its baseline is a regression. Less is the noise of a busy machine.
 const WORSE: f64 = 2.0;

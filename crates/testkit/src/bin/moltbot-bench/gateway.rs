@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use moltbot_testkit::home::Home;
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, Reference, median};
 use crate::reference;
 use crate::wire::Wire;
+use moltbot_testkit::figure::{Figure, Limit, Reference, median};
 
 /// A running gateway in a home of its own. Killed by its own process id when dropped.
 pub(crate) struct Gateway {
@@ -113,6 +113,6 @@ pub(crate) async fn cold_starts(binary: &Path, times: usize) -> Outcome<Vec<Figu
     Ok(vec![
         Figure::new("cold start to hello, wall", "ms", median(wall), Limit::None),
         Figure::new("cold start to hello, CPU", "ms", median(cpu), Limit::AtMost(25.0))
-            .beside(Reference::Time("starting `true`", median(plain))),
+            .beside(Reference::Time("starting `true`".into(), median(plain))),
     ])
 }

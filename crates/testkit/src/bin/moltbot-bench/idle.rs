@@ -6,9 +6,9 @@ use std::time::Duration;
 use moltbot_testkit::home::Home;
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, median};
 use crate::gateway::Gateway;
 use crate::wire::Wire;
+use moltbot_testkit::figure::{Figure, Limit, median};
 
 /// Resident memory of a gateway that has answered one client and then rested, its sandbox probed. One gateway at a
 /// time: two would share their pages, and so their PSS.

@@ -7,12 +7,11 @@
 #![expect(clippy::print_stdout, reason = "a program of the tests that prints its measurements")]
 
 mod baseline;
-mod figures;
+mod benches;
 mod gateway;
 mod idle;
 mod rate;
 mod reference;
-mod sandbox;
 mod turns;
 mod wire;
 
@@ -21,22 +20,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use baseline::Baseline;
-use figures::{Figure, Limit};
+use moltbot_testkit::figure::{self, Figure, Limit};
 
 /// What any measurement may end with.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: moltbot-bench [--budgets] [--json] [--baseline FILE [--compare | --write]] \
-    [--sandbox FILE] BINARY";
+    [--bench FILE]... BINARY";
 
 #[derive(Default)]
 struct Arguments {
+    benches: Vec<PathBuf>,
     budgets_only: bool,
     json: bool,
     compare: bool,
     write: bool,
     baseline: Option<PathBuf>,
-    sandbox: Option<PathBuf>,
     binary: PathBuf,
 }
 
@@ -46,10 +45,10 @@ fn arguments() -> Outcome<Arguments> {
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--baseline" => parsed.baseline = Some(given.next().ok_or(USAGE)?.into()),
+            "--bench" => parsed.benches.push(given.next().ok_or(USAGE)?.into()),
             "--budgets" => parsed.budgets_only = true,
             "--compare" => parsed.compare = true,
             "--json" => parsed.json = true,
-            "--sandbox" => parsed.sandbox = Some(given.next().ok_or(USAGE)?.into()),
             "--write" => parsed.write = true,
             option if option.starts_with('-') => return Err(USAGE.into()),
             path => parsed.binary = std::path::absolute(path)?,
@@ -78,8 +77,8 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
     }
     eprint_step("durable turns");
     figures.extend(turns::durable(binary, 200).await?);
-    if let Some(path) = &arguments.sandbox {
-        figures.extend(sandbox::spawns(path)?);
+    for path in &arguments.benches {
+        figures.extend(benches::figures(path)?);
     }
     Ok(figures)
 }
@@ -111,7 +110,7 @@ fn report(arguments: &Arguments, figures: &[Figure]) -> Outcome<ExitCode> {
     }
     let baseline = path.map(Baseline::read).transpose()?.unwrap_or_default();
     if arguments.json {
-        println!("{}", figures::json(figures));
+        println!("{}", figure::json(figures));
     } else {
         println!("{}", baseline::machine());
         for figure in figures {

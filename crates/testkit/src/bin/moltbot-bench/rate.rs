@@ -6,10 +6,10 @@ use std::time::Instant;
 use moltbot_testkit::home::Home;
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, Reference, median};
 use crate::gateway::Gateway;
 use crate::reference::Echo;
 use crate::wire::Wire;
+use moltbot_testkit::figure::{Figure, Limit, Reference, median};
 
 const ROUNDS: usize = 5;
 
@@ -40,7 +40,7 @@ pub(crate) async fn requests(binary: &Path) -> Outcome<Vec<Figure>> {
             let plural = if load.connections == 1 { "" } else { "s" };
             let name = format!("{method} on {} connection{plural}", load.connections);
             let figure = Figure::new(name, "per second", median(ours), Limit::None);
-            figures.push(figure.beside(Reference::Rate("a TCP echo", median(plain))));
+            figures.push(figure.beside(Reference::Rate("a TCP echo".into(), median(plain))));
         }
     }
     Ok(figures)

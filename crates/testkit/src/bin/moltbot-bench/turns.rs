@@ -8,10 +8,10 @@ use moltbot_testkit::model::ScriptedModel;
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::figures::{Figure, Limit, Reference, median};
 use crate::gateway::Gateway;
 use crate::reference::PlainFile;
 use crate::wire::Wire;
+use moltbot_testkit::figure::{Figure, Limit, Reference, median};
 
 /// Plain turns, one after the other, each in a session of its own: from `chat.send` to the final event.
 pub(crate) async fn durable(binary: &Path, turns: u32) -> Outcome<Vec<Figure>> {
@@ -34,7 +34,7 @@ pub(crate) async fn durable(binary: &Path, turns: u32) -> Outcome<Vec<Figure>> {
     let (commits_after, flushes_after) = counters(&mut wire).await?;
     Ok(vec![
         Figure::new("durable turn, chat.send to final, wall", "ms", median(wall), Limit::None)
-            .beside(Reference::Time("3 plain writes and flushes of 4 KiB", median(plain))),
+            .beside(Reference::Time("3 plain writes and flushes of 4 KiB".into(), median(plain))),
         Figure::new("durable turn, gateway CPU", "ms", median(cpu), Limit::None),
         Figure::new(
             "commits of the state db per turn",
