@@ -57,7 +57,17 @@ pub(crate) fn is_map_of_secrets(path: &Path) -> bool {
 /// Whether the last step of a path makes what is below it secret.
 fn is_secret_step(steps: &[Step]) -> bool {
     let Some((Step::Key(key), above)) = steps.split_last() else { return false };
-    !is_free_name(above) && is_secret_name(key)
+    is_sign_in_member(key, above) || (!is_free_name(above) && is_secret_name(key))
+}
+
+/// Whether a member is a secret of the original's files of credentials: `profiles.<id>.{key,access,refresh}` in
+/// `auth-profiles.json`, `<provider>.{access,refresh}` in `oauth.json`. No setting of a config has such a path.
+fn is_sign_in_member(key: &str, above: &[Step]) -> bool {
+    match above {
+        [Step::Key(_)] => !is_free_name(above) && matches!(key, "access" | "refresh"),
+        [Step::Key(root), Step::Key(_)] => root == "profiles" && matches!(key, "access" | "key" | "refresh"),
+        _ => false,
+    }
 }
 
 /// Whether the names below these steps are the owner's: of channels, accounts, providers, plugins. They tell nothing.
@@ -72,6 +82,7 @@ fn is_free_name(above: &[Step]) -> bool {
         &["models", "providers"],
         &["plugins", "entries"],
         &["plugins", "installs"],
+        &["profiles"],
         &["secrets", "providers"],
         &["skills", "entries"],
         &["talk", "providers"],

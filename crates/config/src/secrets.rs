@@ -12,15 +12,19 @@ mod place;
 mod provider;
 mod reference;
 mod seal;
+mod sign_ins;
 
 use secrecy::SecretString;
 use serde::Serialize;
+
+use crate::redact::is_secret_path;
 
 pub use list::{SecretEntry, SecretState, secrets};
 pub(crate) use open::{Opened, open, values};
 pub(crate) use place::walk;
 pub use reference::SecretRef;
 pub use seal::{Sealed, reseal_all, seal_all, secret_at, set_secret, unseal_all};
+pub use sign_ins::{ApiKey, SignIns, sign_ins};
 
 /// How a sealed text begins: what it is, its version, its cipher and its key derivation.
 pub const SEALED_PREFIX: &str = "sealed:v1:aes-256-gcm:hkdf-sha256:";

@@ -9,7 +9,7 @@ use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
-use crate::{clock, output};
+use crate::{clock, credentials, output};
 
 /// The config's text, as it is now.
 pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
@@ -39,6 +39,7 @@ pub(crate) fn write(
     for path in &sealed.paths {
         output::note(&format!("{path} is sealed now"));
     }
+    credentials::seal(home, book)?;
     if !vault.is_sealed() {
         vault.mark_sealed(&home.state).map_err(|error| home::failed(&error))?;
     }

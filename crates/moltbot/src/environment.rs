@@ -12,8 +12,9 @@ use crate::exit::Exit;
 /// Prefixes of the names, ours first.
 const PREFIXES: [&str; 3] = ["MOLTBOT", "OPENCLAW", "CLAWDBOT"];
 
-/// The keys of the built-in providers, in the order in which they are preferred.
-const PROVIDER_KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY"];
+/// The variables with the keys of providers.
+const PROVIDER_KEYS: [(&str, &str); 3] =
+    [("anthropic", "ANTHROPIC_API_KEY"), ("openai", "OPENAI_API_KEY"), ("openrouter", "OPENROUTER_API_KEY")];
 
 /// What the environment says.
 #[derive(Clone)]
@@ -92,14 +93,12 @@ pub(crate) fn secret(name: &str) -> Option<SecretString> {
 }
 
 /// The keys of model providers. They stay in memory.
-pub(crate) fn provider_keys() -> ProviderKeys {
-    let [anthropic, openai, openrouter] = PROVIDER_KEYS.map(secret);
-    ProviderKeys { anthropic, openai, openrouter }
-}
-
-/// The names of the provider keys that are set, in the order in which they are preferred.
-pub(crate) fn provider_key_names() -> Vec<&'static str> {
-    PROVIDER_KEYS.into_iter().filter(|name| secret(name).is_some()).collect()
+pub(crate) fn add_provider_keys(keys: &mut ProviderKeys) {
+    for (provider, name) in PROVIDER_KEYS {
+        if let Some(key) = secret(name) {
+            keys.add(provider, key, name);
+        }
+    }
 }
 
 /// A variable of ours, under our prefix or an older one. Empty counts as absent.

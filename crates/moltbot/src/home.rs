@@ -10,11 +10,11 @@ use moltbot_policy::{Recorded, record};
 use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError};
 use serde::{Deserialize, Serialize};
 
-use crate::book::OWNER;
+use crate::book::{CommandBook, OWNER};
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::keeper::VaultKeeper;
-use crate::{clock, prompt};
+use crate::{clock, credentials, prompt};
 
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
@@ -75,6 +75,8 @@ impl Home {
         let mut home = Self { environment, state, config_path, is_new: false, vault, ledger };
         if home.read()?.is_none() {
             home.is_new = home.write_first()?;
+            // Sealed from birth: what another program left here is sealed before anything looks for it.
+            credentials::seal(&home, &CommandBook::Own(home.ledger()?.clone()))?;
         }
         Ok(home)
     }

@@ -1,5 +1,6 @@
 //! The vault as the config sees it: opens and seals texts, and looks up what references refer to.
 
+use std::borrow::Cow;
 use std::error::Error;
 
 use moltbot_config::{Keeper, SecretRef, limits};
@@ -13,29 +14,43 @@ use crate::home::chain;
 pub(crate) struct VaultKeeper<'a> {
     secrets: Secrets<'a>,
     state: &'a StateDir,
+    /// The file that places are in, when it is not the config.
+    file: Option<String>,
 }
 
 impl<'a> VaultKeeper<'a> {
     pub(crate) const fn new(secrets: Secrets<'a>, state: &'a StateDir) -> Self {
-        Self { secrets, state }
+        Self { secrets, state, file: None }
+    }
+
+    /// For the secrets of another file: a sealed text of it opens nowhere else.
+    pub(crate) fn inside(self, file: &str) -> Self {
+        Self { file: Some(file.to_owned()), ..self }
+    }
+
+    fn place<'p>(&self, place: &'p str) -> Cow<'p, str> {
+        match &self.file {
+            None => Cow::Borrowed(place),
+            Some(file) => Cow::Owned(format!("{file}#{place}")),
+        }
     }
 }
 
 impl Keeper for VaultKeeper<'_> {
     fn seal(&self, place: &str, plain: &SecretString) -> Result<String, String> {
-        self.secrets.seal(place, plain).map_err(told)
+        self.secrets.seal(&self.place(place), plain).map_err(told)
     }
 
     fn unseal(&self, place: &str, sealed: &str) -> Result<SecretString, String> {
-        self.secrets.unseal(place, sealed).map_err(told)
+        self.secrets.unseal(&self.place(place), sealed).map_err(told)
     }
 
     fn unseal_original(&self, place: &str, sealed: &str) -> Result<SecretString, String> {
-        self.secrets.unseal_original(place, sealed).map_err(told)
+        self.secrets.unseal_original(&self.place(place), sealed).map_err(told)
     }
 
     fn is_current(&self, place: &str, sealed: &str) -> bool {
-        self.secrets.is_current(place, sealed)
+        self.secrets.is_current(&self.place(place), sealed)
     }
 
     fn draw_id(&self) -> Result<String, String> {

@@ -8,6 +8,7 @@ mod change;
 mod client;
 mod clock;
 mod commands;
+mod credentials;
 mod environment;
 mod exit;
 mod home;

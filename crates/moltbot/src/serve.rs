@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use moltbot_agent::model::Models;
+use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
@@ -25,11 +25,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
+use crate::credentials::Opened;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{clock, environment, output};
+use crate::{clock, credentials, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
 const WORKERS: usize = 2;
@@ -78,7 +79,7 @@ pub(crate) fn run(
     require_private(home, &lock, running.started_at_ms)?;
     let text = config_text(home, start.source)?;
     let ledger = home.ledger()?.clone();
-    let loaded = load(home, &text, &ledger)?;
+    let (loaded, keys) = load(home, &text, &ledger)?;
     start.levels.follow(&loaded.config.logging);
     let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
@@ -88,7 +89,7 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let (gateway, model) = compose(home, loaded, &ledger, &store).await?;
+        let (gateway, model) = compose(home, loaded, keys, &ledger, &store).await?;
         running.port = gateway.port();
         lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
         let Running { port, pid, .. } = &running;
@@ -131,16 +132,18 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
     }
 }
 
-/// Opens the config's secrets, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Loaded> {
+/// Opens the secrets of the config and of the files of credentials, once the book says so.
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys)> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
     let loaded = home.load_recorded(text, &permit)?;
+    let Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
+    environment::add_provider_keys(&mut keys);
     // From here on no log and no record can have one of them in it.
     let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
-    let keys = environment::provider_keys().values();
-    let known: Vec<SecretString> = loaded.secrets.iter().chain(environment).cloned().chain(keys).collect();
+    let known = loaded.secrets.iter().chain(&secrets).chain(environment).cloned();
+    let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
     ledger.conceal(redactor().clone());
     for secret in &loaded.plain {
@@ -151,7 +154,7 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Loaded> {
             "a secret stands in the config as plaintext; it is sealed at the next change"
         );
     }
-    Ok(loaded)
+    Ok((loaded, keys))
 }
 
 fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
@@ -204,12 +207,13 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
 async fn compose(
     home: &Home,
     loaded: Loaded,
+    keys: ProviderKeys,
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
     let config = Arc::new(loaded.config);
     let sandbox = Sandbox::new(ledger.clone());
-    let models = choose_models(&config, ledger).await?;
+    let models = choose_models(&config, keys, ledger).await?;
     let model = models.describe_choice();
     let agent = Agent::new(AgentParts {
         config: Arc::clone(&config),
@@ -235,13 +239,17 @@ async fn compose(
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))
 }
 
-/// The models of the config, else of the environment's keys, else of a server on this machine, else none.
-async fn choose_models(config: &moltbot_config::Config, ledger: &Ledger) -> anyhow::Result<Models> {
-    let discovered = match model::choice(config, &environment::provider_key_names()) {
-        Choice::Config(_) | Choice::Environment(_) => None,
+/// The models of the config, else of the keys, else of a server on this machine, else none.
+async fn choose_models(
+    config: &moltbot_config::Config,
+    keys: ProviderKeys,
+    ledger: &Ledger,
+) -> anyhow::Result<Models> {
+    let discovered = match model::choice(config, keys.deciding()) {
+        Choice::Config(_) | Choice::Key(_) => None,
         Choice::Nobody => moltbot_net::loopback_answers(ledger).await,
     };
-    Models::resolve(config, environment::provider_keys(), discovered, ledger.clone())
+    Models::resolve(config, keys, discovered, ledger.clone())
         .map_err(|error| Exit::Config.because(home::chain(&error)))
 }
 

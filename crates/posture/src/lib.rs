@@ -15,6 +15,8 @@ mod swap;
 pub use check::{Check, Level, worst};
 pub use files::{permissions, synced};
 pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable};
-pub use secrets::{config_secrets, named_secrets, rotation, wrapping};
+pub use secrets::{
+    config_secrets, credential_files, credential_files_unusable, named_secrets, rotation, wrapping,
+};
 pub use settings::{config, credential};
 pub use swap::{memory_lock, swap};

@@ -1,4 +1,4 @@
-//! Which model will answer, as far as the config and the environment decide it.
+//! Which model will answer, as far as the config and the keys decide it.
 
 use moltbot_config::Config;
 
@@ -9,8 +9,8 @@ use crate::check::Check;
 pub enum Choice {
     /// The config: `provider/model`, or the provider whose first model it is.
     Config(String),
-    /// A key in the environment: the variable's name.
-    Environment(&'static str),
+    /// A key that is not in the config: where it is, such as a variable's name.
+    Key(String),
     /// Neither. A server on this machine is looked for when the gateway starts.
     Nobody,
 }
@@ -27,11 +27,11 @@ pub fn configured(config: &Config) -> Option<String> {
     providers.find_map(|(name, provider)| Some(format!("{name}/{}", provider.models.first()?.id)))
 }
 
-/// Who names the model: the config, else the first of the keys found in the environment.
-pub fn choice(config: &Config, keys: &[&'static str]) -> Choice {
-    match (configured(config), keys.first()) {
+/// Who names the model: the config, else the key that is to decide then, by where it is.
+pub fn choice(config: &Config, key: Option<&str>) -> Choice {
+    match (configured(config), key) {
         (Some(model), _) => Choice::Config(model),
-        (None, Some(name)) => Choice::Environment(name),
+        (None, Some(place)) => Choice::Key(place.to_owned()),
         (None, None) => Choice::Nobody,
     }
 }
@@ -41,7 +41,7 @@ pub fn check(choice: &Choice) -> Check {
     const ID: &str = "model";
     match choice {
         Choice::Config(model) => Check::ok(ID, format!("the config names {model}")),
-        Choice::Environment(name) => Check::ok(ID, format!("the key in {name} decides")),
+        Choice::Key(place) => Check::ok(ID, format!("the key in {place} decides")),
         Choice::Nobody => Check::warn(
             ID,
             "no model is named; a model server on this machine is looked for when the gateway starts",
@@ -60,12 +60,12 @@ mod tests {
     #[test]
     fn the_config_wins_over_a_key_and_a_key_over_nothing() {
         let mut config = Config::default();
-        assert_eq!(choice(&config, &[]), Choice::Nobody);
+        assert_eq!(choice(&config, None), Choice::Nobody);
         assert_eq!(check(&Choice::Nobody).level, Level::Warn);
-        assert_eq!(choice(&config, &["OPENAI_API_KEY"]), Choice::Environment("OPENAI_API_KEY"));
+        assert_eq!(choice(&config, Some("OPENAI_API_KEY")), Choice::Key("OPENAI_API_KEY".into()));
         config.models.providers.insert("empty".into(), ProviderConfig::default());
         assert_eq!(configured(&config), None, "a provider without models names none");
         config.agents.defaults.model = Some(ModelChoice::One("a/b".into()));
-        assert_eq!(choice(&config, &["OPENAI_API_KEY"]), Choice::Config("a/b".into()));
+        assert_eq!(choice(&config, Some("OPENAI_API_KEY")), Choice::Config("a/b".into()));
     }
 }

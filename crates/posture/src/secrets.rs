@@ -48,6 +48,32 @@ pub fn named_secrets(count: usize, closed: Option<(&str, String)>) -> Check {
     }
 }
 
+/// The files of credentials: how many secrets they have, those in plaintext with their lines, and what those say that do
+/// not open.
+pub fn credential_files(count: usize, plain: &[(String, usize)], closed: &[(String, String)]) -> Vec<Check> {
+    let plain = plain.iter().map(|(place, line)| {
+        let what = format!("{place} (line {line}) stands in plaintext");
+        Check::fail(CREDENTIALS, what, "run `moltbot secrets seal`")
+    });
+    let fix = "put the file back from a backup, or move it away and sign in again";
+    let closed = closed.iter().map(|(place, said)| Check::fail(CREDENTIALS, format!("{place}: {said}"), fix));
+    let rows: Vec<Check> = plain.chain(closed).collect();
+    if rows.is_empty() {
+        return vec![Check::ok(
+            CREDENTIALS,
+            format!("the secrets of files of credentials are sealed: {count}"),
+        )];
+    }
+    rows
+}
+
+/// That a file of credentials cannot be used, by what is said of it.
+pub fn credential_files_unusable(said: &str) -> Check {
+    Check::fail(CREDENTIALS, said.to_owned(), "correct the file, or move it away")
+}
+
+const CREDENTIALS: &str = "secrets.credentials";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +91,9 @@ mod tests {
         assert!(
             rows.iter().all(|row| row.fix.as_deref().is_some_and(|fix| fix.contains("moltbot secrets set")))
         );
+        assert_eq!(worst(&credential_files(1, &[], &[])), Level::Ok);
+        let rows = credential_files(2, &[("f#a.key".into(), 1)], &[("f#b.key".into(), "no".into())]);
+        assert!(rows.len() == 2 && rows.iter().all(|row| row.level == Level::Fail), "{rows:?}");
         for (check, level) in [
             (wrapping("none"), Level::Warn),
             (wrapping("passphrase"), Level::Ok),
@@ -72,6 +101,7 @@ mod tests {
             (rotation(false), Level::Ok),
             (named_secrets(1, None), Level::Ok),
             (named_secrets(1, Some(("n", "n does not open".into()))), Level::Fail),
+            (credential_files_unusable("x"), Level::Fail),
         ] {
             assert_eq!(check.level, level, "{check:?}");
         }

@@ -19,21 +19,30 @@ mod slot;
 
 use slot::{BUILT_IN, Missing, Slot};
 
-/// Keys found in the environment. Read by the program, never written anywhere.
+/// Keys of providers that are not in the config: from the environment, or from a file of credentials. Never written
+/// anywhere.
 #[derive(Clone, Debug, Default)]
-pub struct ProviderKeys {
-    /// `ANTHROPIC_API_KEY`.
-    pub anthropic: Option<SecretString>,
-    /// `OPENAI_API_KEY`.
-    pub openai: Option<SecretString>,
-    /// `OPENROUTER_API_KEY`.
-    pub openrouter: Option<SecretString>,
-}
+pub struct ProviderKeys(BTreeMap<String, (SecretString, String)>);
 
 impl ProviderKeys {
-    /// Those that are there, for taking them out of logs and records.
+    /// Adds a provider's key, and where it is from, such as `OPENAI_API_KEY`. The first one of a provider stays.
+    pub fn add(&mut self, provider: &str, key: SecretString, source: impl Into<String>) {
+        self.0.entry(provider.to_owned()).or_insert((key, source.into()));
+    }
+
+    /// Where the key is from that decides which model answers when the config names none.
+    pub fn deciding(&self) -> Option<&str> {
+        BUILT_IN.iter().find_map(|it| Some(self.0.get(it.name)?.1.as_str()))
+    }
+
+    /// The keys, for taking them out of logs and records.
     pub fn values(self) -> impl Iterator<Item = SecretString> {
-        [self.anthropic, self.openai, self.openrouter].into_iter().flatten()
+        self.0.into_values().map(|(key, _)| key)
+    }
+
+    fn of(&self, provider: &str) -> Option<(SecretString, String)> {
+        let (key, source) = self.0.get(provider)?;
+        Some((key.clone(), format!("the key from {source}")))
     }
 }
 

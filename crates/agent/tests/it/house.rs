@@ -91,7 +91,7 @@ impl House {
         let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
         let store = Store::open(&state, &moltbot_testkit::vault(&state)).unwrap();
         let sandbox = Sandbox::with_helper(helper, ledger.clone());
-        let keys = ProviderKeys { anthropic: None, openai: None, openrouter: None };
+        let keys = ProviderKeys::default();
         let parts = Parts {
             models: Models::resolve(&config, keys, None, ledger.clone()).unwrap(),
             config,

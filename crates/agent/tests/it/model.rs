@@ -477,8 +477,12 @@ async fn a_provider_whose_name_stands_for_this_machine_is_refused() {
 #[test]
 fn the_choice_is_the_configs_then_a_keys_then_a_server_found_here_then_none() {
     let keys = |anthropic: bool, openai: bool, openrouter: bool| {
-        let key = |is_set: bool| is_set.then(|| KEY.into());
-        ProviderKeys { anthropic: key(anthropic), openai: key(openai), openrouter: key(openrouter) }
+        let given = [("anthropic", anthropic), ("openai", openai), ("openrouter", openrouter)];
+        let mut keys = ProviderKeys::default();
+        for (provider, _) in given.into_iter().filter(|(_, is_set)| *is_set) {
+            keys.add(provider, KEY.into(), format!("{}_API_KEY", provider.to_uppercase()));
+        }
+        keys
     };
     let found = || {
         Some(Discovered {
@@ -534,7 +538,8 @@ fn the_choice_is_the_configs_then_a_keys_then_a_server_found_here_then_none() {
 fn a_reference_names_a_model_or_says_what_is_missing() {
     let mut config = config("acme", scripted("http://127.0.0.1:1/v1/", ProviderApi::OpenAiCompletions));
     config.models.providers.insert("bare".into(), ProviderConfig::default());
-    let keys = ProviderKeys { openrouter: Some(KEY.into()), ..ProviderKeys::default() };
+    let mut keys = ProviderKeys::default();
+    keys.add("openrouter", KEY.into(), "OPENROUTER_API_KEY");
     let models = resolve(&config, keys, None);
     for (reference, expected) in [
         ("acme/scripted", "acme scripted"),

@@ -23,6 +23,13 @@ Example:
 
 Exit codes: 0, 78 the config or the key file cannot be used")]
     List(Facts),
+    /// Seal what stands in plaintext now, in the config and in files of credentials
+    #[command(after_help = "\
+Example:
+  moltbot secrets seal
+
+Exit codes: 0, 75 it cannot be recorded, 78 a file cannot be used")]
+    Seal,
     /// Set a secret, sealed: asked at the terminal, or read from standard input
     #[command(after_help = "\
 Example:

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::arguments::Facts;
 use crate::client::Connection;
+use crate::commands::models;
 use crate::commands::status::sandbox_in_a_line;
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::{CONFIG, Home};
 use crate::output::{self, Paint};
@@ -53,9 +54,11 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
     checks.push(posture::config(loaded.as_ref()));
     if loaded.is_ok() {
         let config = home.load()?.config;
-        let keys = environment::provider_key_names();
         checks.push(posture::credential(&config.gateway.auth));
-        checks.push(posture::model::check(&posture::model::choice(&config, &keys)));
+        checks.push(match models::planned(home) {
+            Ok(choice) => posture::model::check(&choice),
+            Err(error) => posture::credential_files_unusable(&format!("{error:#}")),
+        });
         let running = home.running()?;
         let number = running.as_ref().map_or(config.gateway.port, |running| running.port);
         let found = if running.is_some() { PortUse::Ours } else { knock(number).await };

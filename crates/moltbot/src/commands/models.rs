@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Facts, Models};
 use crate::client::Connection;
-use crate::environment;
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::output::{self, harmless};
+use crate::{credentials, environment};
 
 /// A model may have to be loaded from disk before its first word.
 const TEST: std::time::Duration = std::time::Duration::from_secs(180);
@@ -47,7 +47,7 @@ async fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The running gateway knows best; without one, what the config and the environment decide.
+/// The running gateway knows best; without one, what the config and the keys decide.
 async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let said = match home.running()? {
         Some(_) => {
@@ -63,7 +63,7 @@ async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     if facts.json {
         let source = match choice {
             Choice::Config(_) => "config",
-            Choice::Environment(_) => "environment",
+            Choice::Key(_) => "key",
             Choice::Nobody => "discovery",
         };
         output::json(&json!({"model": said, "source": source}))?;
@@ -73,9 +73,12 @@ async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What the config and the environment decide.
+/// What the config and the keys decide.
 pub(crate) fn planned(home: &Home) -> anyhow::Result<Choice> {
-    Ok(model::choice(&home.load()?.config, &environment::provider_key_names()))
+    let config = home.load()?.config;
+    let mut keys = credentials::peek(home, &config)?;
+    environment::add_provider_keys(&mut keys);
+    Ok(model::choice(&config, keys.deciding()))
 }
 
 /// The choice in a sentence.

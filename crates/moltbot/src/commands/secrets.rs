@@ -17,7 +17,7 @@ use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
-use crate::{change, clock, output, prompt};
+use crate::{change, clock, credentials, output, prompt};
 
 /// Does what the command says.
 pub(crate) fn run(home: &Home, command: Secrets) -> anyhow::Result<Exit> {
@@ -30,6 +30,7 @@ pub(crate) fn run(home: &Home, command: Secrets) -> anyhow::Result<Exit> {
         Secrets::Rekey { wrap } => rekey(home, wrap),
         Secrets::RevealOnce(place) => reveal_once(home, &place),
         Secrets::Rotate(facts) => rotate::run(home, facts),
+        Secrets::Seal => seal(home),
         Secrets::Set(place) => set(home, &place),
         Secrets::Status(facts) => status(home, facts),
         Secrets::Unset(place) => unset(home, &place),
@@ -44,12 +45,16 @@ fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let sealed = found.iter().filter(|entry| entry.state == SecretState::Sealed).count();
     let plain = found.iter().filter(|entry| entry.state.is_to_be_sealed()).count();
     let named = SecretStore::of(&home.state).list().map_err(|error| home::failed(&error))?.len();
+    let files = credentials::files(home)?;
+    let in_files: usize = files.iter().map(|file| file.secrets.len()).sum();
+    let open_in_files: usize = files.iter().map(|file| file.plain().count()).sum();
     if facts.json {
         output::json(&json!({
             "installation": vault.installation(), "keyId": vault.key_id(), "generation": vault.generation(),
             "wrapping": vault.wrapping(), "sealed": vault.is_sealed(), "rotating": vault.is_rotating(),
             "memoryLocked": moltbot_vault::can_lock_memory(),
             "config": {"sealed": sealed, "plain": plain}, "named": named,
+            "files": {"secrets": in_files, "plain": open_in_files},
         }))?;
         return Ok(Exit::Done);
     }
@@ -62,6 +67,9 @@ fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     ))?;
     output::line(&format!("wrapping  {}", wrapping_in_words(vault.wrapping())))?;
     output::line(&format!("config    {sealed} sealed, {plain} in plaintext"))?;
+    output::line(&format!(
+        "files     {in_files} secrets in files of credentials, {open_in_files} in plaintext"
+    ))?;
     output::line(&format!("named     {named}"))?;
     if vault.is_rotating() {
         output::line("rotation  not finished: run `moltbot secrets rotate` again")?;
@@ -86,18 +94,20 @@ fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     if facts.json {
         let named: Vec<_> =
             named.iter().map(|one| json!({"name": one.name, "updatedAtMs": one.updated_ms})).collect();
-        output::json(&json!({"config": found, "named": named}))?;
+        let files = credentials::files(home)?;
+        let files: Vec<_> =
+            files.iter().map(|file| json!({"file": file.name, "secrets": file.secrets})).collect();
+        output::json(&json!({"config": found, "files": files, "named": named}))?;
         return Ok(Exit::Done);
     }
     for entry in found {
-        let state = match entry.state {
-            SecretState::Reference(of) => format!("reference to {of}"),
-            SecretState::Empty => "empty".into(),
-            SecretState::Original => "sealed by the original".into(),
-            SecretState::Plain => "plaintext".into(),
-            _ => "sealed".into(),
-        };
-        output::line(&format!("{:44} {state}", output::harmless(&entry.path)))?;
+        output::line(&format!("{:44} {}", output::harmless(&entry.path), state_in_words(&entry.state)))?;
+    }
+    for file in credentials::files(home)? {
+        for entry in file.secrets {
+            let place = format!("{}#{}", file.name, entry.path);
+            output::line(&format!("{:44} {}", output::harmless(&place), state_in_words(&entry.state)))?;
+        }
     }
     for one in named {
         output::line(&format!(
@@ -107,6 +117,16 @@ fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         ))?;
     }
     Ok(Exit::Done)
+}
+
+fn state_in_words(state: &SecretState) -> String {
+    match state {
+        SecretState::Reference(of) => format!("reference to {of}"),
+        SecretState::Empty => "empty".into(),
+        SecretState::Original => "sealed by the original".into(),
+        SecretState::Plain => "plaintext".into(),
+        _ => "sealed".into(),
+    }
 }
 
 fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
@@ -127,6 +147,21 @@ fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     book.close();
     output::line(&format!("{} is set, sealed", place.place))?;
     change::remind(home)?;
+    Ok(Exit::Done)
+}
+
+/// Seals what stands in plaintext, in the config and in files of credentials.
+fn seal(home: &Home) -> anyhow::Result<Exit> {
+    let book = CommandBook::open(home)?;
+    let text = change::text(home)?;
+    let found = moltbot_config::secrets(&text).map_err(|error| Exit::Config.because(error))?;
+    if found.iter().any(|entry| entry.state.is_to_be_sealed()) || !home.vault()?.is_sealed() {
+        change::write(home, &book, &text, &text, "secrets seal")?;
+    } else {
+        credentials::seal(home, &book)?;
+    }
+    book.close();
+    output::line("no secret of the config or of a file of credentials stands in plaintext")?;
     Ok(Exit::Done)
 }
 

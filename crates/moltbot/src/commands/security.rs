@@ -1,15 +1,16 @@
 //! `moltbot security …`.
 
+use std::path::{Path, PathBuf};
+
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 
 use crate::arguments::Security;
 use crate::book::{CommandBook, OWNER};
-use crate::change;
 use crate::commands::files::new_file;
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
-use crate::output;
+use crate::{change, credentials, output};
 
 /// Does what the command says.
 pub(crate) fn run(home: &Home, command: &Security) -> anyhow::Result<Exit> {
@@ -22,10 +23,27 @@ pub(crate) fn run(home: &Home, command: &Security) -> anyhow::Result<Exit> {
     let plain = moltbot_config::unseal_all(&text, &keeper)
         .map_err(|error| Exit::Config.because(home::chain(&error)))?;
     new_file(export, plain.as_bytes())?;
+    let mut written = vec![export.clone()];
+    for file in credentials::files(home)? {
+        let path = beside(export, &file.name);
+        let plain = file.in_plaintext(home, home.vault()?.secrets(&permit))?;
+        new_file(&path, plain.as_bytes())?;
+        written.push(path);
+    }
     book.close();
-    output::line(&format!(
-        "{} has every secret in plaintext; remove it when it is no longer needed",
-        export.display()
-    ))?;
+    for path in written {
+        output::line(&format!(
+            "{} has every secret in plaintext; remove it when it is no longer needed",
+            path.display()
+        ))?;
+    }
     Ok(Exit::Done)
+}
+
+/// Where the plaintext of a file of credentials goes: `plain.json` has `plain.json.agents-main-agent-auth-profiles.json`
+/// beside it.
+fn beside(export: &Path, name: &str) -> PathBuf {
+    let mut path = export.as_os_str().to_owned();
+    path.push(format!(".{}", name.trim_start_matches('/').replace('/', "-")));
+    PathBuf::from(path)
 }

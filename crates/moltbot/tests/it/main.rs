@@ -9,6 +9,8 @@ mod broken;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod foreign;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::program::Program;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// Every path of the reference's list that a config can have here, with a canary at each.
 const PLACES: [(&str, &str); 22] = [
     ("gateway.auth.token", "canary-01-q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o"),
@@ -57,7 +57,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The files beneath a folder that have `needle` in them.
-fn holders(folder: &Path, needle: &str) -> Vec<String> {
+pub(crate) fn holders(folder: &Path, needle: &str) -> Vec<String> {
     let has = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
     files(folder).into_iter().filter(|(_, bytes)| has(bytes)).map(|(path, _)| path).collect()
 }
@@ -75,7 +75,12 @@ fn get(program: &Program, place: &str) -> String {
 }
 
 fn book(program: &Program) -> String {
-    let book = files(&program.state().join("ledger"));
+    book_in(program.state().parent().unwrap())
+}
+
+/// The book of the home at `path`.
+pub(crate) fn book_in(path: &Path) -> String {
+    let book = files(&path.join(".moltbot/ledger"));
     book.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).collect()
 }
 
@@ -181,7 +186,7 @@ fn holds(path: &Path, needle: &str) -> bool {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).contains(needle)
 }
 
-fn read(home: &Home, place: &str) -> String {
+pub(crate) fn read(home: &Home, place: &str) -> String {
     let output = run(PROGRAM, home, &["secrets", "get", place, "--raw"]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()

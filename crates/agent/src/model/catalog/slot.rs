@@ -156,7 +156,7 @@ impl Provider {
             (None, Some(built_in)) => (built_in.base_url, Reach::Public),
             (None, None) => return Ok(Err(Missing::BaseUrl)),
         };
-        let (key, key_source) = key_of(name, settings, built_in, keys);
+        let (key, key_source) = key_of(name, settings, keys);
         if let (None, Some(built_in), Reach::Public) = (&key, built_in, reach) {
             return Ok(Err(Missing::Key { variable: built_in.variable }));
         }
@@ -179,25 +179,11 @@ impl Provider {
     }
 }
 
-/// A provider's key and where it is from: the config's before the environment's.
-fn key_of(
-    name: &str,
-    settings: &ProviderConfig,
-    built_in: Option<&BuiltIn>,
-    keys: &ProviderKeys,
-) -> (Option<SecretString>, String) {
+/// A provider's key and where it is from: the config's before others.
+fn key_of(name: &str, settings: &ProviderConfig, keys: &ProviderKeys) -> (Option<SecretString>, String) {
     let of_config =
         settings.api_key.clone().map(|key| (key, format!("the key from models.providers.{name}.apiKey")));
-    let of_environment = || {
-        let key = match name {
-            "anthropic" => &keys.anthropic,
-            "openai" => &keys.openai,
-            "openrouter" => &keys.openrouter,
-            _ => &None,
-        };
-        Some((key.clone()?, format!("the key from {}", built_in?.variable)))
-    };
-    match of_config.or_else(of_environment) {
+    match of_config.or_else(|| keys.of(name)) {
         Some((key, source)) => (Some(key), source),
         None => (None, keyless(name)),
     }

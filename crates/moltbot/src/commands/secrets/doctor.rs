@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::arguments::Facts;
 use crate::commands::doctor::print_rows;
+use crate::credentials::{self, CredentialFile};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
@@ -18,6 +19,7 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let mut checks = vec![posture::wrapping(vault.wrapping()), posture::rotation(vault.is_rotating())];
     checks.extend(config(home, vault)?);
     checks.push(named(home, vault)?);
+    checks.extend(files(home, vault));
     let is_well = worst(&checks) < Level::Fail;
     if facts.json {
         output::json(&json!({"ok": is_well, "checks": checks}))?;
@@ -43,6 +45,17 @@ fn config(home: &Home, vault: &Vault) -> anyhow::Result<Vec<Check>> {
         }
     }
     Ok(posture::config_secrets(count, &plain, &closed))
+}
+
+fn files(home: &Home, vault: &Vault) -> Vec<Check> {
+    let files = match credentials::files(home) {
+        Ok(files) => files,
+        Err(error) => return vec![posture::credential_files_unusable(&format!("{error:#}"))],
+    };
+    let count = files.iter().map(|file| file.secrets.len()).sum();
+    let plain: Vec<_> = files.iter().flat_map(CredentialFile::plain).collect();
+    let closed: Vec<_> = files.iter().flat_map(|file| file.closed(home, vault.own_credential())).collect();
+    posture::credential_files(count, &plain, &closed)
 }
 
 fn named(home: &Home, vault: &Vault) -> anyhow::Result<Check> {

@@ -15,7 +15,7 @@ use crate::commands::files::{new_file, read_file};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
-use crate::{change, clock, output, prompt};
+use crate::{change, clock, credentials, output, prompt};
 
 /// The largest file that is read, in bytes.
 const BYTES: u64 = 4 * 1024 * 1024;
@@ -25,12 +25,22 @@ const BYTES: u64 = 4 * 1024 * 1024;
 #[serde(deny_unknown_fields)]
 struct Exchange {
     config: BTreeMap<String, String>,
+    /// Files of credentials, whole.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
     store: BTreeMap<String, String>,
+}
+
+impl Exchange {
+    fn count(&self) -> String {
+        let secrets = self.config.len().saturating_add(self.store.len());
+        format!("{secrets} secrets and {} files of credentials", self.files.len())
+    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        for values in [&mut self.config, &mut self.store] {
+        for values in [&mut self.config, &mut self.files, &mut self.store] {
             values.values_mut().for_each(secrecy::zeroize::Zeroize::zeroize);
         }
     }
@@ -61,12 +71,15 @@ pub(super) fn export(home: &Home, file: &Path) -> anyhow::Result<Exit> {
             exchange.store.insert(one.name, secret.expose_secret().to_owned());
         }
     }
+    for file in credentials::files(home)? {
+        let text = file.in_plaintext(home, vault.secrets(&permit))?;
+        exchange.files.insert(file.name, text.to_string());
+    }
     let plain = Zeroizing::new(serde_json::to_vec(&exchange)?);
     let sealed = seal_export(&passphrase, &plain).map_err(|error| home::failed(&error))?;
     new_file(file, &sealed)?;
     book.close();
-    let count = exchange.config.len() + exchange.store.len();
-    output::line(&format!("{count} secrets are in {}, under the passphrase", file.display()))?;
+    output::line(&format!("{} are in {}, under the passphrase", exchange.count(), file.display()))?;
     Ok(Exit::Done)
 }
 
@@ -95,11 +108,11 @@ pub(super) fn import(home: &Home, file: &Path) -> anyhow::Result<Exit> {
         let value = SecretString::from(value.as_str());
         store.set(name, &value, clock::now_ms(), &secrets).map_err(|error| home::failed(&error))?;
     }
+    for (name, text) in &exchange.files {
+        credentials::import(home, name, text, vault.secrets(&permit))?;
+    }
     book.close();
-    output::line(&format!(
-        "{} secrets are taken over, sealed",
-        exchange.config.len() + exchange.store.len()
-    ))?;
+    output::line(&format!("{} are taken over, sealed", exchange.count()))?;
     change::remind(home)?;
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 //! The key file has both keys from the first step to the last, and each thing that is sealed again is replaced as a
 //! whole: whatever stops it, all opens, and the next run goes on.
 
+use moltbot_policy::Recorded;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_store::{Resealed, Store};
 use moltbot_vault::{History, LockError, SecretStore, Vault};
@@ -14,11 +15,12 @@ use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK};
 use crate::keeper::VaultKeeper;
-use crate::{change, output};
+use crate::{change, credentials, output};
 
 /// What was sealed again.
 struct Done {
     config: usize,
+    files: usize,
     history: usize,
     named: u64,
     state: usize,
@@ -41,6 +43,7 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let keeper = VaultKeeper::new(vault.secrets(&permit), &home.state);
     let done = Done {
         config: config(&home, &keeper)?,
+        files: files(&home, &vault, &permit)?,
         history: history(&home, &vault, &keeper)?,
         named: SecretStore::of(&home.state)
             .reseal(&vault.secrets(&permit))
@@ -62,6 +65,12 @@ fn config(home: &Home, keeper: &VaultKeeper<'_>) -> anyhow::Result<usize> {
         home.file().write(again.text.as_bytes()).map_err(|error| home::failed(&error))?;
     }
     Ok(again.paths.len())
+}
+
+/// The files of credentials, each in one replacement.
+fn files(home: &Home, vault: &Vault, permit: &Recorded<SecretPermit>) -> anyhow::Result<usize> {
+    let files = credentials::files(home)?;
+    files.iter().try_fold(0, |sum, file| Ok(file.reseal(home, vault.secrets(permit))?.saturating_add(sum)))
 }
 
 /// The versions that are kept, with what is sealed inside them.
@@ -94,17 +103,18 @@ fn state(home: &Home, vault: &Vault) -> anyhow::Result<usize> {
 }
 
 fn tell(done: &Done, before: &str, vault: &Vault, facts: Facts) -> anyhow::Result<Exit> {
-    let Done { config, history, named, state } = done;
+    let Done { config, files, history, named, state } = done;
     if facts.json {
         let key = vault.key_id();
         output::json(&json!({
             "before": before, "keyId": key, "generation": vault.generation(),
-            "sealedAgain": {"config": config, "history": history, "named": named, "state": state},
+            "sealedAgain": {"config": config, "files": files, "history": history, "named": named, "state": state},
         }))?;
         return Ok(Exit::Done);
     }
     output::line(&format!(
-        "sealed again: {config} of the config, {history} of its history, {named} named, {state} rows of the state db"
+        "sealed again: {config} of the config, {files} of files of credentials, {history} of the history, {named} named, \
+         {state} rows of the state db"
     ))?;
     output::line(&format!("key {before} is erased; {} seals now", vault.key_id()))?;
     Ok(Exit::Done)
