@@ -53,6 +53,7 @@ pub(crate) fn judge(root: &Node, environment: &Environment<'_>) -> Judged {
         judge.policies(channels, "");
         judge.path.0.pop();
     }
+    judge.allow_lists(root, false);
     let Judge { findings, skipped, unserved, .. } = judge;
     Judged { findings, skipped, unserved }
 }

@@ -23,6 +23,14 @@ use crate::exit::Exit;
 use crate::home::Home;
 use crate::{output, serve};
 
+/// The installation, for commands that do not read its config before anything else: what would lower a guard in it is
+/// refused by every command that does not repair it.
+fn open(environment: Environment) -> anyhow::Result<Home> {
+    let home = Home::ensure(environment)?;
+    home.require_guarded()?;
+    Ok(home)
+}
+
 /// Does what the command line asks for.
 pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
     if let Command::Completion { shell } = command {
@@ -33,11 +41,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
     environment.notes.iter().for_each(|note| output::note(note));
     match command {
         Command::Agent(options) => {
-            let home = Home::ensure(environment)?;
+            let home = open(environment)?;
             serve::block_on(agent::run(&home, options))
         }
         Command::Chat(options) => {
-            let home = Home::ensure(environment)?;
+            let home = open(environment)?;
             serve::block_on(chat::run(&home, &options))
         }
         Command::Completion { shell } => completion(shell),
@@ -45,23 +53,23 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Doctor(facts) => doctor::run(environment, facts),
         Command::Gateway(command) => gateway::run(&Home::ensure(environment)?, command),
         Command::Health(facts) => {
-            let home = Home::ensure(environment)?;
+            let home = open(environment)?;
             serve::block_on(status::health(&home, facts))
         }
-        Command::Ledger(command) => ledger::run(&Home::ensure(environment)?, command),
-        Command::Logs(options) => logs::run(&Home::ensure(environment)?, &options),
+        Command::Ledger(command) => ledger::run(&open(environment)?, command),
+        Command::Logs(options) => logs::run(&open(environment)?, &options),
         Command::Models(command) => {
-            let home = Home::ensure(environment)?;
+            let home = open(environment)?;
             serve::block_on(models::run(&home, command))
         }
-        Command::Secrets(command) => secrets::run(&Home::ensure(environment)?, command),
-        Command::Security(command) => security::run(&Home::ensure(environment)?, &command),
+        Command::Secrets(command) => secrets::run(&open(environment)?, command),
+        Command::Security(command) => security::run(&open(environment)?, &command),
         Command::Sessions(command) => {
-            let home = Home::ensure(environment)?;
+            let home = open(environment)?;
             serve::block_on(sessions::run(&home, command))
         }
         Command::Status(options) => {
-            let home = Home::ensure(environment)?;
+            let home = open(environment)?;
             serve::block_on(status::run(&home, &options))
         }
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),

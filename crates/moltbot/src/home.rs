@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::{ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits};
+use moltbot_config::{
+    ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
+};
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Recorded, record};
@@ -119,6 +121,14 @@ impl Home {
         let loaded =
             self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
         Ok(self.overridden(loaded))
+    }
+
+    /// Refuses a config with a setting that lets anybody in. No key is opened for it; other errors are for those who use
+    /// the config.
+    pub(crate) fn require_guarded(&self) -> anyhow::Result<()> {
+        let Err(errors) = self.read_with(&self.text()?, &NoKeys, false) else { return Ok(()) };
+        let is_refused = errors.errors().iter().any(|error| error.kind == ConfigErrorKind::Refused);
+        if is_refused { Err(Exit::Config.because(errors)) } else { Ok(()) }
     }
 
     fn read_with(&self, text: &[u8], keeper: &dyn Keeper, sealed: bool) -> Result<Loaded, ConfigErrors> {

@@ -1,5 +1,6 @@
 //! Values of settings that are known and not served yet, judged by their shapes.
 
+use super::policies::GUIDE;
 use super::words::{quoted_list, type_of};
 use super::{INCLUDE, Judge, Unserved, member_shape, nearest, short};
 use crate::path::{Path, Step, quote};
@@ -38,7 +39,7 @@ impl Judge<'_> {
             Kind::Bool(true) => {
                 if let Shape::Never(why) = shape {
                     let message = format!("true is not accepted: {why}");
-                    let fix = Some("remove the setting".to_owned());
+                    let fix = Some(format!("remove the setting; see {GUIDE}"));
                     return self.find(ConfigErrorKind::Refused, node, message, "false".into(), fix);
                 }
             }

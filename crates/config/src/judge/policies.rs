@@ -1,4 +1,4 @@
-//! Who may write to the assistant: policies of channels, wherever in `channels` they stand.
+//! Who may write to the assistant: policies of channels, wherever in `channels` they stand, and lists of senders.
 //!
 //! They are judged although no channel is served yet: a config that lets anybody in must not begin to do
 //! so on the day one is.
@@ -13,7 +13,9 @@ use crate::tree::{Kind, Node};
 /// The policies for direct messages that there are.
 const DIRECT: &[&str] = &["allowlist", "disabled", "pairing"];
 /// The policies for groups that there are.
-const GROUP: &[&str] = &["allowlist", "disabled", "open"];
+const GROUP: &[&str] = &["allowlist", "disabled"];
+/// Where it is told what to do with what is not accepted any more.
+pub(super) const GUIDE: &str = "docs/security/breaking-changes.md";
 
 impl Judge<'_> {
     /// Judges every policy in `node`, which is the value of a key with the folded name `parent`.
@@ -33,7 +35,7 @@ impl Judge<'_> {
                         if is_direct {
                             judge.direct_policy(&member.value);
                         } else if is_group {
-                            judge.policy(&member.value, GROUP);
+                            judge.group_policy(&member.value);
                         } else {
                             judge.policies(&member.value, &name);
                         }
@@ -45,19 +47,66 @@ impl Judge<'_> {
     }
 
     fn direct_policy(&mut self, node: &Node) {
-        let is_open = match &node.kind {
-            Kind::Text(text) => {
-                expand(text, self.environment).is_ok_and(|text| fold(text.expose()) == "open")
-            }
-            _ => false,
-        };
-        if !is_open {
+        if !self.is_open(node) {
             return self.policy(node, DIRECT);
         }
-        let message =
-            format!("{} is not accepted: anybody could give orders to your assistant", self.show(node));
         let fix = "write \"pairing\", and newcomers get a code that you approve; or \"allowlist\", and list who may write in `allowFrom`";
-        self.find(ConfigErrorKind::Refused, node, message, quoted_list(DIRECT), Some(fix.to_owned()));
+        self.refuse(node, "anybody could give orders to your assistant", DIRECT, fix);
+    }
+
+    fn group_policy(&mut self, node: &Node) {
+        if !self.is_open(node) {
+            return self.policy(node, GROUP);
+        }
+        let fix = "write \"allowlist\", and list who may write in `groupAllowFrom`; or \"disabled\"";
+        self.refuse(node, "anybody in any group could give orders to your assistant", GROUP, fix);
+    }
+
+    fn is_open(&self, node: &Node) -> bool {
+        let Kind::Text(text) = &node.kind else { return false };
+        expand(text, self.environment).is_ok_and(|text| fold(text.expose()) == "open")
+    }
+
+    fn refuse(&mut self, node: &Node, why: &str, allowed: &[&str], fix: &str) {
+        let message = format!("{} is not accepted: {why}", self.show(node));
+        let fix = Some(format!("{fix}; see {GUIDE}"));
+        self.find(ConfigErrorKind::Refused, node, message, quoted_list(allowed), fix);
+    }
+
+    /// Judges every list of those who may write or order, wherever in the config it stands.
+    pub(super) fn allow_lists(&mut self, node: &Node, is_list: bool) {
+        match &node.kind {
+            Kind::List { items, .. } => {
+                for (index, item) in items.iter().enumerate() {
+                    self.within(Step::Index(index), |judge| judge.allow_lists(item, is_list));
+                }
+            }
+            Kind::Object { members, .. } => {
+                let in_channels = matches!(self.path.0.first(), Some(Step::Key(key)) if key == "channels");
+                for member in members {
+                    let name = fold(&member.key);
+                    // Below it stand channels or accounts with a list each.
+                    let is_list = is_list || name.ends_with("allowfrom") || (in_channels && name == "users");
+                    self.within(Step::Key(member.key.clone()), |judge| {
+                        judge.allow_lists(&member.value, is_list);
+                    });
+                }
+            }
+            Kind::Text(text) if is_list => {
+                // No id of any vendor has a star in it.
+                if expand(text, self.environment).is_ok_and(|text| text.expose().contains('*')) {
+                    let message = format!(
+                        "{} is not accepted: a wildcard lets anybody give orders to your assistant",
+                        self.show(node)
+                    );
+                    let fix = format!(
+                        "list the ids of those who may, or remove it and approve them by pairing; see {GUIDE}"
+                    );
+                    self.find(ConfigErrorKind::Refused, node, message, "ids without `*`".into(), Some(fix));
+                }
+            }
+            Kind::Bool(_) | Kind::Null | Kind::Number(_) | Kind::Text(_) => {}
+        }
     }
 
     fn policy(&mut self, node: &Node, allowed: &[&str]) {

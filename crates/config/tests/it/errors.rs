@@ -138,8 +138,14 @@ fn what_would_lower_a_guard_is_refused() {
     let open = |path: &str, shown: &str| {
         format!("{path}: {shown} is not accepted: anybody could give orders to your assistant")
     };
+    let open_group = |path: &str, shown: &str| {
+        format!("{path}: {shown} is not accepted: anybody in any group could give orders to your assistant")
+    };
+    let wildcard = |path: &str, shown: &str| {
+        format!("{path}: {shown} is not accepted: a wildcard lets anybody give orders to your assistant")
+    };
     for (text, expected) in [
-        ("{channels: {telegram: {dmPolicy: 'open', allowFrom: ['*']}}}", open("channels.telegram.dmPolicy", "\"open\"")),
+        ("{channels: {telegram: {dmPolicy: 'open'}}}", open("channels.telegram.dmPolicy", "\"open\"")),
         ("{channels: {telegram: {dmPolicy: ' OPEN '}}}", open("channels.telegram.dmPolicy", "\" OPEN \"")),
         ("{channels: {telegram: {dm_policy: 'o-p-e-n'}}}", open("channels.telegram.dm_policy", "\"o-p-e-n\"")),
         ("{channels: {x: {dmPolicy: '${TEST_OPEN}'}}}", open("channels.x.dmPolicy", "\"${TEST_OPEN}\"")),
@@ -152,7 +158,17 @@ fn what_would_lower_a_guard_is_refused() {
         ("{channels: {x: {dmPolicy: 'Pairing'}}}", "channels.x.dmPolicy: \"Pairing\" is not a value that there is".into()),
         ("{channels: {x: {dmPolicy: true}}}", "channels.x.dmPolicy: true is true or false".into()),
         ("{channels: {x: {groupPolicy: 'all'}}}", "channels.x.groupPolicy: \"all\" is not a value that there is".into()),
-        ("{channels: {x: {groupPolicy: 'open', dmPolicy: 'pairing'}}}", "no error".into()),
+        ("{channels: {x: {groupPolicy: 'open', dmPolicy: 'pairing'}}}", open_group("channels.x.groupPolicy", "\"open\"")),
+        ("{channels: {x: {accounts: {a: {group_policy: ' Open'}}}}}", open_group("channels.x.accounts.a.group_policy", "\" Open\"")),
+        ("{channels: {x: {groups: {'*': {groupPolicy: 'open'}}}}}", open_group("channels.x.groups.*.groupPolicy", "\"open\"")),
+        ("{channels: {x: {allowFrom: [17, '*']}}}", wildcard("channels.x.allowFrom[1]", "\"*\"")),
+        ("{channels: {x: {allow_from: ' * '}}}", wildcard("channels.x.allow_from", "\" * \"")),
+        ("{channels: {x: {groupAllowFrom: ['${TEST_STAR}']}}}", wildcard("channels.x.groupAllowFrom[0]", "\"${TEST_STAR}\"")),
+        ("{channels: {x: {dm: {allowFrom: ['x:*']}}}}", wildcard("channels.x.dm.allowFrom[0]", "\"x:*\"")),
+        ("{channels: {x: {accounts: {a: {allowFrom: ['**']}}}}}", wildcard("channels.x.accounts.a.allowFrom[0]", "\"**\"")),
+        ("{channels: {discord: {guilds: {g: {users: ['*']}}}}}", wildcard("channels.discord.guilds.g.users[0]", "\"*\"")),
+        ("{tools: {elevated: {allowFrom: {telegram: ['*']}}}}", wildcard("tools.elevated.allowFrom.telegram[0]", "\"*\"")),
+        ("{channels: {x: {groups: {'*': {requireMention: true}}, allowFrom: [17, '+49']}}}", "no error".into()),
         (
             "{gateway: {controlUi: {allowInsecureAuth: true}}}",
             "gateway.controlUi.allowInsecureAuth: true is not accepted: it would send the credential over plain HTTP".into(),
@@ -174,8 +190,11 @@ fn what_would_lower_a_guard_is_refused() {
     ] {
         assert_eq!(error_of(text), expected, "{text}");
     }
+    let both = read("{channels: {telegram: {dmPolicy: 'open', allowFrom: ['*']}}}").unwrap_err();
+    assert_eq!(both.errors().len(), 2, "{both}");
     let report = read("{channels: {telegram: {dmPolicy: 'open'}}}").unwrap_err().to_string();
     assert!(report.contains("write \"pairing\""), "it says what to do: {report}");
+    assert!(report.contains("docs/security/breaking-changes.md"), "and where more is told: {report}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn environment(name: &str) -> Option<SecretString> {
         "TEST_KEY" => Some("key-from-the-environment".into()),
         "TEST_BIND" => Some("loopback".into()),
         "TEST_OPEN" => Some(" Open ".into()),
+        "TEST_STAR" => Some("*".into()),
         "TEST_EMPTY" => Some("".into()),
         _ => None,
     }

@@ -25,6 +25,13 @@ const STOP: Duration = limits::DRAIN.saturating_add(Duration::from_secs(5));
 
 /// Does what the command says.
 pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
+    match &command {
+        // A stop depends on nothing that can be wrong, and a start reads the whole config.
+        Gateway::Run(_) | Gateway::Stop => {}
+        Gateway::Call { .. } | Gateway::Status(_) => home.require_guarded()?,
+        // Before the one that runs is stopped: the next one would not start.
+        Gateway::Restart => drop(home.load()?),
+    }
     match command {
         Gateway::Call { method, params } => {
             let params = parse_params(params.as_deref())?;

@@ -23,6 +23,8 @@ mod kill;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]
+mod open_config;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod protocol;
