@@ -1,5 +1,7 @@
-//! How strong a shared credential must be. The two numbers of the promise, and what the numbers alone let
-//! through: sequences, repeats and examples that were printed somewhere.
+//! How strong a shared credential must be. The two numbers of the promise, and what the numbers alone let through: see
+//! [`guessable`].
+
+mod guessable;
 
 use std::collections::HashSet;
 
@@ -10,9 +12,6 @@ const TOKEN_CHARS: usize = 32;
 const TOKEN_DISTINCT: usize = 20;
 const PASSWORD_CHARS: usize = 15;
 const PASSWORD_DISTINCT: usize = 5;
-/// Characters in a run such as `abcdefgh` or `aaaaaaaa` that are too many to be chance.
-const RUN: usize = 8;
-const EXAMPLES: [&str; 6] = ["your-", "token-here", "test-token", "example", "changeme", "placeholder"];
 
 /// Why a credential is not one. The texts name the rule, never the value.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -43,11 +42,16 @@ pub enum WeakCredential {
         "Invalid gateway token: Token must have higher entropy (at least {TOKEN_DISTINCT} unique chars); make one with `openssl rand -base64 32`"
     )]
     Uniform,
-    /// A sequence, a repeat, or an example.
+    /// A sequence, a repetition, common words, or an example.
     #[error(
-        "Invalid gateway token: it contains a sequence, a repetition or a published example; make one with `openssl rand -base64 32`"
+        "Invalid gateway token: it contains a sequence, a repetition or a published example, or consists of common words; make one with `openssl rand -base64 32`"
     )]
     Guessable,
+    /// A password that is tried early.
+    #[error(
+        "Invalid gateway password: it is a sequence, a repetition or an example, or consists of common words; take four words that have nothing to do with each other"
+    )]
+    GuessablePassword,
     /// Not printable ASCII, or with white space.
     #[error("Invalid gateway token: only printable ASCII characters without spaces are allowed")]
     Alphabet,
@@ -75,8 +79,7 @@ pub fn check_token(token: &SecretString) -> Result<SecretString, WeakCredential>
         let hex = text.chars().all(|c| c.is_ascii_hexdigit());
         return Err(if hex { WeakCredential::Hex } else { WeakCredential::Uniform });
     }
-    let lower = text.to_ascii_lowercase();
-    if has_run(text.as_bytes()) || EXAMPLES.iter().any(|example| lower.contains(example)) {
+    if guessable::is_guessable(text) {
         return Err(WeakCredential::Guessable);
     }
     Ok(SecretString::from(text))
@@ -89,18 +92,10 @@ pub(super) fn check_password(password: &SecretString) -> Result<SecretString, We
     if text.chars().count() < PASSWORD_CHARS || distinct < PASSWORD_DISTINCT {
         return Err(WeakCredential::Password);
     }
+    if guessable::is_guessable(text) {
+        return Err(WeakCredential::GuessablePassword);
+    }
     Ok(password.clone())
-}
-
-/// Whether [`RUN`] neighbours rise by one, fall by one, or are the same.
-fn has_run(text: &[u8]) -> bool {
-    let steps: Vec<i16> = text
-        .windows(2)
-        .filter_map(|pair| Some(i16::from(*pair.get(1)?) - i16::from(*pair.first()?)))
-        .collect();
-    steps.windows(RUN - 1).any(|run| {
-        run.first().is_some_and(|step| step.abs() <= 1) && run.iter().all(|step| Some(step) == run.first())
-    })
 }
 
 #[cfg(test)]
@@ -116,6 +111,10 @@ mod tests {
             ("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", Err(WeakCredential::Hex)),
             ("your-32-character-token-here-abcdefgh", Err(WeakCredential::Uniform)),
             ("YOUR-gateway-token-here-q8Zr3VtLx0Nw", Err(WeakCredential::Guessable)),
+            ("Replace-Me-q8Zr3VtLx0NwYbE5mKc7HdPf", Err(WeakCredential::Guessable)),
+            ("Xq3Zr8VtLx0Nw-Xq3Zr8VtLx0Nw-Xq3Zr8VtLx0Nw-Yb", Err(WeakCredential::Uniform)),
+            ("q8Zr3VtLx0NwYbE5mKc7q8Zr3VtLx0NwYbE5mKc7q8Z", Err(WeakCredential::Guessable)),
+            ("Welcome-Dragon-Monkey-Football-Sunshine-2026!", Err(WeakCredential::Guessable)),
             ("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", Err(WeakCredential::Uniform)),
             ("q8Zr3VtLx0NwYbE5mKc7HdPf\u{e9}J2sGuA9o1QiT", Err(WeakCredential::Alphabet)),
             ("q8Zr3VtLx0NwYbE5mKc7 HdPfJ2sGuA9o1QiT", Err(WeakCredential::Alphabet)),
@@ -129,6 +128,23 @@ mod tests {
     fn a_password_has_fifteen_characters() {
         assert_eq!(check_password(&"1".into()).err(), Some(WeakCredential::Password));
         assert_eq!(check_password(&"aaaaaaaaaaaaaaaaaaaa".into()).err(), Some(WeakCredential::Password));
-        assert!(check_password(&"correct horse battery".into()).is_ok());
+        for common in [
+            "password12345678",
+            "password1234567",
+            "P4ssw0rd-P4ssw0rd!",
+            "qwertyuiopasdfgh",
+            "MyPasswordIsSecret!",
+            "abcdeabcdeabcdeabcde",
+            "Administrator2026!",
+            "987654321012345",
+        ] {
+            let found = check_password(&common.into()).err();
+            assert_eq!(found, Some(WeakCredential::GuessablePassword), "{common}");
+        }
+        for good in
+            ["correct horse battery", "r7!Kq-29xVb_tLm0", "lila Nashorn isst Kohl", "9471-2836-5550-1847"]
+        {
+            assert!(check_password(&good.into()).is_ok(), "{good}");
+        }
     }
 }
