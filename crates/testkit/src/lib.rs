@@ -4,6 +4,7 @@
 //! - [`home::Home`]: a temporary home with a config.
 //! - [`process::Gateway`]: the real program, run in such a home.
 //! - [`client::Connect`] and [`client::Client`]: a client of protocols 3 and 4.
+//! - [`ordinary_user`]: the tests again, without root's rights.
 //! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules; [`hostile`]: attacks that are data.
 //! - [`figure`]: what a benchmark prints.
 //! - [`skip`]: a test that cannot run here says so.
@@ -17,6 +18,7 @@ pub mod figure;
 pub mod home;
 pub mod hostile;
 pub mod model;
+pub mod ordinary_user;
 pub mod process;
 pub mod raw;
 pub mod skip;
