@@ -8,8 +8,10 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+mod front;
 mod secrets;
 
+pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 
@@ -53,6 +55,8 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// The address to listen on. Loopback: being reachable is a decision, not an accident.
     pub bind: BindMode,
+    /// The page in the browser.
+    pub control_ui: ControlUiConfig,
     /// The HTTP interface.
     pub http: HttpConfig,
     /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
@@ -60,6 +64,9 @@ pub struct GatewayConfig {
     /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
+    /// Proxies that are believed when they say for whom they speak: addresses, and networks such as `10.0.0.0/8`. Without
+    /// any, a request that was forwarded counts as one from elsewhere, and its sender as the proxy.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for GatewayConfig {
@@ -67,9 +74,11 @@ impl Default for GatewayConfig {
         Self {
             auth: AuthConfig::default(),
             bind: BindMode::Loopback,
+            control_ui: ControlUiConfig::default(),
             http: HttpConfig::default(),
             mode: GatewayMode::Local,
             port: 18789,
+            trusted_proxies: Vec::new(),
         }
     }
 }

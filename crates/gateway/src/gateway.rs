@@ -9,7 +9,8 @@ use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_net::{ListenError, Listener};
 use moltbot_policy::authentication::{Credential, WeakCredential};
-use moltbot_policy::{Refusal, Unrecorded, network, record};
+use moltbot_policy::network::{self, Front};
+use moltbot_policy::{Refusal, Unrecorded, record};
 use moltbot_protocol::event;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Store, StoreError};
@@ -105,6 +106,7 @@ impl Gateway {
     /// or the unfinished turns cannot be read. Nothing listens then.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
+        let front = Front::of(&parts.config.gateway).map_err(StartError::Refused)?;
         let permit = network::bind(&parts.config.gateway).map_err(StartError::Refused)?;
         let ledger = parts.ledger.clone();
         let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
@@ -112,7 +114,7 @@ impl Gateway {
             recorded.map_err(|error| Unrecorded { action: "gateway.listen", cause: error.to_string() })??;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let listener = moltbot_net::listen(recorded)?;
-        let shared = Shared::new(parts, credential, listener.port());
+        let shared = Shared::new(parts, credential, front.on_port(listener.port()), listener.port());
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));

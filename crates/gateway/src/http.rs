@@ -18,9 +18,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use moltbot_config::limits;
-use moltbot_policy::authentication::{Locality, Presented};
+use moltbot_policy::authentication::Presented;
 use moltbot_policy::authorization::{Grant, grant_request};
-use moltbot_policy::network::{self, RequestHead};
+use moltbot_policy::network::{Caller, RequestHead};
 use secrecy::SecretString;
 use tokio::net::TcpStream;
 
@@ -85,18 +85,23 @@ async fn respond(
     seat: Arc<Seat>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let head = head(request.headers());
-    if let Err(refusal) = network::judge_head(&head, shared.port) {
-        return answer::error(StatusCode::FORBIDDEN, refusal.code, &refusal.message);
-    }
-    let locality = network::locality(peer.ip(), &head);
+    let hops = Hops::of(request.headers());
+    let head = head(request.headers(), &hops);
+    let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(peer.ip(), &head));
+    let caller = match judged {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            tracing::debug!(code = refusal.code, cause = %refusal.cause, "a request was not looked at");
+            return answer::error(StatusCode::FORBIDDEN, refusal.code, &refusal.message);
+        }
+    };
     if request.method() == Method::GET && request.uri().path() == "/healthz" {
         return answer::text("ok");
     }
     if upgrade::is_asked_for(request.headers()) {
-        return upgrade::accept(shared, peer.ip(), locality, seat, &mut request);
+        return upgrade::accept(shared, caller, seat, &mut request);
     }
-    match sign_in(&shared, peer, locality, request.headers()).await {
+    match sign_in(&shared, caller, request.headers()).await {
         Ok(grant) => {
             seat.signed_in();
             route::answer(&shared, &grant, request).await
@@ -107,7 +112,7 @@ async fn respond(
 
 /// What the head says about where the request comes from. A header that is there twice or is not text counts
 /// as there and as nobody's.
-fn head(headers: &HeaderMap) -> RequestHead<'_> {
+fn head<'a>(headers: &'a HeaderMap, hops: &'a Hops) -> RequestHead<'a> {
     RequestHead {
         host: single(headers, header::HOST).unwrap_or_default(),
         origin: single(headers, header::ORIGIN).unwrap_or(Some("null")),
@@ -115,6 +120,29 @@ fn head(headers: &HeaderMap) -> RequestHead<'_> {
         forwarded: headers
             .keys()
             .any(|name| FORWARDING.iter().any(|prefix| name.as_str().starts_with(prefix))),
+        x_forwarded_for: hops.x_forwarded_for.as_deref(),
+        forwarded_for: hops.forwarded.as_deref(),
+    }
+}
+
+/// The lines of the headers that name hops, joined in their order.
+struct Hops {
+    x_forwarded_for: Option<String>,
+    forwarded: Option<String>,
+}
+
+impl Hops {
+    fn of(headers: &HeaderMap) -> Self {
+        let joined = |name: HeaderName| {
+            // What is no text is no address either.
+            let lines: Vec<&str> =
+                headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("unreadable")).collect();
+            (!lines.is_empty()).then(|| lines.join(","))
+        };
+        Self {
+            x_forwarded_for: joined(HeaderName::from_static("x-forwarded-for")),
+            forwarded: joined(header::FORWARDED),
+        }
     }
 }
 
@@ -131,14 +159,10 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguo
 #[derive(Debug)]
 struct Ambiguous;
 
-async fn sign_in(
-    shared: &Shared,
-    peer: SocketAddr,
-    locality: Locality,
-    headers: &HeaderMap,
-) -> Result<Grant, SignInError> {
+async fn sign_in(shared: &Shared, caller: Caller, headers: &HeaderMap) -> Result<Grant, SignInError> {
     let presented = bearer(headers).map(Presented::bearer).unwrap_or_default();
-    let claim = Claim { client: peer.ip(), presented, device: None, locality, way: "http" };
+    let claim =
+        Claim { client: caller.client, presented, device: None, locality: caller.locality, way: "http" };
     shared.sign_in.judge(claim, |identity| Ok(grant_request(identity))).await
 }
 
@@ -205,11 +229,16 @@ mod tests {
 
     #[test]
     fn a_header_that_is_there_twice_is_nobodys() {
-        let twice = headers(&[("host", "localhost"), ("host", "evil.test")]);
-        assert_eq!(head(&twice).host, None);
-        let origins = headers(&[("origin", "http://localhost"), ("origin", "http://evil.test")]);
-        assert_eq!(head(&origins).origin, Some("null"));
-        assert!(head(&headers(&[("x-forwarded-for", "10.0.0.1")])).forwarded);
-        assert!(!head(&headers(&[("host", "localhost")])).forwarded);
+        let told = |lines: &[(&'static str, &'static str)], check: fn(RequestHead<'_>) -> bool| {
+            let headers = headers(lines);
+            check(head(&headers, &Hops::of(&headers)))
+        };
+        assert!(told(&[("host", "localhost"), ("host", "evil.test")], |head| head.host.is_none()));
+        let origins = [("origin", "http://localhost"), ("origin", "http://evil.test")];
+        assert!(told(&origins, |head| head.origin == Some("null")));
+        assert!(told(&[("x-forwarded-for", "10.0.0.1")], |head| head.forwarded));
+        assert!(told(&[("host", "localhost")], |head| !head.forwarded));
+        let twice = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")];
+        assert!(told(&twice, |head| head.x_forwarded_for == Some("1.1.1.1,2.2.2.2")));
     }
 }

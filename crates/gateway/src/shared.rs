@@ -7,6 +7,7 @@ use std::time::Instant;
 use moltbot_agent::Agent;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
+use moltbot_policy::network::Front;
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: fn() -> u64,
     pub(crate) port: u16,
+    pub(crate) front: Front,
     pub(crate) began: Instant,
     pub(crate) sign_in: SignIn,
     pub(crate) routes: Routes,
@@ -44,7 +46,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts, credential: Credential, port: u16) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts, credential: Credential, front: Front, port: u16) -> Arc<Self> {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, clock } = parts;
         let began = Instant::now();
         Arc::new(Self {
@@ -58,6 +60,7 @@ impl Shared {
             sandbox,
             clock,
             port,
+            front,
             began,
             sign_in: SignIn::new(credential, ledger, began),
             hub: Hub::default(),

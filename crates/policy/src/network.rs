@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use moltbot_config::settings::{BindMode, GatewayConfig};
 use url::Url;
 
-use crate::authentication::Locality;
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
 mod address;
+mod front;
 
 pub use address::is_public;
+pub use front::{Caller, Front, RequestHead};
 
 /// Proof that the gateway may listen, and where.
 #[derive(Debug)]
@@ -50,66 +51,6 @@ pub fn bind(gateway: &GatewayConfig) -> Result<BindPermit, Refusal> {
             Err(Refusal::new("bind_refused", message))
         }
     }
-}
-
-/// What the head of a request says about where it comes from.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RequestHead<'a> {
-    /// `Host`.
-    pub host: Option<&'a str>,
-    /// `Origin`.
-    pub origin: Option<&'a str>,
-    /// `Sec-Fetch-Site`.
-    pub fetch_site: Option<&'a str>,
-    /// Whether any forwarding header is there: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Via`.
-    pub forwarded: bool,
-}
-
-/// Judges a request by its head, before anything else is looked at. A page of another site can neither reach
-/// us under its own name (DNS rebinding) nor under ours (cross-site requests).
-///
-/// # Errors
-/// When `Host` is not this machine's, or the request comes from a page that is not ours.
-pub fn judge_head(head: &RequestHead<'_>, port: u16) -> Result<(), Refusal> {
-    let host = head.host.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
-    let plain = |url: &Url| {
-        url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none()
-    };
-    if !host.as_ref().is_some_and(|url| plain(url) && is_this_machine(url)) {
-        return Err(Refusal::new(
-            "host_refused",
-            "the Host header must name this machine: localhost, 127.0.0.1 or [::1]",
-        ));
-    }
-    if let Some(origin) = head.origin {
-        let url = Url::parse(origin).ok();
-        let ours = |url: &Url| {
-            is_this_machine(url) && url.scheme() == "http" && url.port_or_known_default() == Some(port)
-        };
-        if !url.as_ref().is_some_and(ours) {
-            return Err(Refusal::new("origin_refused", "requests from pages of other origins are refused"));
-        }
-    }
-    match head.fetch_site {
-        None | Some("none" | "same-origin") => Ok(()),
-        Some(_) => Err(Refusal::new("origin_refused", "requests from pages of other origins are refused")),
-    }
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
-        Some(url::Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
-        None => false,
-    }
-}
-
-/// Where a request comes from. A forwarding header or a page makes it remote: a proxy on this machine speaks
-/// from loopback for somebody else.
-pub fn locality(peer: IpAddr, head: &RequestHead<'_>) -> Locality {
-    let direct = peer.to_canonical().is_loopback() && !head.forwarded && head.origin.is_none();
-    if direct { Locality::Local } else { Locality::Remote }
 }
 
 /// What a connection to elsewhere is for.
@@ -276,47 +217,6 @@ pub fn egress(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_requests_to_this_machine_from_no_foreign_page_are_looked_at() {
-        let head = |host, origin, fetch_site| RequestHead { host, origin, fetch_site, forwarded: false };
-        for (host, origin, site, expected) in [
-            (Some("127.0.0.1:18789"), None, None, None),
-            (Some("localhost"), None, None, None),
-            (Some("[::1]:18789"), Some("http://[::1]:18789"), Some("same-origin"), None),
-            (Some("localhost:9999"), None, Some("none"), None),
-            (None, None, None, Some("host_refused")),
-            (Some(""), None, None, Some("host_refused")),
-            (Some("evil.test"), None, None, Some("host_refused")),
-            (Some("localhost.evil.test"), None, None, Some("host_refused")),
-            (Some("evil.test@localhost"), None, None, Some("host_refused")),
-            (Some("localhost/evil"), None, None, Some("host_refused")),
-            (Some("192.168.1.7"), None, None, Some("host_refused")),
-            (Some("localhost"), Some("http://evil.test"), None, Some("origin_refused")),
-            (Some("localhost"), Some("null"), None, Some("origin_refused")),
-            (Some("localhost"), Some("http://localhost:3000"), None, Some("origin_refused")),
-            (Some("localhost"), Some("http://localhost.evil.com:18789"), None, Some("origin_refused")),
-            (Some("localhost"), None, Some("cross-site"), Some("origin_refused")),
-            (Some("localhost"), None, Some("same-site"), Some("origin_refused")),
-        ] {
-            let verdict = judge_head(&head(host, origin, site), 18789).err().map(|refusal| refusal.code);
-            assert_eq!(verdict, expected, "host {host:?} origin {origin:?} site {site:?}");
-        }
-    }
-
-    #[test]
-    fn a_forwarded_request_or_one_of_a_page_is_not_local() {
-        let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-        let head = RequestHead::default();
-        assert_eq!(locality(loopback, &head), Locality::Local);
-        assert_eq!(locality("::ffff:127.0.0.1".parse().unwrap(), &head), Locality::Local);
-        assert_eq!(locality("10.0.0.1".parse().unwrap(), &head), Locality::Remote);
-        assert_eq!(locality(loopback, &RequestHead { forwarded: true, ..head }), Locality::Remote);
-        assert_eq!(
-            locality(loopback, &RequestHead { origin: Some("http://localhost"), ..head }),
-            Locality::Remote
-        );
-    }
 
     #[test]
     fn nothing_but_loopback_gets_a_bind_permit() {

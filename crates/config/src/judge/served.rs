@@ -8,6 +8,7 @@ use super::{Judge, Verdict, member_shape, nearest};
 use crate::path::Step;
 use crate::report::ConfigErrorKind;
 use crate::schema::{FORM, SERVED, alternatives};
+use crate::settings::Network;
 use crate::shape::Shape;
 use crate::substitution::expand;
 use crate::tree::{Kind, Member, Node, Number};
@@ -188,9 +189,25 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
             "an address that begins with http:// or https://",
             "write it as \"http://127.0.0.1:11434/v1\"",
         ),
+        "network" => (
+            Network::parse(text).is_some(),
+            "an address, or a network of fewer than all addresses",
+            "write it as \"10.0.0.7\" or \"10.0.0.0/8\"",
+        ),
+        "origin" => (
+            is_origin(text),
+            "an origin without a path, in which nothing stands for anything",
+            "write it as \"https://moltbot.example.com\"",
+        ),
         _ => return None,
     };
     (!fits).then_some((expected, fix))
+}
+
+/// Whether a text can be the origin of a page.
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    is_http_address(text) && !rest.unwrap_or("/").contains(['/', '*', '@', '?', '#'])
 }
 
 /// Whether a text can be an address of a server. The judge of the network reads it strictly.

@@ -12,7 +12,6 @@ pub(super) const GATEWAY: Shape = Object(&[
     ("remote", REMOTE),
     ("tailscale", Object(&[("mode", OneOf(&["funnel", "off", "serve"])), ("resetOnExit", Flag)])),
     ("tls", Noted("the gateway does not serve TLS: keep it on loopback", &TLS)),
-    ("trustedProxies", TEXTS),
 ]);
 
 const CONTROL_UI: Shape = Object(&[

@@ -1,6 +1,5 @@
 //! From an HTTP request to a WebSocket, whose first act is the challenge.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use moltbot_config::limits;
-use moltbot_policy::authentication::Locality;
+use moltbot_policy::network::Caller;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -30,8 +29,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 /// Agrees to a proper request, and serves the WebSocket in a task of its own.
 pub(super) fn accept(
     shared: Arc<Shared>,
-    client: IpAddr,
-    locality: Locality,
+    caller: Caller,
     seat: Arc<Seat>,
     request: &mut Request<Incoming>,
 ) -> Response<Body> {
@@ -47,6 +45,7 @@ pub(super) fn accept(
     };
     let upgrade = hyper::upgrade::on(request);
     let tracker = shared.connections.clone();
+    let Caller { client, locality } = caller;
     tracker.spawn(serve(shared, Peer { client, locality }, seat, upgrade));
     let mut response = Response::new(Empty::new().boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

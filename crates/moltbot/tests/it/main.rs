@@ -29,6 +29,8 @@ mod program;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod resume;
 mod secrets;
 #[cfg(test)]
