@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress};
@@ -216,7 +216,7 @@ impl Response {
         let header = |name| header_text(answer.headers(), &name);
         Self {
             status: answer.status().as_u16(),
-            retry_after: header(RETRY_AFTER).as_deref().and_then(seconds),
+            retry_after: wait_asked(answer.headers()),
             content_type: header(CONTENT_TYPE),
             answer,
             target,
@@ -287,9 +287,17 @@ fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// `Retry-After` in seconds. Its other form, a date, needs a clock that agrees with the server's.
-fn seconds(text: &str) -> Option<Duration> {
-    let seconds = text.trim().parse::<f64>().ok()?;
-    let wait = Duration::try_from_secs_f64(seconds).ok()?;
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. A date counts from the `Date` of the same answer, so that it does
+/// not matter whether the server's clock agrees with ours; without that it says nothing.
+fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
+    let asked = header_text(headers, &RETRY_AFTER)?;
+    let asked = asked.trim();
+    let wait = match asked.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => {
+            let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
+            date(asked)?.duration_since(date(&header_text(headers, &DATE)?)?).ok()?
+        }
+    };
     Some(wait.min(limits::PROVIDER_WAIT))
 }

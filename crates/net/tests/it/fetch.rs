@@ -168,6 +168,12 @@ async fn the_wait_that_a_server_asks_for_is_understood_and_bounded() {
         ("retry-after: 1e9\r\n", Some(Duration::from_secs(60))),
         ("retry-after: -1\r\n", None),
         ("retry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", None),
+        (
+            "date: Wed, 21 Oct 2015 07:27:48 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
+            Some(Duration::from_secs(12)),
+        ),
+        ("date: Wed, 21 Oct 2015 07:29:00 GMT\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n", None),
+        ("date: Wed, 21 Oct 2015 07:28:00 GMT\r\nretry-after: soon\r\n", None),
         ("", None),
     ] {
         let server = Server::start(whole("429 Too Many Requests", header, "")).await;
