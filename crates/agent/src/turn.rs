@@ -93,7 +93,8 @@ impl<'a> Turn<'a> {
     /// Works until there is an answer, a reason for none, or no more time.
     async fn run(&mut self) -> Result<(), Halt> {
         let configured = Duration::from_secs(u64::from(self.inside.config.agents.defaults.timeout_seconds));
-        let limit = self.pending.message.timeout_ms.map_or(configured, Duration::from_millis);
+        // A client may ask for less than the owner allows, and for no more.
+        let limit = self.pending.message.timeout_ms.map_or(configured, Duration::from_millis).min(configured);
         let stop = self.stop.clone();
         let mut work = Box::pin(self.work());
         tokio::select! {

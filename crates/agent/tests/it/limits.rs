@@ -44,6 +44,16 @@ async fn a_turn_that_takes_too_long_is_stopped() {
 }
 
 #[tokio::test]
+async fn a_client_cannot_ask_for_more_time_than_the_owner_allows() {
+    let model = ScriptedModel::queue([Reply::Hang]);
+    let house = House::with(Some(&model.openai_url()), |config| config.agents.defaults.timeout_seconds = 1);
+    let turn = house.accept_in("main", "Hi", |message| message.timeout_ms = Some(600_000)).await;
+    let report = house.take(turn).await;
+    let error = report.error.unwrap();
+    assert!(error.contains("longer than its limit of 1s"), "{error}");
+}
+
+#[tokio::test]
 async fn an_answer_with_too_many_calls_runs_none_of_them() {
     let call = |number: usize| Call {
         id: format!("call_{number}"),
