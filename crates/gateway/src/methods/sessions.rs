@@ -19,6 +19,8 @@ const PREVIEW_KEYS: usize = 64;
 const PREVIEW_MESSAGES: u32 = 12;
 /// Characters of one message in a preview, when the client does not say.
 const PREVIEW_CHARS: u32 = 240;
+/// Characters of all texts of one answer.
+const PREVIEW_TEXT: u32 = 1_000_000;
 
 pub(super) async fn list(shared: &Shared, call: &Call) -> Outcome {
     let params: SessionsListParams = call.params()?;
@@ -80,7 +82,10 @@ pub(super) async fn preview(shared: &Shared, call: &Call) -> Outcome {
         return Err(WireError::invalid(format!("at most {PREVIEW_KEYS} keys can be previewed at once")));
     }
     let limit = params.limit.unwrap_or(PREVIEW_MESSAGES).clamp(1, 100);
-    let chars = usize::try_from(params.max_chars.unwrap_or(PREVIEW_CHARS).clamp(1, 10_000)).unwrap_or(1);
+    // All texts together have a limit; many sessions and messages leave each a smaller part of it.
+    let texts = limit.saturating_mul(u32::try_from(params.keys.len()).unwrap_or(u32::MAX)).max(1);
+    let most = (PREVIEW_TEXT / texts).clamp(1, 10_000);
+    let chars = usize::try_from(params.max_chars.unwrap_or(PREVIEW_CHARS).clamp(1, most)).unwrap_or(1);
     let mut previews = Vec::with_capacity(params.keys.len());
     for key in &params.keys {
         previews.push(glance(shared, key, limit, chars).await);

@@ -68,6 +68,12 @@ async fn sessions_are_listed_previewed_begun_anew_and_deleted() {
     let items = json!([{"role": "user", "text": "a li"}, {"role": "assistant", "text": "echo"}]);
     assert_eq!(previews["previews"][0], json!({"key": "notes", "status": "ok", "items": items}));
     assert_eq!(previews["previews"][1]["status"], "missing");
+    client.chat("notes", &"x".repeat(5000)).await;
+    let keys = json!({"keys": vec!["notes"; 64], "limit": 100, "maxChars": 10_000});
+    let previews = client.call("sessions.preview", keys).await.unwrap();
+    let longest = previews["previews"][63]["items"].as_array().unwrap().iter();
+    let longest = longest.map(|item| item["text"].as_str().unwrap().len()).max();
+    assert_eq!(longest, Some(1_000_000 / 6400), "all texts of an answer have a limit together");
 
     let reset = client.call("sessions.reset", json!({"key": "notes"})).await.unwrap();
     assert_ne!(reset["entry"]["sessionId"], row["sessionId"]);
