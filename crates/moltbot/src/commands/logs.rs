@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moltbot_vault::StateDir;
+use moltbot_vault::{FileError, ReadFile, StateDir};
 use serde_json::Value;
 
 use crate::arguments::Logs;
@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Prints the last lines, and then what is added.
 pub(crate) fn run(home: &Home, options: &Logs) -> anyhow::Result<Exit> {
     let folder = home.state.folder(FOLDER).map_err(|error| home::failed(&error))?;
-    let text = read(&folder)?;
+    let bytes = read(&folder)?;
+    let (text, length) = (String::from_utf8_lossy(&bytes), bytes.len());
     let lines: Vec<&str> = text.lines().collect();
     let wanted = usize::try_from(options.lines)?;
     for line in lines.iter().skip(lines.len().saturating_sub(wanted)) {
@@ -28,30 +29,52 @@ pub(crate) fn run(home: &Home, options: &Logs) -> anyhow::Result<Exit> {
     if lines.is_empty() && !options.follow {
         output::note("the log is empty: no gateway has run here yet");
     }
-    if options.follow { follow(&folder, text.len(), options.json) } else { Ok(Exit::Done) }
+    if options.follow { follow(&folder, u64::try_from(length)?, options.json) } else { Ok(Exit::Done) }
 }
 
-/// Prints whole lines as they are added, until it is interrupted or nobody reads.
-fn follow(folder: &StateDir, mut seen: usize, as_json: bool) -> anyhow::Result<Exit> {
+/// Prints whole lines as they are added, until it is interrupted or nobody reads. Of a log that grew only what was added is
+/// read.
+fn follow(folder: &StateDir, mut seen: u64, as_json: bool) -> anyhow::Result<Exit> {
     loop {
         std::thread::sleep(LOOK);
-        let text = read(folder)?;
-        if text.len() < seen {
+        let file = match folder.open_file(FILE) {
+            // Nothing was logged yet, or it is just turned over.
+            Err(FileError::Missing { .. }) => continue,
+            opened => opened.map_err(|error| home::failed(&error))?,
+        };
+        let length = file.len().map_err(|error| home::failed(&error))?;
+        if length < seen {
             // Turned over: the file begins anew.
             seen = 0;
         }
-        let added = text.get(seen..).unwrap_or_default();
-        let whole = added.rfind('\n').map_or(0, |end| end + 1);
-        for line in added.get(..whole).unwrap_or_default().lines() {
+        let added = added(&file, seen, length)?;
+        let whole = added.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end.saturating_add(1));
+        let text = String::from_utf8_lossy(added.get(..whole).unwrap_or_default());
+        for line in text.lines() {
             print(line, as_json)?;
         }
-        seen += whole;
+        seen = seen.saturating_add(u64::try_from(whole)?);
     }
 }
 
-fn read(folder: &StateDir) -> anyhow::Result<String> {
+/// The bytes of a log between two places.
+fn added(file: &ReadFile, from: u64, to: u64) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from).min(READ_BYTES))?];
+    let mut read = 0;
+    while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        let offset = from.saturating_add(u64::try_from(read)?);
+        match file.read_at(offset, rest).map_err(|error| home::failed(&error))? {
+            0 => break,
+            more => read = read.saturating_add(more),
+        }
+    }
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn read(folder: &StateDir) -> anyhow::Result<Vec<u8>> {
     let bytes = folder.read(FILE, READ_BYTES).map_err(|error| home::failed(&error))?;
-    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+    Ok(bytes.unwrap_or_default())
 }
 
 fn print(line: &str, as_json: bool) -> anyhow::Result<()> {
