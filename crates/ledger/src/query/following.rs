@@ -253,9 +253,11 @@ mod tests {
         append(&folder, 1, &lines(4..=4));
         write(&folder, 5, &lines(5..=5));
         assert_eq!(read(&mut following, 9), ["4", "5"]);
-        append(&folder, 5, &line(6)[..20]);
+        let sixth = line(6);
+        let (half, rest) = sixth.split_at(20);
+        append(&folder, 5, half);
         assert_eq!(read(&mut following, 9), [""; 0]);
-        append(&folder, 5, &line(6)[20..]);
+        append(&folder, 5, rest);
         assert_eq!(read(&mut following, 9), ["6"]);
     }
 
