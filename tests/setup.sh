@@ -15,6 +15,11 @@ need perl perl
 need node nodejs
 need npm npm
 need setpriv util-linux
+# A syslog server for the tests that send the book to one; they start their own.
+[ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
+for driver in /usr/lib/*/rsyslog/lmnsd_gtls.so; do
+    [ -e "$driver" ] || missing="$missing rsyslog-gnutls"
+done
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     echo "installing:$missing"

@@ -28,6 +28,8 @@ mod protocol;
 mod resume;
 mod secrets;
 #[cfg(test)]
+mod sending;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod turns;
