@@ -37,6 +37,8 @@ python=$cache/python
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check openai==3.54.0
 "$python/bin/python" -c 'import cryptography; assert cryptography.__version__ == "50.0.2"' 2> /dev/null ||
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check cryptography==50.0.2
+"$python/bin/python" -c 'from importlib.metadata import version; assert version("opentelemetry-proto") == "1.45.2"' 2> /dev/null ||
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check opentelemetry-proto==1.45.2
 
 [ -f "$cache/node/node_modules/openai/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0

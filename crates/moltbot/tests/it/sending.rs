@@ -121,7 +121,10 @@ fn egress(program: &Program) -> Vec<String> {
 fn a_syslog_server_has_every_record_with_all_of_it_and_what_came_while_nobody_sent() {
     let authority = Authority::new();
     let Some(server) = Rsyslog::start(&authority, "localhost") else {
-        return skip("a_syslog_server_has_every_record_with_all_of_it_and_what_came_while_nobody_sent", rsyslog::MISSING);
+        return skip(
+            "a_syslog_server_has_every_record_with_all_of_it_and_what_came_while_nobody_sent",
+            rsyslog::MISSING,
+        );
     };
     let program = sending_to(&server, "localhost", authority.file());
     program.start();
@@ -158,7 +161,10 @@ fn a_syslog_server_has_every_record_with_all_of_it_and_what_came_while_nobody_se
 fn a_server_that_is_not_the_one_that_was_meant_is_told_and_sent_nothing() {
     let (authority, other) = (Authority::new(), Authority::new());
     let Some(server) = Rsyslog::start(&authority, "localhost") else {
-        return skip("a_server_that_is_not_the_one_that_was_meant_is_told_and_sent_nothing", rsyslog::MISSING);
+        return skip(
+            "a_server_that_is_not_the_one_that_was_meant_is_told_and_sent_nothing",
+            rsyslog::MISSING,
+        );
     };
     // 127.0.0.1 is where it is, and no name in its certificate.
     for (host, ca, case) in
@@ -335,6 +341,29 @@ fn numbers_at(collector: &Collector) -> Vec<u64> {
     records.iter().map(|record| attribute(record, "moltbot.seq").unwrap().parse().unwrap()).collect()
 }
 
+/// Has the protocol's own definition, from PyPI, read what was sent.
+#[expect(clippy::disallowed_methods, reason = "a foreign reader, as a child of the test")]
+fn judge_by_definition(requests: &[collector::Request]) {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let python = repository.join("target/test-tools/python/bin/python");
+    if !python.exists() {
+        let reason = "opentelemetry-proto is not installed; `make test` installs it";
+        return skip("a_collector_has_every_record_once_with_a_header_that_is_sealed_here", reason);
+    }
+    let mut child = std::process::Command::new(python)
+        .arg(repository.join("tests/compat/otlp_requests.py"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: String = requests.iter().map(|request| format!("{}\n", request.body)).collect();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(out.trim(), format!("passed {}", log_records(requests).len()), "{err}");
+}
+
 #[test]
 fn a_collector_has_every_record_once_with_a_header_that_is_sealed_here() {
     const KEY: &str = "canary-collector-q8Zr3VtLx0NwYbE5mKc7";
@@ -372,6 +401,7 @@ fn a_collector_has_every_record_once_with_a_header_that_is_sealed_here() {
     let exported = exported.map(|one| one["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0].clone());
     let sent = log_records(&requests);
     assert_eq!(exported.take(sent.len()).collect::<Vec<_>>(), sent);
+    judge_by_definition(&requests);
     let book = program.run(&["ledger", "export", "--format", "jsonl"]).out;
     assert!(!book.contains(KEY) && !log(&program).contains(KEY));
 }
