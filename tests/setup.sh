@@ -15,6 +15,11 @@ need perl perl
 need node nodejs
 need npm npm
 need setpriv util-linux
+# A syslog server for the tests that send the book to one; they start their own.
+[ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
+for driver in /usr/lib/*/rsyslog/lmnsd_gtls.so; do
+    [ -e "$driver" ] || missing="$missing rsyslog-gnutls"
+done
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     echo "installing:$missing"
@@ -32,6 +37,8 @@ python=$cache/python
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check openai==3.54.0
 "$python/bin/python" -c 'import cryptography; assert cryptography.__version__ == "50.0.2"' 2> /dev/null ||
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check cryptography==50.0.2
+"$python/bin/python" -c 'from importlib.metadata import version; assert version("opentelemetry-proto") == "1.45.2"' 2> /dev/null ||
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check opentelemetry-proto==1.45.2
 
 [ -f "$cache/node/node_modules/openai/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0

@@ -226,3 +226,32 @@ pub const LEFTOVER_AGE_MS: u64 = 10_000;
 pub const CONFIG_VERSIONS: usize = 5;
 /// Plaintext backups beside the config that are sealed at once. The original keeps five, and people some by hand.
 pub const CONFIG_BACKUPS: usize = 64;
+/// How long a server that takes a stream may take nothing before the connection counts as lost.
+pub const STREAM_WRITE: Duration = Duration::from_secs(30);
+/// How long a server that takes a stream may take to read to its end.
+pub const STREAM_END: Duration = Duration::from_secs(10);
+/// The largest file with certificates of authorities that is read, in bytes: those of a Debian have 220 kB.
+pub const AUTHORITIES_BYTES: u64 = 1024 * 1024;
+/// The time between two heads that are sent or kept elsewhere: so much of the end of a book can be cut off unseen.
+pub const LEDGER_REMEMBERED: Duration = Duration::from_secs(60);
+/// How long new records gather before they are sent elsewhere: those of a turn go together.
+pub const LEDGER_SENT_AFTER: Duration = Duration::from_millis(500);
+/// Records that are sent elsewhere at once: with as many in memory a collector still takes them in one request.
+pub const LEDGER_SENT_RECORDS: usize = 256;
+/// Bytes of the book that are sent elsewhere at once, give or take one record.
+pub const LEDGER_SENT_BYTES: usize = 256 * 1024;
+/// How long one connection that takes records is used: then its end shows that they were read. After a connection that
+/// broke, no more than these are sent again.
+pub const LEDGER_SENT_EACH: Duration = Duration::from_secs(15 * 60);
+/// Records that one connection takes, for the same reason.
+pub const LEDGER_SENT_RECORDS_EACH: u64 = 10_000;
+/// The first wait before a server that did not take records is tried again; each later one is twice as long.
+pub const LEDGER_SENT_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest such wait: it is how late a server that is back may hear of it.
+pub const LEDGER_SENT_WAIT: Duration = Duration::from_secs(60);
+/// How long a collector may take to answer.
+pub const LEDGER_SENT_IDLE: Duration = Duration::from_secs(30);
+/// What of a collector's answer is read, in bytes.
+pub const LEDGER_SENT_ANSWER_BYTES: usize = 64 * 1024;
+/// How long a stop may wait for the last records to be sent; the rest is sent after the next start.
+pub const LEDGER_SENT_STOP: Duration = Duration::from_secs(3);

@@ -9,9 +9,11 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod front;
+mod ledger;
 mod secrets;
 
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
+pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 
@@ -23,6 +25,8 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
+    /// The book: where it is sent.
+    pub ledger: LedgerConfig,
     /// What is logged.
     pub logging: LoggingConfig,
     /// Stamps of the program that wrote the file.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
+use moltbot_ledger::export::Origin;
 use moltbot_net::{ListenError, Listener};
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::http::admission::Admission;
 use crate::outbox::Closing;
+use crate::sending::Server;
 use crate::shared::Shared;
 use crate::{http, inbound};
 
@@ -46,6 +48,10 @@ pub struct Parts {
     pub agent: Agent,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
+    /// Where the book is sent.
+    pub servers: Vec<Server>,
+    /// Whose book it is.
+    pub origin: Origin,
     /// The time, in milliseconds since the epoch.
     pub clock: fn() -> u64,
 }
@@ -181,8 +187,10 @@ async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
     shared.hub.close_all(Closing::Restart);
     shared.stopping.cancel();
     shared.connections.close();
+    let sent = shared.sending.finish();
     if tokio::time::timeout(limits::LINGER, shared.connections.wait()).await.is_err() {
         tracing::warn!("some clients did not close in time and were dropped");
     }
+    sent.await;
     unfinished
 }

@@ -14,6 +14,7 @@ mod hub;
 mod inbound;
 mod methods;
 mod outbox;
+pub mod sending;
 mod shared;
 mod sign_in;
 mod socket;

@@ -20,6 +20,7 @@ use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
+use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
 
 pub(crate) struct Shared {
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
+    pub(crate) sending: Sending,
     /// Cancelled when running turns have had their time.
     pub(crate) stopping: CancellationToken,
     /// The tasks of connections.
@@ -47,8 +49,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, front: Front, port: u16) -> Arc<Self> {
-        let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, clock } = parts;
+        let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
+        let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let began = Instant::now();
+        let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
             routes: Routes::of(&config.gateway.http),
             config_json,
@@ -66,6 +70,7 @@ impl Shared {
             hub: Hub::default(),
             inbound: Inbound::default(),
             health: Health::default(),
+            sending: Sending::start(servers, &sending),
             stopping: CancellationToken::new(),
             connections: TaskTracker::new(),
         })

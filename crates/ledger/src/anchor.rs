@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use moltbot_config::limits;
-use moltbot_vault::{FileError, OwnerFile};
+use moltbot_vault::{FileError, OwnerFile, StateDir};
 use thiserror::Error;
 
 use crate::head::Head;
@@ -21,6 +21,37 @@ pub enum AnchorError {
         "{path} does not hold a head of the book; find out who changed it, then give the anchor another path"
     )]
     Damaged { path: PathBuf },
+    /// The list of anchors is no list.
+    #[error("{path} is not UTF-8; write the paths of the anchors into it, one a line")]
+    List { path: PathBuf },
+}
+
+/// The list of the anchors of a book in its state folder, one path a line.
+const LIST: &str = "ledger/anchors";
+
+/// The anchors of the book in a state folder: the files that are looked at when it is opened.
+///
+/// # Errors
+/// When the list cannot be read or is not text.
+pub fn list(state: &StateDir) -> Result<Vec<PathBuf>, AnchorError> {
+    let bytes = state.read(LIST, limits::LEDGER_HEAD_BYTES)?;
+    let text = String::from_utf8(bytes.unwrap_or_default());
+    let text = text.map_err(|_| AnchorError::List { path: state.path().join(LIST) })?;
+    Ok(text.lines().map(PathBuf::from).collect())
+}
+
+/// Adds the file at an absolute `path` to the anchors of the book in a state folder.
+///
+/// # Errors
+/// When the list cannot be read or written.
+pub fn add(state: &StateDir, path: &Path) -> Result<(), AnchorError> {
+    let mut anchors = list(state)?;
+    if !anchors.iter().any(|anchor| anchor == path) {
+        anchors.push(path.to_owned());
+        let lines: Vec<String> = anchors.iter().map(|path| format!("{}\n", path.display())).collect();
+        state.write(LIST, lines.concat().as_bytes())?;
+    }
+    Ok(())
 }
 
 /// The head that the file at `path` remembers; nothing when there is no such file yet.

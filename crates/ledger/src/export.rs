@@ -8,9 +8,11 @@ mod syslog;
 use std::io;
 use std::ops::RangeInclusive;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::query::{QueryError, Reader, Record, Records};
+use crate::head::Head;
+use crate::query::{Item, QueryError, Reader, Record};
 use crate::record::is_obeyed;
 
 /// A form.
@@ -92,7 +94,9 @@ pub fn write(
         match format {
             Format::Jsonl => out.write_all(&line)?,
             Format::Ocsf => out.write_all(to_line(&ocsf::event(&record, origin)).as_bytes())?,
-            Format::Otlp => out.write_all(to_line(&otlp::request(&record, origin)).as_bytes())?,
+            Format::Otlp => out.write_all(
+                to_line(&otlp::request(vec![otlp::log_record(&record, origin)], origin)).as_bytes(),
+            )?,
             Format::Syslog => out.write_all(syslog::message(&record, origin).as_bytes())?,
         }
         out.write_all(b"\n")?;
@@ -104,40 +108,44 @@ pub fn write(
     Ok(exported)
 }
 
-/// The records of a range of numbers as syslog messages in the framing of RFC 5425, for a sender over TLS.
-///
-/// # Errors
-/// When the book cannot be read.
-pub fn frames(reader: &Reader, origin: Origin, range: RangeInclusive<u64>) -> Result<Frames, QueryError> {
-    Ok(Frames { records: reader.range(range)?, origin })
-}
-
-/// Syslog messages, each with its length in front.
-#[derive(Debug)]
-pub struct Frames {
-    records: Records,
-    origin: Origin,
-}
-
-/// A message on its way.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Frame {
-    /// The record's number: where to go on when the connection breaks.
-    pub sequence: u64,
-    /// What is sent.
-    pub bytes: Vec<u8>,
-}
-
-impl Iterator for Frames {
-    type Item = Result<Frame, QueryError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let record = self.records.next_record().transpose()?;
-        Some(record.map(|record| {
-            let message = syslog::message(&record, &self.origin);
-            Frame { sequence: record.seq, bytes: format!("{} {message}", message.len()).into_bytes() }
-        }))
+/// What is sent to a syslog server over TLS: a message for each item, with its length in front (RFC 5425). `at` is the
+/// time of what is no record.
+pub fn syslog(items: &[Item], origin: &Origin, at: Timestamp) -> Vec<u8> {
+    let mut frames = Vec::new();
+    for item in items {
+        let message = match item {
+            Item::Gap { first, last } => syslog::gap(*first, *last, origin, at),
+            Item::Record(record) => syslog::message(record, origin),
+        };
+        frame(&message, &mut frames);
     }
+    frames
+}
+
+/// The head of the book as a message of its own, with its length in front. What stands behind the structured data is
+/// what `moltbot ledger verify --expect-head` takes.
+pub fn syslog_head(head: &Head, origin: &Origin, at: Timestamp) -> Vec<u8> {
+    let mut framed = Vec::new();
+    frame(&syslog::head(head, origin, at), &mut framed);
+    framed
+}
+
+fn frame(message: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{} {message}", message.len()).as_bytes());
+}
+
+/// One request of OTLP over HTTP, in JSON, with a log record for each item. `at` is the time of what is no record.
+pub fn otlp(items: &[Item], origin: &Origin, at: Timestamp) -> Vec<u8> {
+    let records = items.iter().map(|item| match item {
+        Item::Gap { first, last } => otlp::gap(*first, *last, origin, at),
+        Item::Record(record) => otlp::log_record(record, origin),
+    });
+    to_line(&otlp::request(records.collect(), origin)).into_bytes()
+}
+
+/// A time by the milliseconds since the epoch; the epoch where that is none.
+pub fn timestamp(ms: u64) -> Timestamp {
+    i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default()
 }
 
 /// How bad it is that something happened.
@@ -170,6 +178,14 @@ impl Severity {
             Self::Informational
         }
     }
+}
+
+/// What it is called that records are not there: no action of the book, which cannot have it.
+const GAP: &str = "ledger.gap";
+
+/// That records are not there, for those who read along.
+fn missing(first: u64, last: u64) -> String {
+    format!("records {first} to {last} of the book are not there any more: pruned, or no records")
 }
 
 /// One sentence for those who read along.

@@ -144,7 +144,12 @@ impl<D: Disk> Journal<D> {
         is_new
     }
 
-    /// The end of the book.
+    /// The number of the last record.
+    pub(crate) fn last(&self) -> u64 {
+        self.chain.tree.size()
+    }
+
+    /// The end of the book, with its newest note.
     pub(crate) fn head(&self) -> Head {
         self.chain.head(self.note.clone())
     }

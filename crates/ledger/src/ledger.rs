@@ -50,6 +50,8 @@ struct Shared {
     first_key: PublicKey,
     hash_key: Zeroizing<[u8; 32]>,
     conceal: OnceLock<Conceal>,
+    /// The number of the first record of this process.
+    began: u64,
 }
 
 impl Ledger {
@@ -79,6 +81,7 @@ impl Ledger {
         if is_unsigned {
             journal.begin_to_sign();
         }
+        let began = journal.last().saturating_add(1);
         let name = journal.name.clone();
         let mut first: Vec<Body> = torn.map(|torn| own::recovered(&name, &torn)).into_iter().collect();
         first.push(own::started(&name, before));
@@ -93,7 +96,7 @@ impl Ledger {
                 "the book was changed; keep its folder as evidence"
             );
         }
-        Self::write(journal, vault.mac_key(PURPOSE), lock, Some(Views::new(state)))
+        Self::begin(journal, vault.mac_key(PURPOSE), lock, Some(Views::new(state)), began)
     }
 
     /// What was changed in the book, when something was and nobody has accepted it: nothing may then be done but
@@ -120,6 +123,24 @@ impl Ledger {
     /// The head of the book at the last checkpoint, for remembering elsewhere.
     pub fn head(&self) -> Head {
         self.shared.state.head.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The number of the last record that is on disk.
+    pub fn last(&self) -> u64 {
+        self.shared.state.last.load(Ordering::Acquire)
+    }
+
+    /// The number of the first record that this process wrote.
+    pub fn began(&self) -> u64 {
+        self.shared.began
+    }
+
+    /// Has `watcher` called with [`Self::last`] whenever that changed. It is called by the thread that writes the book, so it
+    /// must not wait for anything. The first call counts.
+    pub fn watch(&self, watcher: impl Fn(u64) + Send + Sync + 'static) {
+        if self.shared.state.watcher.set(Box::new(watcher)).is_err() {
+            tracing::error!("the book is watched already; the first watcher counts");
+        }
     }
 
     /// What stands in records for a value that may be secret: the same for the same value in this installation, and
@@ -175,12 +196,28 @@ impl Ledger {
         self.shared.shutdown();
     }
 
-    /// Starts the thread, which keeps `lock` until it ends.
+    /// Starts the thread on a journal into which this process wrote nothing yet.
+    #[cfg(test)]
     pub(crate) fn write<D>(
         journal: Journal<D>,
         hash_key: Zeroizing<[u8; 32]>,
         lock: impl Send + 'static,
         views: Option<Views>,
+    ) -> Result<Self, LedgerError>
+    where
+        D: Disk<Segment: 'static>,
+    {
+        let began = journal.last().saturating_add(1);
+        Self::begin(journal, hash_key, lock, views, began)
+    }
+
+    /// Starts the thread, which keeps `lock` until it ends.
+    fn begin<D>(
+        journal: Journal<D>,
+        hash_key: Zeroizing<[u8; 32]>,
+        lock: impl Send + 'static,
+        views: Option<Views>,
+        began: u64,
     ) -> Result<Self, LedgerError>
     where
         D: Disk<Segment: 'static>,
@@ -198,7 +235,7 @@ impl Ledger {
         let thread = std::thread::Builder::new().name("ledger".into()).stack_size(STACK).spawn(run);
         let thread = Mutex::new(Some(thread.map_err(|source| LedgerError::Thread { source })?));
         let conceal = OnceLock::new();
-        let shared = Shared { orders, state, thread, tampering, first_key, hash_key, conceal };
+        let shared = Shared { orders, state, thread, tampering, first_key, hash_key, conceal, began };
         Ok(Self { shared: Arc::new(shared) })
     }
 }

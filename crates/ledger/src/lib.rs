@@ -4,7 +4,8 @@
 //! when its line is on disk; what cannot be recorded is refused. Lines that arrive together share one flush. The form
 //! of the files is in `docs/reference/ledger.md`, from which another program can verify them; here [`verify`] does.
 //!
-//! Left out: sending heads and records to other machines.
+//! Left out: sending heads and records to other machines, which the gateway does; the form in which they leave is
+//! [`export`]'s.
 #![forbid(unsafe_code)]
 
 pub mod anchor;

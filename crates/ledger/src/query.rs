@@ -2,6 +2,7 @@
 //! does not grow with the book.
 
 mod explain;
+mod following;
 mod lines;
 mod record;
 mod render;
@@ -17,6 +18,7 @@ use crate::segments;
 use lines::Forward;
 
 pub use explain::{Explanation, Node, explain};
+pub use following::{Following, Item};
 pub(crate) use lines::Backward;
 pub use record::Record;
 pub use render::{line as render_line, tree as render_tree};

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
@@ -21,8 +21,10 @@ use crate::own;
 use crate::record::Body;
 use crate::view::Views;
 
+/// Hears the number of the last record that is on disk.
+pub(crate) type Watcher = Box<dyn Fn(u64) + Send + Sync>;
+
 /// What the thread and the handles share.
-#[derive(Debug)]
 pub(crate) struct State {
     /// Records that somebody waits for.
     pub(crate) waiting: AtomicUsize,
@@ -35,6 +37,10 @@ pub(crate) struct State {
     pub(crate) flushes: Arc<AtomicU64>,
     /// The head at the last checkpoint.
     pub(crate) head: Mutex<Head>,
+    /// The number of the last record that is on disk.
+    pub(crate) last: AtomicU64,
+    /// Who hears of it.
+    pub(crate) watcher: OnceLock<Watcher>,
 }
 
 impl State {
@@ -46,6 +52,17 @@ impl State {
             dropped: Arc::clone(&journal.dropped),
             flushes: journal.flushes(),
             head: Mutex::new(journal.head()),
+            last: AtomicU64::new(journal.head().sequence),
+            watcher: OnceLock::new(),
+        }
+    }
+
+    /// Tells who watches that records up to `last` are on disk.
+    fn tell(&self, last: u64) {
+        if self.last.swap(last, Ordering::AcqRel) != last
+            && let Some(watcher) = self.watcher.get()
+        {
+            watcher(last);
         }
     }
 }
@@ -159,9 +176,11 @@ impl<D: Disk> Writer<D> {
             if !self.stopping && Instant::now() >= self.deadline() {
                 self.look_after();
             }
+            self.state.tell(self.journal.last());
         }
         self.end();
         self.mirror();
+        self.state.tell(self.journal.last());
     }
 
     /// Adds to the views what was written last. After the answers: nobody waits for a view.

@@ -1,6 +1,9 @@
 //! The book for commands: this process's own, or that of the gateway that has it open.
 
+use std::sync::Arc;
+
 use moltbot_ledger::{Ledger, Relayed};
+use moltbot_net::SharedBook;
 use moltbot_policy::{Entry, Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
@@ -47,6 +50,14 @@ impl CommandBook {
             Self::Gateway(relayed) => record(permit, relayed),
         }
         .map_err(refused)
+    }
+
+    /// The book for what connects to elsewhere.
+    pub(crate) fn shared(self) -> SharedBook {
+        match self {
+            Self::Own(ledger) => Arc::new(ledger),
+            Self::Gateway(relayed) => Arc::new(relayed),
+        }
     }
 
     /// Closes this process's own book, so that its end is recorded as well.

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use moltbot_config::{
     ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
-use moltbot_ledger::{Ledger, LedgerOptions};
+use moltbot_ledger::export::Origin;
+use moltbot_ledger::{Ledger, LedgerOptions, anchor};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Recorded, record};
 use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError};
@@ -22,8 +23,6 @@ use crate::{clock, credentials, prompt};
 pub(crate) const LOCK: &str = "gateway.lock";
 /// Where the gateway's token is in the config.
 const TOKEN: &str = "gateway.auth.token";
-/// The list of files that remember the book's head, one a line.
-pub(crate) const ANCHORS: &str = "ledger/anchors";
 /// The config's name in the state folder.
 pub(crate) const CONFIG: &str = "moltbot.json";
 
@@ -213,12 +212,15 @@ impl Home {
         self.ledger.get().ok_or_else(|| Exit::Failed.because("the book is not open"))
     }
 
+    /// Whose book it is, for those who read it elsewhere.
+    pub(crate) fn origin(&self) -> anyhow::Result<Origin> {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Ok(Origin { installation: self.vault()?.installation().to_owned(), host })
+    }
+
     /// The files that remember the book's head.
     pub(crate) fn anchors(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let bytes = self.state.read(ANCHORS, limits::LEDGER_HEAD_BYTES).map_err(|error| failed(&error))?;
-        let text = String::from_utf8(bytes.unwrap_or_default());
-        let text = text.map_err(|_| Exit::Failed.because(format!("{ANCHORS} is not UTF-8")))?;
-        Ok(text.lines().map(PathBuf::from).collect())
+        anchor::list(&self.state).map_err(|error| failed(&error))
     }
 
     /// Closes the book of this process, before another one opens it.

@@ -10,8 +10,9 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, StartError, StopReason};
-use moltbot_ledger::Ledger;
+use moltbot_gateway::{Gateway, Parts, StartError, StopReason, sending};
+use moltbot_ledger::{Ledger, anchor};
+use moltbot_net::SharedBook;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Decision, Entry, record};
@@ -106,8 +107,39 @@ pub(crate) fn run(
     runtime.shutdown_background();
     store.close();
     ledger.shutdown();
+    remember_end(home, &ledger);
     drop(lock);
     exit
+}
+
+/// Has the anchors remember the end of a book that was closed. One that does not answer soon is left as it is: the next
+/// start finds the book longer, which is no harm.
+fn remember_end(home: &Home, ledger: &Ledger) {
+    let head = ledger.head();
+    let anchors = home.anchors().unwrap_or_default();
+    if anchors.is_empty() {
+        return;
+    }
+    let (done, answers) = std::sync::mpsc::channel();
+    let remember = move || {
+        for path in anchors {
+            if let Err(error) = anchor::remember(&path, &head) {
+                let anchor = path.display().to_string();
+                tracing::error!(
+                    anchor,
+                    error = home::chain(&error),
+                    "the anchor does not remember the end of the book"
+                );
+            }
+        }
+        drop(done);
+    };
+    // The thread is not waited for when a file system holds it.
+    drop(std::thread::spawn(remember));
+    let waited: Result<(), _> = answers.recv_timeout(limits::LEDGER_SENT_STOP);
+    if matches!(waited, Err(std::sync::mpsc::RecvTimeoutError::Timeout)) {
+        tracing::error!("an anchor does not answer; it does not remember the end of the book");
+    }
 }
 
 /// Closes what others can get at, and does not start while that cannot be done.
@@ -225,6 +257,9 @@ async fn compose(
         home: home.environment.home.clone(),
     });
     let agent = agent.map_err(|error| Exit::Config.because(home::chain(&error)))?;
+    let book: SharedBook = Arc::new(ledger.clone());
+    let servers = sending::servers(&config.ledger, &book);
+    let servers = servers.map_err(|error| Exit::Config.because(home::chain(&error)))?;
     let gateway = Gateway::start(Parts {
         config,
         config_json: loaded.value,
@@ -234,6 +269,8 @@ async fn compose(
         store: store.clone(),
         agent,
         sandbox,
+        servers,
+        origin: home.origin()?,
         clock: clock::now_ms,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))

@@ -1,5 +1,7 @@
 //! Looks for a model server on this machine.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
@@ -9,6 +11,7 @@ use url::Url;
 
 use crate::error::FetchError;
 use crate::fetch::{Client, Door, Method, Request};
+use crate::recording::SharedBook;
 
 /// A server on this machine that offers a model.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,7 +70,8 @@ async fn open(places: &[(&'static str, String, Url)], ledger: &Ledger) -> Result
     };
     let clients: Result<Vec<_>, FetchError> =
         places.iter().map(|place| Ok((client(place)?, &place.2))).collect();
-    Client::open_all(clients?, ledger, "gateway").await
+    let book: SharedBook = Arc::new(ledger.clone());
+    Client::open_all(clients?, &book, "gateway").await
 }
 
 /// The first model of a server, if it is one.

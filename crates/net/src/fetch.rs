@@ -6,17 +6,18 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use moltbot_config::limits;
-use moltbot_ledger::Ledger;
 use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress};
-use moltbot_policy::{Recorded, Refusal, Unrecorded, record, record_all};
+use moltbot_policy::{Book, Recorded, Refusal};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::authorities::Authorities;
 use crate::error::FetchError;
 use crate::http_client;
+use crate::recording::{self, SharedBook};
 
 /// What may connect to one destination for one purpose. Cheap to make and to clone: nothing is connected,
 /// and no certificate is read, before the first request.
@@ -28,7 +29,8 @@ pub struct Client {
 struct ClientInner {
     purpose: Purpose,
     destination: Destination,
-    ledger: Ledger,
+    book: SharedBook,
+    authorities: Authorities,
     http: OnceCell<reqwest::Client>,
 }
 
@@ -39,47 +41,68 @@ impl std::fmt::Debug for ClientInner {
 }
 
 impl Client {
-    /// A client for one destination and one purpose.
-    pub fn new(purpose: Purpose, destination: Destination, ledger: Ledger) -> Self {
-        Self { inner: Arc::new(ClientInner { purpose, destination, ledger, http: OnceCell::new() }) }
+    /// A client for one destination and one purpose, whose decisions `book` is told.
+    pub fn new(purpose: Purpose, destination: Destination, book: impl Book + Send + Sync + 'static) -> Self {
+        Self::trusting(Authorities::System, purpose, destination, Arc::new(book))
     }
 
-    /// Judges a connection to `url` and enters it into the book. The door may then send many requests: one
-    /// decision for each provider and turn.
+    /// Like [`Self::new`], for a server that these authorities vouch for.
+    pub fn trusting(
+        authorities: Authorities,
+        purpose: Purpose,
+        destination: Destination,
+        book: SharedBook,
+    ) -> Self {
+        let http = OnceCell::new();
+        Self { inner: Arc::new(ClientInner { purpose, destination, book, authorities, http }) }
+    }
+
+    /// Judges a connection to `url` and enters the decision into the book, also a refusal. The door may then send many
+    /// requests: one decision for each provider and turn.
     ///
     /// # Errors
     /// When the URL is not at the client's destination, or the book cannot be written.
     pub async fn open(&self, url: &Url, actor: &str) -> Result<Door, FetchError> {
-        let permit = self.judge(url, actor)?;
-        let ledger = self.inner.ledger.clone();
-        let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
-        Ok(Door { permit: recorded.map_err(|_| stopped())??, client: self.clone() })
+        let permit = match self.judge(url, actor) {
+            Ok(permit) => permit,
+            Err(refusal) => return Err(self.refused(url, actor, refusal).await),
+        };
+        let permit = recording::enter(permit, &self.inner.book).await?;
+        Ok(Door { permit, client: self.clone() })
     }
 
-    /// Like [`Self::open`] for several clients, with one wait for the book.
+    /// Like [`Self::open`] for several clients of one book, with one wait for it.
     pub(crate) async fn open_all(
         clients: Vec<(Self, &Url)>,
-        ledger: &Ledger,
+        book: &SharedBook,
         actor: &str,
     ) -> Result<Vec<Door>, FetchError> {
-        let judged = clients.iter().map(|(client, url)| client.judge(url, actor));
-        let permits = judged.collect::<Result<Vec<_>, _>>()?;
-        let ledger = ledger.clone();
-        let recorded = tokio::task::spawn_blocking(move || record_all(permits, &ledger)).await;
-        let permits = recorded.map_err(|_| stopped())??;
+        let mut permits = Vec::with_capacity(clients.len());
+        for (client, url) in &clients {
+            match client.judge(url, actor) {
+                Ok(permit) => permits.push(permit),
+                Err(refusal) => return Err(client.refused(url, actor, refusal).await),
+            }
+        }
+        let permits = recording::enter_all(permits, book).await?;
         let doors = permits.into_iter().zip(clients).map(|(permit, (client, _))| Door { permit, client });
         Ok(doors.collect())
     }
 
-    fn judge(&self, url: &Url, actor: &str) -> Result<EgressPermit, FetchError> {
+    fn judge(&self, url: &Url, actor: &str) -> Result<EgressPermit, Refusal> {
         let permit = egress(self.inner.purpose, url, &self.inner.destination, actor)?;
         http_client::judge_literal(&self.inner.destination, url)?;
         Ok(permit)
     }
-}
 
-fn stopped() -> Unrecorded {
-    Unrecorded { action: "egress.open", cause: "the program is stopping".into() }
+    /// A refusal, once the book was told of it.
+    async fn refused(&self, url: &Url, actor: &str, refusal: Refusal) -> FetchError {
+        let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        let target = format!("{}{port}", url.host_str().unwrap_or_default());
+        let inner = &self.inner;
+        recording::enter_refused(inner.purpose, target, actor, &refusal, &inner.book).await;
+        FetchError::Refused(refusal)
+    }
 }
 
 /// A judged and recorded way to one destination.
@@ -120,6 +143,16 @@ impl Door {
     /// When the URL or an address is out of reach, nothing answers in time, or the answer is a redirect.
     /// Any other status is an answer.
     pub async fn send(&self, request: Request) -> Result<Response, FetchError> {
+        let url = request.url.clone();
+        match self.try_send(request).await {
+            Err(FetchError::Refused(refusal)) => {
+                Err(self.client.refused(&url, self.permit.permit().actor(), refusal).await)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn try_send(&self, request: Request) -> Result<Response, FetchError> {
         let target = self.judge(&request.url)?;
         let idle = request.idle;
         let http = self.http(&request.url, &target).await?;
@@ -156,7 +189,7 @@ impl Door {
     fn judge(&self, url: &Url) -> Result<String, Refusal> {
         let permit = self.permit.permit();
         let destination = permit.destination();
-        let target = format!("{}:{}", destination.host(), destination.port());
+        let target = destination.target();
         if !permit.covers(url) {
             let host = url.host_str().unwrap_or_default();
             return Err(Refusal::new(
@@ -173,7 +206,9 @@ impl Door {
         let inner = &self.client.inner;
         let made = inner.http.get_or_try_init(|| async {
             let (destination, url) = (inner.destination.clone(), url.clone());
-            let built = tokio::task::spawn_blocking(move || http_client::build(&destination, &url)).await;
+            let authorities = inner.authorities.clone();
+            let build = move || http_client::build(&destination, &url, &authorities);
+            let built = tokio::task::spawn_blocking(build).await;
             built.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.without_url().into()))
         });
         made.await

@@ -9,12 +9,17 @@ use moltbot_policy::network::Destination;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::authorities::Authorities;
 use crate::error::ResolveError;
 
 /// Makes the client for one destination. Costs milliseconds when `url` is `https`, because it reads this
 /// machine's certificates; never call it where others wait.
 #[expect(clippy::disallowed_methods, reason = "this is the only HTTP client of the house")]
-pub(crate) fn build(destination: &Destination, url: &Url) -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn build(
+    destination: &Destination,
+    url: &Url,
+    authorities: &Authorities,
+) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("moltbot/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
@@ -26,7 +31,13 @@ pub(crate) fn build(destination: &Destination, url: &Url) -> Result<reqwest::Cli
         .pool_max_idle_per_host(limits::PROVIDER_KEPT)
         .dns_resolver(Arc::new(JudgingResolver { destination: destination.clone() }));
     if url.scheme() == "https" {
-        return builder.https_only(true).build();
+        let builder = builder.https_only(true);
+        return match authorities {
+            Authorities::System => builder.build(),
+            Authorities::Only(pem) => {
+                builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?).build()
+            }
+        };
     }
     // A destination in clear never speaks TLS: without certificates there is none to read.
     builder.tls_certs_only([]).build()
@@ -42,7 +53,7 @@ pub(crate) fn judge_literal(destination: &Destination, url: &Url) -> Result<(), 
     judge(destination, address)
 }
 
-fn judge(destination: &Destination, address: IpAddr) -> Result<(), Refusal> {
+pub(crate) fn judge(destination: &Destination, address: IpAddr) -> Result<(), Refusal> {
     if destination.permits_address(address) {
         return Ok(());
     }
@@ -70,7 +81,7 @@ impl Resolve for JudgingResolver {
     }
 }
 
-async fn resolve(destination: &Destination, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+pub(crate) async fn resolve(destination: &Destination, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     let lookup = tokio::net::lookup_host((host, destination.port())).await;
     let lookup = lookup.map_err(|source| ResolveError::Lookup { host: host.into(), source })?;
     let addresses: Vec<SocketAddr> = lookup.collect();

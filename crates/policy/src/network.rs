@@ -1,5 +1,6 @@
 //! Layer 1, network isolation: where the gateway listens, which requests it looks at, where it may connect.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use moltbot_config::settings::{BindMode, GatewayConfig};
@@ -12,7 +13,11 @@ mod address;
 mod front;
 
 pub use address::is_public;
+use front::is_this_machine;
 pub use front::{Caller, Front, RequestHead};
+
+/// What a decision on a connection is called in the book.
+const EGRESS: &str = "egress.open";
 
 /// Proof that the gateway may listen, and where.
 #[derive(Debug)]
@@ -56,18 +61,24 @@ pub fn bind(gateway: &GatewayConfig) -> Result<BindPermit, Refusal> {
 /// What a connection to elsewhere is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
+    /// Sending the book to an OpenTelemetry collector.
+    Collector,
     /// Looking for a model server on this machine.
     Discovery,
     /// Asking a model provider.
     Provider,
+    /// Sending the book to a syslog server.
+    Syslog,
 }
 
 impl Purpose {
     /// The name in the book.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Collector => "collector",
             Self::Discovery => "discovery",
             Self::Provider => "provider",
+            Self::Syslog => "syslog",
         }
     }
 }
@@ -86,6 +97,8 @@ pub struct Destination {
 enum Scheme {
     Http,
     Https,
+    /// TLS with nothing of HTTP in it.
+    Tls,
 }
 
 /// Which addresses a destination's name may stand for.
@@ -123,6 +136,38 @@ impl Destination {
         Ok(Self { scheme, host: host.to_ascii_lowercase(), port, reach })
     }
 
+    /// The destination of a collector of the book: nothing goes to it in clear but within this machine.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and for `http` to another machine.
+    pub fn collector(url: &Url) -> Result<Self, Refusal> {
+        let destination = Self::parse(url, Reach::Configured)?;
+        if destination.scheme == Scheme::Http && !is_this_machine(url) {
+            let message = format!("{}: http would send the book in clear; use https", redacted(url));
+            return Err(Refusal::new("egress_refused", message));
+        }
+        Ok(destination)
+    }
+
+    /// The destination of a stream over TLS to a server that the owner named, by its name or literal address.
+    ///
+    /// # Errors
+    /// When `host` is neither, or `port` is 0.
+    pub fn tls(host: &str, port: u16) -> Result<Self, Refusal> {
+        // The form of an address in brackets is that of a URL; a person may leave them out.
+        let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() };
+        let named = url::Host::parse(&host).ok().filter(|_| port > 0);
+        let Some(named) = named else {
+            return Err(Refusal::new("egress_refused", format!("{host:?} with port {port} is no server")));
+        };
+        Ok(Self { scheme: Scheme::Tls, host: named.to_string(), port, reach: Reach::Configured })
+    }
+
+    /// The literal address, when the destination is one and not a name.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host.trim_matches(['[', ']']).parse().ok()
+    }
+
     /// The host's name or literal address.
     pub fn host(&self) -> &str {
         &self.host
@@ -133,6 +178,11 @@ impl Destination {
         self.port
     }
 
+    /// The host and port, as the book names them.
+    pub fn target(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// Whether a connection to that address is one to this destination. Judged after the name was resolved,
     /// for every address that it stands for.
     ///
@@ -141,7 +191,7 @@ impl Destination {
     pub fn permits_address(&self, address: IpAddr) -> bool {
         match (self.reach, self.scheme) {
             (Reach::Public, _) => is_public(address),
-            (Reach::Configured, Scheme::Https) => !address::is_metadata(address),
+            (Reach::Configured, Scheme::Https | Scheme::Tls) => !address::is_metadata(address),
             (Reach::Configured, Scheme::Http) => !is_public(address) && !address::is_metadata(address),
         }
     }
@@ -150,6 +200,7 @@ impl Destination {
         let scheme = match self.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
+            Scheme::Tls => return false,
         };
         let host = url.host_str().map(str::to_ascii_lowercase);
         url.scheme() == scheme
@@ -173,6 +224,11 @@ pub struct EgressPermit {
 }
 
 impl EgressPermit {
+    /// Who connects.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
     /// Where to.
     pub const fn destination(&self) -> &Destination {
         &self.destination
@@ -186,9 +242,38 @@ impl EgressPermit {
 
 impl Permit for EgressPermit {
     fn entry(&self) -> Entry {
-        let target = format!("{}:{}", self.destination.host, self.destination.port);
-        Entry::new(self.actor.clone(), "egress.open", target, Decision::Allowed)
-            .with("purpose", self.purpose.name())
+        entry(self.purpose, self.destination.target(), &self.actor, Decision::Allowed)
+    }
+}
+
+fn entry(purpose: Purpose, target: String, actor: &str, decision: Decision) -> Entry {
+    Entry::new(actor, EGRESS, target, decision).with("purpose", purpose.name())
+}
+
+/// What the book is told of a connection that was refused. `target` is the host and port, without what may be secret.
+pub fn refused_egress(purpose: Purpose, target: String, actor: &str, refusal: &Refusal) -> Entry {
+    entry(purpose, target, actor, Decision::Refused)
+        .with("code", refusal.code)
+        .with("reason", refusal.message.clone())
+}
+
+/// The entry of a decision on the owner's command line, which asks a gateway to write it: one that sends the book
+/// elsewhere. Nothing else gets into the book by being asked for.
+pub(crate) fn relayed_egress(
+    action: &str,
+    target: &str,
+    details: &BTreeMap<String, String>,
+    actor: &str,
+) -> Option<Entry> {
+    let named = |purpose: &Purpose| details.get("purpose").is_some_and(|name| name == purpose.name());
+    let purpose = [Purpose::Collector, Purpose::Syslog].into_iter().find(named)?;
+    let entry = |decision| entry(purpose, target.to_owned(), actor, decision).with("relayed", "yes");
+    match (action == EGRESS, details.get("code"), details.get("reason")) {
+        (true, None, None) => Some(entry(Decision::Allowed)),
+        (true, Some(code), Some(reason)) => {
+            Some(entry(Decision::Refused).with("code", code.clone()).with("reason", reason.clone()))
+        }
+        _ => None,
     }
 }
 
@@ -212,6 +297,28 @@ pub fn egress(
         destination.port
     );
     Err(Refusal::new("egress_refused", message))
+}
+
+/// Judges a stream over TLS to `destination`. The addresses that its name stands for are judged when it is resolved, by
+/// [`Destination::permits_address`].
+///
+/// # Errors
+/// When the destination is one of HTTP, or a literal address that is out of reach.
+pub fn egress_stream(
+    purpose: Purpose,
+    destination: &Destination,
+    actor: &str,
+) -> Result<EgressPermit, Refusal> {
+    let refuse = |message: String| Err(Refusal::new("egress_refused", message));
+    if destination.scheme != Scheme::Tls {
+        return refuse(format!("{} is not a destination for a stream", destination.target()));
+    }
+    match destination.address() {
+        Some(address) if !destination.permits_address(address) => {
+            refuse(format!("{address} may not be reached"))
+        }
+        _ => Ok(EgressPermit { purpose, destination: destination.clone(), actor: actor.into() }),
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +369,62 @@ mod tests {
             assert_eq!(public.permits_address(address), from_public, "public to {address}");
             assert_eq!(own.permits_address(address), from_own, "configured to {address}");
         }
+    }
+
+    #[test]
+    fn a_stream_goes_to_a_server_of_its_own_over_tls_alone() {
+        for (host, port, target) in [
+            ("Logs.Example.org", 6514, Some("logs.example.org:6514")),
+            ("127.0.0.1", 1, Some("127.0.0.1:1")),
+            ("::1", 6514, Some("[::1]:6514")),
+            ("[::1]", 6514, Some("[::1]:6514")),
+            ("logs.example.org", 0, None),
+            ("", 6514, None),
+            ("logs.example.org/x", 6514, None),
+            ("user@logs", 6514, None),
+        ] {
+            let destination = Destination::tls(host, port).ok();
+            assert_eq!(destination.as_ref().map(Destination::target).as_deref(), target, "{host}");
+            let permit = destination.map(|it| egress_stream(Purpose::Syslog, &it, "gateway"));
+            assert!(permit.is_none_or(|permit| permit.is_ok()), "{host}");
+        }
+        let metadata = Destination::tls("169.254.169.254", 6514).unwrap();
+        assert_eq!(egress_stream(Purpose::Syslog, &metadata, "x").unwrap_err().code, "egress_refused");
+        let http = Destination::parse(&Url::parse("http://127.0.0.1").unwrap(), Reach::Configured).unwrap();
+        assert!(egress_stream(Purpose::Syslog, &http, "x").is_err());
+        let tls = Destination::tls("127.0.0.1", 443).unwrap();
+        assert!(egress(Purpose::Syslog, &Url::parse("https://127.0.0.1").unwrap(), &tls, "x").is_err());
+    }
+
+    #[test]
+    fn the_book_is_sent_in_clear_within_this_machine_alone() {
+        for (url, expected) in [
+            ("https://collector.example.org/v1/logs", true),
+            ("http://127.0.0.1:4318/v1/logs", true),
+            ("http://localhost:4318/v1/logs", true),
+            ("http://[::1]:4318/v1/logs", true),
+            ("http://192.168.1.7:4318/v1/logs", false),
+            ("http://collector.lan/v1/logs", false),
+            ("https://user:pw@collector.example.org/", false),
+        ] {
+            assert_eq!(Destination::collector(&Url::parse(url).unwrap()).is_ok(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn only_what_sends_the_book_elsewhere_is_relayed_of_connections() {
+        let details = |all: &[(&str, &str)]| {
+            all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let relayed = |action, all: &[(&str, &str)]| {
+            relayed_egress(action, "logs:6514", &details(all), "device:1").map(|entry| entry.decision)
+        };
+        assert_eq!(relayed(EGRESS, &[("purpose", "syslog")]), Some(Decision::Allowed));
+        let refused = [("purpose", "collector"), ("code", "c"), ("reason", "r")];
+        assert_eq!(relayed(EGRESS, &refused), Some(Decision::Refused));
+        assert_eq!(relayed(EGRESS, &[("purpose", "provider")]), None);
+        assert_eq!(relayed(EGRESS, &[]), None);
+        assert_eq!(relayed("egress.close", &[("purpose", "syslog")]), None);
     }
 
     #[test]

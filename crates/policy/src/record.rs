@@ -170,7 +170,7 @@ impl<P> Recorded<P> {
 ///
 /// # Errors
 /// When the book cannot be written; the permit is used up, and the act does not happen.
-pub fn record<P: Permit>(permit: P, book: &impl Book) -> Result<Recorded<P>, Unrecorded> {
+pub fn record<P: Permit>(permit: P, book: &(impl Book + ?Sized)) -> Result<Recorded<P>, Unrecorded> {
     let sequence = book.enter(immediate(&permit))?;
     Ok(Recorded { permit, sequence })
 }
@@ -179,7 +179,10 @@ pub fn record<P: Permit>(permit: P, book: &impl Book) -> Result<Recorded<P>, Unr
 ///
 /// # Errors
 /// When the book cannot be written; the permits are used up, and none of the acts happens.
-pub fn record_all<P: Permit>(permits: Vec<P>, book: &impl Book) -> Result<Vec<Recorded<P>>, Unrecorded> {
+pub fn record_all<P: Permit>(
+    permits: Vec<P>,
+    book: &(impl Book + ?Sized),
+) -> Result<Vec<Recorded<P>>, Unrecorded> {
     let sequences = book.enter_all(permits.iter().map(immediate).collect())?;
     Ok(permits.into_iter().zip(sequences).map(|(permit, sequence)| Recorded { permit, sequence }).collect())
 }

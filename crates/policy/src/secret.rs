@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::network;
 use crate::record::{Decision, Entry, Permit};
 
 /// The action of a changed config in the book.
@@ -110,8 +111,11 @@ impl Permit for ConfigPermit {
 }
 
 /// The entry that the owner's command line asks a gateway to write, when it is one that it may: an act on secrets or
-/// config, told by `actor`, who signed in. Nothing else gets into the book by being asked for.
+/// config, or the sending of the book to elsewhere, told by `actor`, who signed in. Nothing else gets into the book by being asked for.
 pub fn relayed(action: &str, target: &str, details: &BTreeMap<String, String>, actor: &str) -> Option<Entry> {
+    if let Some(entry) = network::relayed_egress(action, target, details, actor) {
+        return Some(entry);
+    }
     let acts = SecretAct::ALL.into_iter().map(SecretAct::name).chain([CONFIG]);
     let action = acts.into_iter().find(|name| *name == action)?;
     let entry = Entry::new(actor, action, target, Decision::Allowed).with("relayed", "yes");

@@ -1,6 +1,8 @@
 //! A folder held open, and what is done beneath it. The floor that every public type of this crate stands on.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ pub(crate) const OPEN_FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).u
 /// How anything is opened: not inherited, never waiting for a pipe's other end, never becoming our terminal.
 /// Links are the kernel's to refuse, by [`BENEATH`]: `NOFOLLOW` would hide that it was one.
 pub(crate) const OPEN: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// How much of a file that is written as it comes is in memory.
+const STREAM: usize = 256 * 1024;
 /// The end of a temporary file's name. [`Folder::list`] leaves such files out.
 const TEMPORARY: &str = ".tmp";
 
@@ -161,6 +165,33 @@ impl Folder {
         if any { self.sync() } else { Ok(()) }
     }
 
+    /// Like [`Self::create`], with the bytes that `fill` writes as they come. What `fill` fails with is handed back, and
+    /// the file is then not there.
+    pub(crate) fn create_from<T, E: From<FileError>>(
+        &self,
+        leaf: &str,
+        fill: impl FnOnce(&mut dyn io::Write) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        check_name(leaf)?;
+        if self.stat(leaf)?.is_some() {
+            return Ok(None);
+        }
+        let path = self.path.join(leaf);
+        let (temporary, fd) = Temporary::begin(self, leaf)?;
+        let mut file = io::BufWriter::with_capacity(STREAM, File::from(fd));
+        let filled = fill(&mut file)?;
+        let io = |source: io::Error| FileError::Io { act: "write", path: path.clone(), source };
+        let file = file.into_inner().map_err(|error| io(error.into_error()))?;
+        sync(&file, &path)?;
+        match rustix::fs::linkat(&self.fd, &temporary.name, &self.fd, leaf, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(None),
+            Err(errno) => return Err(FileError::of(errno, "create", &path).into()),
+        }
+        self.sync()?;
+        Ok(Some(filled))
+    }
+
     /// Makes the file `leaf`, whose name is not on disk before [`Self::sync`]; `false` when something is there.
     fn place(&self, leaf: &str, bytes: &[u8], mode: Mode) -> Result<bool, FileError> {
         if self.stat(leaf)?.is_some() {
@@ -274,12 +305,18 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
-    fn write(folder: &'a Folder, leaf: &str, bytes: &[u8], mode: Mode) -> Result<Self, FileError> {
+    /// An empty one, owner-only.
+    fn begin(folder: &'a Folder, leaf: &str) -> Result<(Self, OwnedFd), FileError> {
         let path = folder.path.join(leaf);
-        let draw = random().map_err(|source| FileError::Random { path: path.clone(), source })?;
+        let draw = random().map_err(|source| FileError::Random { path, source })?;
         let name = format!(".{:016x}{TEMPORARY}", u64::from_be_bytes(draw));
         let fd = folder.open(&name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, FILE)?;
-        let temporary = Self { folder, name };
+        Ok((Self { folder, name }, fd))
+    }
+
+    fn write(folder: &'a Folder, leaf: &str, bytes: &[u8], mode: Mode) -> Result<Self, FileError> {
+        let path = folder.path.join(leaf);
+        let (temporary, fd) = Self::begin(folder, leaf)?;
         write_all(&fd, bytes, &path)?;
         // The umask may have taken bits away; the file that is replaced may have had more.
         rustix::fs::fchmod(&fd, mode).map_err(|errno| FileError::of(errno, "set the mode of", &path))?;

@@ -17,6 +17,7 @@ mod lock;
 mod locked;
 mod owner_file;
 mod permissions;
+mod public_file;
 mod random;
 mod reading;
 mod root;
@@ -37,6 +38,7 @@ pub use owner_file::OwnerFile;
 pub use permissions::{
     Exposed, Opening, Outcome, PathKind, PathReport, Places, SecureReport, inspect, secure,
 };
+pub use public_file::read_public;
 pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::{DiskSpace, ReadFile};
 pub use secret_store::{NamedSecret, SecretStore, StoreError};

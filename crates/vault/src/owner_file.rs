@@ -72,6 +72,19 @@ impl OwnerFile {
         folder.create(leaf, bytes)
     }
 
+    /// Like [`Self::create`], with what `fill` writes as it comes, so that no more than a piece of it is in memory. Nothing
+    /// when something is there already: `fill` was then not asked, or what it wrote is gone.
+    ///
+    /// # Errors
+    /// What `fill` fails with, or when it cannot be written; it is then not there.
+    pub fn create_from<T, E: From<FileError>>(
+        &self,
+        fill: impl FnOnce(&mut dyn std::io::Write) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        let (folder, leaf) = open_parent(&self.path)?;
+        folder.create_from(leaf, fill)
+    }
+
     fn require_ours(&self, stat: &Stat) -> Result<(), FileError> {
         let user = rustix::process::geteuid().as_raw();
         if stat.st_uid == user {

@@ -199,6 +199,16 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
             "an origin without a path, in which nothing stands for anything",
             "write it as \"https://moltbot.example.com\"",
         ),
+        "host" => (
+            is_host(text),
+            "the name or address of a server, without a scheme or port",
+            "write it as \"logs.example.org\"",
+        ),
+        "https-or-loopback" => (
+            is_https_or_loopback(text),
+            "an address that begins with https://, or with http:// and names this machine",
+            "write it as \"https://collector.example.org:4318/v1/logs\"",
+        ),
         _ => return None,
     };
     (!fits).then_some((expected, fix))
@@ -215,4 +225,24 @@ fn is_http_address(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let host = |rest: &str| rest.chars().next().is_some_and(|c| c.is_alphanumeric() || c == '[');
     rest.is_some_and(|rest| host(rest) && !rest.contains(char::is_whitespace))
+}
+
+/// Whether a text can be the name or address of a server. The judge of the network reads it strictly.
+fn is_host(text: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    let colons = text.matches(':').count();
+    !text.is_empty() && text.len() <= 255 && text.chars().all(is_part) && colons != 1
+}
+
+/// Whether a text is an address to which nothing is sent in clear but within this machine.
+fn is_https_or_loopback(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("http://") else {
+        return text.starts_with("https://") && is_http_address(text);
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    is_http_address(text) && matches!(host, "127.0.0.1" | "localhost" | "[::1]")
 }

@@ -76,7 +76,37 @@ const CASES: &[(&str, &str)] = &[
         "{models: {providers: {a: {baseUrl: 'ftp://u:p@h'}}}}",
         "models.providers.a.baseUrl: this (hidden) value does not have the right form",
     ),
+    ("{ledger: {syslog: {port: 1}}}", "ledger.syslog: `host` is missing"),
+    ("{ledger: {syslog: {host: 'logs.example.org'}}}", "no error"),
+    ("{ledger: {syslog: {host: '[::1]', port: 6515, caFile: '/etc/ca.pem'}}}", "no error"),
+    ("{ledger: {syslog: {host: 'logs', port: 0}}}", "ledger.syslog.port: 0 is too small"),
+    (
+        "{ledger: {syslog: {host: 'logs:6514'}}}",
+        "ledger.syslog.host: \"logs:6514\" does not have the right form",
+    ),
+    (
+        "{ledger: {syslog: {host: 'tls://logs'}}}",
+        "ledger.syslog.host: \"tls://logs\" does not have the right form",
+    ),
+    ("{ledger: {syslog: {host: ''}}}", "ledger.syslog.host: \"\" does not have the right form"),
+    ("{ledger: {otlp: {}}}", "ledger.otlp: `url` is missing"),
+    ("{ledger: {otlp: {url: 'https://h/v1/logs', headers: {a: 'b'}}}}", "no error"),
+    ("{ledger: {otlp: {url: 'http://127.0.0.1:4318/v1/logs'}}}", "no error"),
+    ("{ledger: {otlp: {url: 'http://[::1]:4318/v1/logs'}}}", "no error"),
+    (
+        "{ledger: {otlp: {url: 'http://192.168.1.7/v1/logs'}}}",
+        "ledger.otlp.url: \"http://192.168.1.7/v1/logs\" does not have the right form",
+    ),
+    (
+        "{ledger: {otlp: {url: 'http://localhost.evil.test/'}}}",
+        "ledger.otlp.url: \"http://localhost.evil.test/\" does not have the right form",
+    ),
+    (
+        "{ledger: {otlp: {url: 'http://127.0.0.1@evil.test/'}}}",
+        "ledger.otlp.url: this (hidden) value does not have the right form",
+    ),
     // Keys.
+    ("{ledger: {syslog: {host: 'h', tls: false}}}", "ledger.syslog.tls: there is no setting \"tls\""),
     ("{gatway: {}}", "gatway: there is no setting \"gatway\""),
     (
         "{gateway: {a: 1, a: 2}}",

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::toy::{Toy, hex, with};
 
 /// Every secret place of the reference, the covered and the uncovered.
-const PLACES: [&str; 51] = [
+const PLACES: [&str; 52] = [
     "gateway.auth.token",
     "gateway.auth.password",
     "gateway.remote.token",
@@ -46,6 +46,7 @@ const PLACES: [&str; 51] = [
     "models.providers.openai.apiKey",
     "models.providers.openai.headers.x-api-key",
     "models.providers.openai.models[0].headers.X-Model",
+    "ledger.otlp.headers.x-api-key",
     "hooks.token",
     "hooks.gmail.pushToken",
     "talk.apiKey",

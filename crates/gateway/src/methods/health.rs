@@ -232,7 +232,7 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Valu
         })
         .collect();
     let sessions = told(sessions.iter(), now);
-    json!({
+    let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "port": shared.port,
@@ -253,7 +253,12 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Valu
             "recent": sessions.get("recent"),
             "byAgent": by_agent,
         },
-    })
+    });
+    // Left out where the book stays here.
+    if let (Some(members), Some(sending)) = (status.as_object_mut(), shared.sending.status()) {
+        members.insert("sending".into(), sending);
+    }
+    status
 }
 
 /// The model of an agent and how much it reads, as upstream's clients look for them.

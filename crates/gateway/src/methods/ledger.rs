@@ -22,8 +22,9 @@ struct Relay {
 /// Answers with the line's number once it is on disk.
 pub(super) async fn relay(shared: &Shared, call: &Call) -> Outcome {
     let Relay { action, target, details } = call.params()?;
-    let entry = secret::relayed(&action, &target, &details, call.grant.actor())
-        .ok_or_else(|| WireError::invalid("only acts on secrets and config are relayed to the book"))?;
+    let entry = secret::relayed(&action, &target, &details, call.grant.actor()).ok_or_else(|| {
+        WireError::invalid("only acts on secrets and config, and the sending of the book, are relayed to it")
+    })?;
     let ledger = shared.ledger.clone();
     let entered = tokio::task::spawn_blocking(move || ledger.enter(entry)).await;
     match entered {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use moltbot_agent::Agent;
 use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_gateway::{Gateway, Parts, StopReason, Stopped};
+use moltbot_ledger::export::Origin;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -80,6 +81,8 @@ impl House {
             store: store.clone(),
             agent: agent.expect("agents"),
             sandbox,
+            servers: Vec::new(),
+            origin: Origin { installation: "test".into(), host: "test".into() },
             clock: now_ms,
         };
         let gateway = Gateway::start(parts).await.expect("a gateway");

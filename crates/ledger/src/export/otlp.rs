@@ -1,17 +1,13 @@
-//! OpenTelemetry's log data model in its JSON form: one request with one record.
+//! OpenTelemetry's log data model in its JSON form.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Origin, Severity, sentence};
+use super::{GAP, Origin, Severity, missing, sentence};
 use crate::query::Record;
 
-pub(super) fn request(record: &Record, origin: &Origin) -> Value {
-    let (number, name) = match Severity::of(record) {
-        Severity::High => (17, "ERROR"),
-        Severity::Informational => (9, "INFO"),
-        Severity::Low => (13, "WARN"),
-    };
-    let time = nanos(&record.ts);
+/// A request with these log records.
+pub(super) fn request(records: Vec<Value>, origin: &Origin) -> Value {
     let version = env!("CARGO_PKG_VERSION");
     json!({"resourceLogs": [{
         "resource": {"attributes": texts(&[
@@ -22,22 +18,54 @@ pub(super) fn request(record: &Record, origin: &Origin) -> Value {
         ])},
         "scopeLogs": [{
             "scope": {"name": "moltbot.ledger", "version": version},
-            "logRecords": [{
-                "timeUnixNano": time,
-                "observedTimeUnixNano": time,
-                "severityNumber": number,
-                "severityText": name,
-                "eventName": record.action,
-                "body": {"stringValue": sentence(record)},
-                "attributes": attributes(record, origin),
-            }],
+            "logRecords": records,
         }],
     }]})
 }
 
+/// A record as a log record.
+pub(super) fn log_record(record: &Record, origin: &Origin) -> Value {
+    let (number, name) = match Severity::of(record) {
+        Severity::High => (17, "ERROR"),
+        Severity::Informational => (9, "INFO"),
+        Severity::Low => (13, "WARN"),
+    };
+    let time = nanos(&record.ts);
+    json!({
+        "timeUnixNano": time,
+        "observedTimeUnixNano": time,
+        "severityNumber": number,
+        "severityText": name,
+        "eventName": record.action,
+        "body": {"stringValue": sentence(record)},
+        "attributes": attributes(record, origin),
+    })
+}
+
+/// That records are not there.
+pub(super) fn gap(first: u64, last: u64, origin: &Origin, at: Timestamp) -> Value {
+    let time = at.as_nanosecond().to_string();
+    let mut attributes = texts(&[("log.record.uid", &format!("{}/gap/{first}-{last}", origin.installation))]);
+    attributes.push(number("moltbot.gap.first", first));
+    attributes.push(number("moltbot.gap.last", last));
+    json!({
+        "timeUnixNano": time,
+        "observedTimeUnixNano": time,
+        "severityNumber": 17,
+        "severityText": "ERROR",
+        "eventName": GAP,
+        "body": {"stringValue": missing(first, last)},
+        "attributes": attributes,
+    })
+}
+
+/// 64-bit numbers are texts in JSON.
+fn number(name: &str, value: u64) -> Value {
+    json!({"key": name, "value": {"intValue": value.to_string()}})
+}
+
 fn attributes(record: &Record, origin: &Origin) -> Vec<Value> {
-    let number = record.seq.to_string();
-    let uid = format!("{}/{number}", origin.installation);
+    let uid = format!("{}/{}", origin.installation, record.seq);
     let mut attributes = texts(&[
         ("log.record.uid", &uid),
         ("moltbot.actor", &record.actor),
@@ -47,8 +75,7 @@ fn attributes(record: &Record, origin: &Origin) -> Vec<Value> {
         ("moltbot.boot", &record.boot),
         ("moltbot.h", &record.h),
     ]);
-    // 64-bit numbers are texts in JSON.
-    attributes.push(json!({"key": "moltbot.seq", "value": {"intValue": number}}));
+    attributes.push(self::number("moltbot.seq", record.seq));
     for (name, value) in &record.details {
         attributes.push(text(&format!("moltbot.details.{name}"), value));
     }

@@ -1,6 +1,9 @@
 //! RFC 5424: one message, with every member of the record as structured data.
 
-use super::{Origin, Severity, sentence};
+use jiff::Timestamp;
+
+use super::{GAP, Origin, Severity, missing, sentence};
+use crate::head::Head;
 use crate::query::Record;
 use crate::record::is_obeyed;
 
@@ -8,6 +11,8 @@ use crate::record::is_obeyed;
 const FACILITY: u8 = 13;
 /// The structured data's name. 32473 is the number that RFC 5612 keeps for those who have none of their own.
 const NAME: &str = "moltbot@32473";
+/// What a message with the head of the book is called.
+const HEAD: &str = "ledger.head";
 /// The longest text of one member, in bytes.
 const TEXT: usize = 1024;
 /// The longest message, in bytes: RFC 5425 says that a receiver should take 8192.
@@ -16,15 +21,6 @@ const MESSAGE: usize = 8192;
 const REST: usize = 2048;
 
 pub(super) fn message(record: &Record, origin: &Origin) -> String {
-    let severity = match Severity::of(record) {
-        Severity::High => 2,
-        Severity::Informational => 6,
-        Severity::Low => 4,
-    };
-    let priority = FACILITY * 8 + severity;
-    let time = micros(&record.ts);
-    let (host, process, kind) = (name(&origin.host, 255), name(&record.boot, 128), name(&record.action, 32));
-    let mut text = format!("<{priority}>1 {time} {host} moltbot {process} {kind} [{NAME}");
     let number = record.seq.to_string();
     let members = [
         ("installation", origin.installation.as_str()),
@@ -38,22 +34,90 @@ pub(super) fn message(record: &Record, origin: &Origin) -> String {
     ];
     let details = record.details.iter().map(|(name, value)| (format!("d-{name}"), value.as_str()));
     let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(details);
-    let mut cut = false;
-    for (name, value) in members.filter(|(_, value)| !value.is_empty()) {
-        let member = format!(" {}=\"{}\"", self::name(&name, 32), escaped(value));
-        if text.len() + member.len() + REST > MESSAGE {
-            cut = true;
-        } else {
-            text.push_str(&member);
-        }
-    }
-    if cut {
-        text.push_str(" cut=\"true\"");
-    }
+    let header = Header {
+        severity: Severity::of(record),
+        time: micros(&record.ts),
+        host: &origin.host,
+        process: &record.boot,
+        kind: &record.action,
+    };
+    let mut text = header.with(members);
     // The mark says that what follows is UTF-8.
     text.push_str("] \u{feff}");
     text.push_str(&plain(&bounded(&sentence(record))));
     text
+}
+
+/// That records are not there.
+pub(super) fn gap(first: u64, last: u64, origin: &Origin, at: Timestamp) -> String {
+    let (from, to) = (first.to_string(), last.to_string());
+    let members = [("installation", origin.installation.as_str()), ("first", &from), ("last", &to)];
+    let mut text = Header::own(Severity::High, GAP, origin, at).with(named(members));
+    text.push_str("] ");
+    text.push_str(&missing(first, last));
+    text
+}
+
+/// The head of the book. It is ASCII, so that it has no mark in front and can be pasted as it is.
+pub(super) fn head(head: &Head, origin: &Origin, at: Timestamp) -> String {
+    let number = head.sequence.to_string();
+    let hash = head.hash.as_deref().unwrap_or_default();
+    let members = [("installation", origin.installation.as_str()), ("seq", &number), ("h", hash)];
+    let mut text = Header::own(Severity::Informational, HEAD, origin, at).with(named(members));
+    text.push_str("] ");
+    for character in head.to_string().chars() {
+        match character {
+            character if character.is_ascii() => text.push(character),
+            character => crate::record::write_escape(&mut text, character),
+        }
+    }
+    text
+}
+
+fn named<'a, const N: usize>(members: [(&str, &'a str); N]) -> impl Iterator<Item = (String, &'a str)> {
+    members.map(|(name, value)| (name.to_owned(), value)).into_iter()
+}
+
+/// What stands in front of the structured data.
+struct Header<'a> {
+    severity: Severity,
+    time: String,
+    host: &'a str,
+    process: &'a str,
+    kind: &'a str,
+}
+
+impl<'a> Header<'a> {
+    /// That of a message which is none of a record.
+    fn own(severity: Severity, kind: &'a str, origin: &'a Origin, at: Timestamp) -> Self {
+        Self { severity, time: micros(&format!("{at:.6}")), host: &origin.host, process: "", kind }
+    }
+
+    /// The header and the structured data, but for its last bracket. Members that have no room are left out, and that is
+    /// said.
+    fn with<'m>(&self, members: impl Iterator<Item = (String, &'m str)>) -> String {
+        let severity = match self.severity {
+            Severity::High => 2,
+            Severity::Informational => 6,
+            Severity::Low => 4,
+        };
+        let priority = FACILITY * 8 + severity;
+        let (host, process, kind) = (name(self.host, 255), name(self.process, 128), name(self.kind, 32));
+        let mut text = format!("<{priority}>1 {} {host} moltbot {process} {kind} [{NAME}", self.time);
+        let mut cut = false;
+        for (name, value) in members.filter(|(_, value)| !value.is_empty()) {
+            let member = format!(" {}=\"{}\"", self::name(&name, 32), escaped(value));
+            if text.len() + member.len() + REST > MESSAGE {
+                cut = true;
+            } else {
+                text.push_str(&member);
+            }
+        }
+        if cut {
+            text.push_str(" cut=\"true\"");
+        }
+        text
+    }
 }
 
 /// A time with at most six digits behind the point, as the RFC has it.

@@ -63,6 +63,18 @@ impl<S: Source> Forward<S> {
         }
     }
 
+    /// Gives back what was read beyond the lines that were given: it is read again when it is needed.
+    pub(crate) fn forget_ahead(&mut self) {
+        let ahead = self.pending.len().saturating_sub(self.given);
+        self.offset = self.offset.saturating_sub(u64::try_from(ahead).unwrap_or(u64::MAX));
+        (self.pending, self.given) = (Vec::new(), 0);
+    }
+
+    /// Whether there is more to be read than when the end was met.
+    pub(crate) fn has_grown(&mut self) -> Result<bool, FileError> {
+        self.fill()
+    }
+
     /// Reads more; `false` at the end.
     fn fill(&mut self) -> Result<bool, FileError> {
         self.pending.drain(..self.given.min(self.pending.len()));

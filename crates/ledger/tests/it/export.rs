@@ -1,7 +1,9 @@
 //! The book in the forms that other systems read.
 
-use moltbot_ledger::export::{Format, Origin, frames, write};
-use moltbot_ledger::query::Reader;
+use jiff::Timestamp;
+use moltbot_ledger::export::{Format, Origin, otlp, syslog, syslog_head, timestamp, write};
+use moltbot_ledger::query::{Following, Item, Reader};
+use moltbot_ledger::{VerifyOptions, verify};
 use moltbot_policy::{Book as _, Decision, Entry};
 use moltbot_vault::StateDir;
 use serde_json::Value;
@@ -180,14 +182,65 @@ fn a_syslog_message_keeps_to_its_grammar_whatever_the_record_says() {
     assert_eq!(target, "x\"]\\\\u{a}<1>1 - - - \\u{1b}[2J\\u{202e}é");
 }
 
+fn at() -> Timestamp {
+    timestamp(1_700_000_000_123)
+}
+
+fn items(state: &StateDir, first: u64, last: u64) -> Vec<Item> {
+    let mut following = Following::new(Reader::of(state.folder("ledger").unwrap()), first);
+    following.batch(last).unwrap()
+}
+
 #[test]
-fn a_frame_has_its_length_in_front_and_its_number_to_go_on_from() {
+fn messages_that_are_sent_have_their_length_in_front() {
     let (_home, state) = written();
-    let reader = Reader::of(state.folder("ledger").unwrap());
     let text = exported(&state, Format::Syslog, 4..=6);
-    let frames: Vec<_> = frames(&reader, origin(), 4..=6).unwrap().map(Result::unwrap).collect();
-    let expected: Vec<Vec<u8>> =
-        text.lines().map(|line| format!("{} {line}", line.len()).into_bytes()).collect();
-    assert_eq!(frames.iter().map(|frame| frame.sequence).collect::<Vec<_>>(), [4, 5, 6]);
-    assert_eq!(frames.into_iter().map(|frame| frame.bytes).collect::<Vec<_>>(), expected);
+    let expected: String = text.lines().map(|line| format!("{} {line}", line.len())).collect();
+    assert_eq!(String::from_utf8(syslog(&items(&state, 4, 6), &origin(), at())).unwrap(), expected);
+}
+
+#[test]
+fn a_head_is_sent_in_ascii_as_it_is_expected_by_a_verification() {
+    let (_home, state) = written();
+    let report = verify(&state.path().join("ledger"), &VerifyOptions::default());
+    let head = report.head.unwrap();
+    let message = String::from_utf8(syslog_head(&head, &origin(), at())).unwrap();
+    assert!(message.is_ascii() && !message.contains(char::is_control), "{message}");
+    let (length, message) = message.split_once(' ').unwrap();
+    assert_eq!(length.parse(), Ok(message.len()));
+    assert!(
+        message.starts_with("<110>1 2023-11-14T22:13:20.123000Z box moltbot - ledger.head ["),
+        "{message}"
+    );
+    let (members, said) = structured(message);
+    assert_eq!(members[1], ("seq".into(), head.sequence.to_string()));
+    assert_eq!(said.parse(), Ok(head));
+}
+
+#[test]
+fn records_that_are_missing_are_told_in_each_form() {
+    let gap = [Item::Gap { first: 3, last: 5 }];
+    let message = String::from_utf8(syslog(&gap, &origin(), at())).unwrap();
+    let (members, said) = structured(message.split_once(' ').unwrap().1);
+    assert_eq!(members[1..], [("first".into(), "3".into()), ("last".into(), "5".into())]);
+    assert!(said.starts_with("records 3 to 5 of the book are not there"), "{said}");
+    let request: Value = serde_json::from_slice(&otlp(&gap, &origin(), at())).unwrap();
+    let record = &request["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    assert_eq!(
+        (&record["eventName"], &record["timeUnixNano"]),
+        (&"ledger.gap".into(), &"1700000000123000000".into())
+    );
+    assert_eq!(record["attributes"][1]["value"]["intValue"], "3");
+}
+
+#[test]
+fn one_request_has_many_log_records() {
+    let (_home, state) = written();
+    let request: Value = serde_json::from_slice(&otlp(&items(&state, 1, 9), &origin(), at())).unwrap();
+    let sent = request["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap();
+    let alone: Vec<Value> = values(&state, Format::Otlp)[..9]
+        .iter()
+        .map(|one| one["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0].clone())
+        .collect();
+    assert_eq!(sent, &alone);
 }

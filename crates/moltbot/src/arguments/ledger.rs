@@ -61,12 +61,14 @@ Exit codes: 0, 1 nothing is recorded of that run")]
         #[arg(long)]
         json: bool,
     },
-    /// Write records in another program's form
+    /// Write records in another program's form, or send them to a server once
     #[command(after_help = "\
-Example:
+Examples:
   moltbot ledger export --format ocsf --output events.json
+  moltbot ledger export --format syslog --to tls://logs.example.org --ca ca.pem
 
-Exit codes: 0, 1 the book or the file cannot be used")]
+Exit codes: 0, 1 the book, the file or the server cannot be used, 2 the server does not fit the form,
+75 it cannot be recorded, 78 the config is invalid")]
     Export(Export),
     /// Print the head of the book, to keep it elsewhere
     #[command(after_help = "\
@@ -167,12 +169,18 @@ pub(crate) struct Export {
     /// The file, which must not exist yet; standard output when absent
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// A server that is sent the records instead: tls://host[:port] for syslog, https://… for otlp
+    #[arg(long = "to", value_name = "URL", conflicts_with = "output")]
+    pub(crate) server: Option<String>,
+    /// A file with the certificates (PEM) of the authorities that may vouch for the server, and of no others
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) ca: Option<PathBuf>,
     /// The first record
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) from: u64,
     /// The last record
     #[arg(long, value_name = "N")]
-    pub(crate) to: Option<u64>,
+    pub(crate) until: Option<u64>,
 }
 
 /// The forms of an export.

@@ -1,20 +1,20 @@
 //! `moltbot ledger …`: reads and verifies the book without the lock of the one who writes it.
 
-use std::io::Write as _;
 use std::path::Path;
 
-use moltbot_ledger::export::{self, Format, Origin};
+mod export;
+
 use moltbot_ledger::query::{Filter, Reader, explain, render_line, render_tree, search};
 use moltbot_ledger::view::rebuild_views;
 use moltbot_ledger::{Head, LEDGER_FOLDER, PublicKey, VerifyOptions, VerifyReport, anchor, hash_of, verify};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use crate::arguments::{Export, ExportFormat, Ledger, Search, Verify};
+use crate::arguments::{Ledger, Search, Verify};
 use crate::book::OWNER;
-use crate::commands::files::{new_file, read_file};
+use crate::commands::files::read_file;
 use crate::exit::Exit;
-use crate::home::{self, ANCHORS, Home};
+use crate::home::{self, Home};
 use crate::{output, prompt};
 
 /// Does what the command says.
@@ -24,7 +24,7 @@ pub(crate) fn run(home: &Home, command: Ledger) -> anyhow::Result<Exit> {
         Ledger::Anchor { file } => remember(home, &file),
         Ledger::Checkpoint => checkpoint(home),
         Ledger::Explain { run, json } => tell(home, &run, json),
-        Ledger::Export(options) => write(home, &options),
+        Ledger::Export(options) => export::run(home, &options),
         Ledger::Hash => {
             let value = prompt::ask("value")?;
             output::line(&hash_of(home.vault()?, value.expose_secret()))?;
@@ -161,36 +161,6 @@ fn tell(home: &Home, run: &str, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn write(home: &Home, options: &Export) -> anyhow::Result<Exit> {
-    let format = match options.format {
-        ExportFormat::Jsonl => Format::Jsonl,
-        ExportFormat::Ocsf => Format::Ocsf,
-        ExportFormat::Otlp => Format::Otlp,
-        ExportFormat::Syslog => Format::Syslog,
-    };
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let origin = Origin { installation: home.vault()?.installation().to_owned(), host };
-    let range = options.from..=options.to.unwrap_or(u64::MAX);
-    let reader = reader(home)?;
-    let exported = match &options.output {
-        None => {
-            let mut out = std::io::stdout().lock();
-            let exported = export::write(&reader, &origin, format, range, &mut out);
-            out.flush()?;
-            exported
-        }
-        Some(path) => {
-            let mut bytes = Vec::new();
-            let exported = export::write(&reader, &origin, format, range, &mut bytes);
-            new_file(path, &bytes)?;
-            exported
-        }
-    };
-    let exported = exported.map_err(|error| home::failed(&error))?;
-    note_skipped(exported.skipped);
-    Ok(Exit::Done)
-}
-
 /// The end of what fits, when all of it does.
 fn head(home: &Home) -> anyhow::Result<Head> {
     let found = report(home, &VerifyOptions::default());
@@ -215,12 +185,7 @@ fn remember(home: &Home, file: &Path) -> anyhow::Result<Exit> {
     if !anchor::remember(&path, &head).map_err(|error| home::failed(&error))? {
         return Err(Exit::Failed.because(format!("{} remembers a longer book than this one", path.display())));
     }
-    let mut anchors = home.anchors()?;
-    if !anchors.contains(&path) {
-        anchors.push(path.clone());
-        let lines: Vec<String> = anchors.iter().map(|path| format!("{}\n", path.display())).collect();
-        home.state.write(ANCHORS, lines.concat().as_bytes()).map_err(|error| home::failed(&error))?;
-    }
+    anchor::add(&home.state, &path).map_err(|error| home::failed(&error))?;
     output::line(&format!("{} remembers record {}", path.display(), head.sequence))?;
     Ok(Exit::Done)
 }

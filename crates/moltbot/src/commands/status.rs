@@ -78,6 +78,7 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
     if let Some(sandbox) = facts.pointer("/heard/status/sandbox") {
         output::line(&format!("sandbox  {}", sandbox_in_a_line(sandbox)))?;
     }
+    print_sending(facts.pointer("/heard/status/sending"))?;
     for (name, value) in heard {
         if let ("agents" | "models" | "sessions", Some(rows)) = (name.as_str(), value.get(name)) {
             let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -86,6 +87,30 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the book is sent, and whether that works.
+fn print_sending(sending: Option<&Value>) -> anyhow::Result<()> {
+    let part = |name: &str| sending.and_then(|all| all.get(name)).and_then(Value::as_array);
+    for server in part("servers").into_iter().flatten() {
+        let text = |name: &str| server.get(name).map(in_a_line).unwrap_or_default();
+        let known =
+            format!("{} to {}, which has it up to record {}", text("server"), text("to"), text("kept"));
+        output::line(&format!("book     {known}{}", problem_of(server)))?;
+    }
+    for anchor in part("anchors").into_iter().flatten() {
+        let text = |name: &str| anchor.get(name).map(in_a_line).unwrap_or_default();
+        let known = format!("{} remembers record {}", text("path"), text("remembers"));
+        output::line(&format!("anchor   {known}{}", problem_of(anchor)))?;
+    }
+    Ok(())
+}
+
+fn problem_of(value: &Value) -> String {
+    match value.get("problem").and_then(Value::as_str) {
+        None => String::new(),
+        Some(problem) => format!("; {}", output::paint(&harmless(problem), Paint::Bad)),
+    }
 }
 
 /// Whether commands can be run, and why not.

@@ -34,6 +34,8 @@ mod proxies;
 mod resume;
 mod secrets;
 #[cfg(test)]
+mod sending;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod turns;

@@ -7,7 +7,7 @@ use moltbot_net::{Client, FetchError, Method, Request, Response, Url};
 use moltbot_policy::network::{Destination, Purpose, Reach};
 use moltbot_testkit::skip::skip;
 
-use crate::book::book;
+use crate::book::{book, decisions};
 use crate::server::{Reply, Server, whole};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -124,6 +124,42 @@ async fn machine_credentials_and_clear_text_to_strangers_are_out_of_reach_even_w
         let error = fetch_as(url.as_str(), Reach::Configured, get(url.clone())).await.expect_err("refused");
         assert!(matches!(error, FetchError::Refused(_)), "{url}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_in_the_book_wherever_it_is_found() {
+    let server = Server::start(whole("200 OK", "", "")).await;
+    let (folder, ledger) = book();
+    let url = |text: &str| Url::parse(text).expect("a URL");
+    let client = |base: &str, reach| {
+        let destination = Destination::parse(&url(base), reach).expect("a destination");
+        Client::new(Purpose::Provider, destination, ledger.clone())
+    };
+    let (port, here) = (server.port, server.url("/?key=secret"));
+    // Another place than the client's, before anything is opened.
+    let elsewhere = url("http://192.0.2.1:9/?key=secret");
+    let own = client(server.url("/").as_str(), Reach::Configured);
+    own.open(&elsewhere, "agent main").await.expect_err("another place");
+    // Another place, through a door that is open.
+    let door = own.open(&here, "agent main").await.expect("a door");
+    door.send(get(elsewhere)).await.expect_err("another place");
+    // A literal address that may not be reached.
+    let metadata = "https://169.254.169.254/";
+    client(metadata, Reach::Configured).open(&url(metadata), "x").await.expect_err("metadata");
+    // A public name that turns out to stand for this machine.
+    let name = format!("https://localhost:{port}/?key=secret");
+    let door = client(&name, Reach::Public).open(&url(&name), "x").await.expect("a door");
+    door.send(get(url(&name))).await.expect_err("an address of this machine");
+    let expected = [
+        "refused 192.0.2.1:9 egress_refused".to_owned(),
+        format!("allowed 127.0.0.1:{port}"),
+        "refused 192.0.2.1:9 egress_refused".to_owned(),
+        "refused 169.254.169.254:443 egress_refused".to_owned(),
+        format!("allowed localhost:{port}"),
+        format!("refused localhost:{port} egress_refused"),
+    ];
+    assert_eq!(decisions(&folder), expected);
+    assert_eq!(server.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]

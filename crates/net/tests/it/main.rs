@@ -10,3 +10,5 @@ mod gateway_client;
 mod listen;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod stream;

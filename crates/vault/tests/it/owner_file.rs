@@ -1,6 +1,6 @@
 use std::os::unix::fs::symlink;
 
-use moltbot_vault::OwnerFile;
+use moltbot_vault::{FileError, OwnerFile};
 use tempfile::tempdir;
 
 use crate::{bytes_of, chmod, make_folder, mode, names, put, variant};
@@ -62,4 +62,28 @@ fn a_file_of_somebody_else_is_refused() {
     let file = OwnerFile::at(&path);
     assert_eq!(variant(&file.read(100).unwrap_err()), "Foreign");
     assert_eq!(variant(&file.write(b"x").unwrap_err()), "Foreign");
+}
+
+#[test]
+fn a_file_that_is_written_as_it_comes_is_whole_or_not_there() {
+    let home = tempdir().unwrap();
+    let path = home.path().join("export");
+    let file = OwnerFile::at(&path);
+    let fill = |out: &mut dyn std::io::Write| {
+        for _ in 0..3 {
+            out.write_all(&[b'x'; 300_000]).unwrap();
+        }
+        Ok::<_, FileError>(7)
+    };
+    assert_eq!(file.create_from(fill).unwrap(), Some(7));
+    assert_eq!((bytes_of(&path).len(), mode(&path)), (900_000, 0o600));
+    let kept = file.create_from(|_| -> Result<(), FileError> { panic!("there is a file") });
+    assert_eq!(kept.unwrap(), None);
+    let other = OwnerFile::at(home.path().join("other"));
+    let failed = other.create_from(|out| {
+        out.write_all(b"half").unwrap();
+        Err::<(), _>(FileError::Missing { path: path.clone() })
+    });
+    assert_eq!(variant(&failed.unwrap_err()), "Missing");
+    assert_eq!(names(home.path()), ["export"], "nothing is left of it");
 }

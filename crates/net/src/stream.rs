@@ -1,0 +1,221 @@
+//! A stream of bytes to one server over TLS, for what has no answers: a syslog server.
+//!
+//! What was written is not what was read: [`Stream::finish`] says whether the other side read to the end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moltbot_config::limits;
+use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress_stream};
+use moltbot_policy::{Recorded, Refusal};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::time::{error::Elapsed, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::authorities::Authorities;
+use crate::error::{FetchError, ResolveError};
+use crate::http_client::{judge, resolve};
+use crate::recording::{self, SharedBook};
+
+/// What may connect to one server for one purpose. Nothing is connected, and no certificate is read, before the first
+/// connection.
+pub struct StreamClient {
+    purpose: Purpose,
+    destination: Destination,
+    authorities: Authorities,
+    book: SharedBook,
+    connector: OnceCell<TlsConnector>,
+}
+
+impl std::fmt::Debug for StreamClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamClient").field("destination", &self.destination).finish_non_exhaustive()
+    }
+}
+
+impl StreamClient {
+    /// A client for one server and one purpose, whose decisions `book` is told.
+    pub fn new(
+        authorities: Authorities,
+        purpose: Purpose,
+        destination: Destination,
+        book: SharedBook,
+    ) -> Self {
+        Self { purpose, destination, authorities, book, connector: OnceCell::new() }
+    }
+
+    /// Judges a connection, enters the decision into the book, and connects: the server has shown a certificate with its
+    /// name from one of the authorities when this returns. One decision for each connection.
+    ///
+    /// # Errors
+    /// When an address is out of reach, the book cannot be written, nothing answers in time, or the server is not the
+    /// one it should be.
+    pub async fn connect(&self, actor: &str) -> Result<Stream, FetchError> {
+        match self.try_connect(actor).await {
+            Err(FetchError::Refused(refusal)) => {
+                let target = self.destination.target();
+                recording::enter_refused(self.purpose, target, actor, &refusal, &self.book).await;
+                Err(FetchError::Refused(refusal))
+            }
+            connected => connected,
+        }
+    }
+
+    async fn try_connect(&self, actor: &str) -> Result<Stream, FetchError> {
+        let permit = egress_stream(self.purpose, &self.destination, actor)?;
+        let permit = recording::enter(permit, &self.book).await?;
+        let connector = self.connector().await?;
+        let name = server_name(permit.permit().destination())?;
+        let tcp = dial(&permit).await?;
+        let target = permit.permit().destination().target();
+        let secured = in_time(connector.connect(name, tcp), &target, "setting up TLS").await?;
+        let secured = secured.map_err(|source| broken_tls(&target, source))?;
+        let (reader, writer) = tokio::io::split(secured);
+        Ok(Stream { reader, writer, target })
+    }
+
+    async fn connector(&self) -> Result<&TlsConnector, FetchError> {
+        let target = self.destination.target();
+        let failed = |source| FetchError::Client { target, source };
+        let made = self.connector.get_or_try_init(|| async {
+            let authorities = self.authorities.clone();
+            let made = tokio::task::spawn_blocking(move || authorities.client_config()).await;
+            let config = made.map_err(|error| failed(error.into()))?;
+            Ok::<_, FetchError>(TlsConnector::from(Arc::new(config.map_err(|error| FetchError::Client {
+                target: self.destination.target(),
+                source: error.into(),
+            })?)))
+        });
+        made.await
+    }
+}
+
+/// A server that was set up badly and one that is somebody else's look alike: both are not the one that was meant.
+fn broken_tls(target: &str, source: io::Error) -> FetchError {
+    FetchError::Tls { target: target.to_owned(), source: source.into() }
+}
+
+fn server_name(destination: &Destination) -> Result<ServerName<'static>, Refusal> {
+    match destination.address() {
+        Some(address) => Ok(ServerName::IpAddress(address.into())),
+        None => ServerName::try_from(destination.host().to_owned()).map_err(|_| {
+            Refusal::new("egress_refused", format!("{} is no name of a server", destination.host()))
+        }),
+    }
+}
+
+/// Connects to the first address that answers, once all were judged.
+#[expect(clippy::disallowed_methods, reason = "this is the door to the network, and the permit is recorded")]
+async fn dial(permit: &Recorded<EgressPermit>) -> Result<TcpStream, FetchError> {
+    let destination = permit.permit().destination();
+    let target = destination.target();
+    let addresses = match destination.address() {
+        Some(address) => {
+            judge(destination, address)?;
+            vec![(address, destination.port()).into()]
+        }
+        None => {
+            let looked = resolve(destination, destination.host());
+            match in_time(looked, &target, "looking its name up").await? {
+                Ok(addresses) => addresses,
+                Err(ResolveError::Lookup { host, source }) => {
+                    return Err(FetchError::Resolve { host, source });
+                }
+                Err(ResolveError::Refused(refusal)) => return Err(refusal.into()),
+            }
+        }
+    };
+    let connected = in_time(TcpStream::connect(addresses.as_slice()), &target, "connecting").await?;
+    let stream = connected.map_err(|source| FetchError::Connect { target, source: source.into() })?;
+    // A peer that is gone without a word is noticed by what it does not acknowledge.
+    let patience = u32::try_from(limits::STREAM_WRITE.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&stream, patience) {
+        tracing::debug!(%error, "a lost connection will be noticed late");
+    }
+    Ok(stream)
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = T>,
+    target: &str,
+    what: &'static str,
+) -> Result<T, FetchError> {
+    timeout(limits::PROVIDER_CONNECT, work)
+        .await
+        .map_err(|_: Elapsed| timed_out(target, what, limits::PROVIDER_CONNECT))
+}
+
+fn timed_out(target: &str, what: &'static str, limit: Duration) -> FetchError {
+    FetchError::Timeout { target: target.to_owned(), what, limit }
+}
+
+/// A connection to the server of a recorded permit. Dropping it ends it.
+#[derive(Debug)]
+pub struct Stream {
+    reader: ReadHalf<TlsStream<TcpStream>>,
+    writer: WriteHalf<TlsStream<TcpStream>>,
+    target: String,
+}
+
+impl Stream {
+    /// Hands `bytes` over to the operating system. The server may not have read them yet.
+    ///
+    /// # Errors
+    /// When the connection is gone, or takes nothing for [`limits::STREAM_WRITE`].
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+        let sent = async {
+            self.writer.write_all(bytes).await?;
+            self.writer.flush().await
+        };
+        match timeout(limits::STREAM_WRITE, sent).await {
+            Ok(sent) => sent.map_err(|source| self.interrupted(source)),
+            Err(_) => Err(timed_out(&self.target, "taking what was sent", limits::STREAM_WRITE)),
+        }
+    }
+
+    /// Waits until the server ends the connection, and says how. Whatever it sends is thrown away. Nothing is lost when
+    /// the wait is given up.
+    pub async fn ended(&mut self) -> FetchError {
+        let source = match drain(&mut self.reader).await {
+            Ok(()) => None,
+            Err(source) => Some(source.into()),
+        };
+        FetchError::Interrupted { target: self.target.clone(), source }
+    }
+
+    /// Ends the connection from this side, and waits for the server to end it as well: it then has read everything, for
+    /// a server that ends with something unread makes the operating system reset the connection.
+    ///
+    /// # Errors
+    /// When the connection was reset, or the server does not end it within [`limits::STREAM_END`]. What was sent may
+    /// then be lost.
+    pub async fn finish(mut self) -> Result<(), FetchError> {
+        let end = async {
+            self.writer.shutdown().await?;
+            drain(&mut self.reader).await
+        };
+        match timeout(limits::STREAM_END, end).await {
+            Ok(Ok(())) => Ok(()),
+            // The end without a goodbye of TLS is an end: nothing is read from it that could be cut.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Ok(Err(error)) => Err(self.interrupted(error)),
+            Err(_) => Err(timed_out(&self.target, "reading to the end", limits::STREAM_END)),
+        }
+    }
+
+    fn interrupted(&self, source: io::Error) -> FetchError {
+        FetchError::Interrupted { target: self.target.clone(), source: Some(source.into()) }
+    }
+}
+
+/// Reads to the end.
+async fn drain(reader: &mut ReadHalf<TlsStream<TcpStream>>) -> io::Result<()> {
+    let mut thrown_away = [0; 256];
+    while reader.read(&mut thrown_away).await? > 0 {}
+    Ok(())
+}
