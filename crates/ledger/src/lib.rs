@@ -7,6 +7,7 @@
 //! Left out: sending heads and records to other machines.
 #![forbid(unsafe_code)]
 
+mod alarm;
 pub mod anchor;
 mod conceal;
 mod disk;
@@ -33,6 +34,7 @@ mod verify;
 pub mod view;
 mod writer;
 
+pub use alarm::alarm;
 pub use conceal::Conceal;
 pub use error::LedgerError;
 pub use head::{Head, NotAHead};

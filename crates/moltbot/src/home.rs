@@ -14,7 +14,7 @@ use crate::book::OWNER;
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::keeper::VaultKeeper;
-use crate::{clock, prompt};
+use crate::{clock, keys, prompt};
 
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
@@ -171,8 +171,11 @@ impl Home {
     fn known_vault(&self, text: &[u8]) -> anyhow::Result<Option<&Vault>> {
         if self.vault.get().is_none() {
             let opened = Vault::open(&self.state, &self.unlocker());
-            match opened.map_err(|error| Exit::Config.because(chain(&error)))? {
-                Some(vault) => drop(self.vault.set(vault)),
+            match opened.map_err(|error| keys::refused(self, &error))? {
+                Some(vault) => {
+                    keys::require_register(self, &vault)?;
+                    drop(self.vault.set(vault));
+                }
                 None if String::from_utf8_lossy(text).contains(SEALED_PREFIX) => {
                     let (path, witness) =
                         (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
@@ -192,6 +195,16 @@ impl Home {
 
     /// The book, opened once for this process.
     pub(crate) fn ledger(&self) -> anyhow::Result<&Ledger> {
+        let is_open = self.ledger.get().is_some();
+        let ledger = self.ledger_as_it_is()?;
+        if !is_open {
+            keys::remember(self, ledger)?;
+        }
+        Ok(ledger)
+    }
+
+    /// The book, whatever it knows of the key file: for the owner who is about to accept that.
+    pub(crate) fn ledger_as_it_is(&self) -> anyhow::Result<&Ledger> {
         if self.ledger.get().is_none() {
             let options = LedgerOptions { anchors: self.anchors()?, ..LedgerOptions::default() };
             let ledger = Ledger::open(&self.state, self.vault()?, options);

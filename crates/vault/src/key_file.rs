@@ -267,8 +267,8 @@ fn place(header: &str) -> String {
     format!("{PLACE}{header}")
 }
 
-/// The HMAC of the lines above the check.
-fn check(lasting: &RootKey, body: &str) -> String {
+/// The HMAC of the lines above a check, whose first one tells what they are.
+pub(crate) fn check(lasting: &RootKey, body: &str) -> String {
     let (key, _) = Hkdf::<Sha256>::extract(Some(b"moltbot key file check"), &**lasting);
     // An HMAC takes a key of any length.
     Hmac::<Sha256>::new_from_slice(&key)

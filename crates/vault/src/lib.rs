@@ -10,6 +10,7 @@ mod envelope;
 mod error;
 mod export;
 mod folder;
+mod generation;
 mod history;
 mod key_file;
 mod legacy;
