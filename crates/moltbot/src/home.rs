@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::{ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits};
+use moltbot_config::settings::AuthConfig;
+use moltbot_config::{ConfigErrors, Keeper, Loaded, SEALED_PREFIX, Surroundings, limits};
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Recorded, record};
@@ -20,6 +21,8 @@ use crate::{clock, keys, prompt};
 pub(crate) const LOCK: &str = "gateway.lock";
 /// Where the gateway's token is in the config.
 const TOKEN: &str = "gateway.auth.token";
+/// Where its password is.
+const PASSWORD: &str = "gateway.auth.password";
 /// The list of files that remember the book's head, one a line.
 pub(crate) const ANCHORS: &str = "ledger/anchors";
 /// The config's name in the state folder.
@@ -98,7 +101,7 @@ impl Home {
     /// Like [`Self::load_text`], with the errors of the config apart from those of the keys.
     pub(crate) fn try_load_text(&self, text: &[u8]) -> anyhow::Result<Result<Loaded, ConfigErrors>> {
         match self.known_vault(text)? {
-            None => Ok(self.read_with(text, &NoKeys, false)),
+            None => Ok(self.read_with(text, &VaultKeeper::without_keys(&self.state), false)),
             Some(vault) => {
                 let keeper = VaultKeeper::new(vault.own_credential(), &self.state);
                 Ok(self.read_with(text, &keeper, vault.is_sealed()))
@@ -106,14 +109,16 @@ impl Home {
         }
     }
 
-    /// The gateway's config: its secrets are opened for an act that is in the book.
+    /// The gateway's config: its secrets are opened for an act that is in the book, and programs are asked for theirs.
     pub(crate) fn load_recorded(
         &self,
         text: &[u8],
         permit: &Recorded<SecretPermit>,
+        ledger: &Ledger,
     ) -> anyhow::Result<Loaded> {
         let vault = self.vault()?;
         let keeper = VaultKeeper::new(vault.secrets(permit), &self.state);
+        let keeper = keeper.running(ledger, &self.environment.home);
         let loaded =
             self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
         Ok(self.overridden(loaded))
@@ -126,6 +131,12 @@ impl Home {
 
     fn overridden(&self, mut loaded: Loaded) -> Loaded {
         let gateway = &mut loaded.config.gateway;
+        let is_given = |path: &str| match path {
+            TOKEN => self.environment.token.is_some(),
+            PASSWORD => self.environment.password.is_some(),
+            _ => false,
+        };
+        loaded.withheld.retain(|path| !is_given(path));
         if let Some(port) = self.environment.port {
             gateway.port = port;
         }
@@ -136,6 +147,19 @@ impl Home {
             gateway.auth.password = Some(password.clone());
         }
         loaded
+    }
+
+    /// What this command signs in to its own gateway with. A program is run for a secret by the gateway alone, whose book
+    /// it is recorded in: what it has is not known here.
+    pub(crate) fn credentials(&self) -> anyhow::Result<AuthConfig> {
+        let loaded = self.load()?;
+        match loaded.withheld.iter().find(|path| [TOKEN, PASSWORD].contains(&path.as_str())) {
+            None => Ok(loaded.config.gateway.auth),
+            Some(path) => Err(Exit::Config.because(format!(
+                "{path} comes from a program, which the gateway alone runs; set MOLTBOT_GATEWAY_TOKEN or \
+                 MOLTBOT_GATEWAY_PASSWORD to its value for this command"
+            ))),
+        }
     }
 
     /// An invalid config, and the one that is known to work when there is one.

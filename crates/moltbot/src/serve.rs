@@ -136,7 +136,7 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Loaded> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
-    let loaded = home.load_recorded(text, &permit)?;
+    let loaded = home.load_recorded(text, &permit, ledger)?;
     // From here on no log and no record can have one of them in it.
     let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
     let keys = environment::provider_keys().values();

@@ -1,5 +1,7 @@
 //! The owner's secrets and config: each time one is read or changed, the book is told first.
 
+pub mod program;
+
 use std::collections::BTreeMap;
 
 use crate::record::{Decision, Entry, Permit};

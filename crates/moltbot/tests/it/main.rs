@@ -25,6 +25,8 @@ mod modes;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod programs;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod resume;
