@@ -15,6 +15,9 @@ need perl perl
 need node nodejs
 need npm npm
 need setpriv util-linux
+need dbus-daemon dbus-daemon
+need dbus-send dbus-bin
+need gnome-keyring-daemon gnome-keyring
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     echo "installing:$missing"

@@ -13,6 +13,7 @@ mod folder;
 mod generation;
 mod history;
 mod key_file;
+mod keyring;
 mod legacy;
 mod lock;
 mod locked;

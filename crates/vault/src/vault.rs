@@ -109,8 +109,10 @@ impl VaultError {
 /// How root keys are to be wrapped from now on.
 #[derive(Debug)]
 pub enum Wrapping {
-    /// By a key from a file, the keyring or systemd.
+    /// By a key from a file or systemd.
     Key(KeySource),
+    /// By a new key in the operating system's keyring.
+    Keyring,
     /// Not at all: the file's mode alone protects them.
     None,
     /// By a passphrase.
@@ -158,7 +160,7 @@ impl Vault {
         }
         let damaged = |what| VaultError::Damaged { path: path.clone(), what };
         let wrapped = Wrapped::parse(&bytes).map_err(damaged)?;
-        let wrapping = unlock::wrapping_key(&wrapped.wrap, unlock)?.map(locked);
+        let wrapping = unlock::wrapping_key(&wrapped.wrap, &wrapped.installation, unlock)?.map(locked);
         Ok(Some(Self::of(wrapped.open(wrapping.as_ref()).map_err(damaged)?, wrapping)))
     }
 

@@ -194,7 +194,7 @@ fn rekey(home: &Home, wrap: WrapKind) -> anyhow::Result<Exit> {
     let vault = home.vault()?;
     let wrapping = match wrap {
         WrapKind::File => Wrapping::Key(KeySource::File),
-        WrapKind::Keyring => Wrapping::Key(KeySource::Keyring),
+        WrapKind::Keyring => Wrapping::Keyring,
         WrapKind::None => Wrapping::None,
         WrapKind::Passphrase => {
             Wrapping::Passphrase(prompt::new_secret("new passphrase of keys/secrets.key")?)

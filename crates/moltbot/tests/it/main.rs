@@ -17,6 +17,8 @@ mod help;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod keyring;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kill;

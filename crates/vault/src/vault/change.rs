@@ -1,8 +1,11 @@
 //! Changes of the key file: one process at a time, each file newer than all before, and never an older one as the base.
 
+use zeroize::Zeroizing;
+
 use super::{KEY_FILE, LOCK, MODE, Vault, VaultError, Wrapping, locked, read};
 use crate::generation::{self, REGISTER, Remembered};
 use crate::key_file::{KeyFile, RootKey, SALT, Wrap, Wrapped, draw_key};
+use crate::keyring::{self, Item};
 use crate::random::random;
 use crate::state_dir::StateDir;
 use crate::unlock::{self, KeySource, Unlock};
@@ -46,10 +49,12 @@ impl Vault {
         })
     }
 
-    /// Wraps the root keys in another way; what they sealed stays as it is.
+    /// Wraps the root keys in another way; what they sealed stays as it is. A key in the keyring that wrapped them before
+    /// is removed from there when the new key file is on disk, and not earlier.
     ///
     /// # Errors
-    /// When the wrapping key cannot be had, or the key file cannot be written; the old wrapping then stays.
+    /// When the wrapping key cannot be had, or the key file cannot be written; the old wrapping then stays, and a new item
+    /// in the keyring may be left, which wraps nothing.
     pub fn rekey(
         &self,
         state: &StateDir,
@@ -58,6 +63,7 @@ impl Vault {
     ) -> Result<Self, VaultError> {
         let (wrap, key) = match wrapping {
             Wrapping::Key(source) => (wrap_of(*source), Some(locked(unlock.key(*source)?))),
+            Wrapping::Keyring => self.keep_in_keyring()?,
             Wrapping::None => (Wrap::None, None),
             Wrapping::Passphrase(passphrase) => {
                 unlock::require_strong(passphrase)?;
@@ -66,10 +72,30 @@ impl Vault {
                 (Wrap::Passphrase { log_n: unlock::LOG_N, salt }, Some(locked(key)))
             }
         };
-        self.change(state, |file, wrapping| {
-            (file.wrap, *wrapping) = (wrap, key);
+        let mut before = Wrap::None;
+        let changed = self.change(state, |file, wrapping| {
+            before = std::mem::replace(&mut file.wrap, wrap);
+            *wrapping = key;
             Ok(())
-        })
+        })?;
+        // Not when that failed: which of the two files is on disk is then not certain, and both keys stay.
+        self.forget_in_keyring(&before);
+        Ok(changed)
+    }
+
+    /// A new key in a new item of the keyring: until the key file names it, the old one is there as well.
+    fn keep_in_keyring(&self) -> Result<(Wrap, Option<RootKey>), VaultError> {
+        let (item, mut key) = (keyring::draw_id()?, Zeroizing::new(random()?));
+        keyring::write(Item { installation: self.installation(), id: &item }, &key)?;
+        Ok((Wrap::Keyring { item }, Some(RootKey::take(&mut key))))
+    }
+
+    /// Removes the item of a wrapping that is none any more. One that stays wraps nothing.
+    fn forget_in_keyring(&self, wrap: &Wrap) {
+        let Wrap::Keyring { item } = wrap else { return };
+        if let Err(error) = keyring::remove(Item { installation: self.installation(), id: item }) {
+            tracing::warn!(%error, item, "an item of the keyring that is not needed any more stays in it");
+        }
     }
 
     /// Makes this key file the newest, although it is an older one that was put back: it is written again with the
@@ -187,7 +213,6 @@ impl KeyFile {
 const fn wrap_of(source: KeySource) -> Wrap {
     match source {
         KeySource::File => Wrap::File,
-        KeySource::Keyring => Wrap::Keyring,
         KeySource::Systemd => Wrap::Systemd,
     }
 }
