@@ -15,6 +15,9 @@ need perl perl
 need node nodejs
 need npm npm
 need setpriv util-linux
+need dbus-daemon dbus-daemon
+need dbus-send dbus-bin
+need gnome-keyring-daemon gnome-keyring
 # A syslog server for the tests that send the book to one; they start their own.
 [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
 for driver in /usr/lib/*/rsyslog/lmnsd_gtls.so; do

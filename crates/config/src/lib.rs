@@ -33,7 +33,7 @@ pub use redact::redact;
 pub use report::{ConfigError, ConfigErrorKind, ConfigErrors};
 pub use schema::schema;
 pub use secrets::{
-    ApiKey, Keeper, NoKeys, PlainSecret, SEALED_PREFIX, Sealed, SecretEntry, SecretRef, SecretState, SignIns,
-    reseal_all, seal_all, secret_at, secrets, set_secret, sign_ins, unseal_all,
+    ApiKey, Asked, Keeper, NoKeys, PlainSecret, SEALED_PREFIX, Sealed, SecretEntry, SecretRef, SecretState,
+    SignIns, reseal_all, seal_all, secret_at, secrets, set_secret, sign_ins, unseal_all,
 };
 pub use settings::Config;

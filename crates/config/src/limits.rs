@@ -6,6 +6,16 @@ use std::time::Duration;
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
 pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// What a program may print that is asked for secrets, in bytes: upstream's limit.
+pub const SECRET_PROGRAM_BYTES: usize = 1024 * 1024;
+/// Secrets that one program is asked for: upstream's limit.
+pub const SECRET_PROGRAM_IDS: usize = 512;
+/// The arguments of such a program together, in bytes: less than the least that systems take.
+pub const SECRET_PROGRAM_ARGUMENTS_BYTES: usize = 64 * 1024;
+/// How long processes that such a program left may take to end by themselves: those of a shell's last line do at once.
+pub const SECRET_PROGRAM_GRACE: Duration = Duration::from_millis(200);
+/// How long the processes of such a program may take to die when they are killed.
+pub const SECRET_PROGRAM_END: Duration = Duration::from_secs(2);
 /// How long a gateway serves before its config counts as one that works: what fails, fails within a minute.
 pub const KNOWN_GOOD: Duration = Duration::from_secs(60);
 /// The deepest nesting of a config. The schema has 9 levels.

@@ -30,6 +30,9 @@ pub struct Loaded {
     pub plain: Vec<PlainSecret>,
     /// Every secret of the config, opened: for taking them out of logs and records.
     pub secrets: Vec<SecretString>,
+    /// Settings whose secret a program has that was not asked ([`Asked::Withheld`](crate::Asked)): in their place is a
+    /// value that nobody knows.
+    pub withheld: Vec<String>,
 }
 
 /// What a config is read with.
@@ -101,7 +104,8 @@ pub fn load(text: &[u8], name: &str, surroundings: &Surroundings<'_>) -> Result<
     let text = decode(text, name)?;
     let (mut root, outline) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
     let value = root.to_json();
-    let opened = secrets::open(&mut root, keeper, environment);
+    let mut opened = secrets::open(&mut root, keeper, environment);
+    let withheld = std::mem::take(&mut opened.withheld);
     let Judged { mut findings, skipped, unserved } = judge(&root, environment);
     let source = Source::new(text, outline.hidden, text.len());
     let plain = told(opened, sealed, &mut findings, &source);
@@ -123,7 +127,7 @@ pub fn load(text: &[u8], name: &str, surroundings: &Surroundings<'_>) -> Result<
         .collect();
     unsupported.sort_by_key(|one| (one.line, one.column));
     let secrets = secrets::values(&root, environment);
-    Ok(Loaded { config, unsupported, value, plain, secrets })
+    Ok(Loaded { config, unsupported, value, plain, secrets, withheld })
 }
 
 /// Turns what did not open into errors, and plaintext too where the installation is sealed.

@@ -9,15 +9,19 @@ mod list;
 mod number;
 mod open;
 mod place;
+mod program;
 mod provider;
 mod reference;
 mod seal;
 mod sign_ins;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::redact::is_secret_path;
+use crate::settings::SecretsConfig;
 
 pub use list::{SecretEntry, SecretState, secrets};
 pub(crate) use open::{Opened, open, values};
@@ -60,12 +64,27 @@ pub trait Keeper {
     /// When there is no randomness.
     fn draw_id(&self) -> Result<String, String>;
 
-    /// Looks up what a [`SecretRef`] refers to, but for variables of the environment. A file is named by its absolute
+    /// Asks the program of `provider`, an entry of `config.providers`, for all that a config wants of it.
+    ///
+    /// # Errors
+    /// Why there is no answer, and what to do.
+    fn ask(&self, config: &SecretsConfig, provider: &str, ids: &BTreeSet<String>) -> Result<Asked, String>;
+
+    /// Looks up what a [`SecretRef`] refers to, but for variables of the environment and what programs are asked for. A file is named by its absolute
     /// path, and its whole text is wanted: what of it is the secret is found out here.
     ///
     /// # Errors
     /// Why there is none, and what to do.
     fn resolve(&self, reference: &SecretRef) -> Result<SecretString, String>;
+}
+
+/// What became of a question to a program.
+#[derive(Debug)]
+pub enum Asked {
+    /// Its answers by id: each a secret, or why there is none.
+    Answered(BTreeMap<String, Result<SecretString, String>>),
+    /// Nobody was asked: this keeper runs no programs. The config is read with values that nobody knows in their place.
+    Withheld,
 }
 
 /// A keeper without keys: what is sealed does not open. For those who only look at a config's form.
@@ -93,6 +112,10 @@ impl Keeper for NoKeys {
     }
 
     fn draw_id(&self) -> Result<String, String> {
+        Err(NO_KEYS.into())
+    }
+
+    fn ask(&self, _: &SecretsConfig, _provider: &str, _ids: &BTreeSet<String>) -> Result<Asked, String> {
         Err(NO_KEYS.into())
     }
 

@@ -251,7 +251,7 @@ pub fn reseal(state: &StateDir, vault: &Vault) -> Result<bool, LedgerError> {
     keys::reseal(&folder, vault)
 }
 
-fn take_lock(folder: &StateDir) -> Result<Lock, LedgerError> {
+pub(crate) fn take_lock(folder: &StateDir) -> Result<Lock, LedgerError> {
     folder.lock(LOCK, std::process::id().to_string().as_bytes()).map_err(|error| match error {
         LockError::Held { .. } => LedgerError::Busy { path: folder.path().to_owned() },
         other => LedgerError::Lock(other),

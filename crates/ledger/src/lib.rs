@@ -8,6 +8,7 @@
 //! [`export`]'s.
 #![forbid(unsafe_code)]
 
+mod alarm;
 pub mod anchor;
 mod conceal;
 mod disk;
@@ -34,6 +35,7 @@ mod verify;
 pub mod view;
 mod writer;
 
+pub use alarm::alarm;
 pub use conceal::Conceal;
 pub use error::LedgerError;
 pub use head::{Head, NotAHead};

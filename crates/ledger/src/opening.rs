@@ -125,6 +125,25 @@ pub(crate) fn open(
     }
 }
 
+/// Where the book in `folder` goes on, for somebody without its keys; nothing when there is none, or something in it does
+/// not fit.
+pub(crate) fn end_of(
+    folder: &StateDir,
+    anchors: &[PathBuf],
+    now: Timestamp,
+) -> Result<Option<Position>, LedgerError> {
+    let mut known = Vec::new();
+    for (by, head) in remembered(folder, anchors)? {
+        let Ok(head) = head else { return Ok(None) };
+        known.extend(head.known(&by));
+    }
+    let end = walk(folder, known)?;
+    if end.misfit.is_some() || end.follower.chain.tree.size() == 0 || unmet(folder, &end)?.is_some() {
+        return Ok(None);
+    }
+    go_on(folder, end, now).map(Some)
+}
+
 /// What the book's own register and the anchors remember.
 fn remembered(folder: &StateDir, anchors: &[PathBuf]) -> Result<Remembered, LedgerError> {
     let mut found = Vec::new();

@@ -1,7 +1,7 @@
 //! One way to change the config: sealed, valid, recorded, with the old text kept.
 
 use moltbot_config::Sealed;
-use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
+use moltbot_policy::secret::{ConfigPermit, KeyFileAct, SecretAct, SecretPermit};
 use moltbot_vault::{BackupOutcome, Change, History};
 use secrecy::zeroize::Zeroizing;
 
@@ -9,7 +9,7 @@ use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
-use crate::{clock, credentials, output};
+use crate::{clock, credentials, keys, output};
 
 /// The config's text, as it is now.
 pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
@@ -41,6 +41,7 @@ pub(crate) fn write(
     }
     credentials::seal(home, book)?;
     if !vault.is_sealed() {
+        keys::record(home, book, KeyFileAct::MarkSealed)?;
         vault.mark_sealed(&home.state).map_err(|error| home::failed(&error))?;
     }
     absorb_backups(home, &history)

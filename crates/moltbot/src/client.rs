@@ -55,7 +55,7 @@ impl Connection {
     /// Connects to the gateway of this installation and signs in with these scopes.
     pub(crate) async fn open(home: &Home, scopes: &[Scope]) -> anyhow::Result<Self> {
         let port = find(home)?;
-        let auth = home.load()?.config.gateway.auth;
+        let auth = home.credentials()?;
         let opening = Self::sign_in(home, port, &auth, scopes);
         let late = || Exit::Unreachable.because("the gateway does not answer; see `moltbot logs`");
         timeout(ANSWER, opening).await.map_err(|_| late())?

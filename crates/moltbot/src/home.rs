@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use moltbot_config::settings::AuthConfig;
 use moltbot_config::{
     ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
@@ -17,12 +18,14 @@ use crate::book::{CommandBook, OWNER};
 use crate::environment::{self, Environment};
 use crate::exit::Exit;
 use crate::keeper::VaultKeeper;
-use crate::{clock, credentials, prompt};
+use crate::{clock, credentials, keys, prompt};
 
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
 /// Where the gateway's token is in the config.
 const TOKEN: &str = "gateway.auth.token";
+/// Where its password is.
+const PASSWORD: &str = "gateway.auth.password";
 /// The config's name in the state folder.
 pub(crate) const CONFIG: &str = "moltbot.json";
 
@@ -101,7 +104,7 @@ impl Home {
     /// Like [`Self::load_text`], with the errors of the config apart from those of the keys.
     pub(crate) fn try_load_text(&self, text: &[u8]) -> anyhow::Result<Result<Loaded, ConfigErrors>> {
         match self.known_vault(text)? {
-            None => Ok(self.read_with(text, &NoKeys, false)),
+            None => Ok(self.read_with(text, &VaultKeeper::without_keys(&self.state), false)),
             Some(vault) => {
                 let keeper = VaultKeeper::new(vault.own_credential(), &self.state);
                 Ok(self.read_with(text, &keeper, vault.is_sealed()))
@@ -109,14 +112,16 @@ impl Home {
         }
     }
 
-    /// The gateway's config: its secrets are opened for an act that is in the book.
+    /// The gateway's config: its secrets are opened for an act that is in the book, and programs are asked for theirs.
     pub(crate) fn load_recorded(
         &self,
         text: &[u8],
         permit: &Recorded<SecretPermit>,
+        ledger: &Ledger,
     ) -> anyhow::Result<Loaded> {
         let vault = self.vault()?;
         let keeper = VaultKeeper::new(vault.secrets(permit), &self.state);
+        let keeper = keeper.running(ledger, &self.environment.home);
         let loaded =
             self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
         Ok(self.overridden(loaded))
@@ -137,6 +142,12 @@ impl Home {
 
     fn overridden(&self, mut loaded: Loaded) -> Loaded {
         let gateway = &mut loaded.config.gateway;
+        let is_given = |path: &str| match path {
+            TOKEN => self.environment.token.is_some(),
+            PASSWORD => self.environment.password.is_some(),
+            _ => false,
+        };
+        loaded.withheld.retain(|path| !is_given(path));
         if let Some(port) = self.environment.port {
             gateway.port = port;
         }
@@ -147,6 +158,19 @@ impl Home {
             gateway.auth.password = Some(password.clone());
         }
         loaded
+    }
+
+    /// What this command signs in to its own gateway with. A program is run for a secret by the gateway alone, whose book
+    /// it is recorded in: what it has is not known here.
+    pub(crate) fn credentials(&self) -> anyhow::Result<AuthConfig> {
+        let loaded = self.load()?;
+        match loaded.withheld.iter().find(|path| [TOKEN, PASSWORD].contains(&path.as_str())) {
+            None => Ok(loaded.config.gateway.auth),
+            Some(path) => Err(Exit::Config.because(format!(
+                "{path} comes from a program, which the gateway alone runs; set MOLTBOT_GATEWAY_TOKEN or \
+                 MOLTBOT_GATEWAY_PASSWORD to its value for this command"
+            ))),
+        }
     }
 
     /// An invalid config, and the one that is known to work when there is one.
@@ -182,8 +206,11 @@ impl Home {
     fn known_vault(&self, text: &[u8]) -> anyhow::Result<Option<&Vault>> {
         if self.vault.get().is_none() {
             let opened = Vault::open(&self.state, &self.unlocker());
-            match opened.map_err(|error| Exit::Config.because(chain(&error)))? {
-                Some(vault) => drop(self.vault.set(vault)),
+            match opened.map_err(|error| keys::refused(self, &error))? {
+                Some(vault) => {
+                    keys::require_register(self, &vault)?;
+                    drop(self.vault.set(vault));
+                }
                 None if String::from_utf8_lossy(text).contains(SEALED_PREFIX) => {
                     let (path, witness) =
                         (self.state.path().join(KEY_FILE), self.config_path.display().to_string());
@@ -203,6 +230,16 @@ impl Home {
 
     /// The book, opened once for this process.
     pub(crate) fn ledger(&self) -> anyhow::Result<&Ledger> {
+        let is_open = self.ledger.get().is_some();
+        let ledger = self.ledger_as_it_is()?;
+        if !is_open {
+            keys::remember(self, ledger)?;
+        }
+        Ok(ledger)
+    }
+
+    /// The book, whatever it knows of the key file: for the owner who is about to accept that.
+    pub(crate) fn ledger_as_it_is(&self) -> anyhow::Result<&Ledger> {
         if self.ledger.get().is_none() {
             let options = LedgerOptions { anchors: self.anchors()?, ..LedgerOptions::default() };
             let ledger = Ledger::open(&self.state, self.vault()?, options);

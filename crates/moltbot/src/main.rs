@@ -13,6 +13,7 @@ mod environment;
 mod exit;
 mod home;
 mod keeper;
+mod keys;
 mod log;
 mod output;
 mod prompt;

@@ -169,7 +169,7 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, Pr
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
-    let loaded = home.load_recorded(text, &permit)?;
+    let loaded = home.load_recorded(text, &permit, ledger)?;
     let Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
     environment::add_provider_keys(&mut keys);
     // From here on no log and no record can have one of them in it.

@@ -1,5 +1,7 @@
 //! The owner's secrets and config: each time one is read or changed, the book is told first.
 
+pub mod program;
+
 use std::collections::BTreeMap;
 
 use crate::network;
@@ -19,8 +21,6 @@ pub enum SecretAct {
     Load,
     /// One is shown to its owner.
     Read,
-    /// The root keys are wrapped in another way.
-    Rekey,
     /// Everything is sealed under a new root key.
     Rotate,
     /// One is written, or those that a file holds in plaintext are sealed.
@@ -31,8 +31,7 @@ pub enum SecretAct {
 
 impl SecretAct {
     /// Every act.
-    pub const ALL: [Self; 7] =
-        [Self::Export, Self::Load, Self::Read, Self::Rekey, Self::Rotate, Self::Seal, Self::Unset];
+    pub const ALL: [Self; 6] = [Self::Export, Self::Load, Self::Read, Self::Rotate, Self::Seal, Self::Unset];
 
     /// The action's name in the book.
     pub const fn name(self) -> &'static str {
@@ -40,7 +39,6 @@ impl SecretAct {
             Self::Export => "secret.export",
             Self::Load => "secret.load",
             Self::Read => "secret.read",
-            Self::Rekey => "secret.rekey",
             Self::Rotate => "secret.rotate",
             Self::Seal => "secret.seal",
             Self::Unset => "secret.unset",
@@ -68,6 +66,80 @@ impl Permit for SecretPermit {
     fn entry(&self) -> Entry {
         Entry::new(self.actor.clone(), self.act.name(), self.place.clone(), Decision::Allowed)
     }
+}
+
+/// The action of a written key file in the book.
+pub const KEYS: &str = "secret.keys";
+
+/// Why the key file is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyFileAct {
+    /// An older one that was put back is the newest from now on.
+    Accept,
+    /// A rotation begins, or goes on: the file holds both root keys.
+    BeginRotation,
+    /// A rotation ends: the old root key is erased.
+    EndRotation,
+    /// The installation is sealed: plaintext in a secret place is an error from now on.
+    MarkSealed,
+    /// The root keys are wrapped in another way.
+    Rekey,
+}
+
+impl KeyFileAct {
+    /// Its name in the book.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::BeginRotation => "begin rotation",
+            Self::EndRotation => "end rotation",
+            Self::MarkSealed => "mark sealed",
+            Self::Rekey => "rekey",
+        }
+    }
+}
+
+/// Proof that the key file may be written, with the generation that it gets.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped writes nothing"]
+pub struct KeyFilePermit {
+    act: KeyFileAct,
+    file: String,
+    generation: u64,
+    actor: String,
+}
+
+impl KeyFilePermit {
+    /// For the owner: `file` is the key file, and `generation` how often it will have been written.
+    pub fn for_owner(
+        act: KeyFileAct,
+        file: impl Into<String>,
+        generation: u64,
+        actor: impl Into<String>,
+    ) -> Self {
+        Self { act, file: file.into(), generation, actor: actor.into() }
+    }
+}
+
+impl Permit for KeyFilePermit {
+    fn entry(&self) -> Entry {
+        let entry = Entry::new(self.actor.clone(), KEYS, self.file.clone(), Decision::Allowed);
+        entry.with("act", self.act.name()).with("generation", self.generation.to_string())
+    }
+}
+
+/// What the book is told when it first knows of a key file, or of one that a crash left newer than what it knows.
+pub fn found_keys(file: impl Into<String>, generation: u64) -> Entry {
+    let entry = Entry::new("gateway", KEYS, file, Decision::Done);
+    entry.with("act", "found").with("generation", generation.to_string())
+}
+
+/// The alarm for a key file that is refused because it may be an older one that was put back. `why` has no secret in it.
+pub fn refused_keys(file: impl Into<String>, why: impl Into<String>) -> Entry {
+    Entry::new("gateway", KEYS, file, Decision::Refused)
+        .with("act", "refused")
+        .with("why", why)
+        .from_reserve()
 }
 
 /// Proof that the config may be changed, with what changes.
@@ -116,10 +188,10 @@ pub fn relayed(action: &str, target: &str, details: &BTreeMap<String, String>, a
     if let Some(entry) = network::relayed_egress(action, target, details, actor) {
         return Some(entry);
     }
-    let acts = SecretAct::ALL.into_iter().map(SecretAct::name).chain([CONFIG]);
+    let acts = SecretAct::ALL.into_iter().map(SecretAct::name).chain([CONFIG, KEYS]);
     let action = acts.into_iter().find(|name| *name == action)?;
     let entry = Entry::new(actor, action, target, Decision::Allowed).with("relayed", "yes");
-    let known = ["command", "changes"].into_iter().chain(NUMBERED);
+    let known = ["act", "changes", "command", "generation"].into_iter().chain(NUMBERED);
     Some(known.fold(entry, |entry, name| match details.get(name) {
         None => entry,
         Some(value) => entry.with(name, value.clone()),
@@ -142,6 +214,17 @@ mod tests {
         }
         let entry = relayed(CONFIG, "moltbot.json", &details, "device:1").unwrap();
         assert_eq!((entry.actor.as_str(), entry.details.len()), ("device:1", 2), "{entry:?}");
+    }
+
+    #[test]
+    fn a_written_key_file_is_told_with_its_generation_from_here_and_from_the_command_line() {
+        let entry = KeyFilePermit::for_owner(KeyFileAct::Rekey, "keys/secrets.key", 4, "cli").entry();
+        let details = entry.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let again = relayed(entry.action, &entry.target, &details, "cli").unwrap();
+        assert_eq!(again, entry.clone().with("relayed", "yes"));
+        assert_eq!(entry.details.get("generation").map(String::as_str), Some("4"));
+        assert_eq!(refused_keys("k", "old").decision, Decision::Refused);
+        assert_eq!(found_keys("k", 4).decision, Decision::Done);
     }
 
     #[test]

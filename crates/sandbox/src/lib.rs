@@ -13,12 +13,16 @@
 //! | no capabilities, no new privileges | set-uid programs, mounts, devices |
 //! | Landlock | writing anywhere but the workspace and `/tmp`; TCP; signals outward |
 //! | seccomp | every system call that ordinary programs do not need |
+//!
+//! One kind of program is no command and runs outside the walls: those that the owner's config names to be asked for
+//! secrets ([`ask_program`]). The two have nothing in common but this door.
 #![deny(unsafe_code)]
 
 mod filter;
 mod helper;
 mod outcome;
 mod posture;
+mod program;
 mod protected;
 mod running;
 mod sandbox;
@@ -30,6 +34,7 @@ mod wire;
 pub use helper::helper_main;
 pub use outcome::{Exit, Outcome, RunError, Step};
 pub use posture::{Posture, Unavailable};
+pub use program::{Answers, AskError, ProgramSurroundings, ask_program};
 pub use sandbox::Sandbox;
 
 /// The first argument with which the program runs itself as the sandbox's helper.

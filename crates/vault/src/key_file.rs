@@ -5,7 +5,7 @@
 //! installation <uuid>
 //! generation <how often the file was written>
 //! sealed yes|no
-//! wrap none | passphrase scrypt 17 8 1 <salt, 64 hex digits> | keyring | systemd | file
+//! wrap none | passphrase scrypt 17 8 1 <salt, 64 hex digits> | keyring <item, 32 hex digits> | systemd | file
 //! keys <base64url>
 //! check <64 hex digits>
 //! ```
@@ -24,6 +24,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::envelope::{self, KEY, hex};
+use crate::keyring;
 use crate::locked::LockedBytes;
 use crate::random::{RandomError, random, random_id};
 
@@ -66,8 +67,8 @@ pub(crate) struct Keys {
 pub(crate) enum Wrap {
     /// By a key in a file that the environment names.
     File,
-    /// By a key in the operating system's keyring.
-    Keyring,
+    /// By a key in the operating system's keyring, in this item.
+    Keyring { item: String },
     /// Not at all.
     None,
     /// By a passphrase and scrypt (RFC 7914).
@@ -214,10 +215,12 @@ impl Wrap {
     fn read(text: &str) -> Option<Self> {
         match text {
             "file" => return Some(Self::File),
-            "keyring" => return Some(Self::Keyring),
             "none" => return Some(Self::None),
             "systemd" => return Some(Self::Systemd),
             _ => {}
+        }
+        if let Some(item) = text.strip_prefix("keyring ") {
+            return keyring::is_id(item).then(|| Self::Keyring { item: item.to_owned() });
         }
         let (log_n, salt) = text.strip_prefix("passphrase scrypt ")?.split_once(" 8 1 ")?;
         let log_n = log_n.parse().ok().filter(|log_n| LOG_N.contains(log_n))?;
@@ -228,7 +231,7 @@ impl Wrap {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::File => "file",
-            Self::Keyring => "keyring",
+            Self::Keyring { .. } => "keyring",
             Self::None => "none",
             Self::Passphrase { .. } => "passphrase",
             Self::Systemd => "systemd",
@@ -239,6 +242,7 @@ impl Wrap {
 impl fmt::Display for Wrap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Keyring { item } => write!(f, "keyring {item}"),
             Self::Passphrase { log_n, salt } => write!(f, "passphrase scrypt {log_n} 8 1 {}", hex(salt)),
             plain => f.write_str(plain.name()),
         }
@@ -267,8 +271,8 @@ fn place(header: &str) -> String {
     format!("{PLACE}{header}")
 }
 
-/// The HMAC of the lines above the check.
-fn check(lasting: &RootKey, body: &str) -> String {
+/// The HMAC of the lines above a check, whose first one tells what they are.
+pub(crate) fn check(lasting: &RootKey, body: &str) -> String {
     let (key, _) = Hkdf::<Sha256>::extract(Some(b"moltbot key file check"), &**lasting);
     // An HMAC takes a key of any length.
     Hmac::<Sha256>::new_from_slice(&key)
@@ -297,7 +301,7 @@ mod tests {
         let wraps = [
             (Wrap::None, None),
             (Wrap::File, Some(&key)),
-            (Wrap::Keyring, Some(&key)),
+            (Wrap::Keyring { item: "0123456789abcdef".repeat(2) }, Some(&key)),
             (Wrap::Systemd, Some(&key)),
             (Wrap::Passphrase { log_n: 17, salt: [9; SALT] }, Some(&key)),
         ];
@@ -335,6 +339,9 @@ mod tests {
         for (log_n, taken) in [(1, false), (14, false), (15, true), (20, true), (21, false), (63, false)] {
             let text = format!("passphrase scrypt {log_n} 8 1 {}", "0".repeat(64));
             assert_eq!(Wrap::parse(&text).is_some(), taken, "{log_n}");
+        }
+        for item in ["keyring", "keyring ", "keyring 0123", &format!("keyring {}", "G".repeat(32))] {
+            assert!(Wrap::parse(item).is_none(), "{item}");
         }
         assert!(Wrap::parse(&format!("passphrase scrypt 17 9 1 {}", "0".repeat(64))).is_none());
     }

@@ -13,6 +13,7 @@ use crate::envelope::{self, KEY, Key};
 use crate::error::FileError;
 use crate::folder::{read_all, require_file};
 use crate::key_file::{SALT, Wrap};
+use crate::keyring::{self, Item};
 use crate::random::RandomError;
 use crate::root::open_parent;
 
@@ -30,8 +31,6 @@ const PASSPHRASE_CHARS: usize = 15;
 pub enum KeySource {
     /// A file that the environment names, best on another volume.
     File,
-    /// The operating system's keyring.
-    Keyring,
     /// A credential that systemd hands over.
     Systemd,
 }
@@ -62,6 +61,9 @@ pub enum UnlockError {
     /// The file with the wrapping key cannot be read.
     #[error("the wrapping key cannot be read")]
     File(#[from] FileError),
+    /// The operating system's keyring does not give or take the wrapping key.
+    #[error("the operating system's keyring cannot wrap or unwrap keys/secrets.key: {what}")]
+    Keyring { what: String },
     /// What is there is no key.
     #[error(
         "{path} is no wrapping key: {what}; it holds 64 hex digits in a file that its owner alone may read"
@@ -113,7 +115,6 @@ impl Unlock for Unlocker<'_> {
     fn key(&self, source: KeySource) -> Result<Zeroizing<[u8; 32]>, UnlockError> {
         let path = match source {
             KeySource::File => self.key_file.clone(),
-            KeySource::Keyring => None,
             KeySource::Systemd => self.credentials.as_ref().map(|folder| folder.join(SYSTEMD_CREDENTIAL)),
         };
         read_key(&path.ok_or_else(|| missing(source))?)
@@ -123,7 +124,6 @@ impl Unlock for Unlocker<'_> {
 fn missing(source: KeySource) -> UnlockError {
     let (source_name, fix) = match source {
         KeySource::File => ("a key file", "set MOLTBOT_KEY_FILE to its absolute path"),
-        KeySource::Keyring => ("the keyring", "this build cannot ask one; unwrap it where it was wrapped"),
         KeySource::Systemd => (
             "a credential of systemd",
             "start it as a service with LoadCredentialEncrypted=moltbot-key:…, which sets CREDENTIALS_DIRECTORY",
@@ -150,10 +150,14 @@ fn read_key(path: &std::path::Path) -> Result<Zeroizing<[u8; KEY]>, UnlockError>
 }
 
 /// The wrapping key that a key file asks for; nothing when it is not wrapped.
-pub(crate) fn wrapping_key(wrap: &Wrap, unlock: &dyn Unlock) -> Result<Option<Key>, UnlockError> {
+pub(crate) fn wrapping_key(
+    wrap: &Wrap,
+    installation: &str,
+    unlock: &dyn Unlock,
+) -> Result<Option<Key>, UnlockError> {
     match wrap {
         Wrap::File => unlock.key(KeySource::File).map(Some),
-        Wrap::Keyring => unlock.key(KeySource::Keyring).map(Some),
+        Wrap::Keyring { item } => keyring::read(Item { installation, id: item }).map(Some),
         Wrap::None => Ok(None),
         Wrap::Passphrase { log_n, salt } => derive(&unlock.passphrase()?, *log_n, salt).map(Some),
         Wrap::Systemd => unlock.key(KeySource::Systemd).map(Some),

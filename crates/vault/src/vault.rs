@@ -3,6 +3,8 @@
 //! `keys/secrets.key` ([`crate::key_file`]) is made once and never replaced by a new one: what it sealed would be lost.
 //! Whoever opens the vault holds the keys in memory until the last clone is dropped; they are erased then.
 
+mod change;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +21,11 @@ use zeroize::Zeroizing;
 use crate::envelope::{self, Key, KeyId, SealError};
 use crate::error::FileError;
 use crate::folder::{read_all, require_file};
-use crate::key_file::{KeyFile, RootKey, SALT, Wrap, Wrapped, draw_key};
+use crate::generation::{self, REGISTER};
+use crate::key_file::{KeyFile, RootKey, Wrap, Wrapped};
 use crate::legacy;
 use crate::lock::LockError;
-use crate::random::{RandomError, random};
+use crate::random::RandomError;
 use crate::state_dir::StateDir;
 use crate::unlock::{self, KeySource, Unlock, UnlockError};
 
@@ -35,7 +38,7 @@ const BYTES: u64 = 4096;
 /// The owner may read it, and nobody may write it: it is replaced as a whole.
 const MODE: Mode = Mode::RUSR;
 /// Files that were sealed by a key of this installation: where one is, the key file is not new but lost.
-const WITNESSES: [&str; 2] = ["ledger/signing.key", "history"];
+const WITNESSES: [&str; 3] = ["ledger/signing.key", REGISTER, "history"];
 
 /// Why the vault could not be opened or changed.
 #[derive(Debug, Error)]
@@ -69,9 +72,19 @@ pub enum VaultError {
         "{path} is missing, but {witness} was sealed with it; restore the key file from a backup, or move {witness} away to begin anew without what is sealed"
     )]
     Lost { path: PathBuf, witness: String },
+    /// It is older than the newest that was written here.
+    #[error(
+        "{path} is an older one, generation {generation}, and {recorded} is the newest: it was put back, perhaps with an older config; put the newest key file back from a backup; where there is none, `moltbot secrets accept-keys` goes on with this one, and what was sealed with a newer key stays closed"
+    )]
+    PutBack { path: PathBuf, generation: u64, recorded: u64 },
     /// No random bytes.
     #[error("a key cannot be drawn")]
     Random(#[from] RandomError),
+    /// What remembers the newest generation is not there, or is not of these keys.
+    #[error(
+        "{path} does not tell whether keys/secrets.key is the newest: {what}; restore both from one backup, or go on with the key file as it is by `moltbot secrets accept-keys`"
+    )]
+    Register { path: PathBuf, what: &'static str },
     /// The keys could not be wrapped.
     #[error("the root keys cannot be wrapped")]
     Seal(#[from] SealError),
@@ -80,11 +93,26 @@ pub enum VaultError {
     Unlock(#[from] UnlockError),
 }
 
+impl VaultError {
+    /// Whether the key file may be an older one that was put back: the owner may accept it.
+    pub const fn is_put_back(&self) -> bool {
+        matches!(self, Self::PutBack { .. } | Self::Register { .. })
+    }
+
+    /// The newest generation is remembered no more, although the book tells of one.
+    pub fn missing_register(state: &StateDir) -> Self {
+        let what = "it is missing, although the book tells of it";
+        Self::Register { path: state.path().join(REGISTER), what }
+    }
+}
+
 /// How root keys are to be wrapped from now on.
 #[derive(Debug)]
 pub enum Wrapping {
-    /// By a key from a file, the keyring or systemd.
+    /// By a key from a file or systemd.
     Key(KeySource),
+    /// By a new key in the operating system's keyring.
+    Keyring,
     /// Not at all: the file's mode alone protects them.
     None,
     /// By a passphrase.
@@ -108,16 +136,31 @@ impl Vault {
     /// Opens the installation's root keys; nothing when it has none yet.
     ///
     /// # Errors
-    /// When the file is not private, is damaged, or cannot be unlocked. Never a new key in its place.
+    /// When the file is not private, is damaged, cannot be unlocked, or is older than the newest that was written
+    /// ([`VaultError::is_put_back`]). Never a new key in its place.
     pub fn open(state: &StateDir, unlock: &dyn Unlock) -> Result<Option<Self>, VaultError> {
+        let Some(vault) = Self::open_as_it_is(state, unlock)? else { return Ok(None) };
+        vault.inner.file.require_newest(state)?;
+        Ok(Some(vault))
+    }
+
+    /// Like [`Vault::open`], whatever the newest generation is: for the owner who is about to accept the file.
+    ///
+    /// # Errors
+    /// When the file is not private, is damaged, or cannot be unlocked.
+    pub fn open_as_it_is(state: &StateDir, unlock: &dyn Unlock) -> Result<Option<Self>, VaultError> {
         let path = state.path().join(KEY_FILE);
         let Some(bytes) = read(state, &path)? else { return Ok(None) };
         if let Some(master) = envelope::key_of_hex(&bytes) {
+            if generation::is_there(state)? {
+                let what = "the key file of the original lies in the place of moltbot's";
+                return Err(VaultError::Damaged { path, what });
+            }
             return Self::adopt(state, master).map(Some);
         }
         let damaged = |what| VaultError::Damaged { path: path.clone(), what };
         let wrapped = Wrapped::parse(&bytes).map_err(damaged)?;
-        let wrapping = unlock::wrapping_key(&wrapped.wrap, unlock)?.map(locked);
+        let wrapping = unlock::wrapping_key(&wrapped.wrap, &wrapped.installation, unlock)?.map(locked);
         Ok(Some(Self::of(wrapped.open(wrapping.as_ref()).map_err(damaged)?, wrapping)))
     }
 
@@ -254,70 +297,6 @@ impl Vault {
         Secrets { vault: self }
     }
 
-    /// Makes a plaintext secret in a sealed place an error from now on.
-    ///
-    /// # Errors
-    /// When the key file cannot be written.
-    pub fn mark_sealed(&self, state: &StateDir) -> Result<Self, VaultError> {
-        self.change(state, |file, _| {
-            file.sealed = true;
-            Ok(())
-        })
-    }
-
-    /// Begins a rotation: a new root key seals from now on, and the old one still opens. Going on with one that has not
-    /// ended changes nothing.
-    ///
-    /// # Errors
-    /// When no key can be drawn or the key file cannot be written; the old key then stays the one that seals.
-    pub fn begin_rotation(&self, state: &StateDir) -> Result<Self, VaultError> {
-        self.change(state, |file, _| {
-            if file.keys.previous.is_none() {
-                let new = draw_key()?;
-                file.keys.previous = Some(std::mem::replace(&mut file.keys.current, new));
-            }
-            Ok(())
-        })
-    }
-
-    /// Ends a rotation: the old root key is erased from the file, and the original's with it. Everything must be sealed
-    /// with the new one.
-    ///
-    /// # Errors
-    /// When the key file cannot be written; both keys then stay.
-    pub fn end_rotation(&self, state: &StateDir) -> Result<Self, VaultError> {
-        self.change(state, |file, _| {
-            (file.keys.previous, file.keys.original) = (None, None);
-            Ok(())
-        })
-    }
-
-    /// Wraps the root keys in another way; what they sealed stays as it is.
-    ///
-    /// # Errors
-    /// When the wrapping key cannot be had, or the key file cannot be written; the old wrapping then stays.
-    pub fn rekey(
-        &self,
-        state: &StateDir,
-        wrapping: &Wrapping,
-        unlock: &dyn Unlock,
-    ) -> Result<Self, VaultError> {
-        let (wrap, key) = match wrapping {
-            Wrapping::Key(source) => (wrap_of(*source), Some(locked(unlock.key(*source)?))),
-            Wrapping::None => (Wrap::None, None),
-            Wrapping::Passphrase(passphrase) => {
-                unlock::require_strong(passphrase)?;
-                let salt = random::<SALT>()?;
-                let key = unlock::derive(passphrase, unlock::LOG_N, &salt)?;
-                (Wrap::Passphrase { log_n: unlock::LOG_N, salt }, Some(locked(key)))
-            }
-        };
-        self.change(state, |file, wrapping| {
-            (file.wrap, *wrapping) = (wrap, key);
-            Ok(())
-        })
-    }
-
     /// Takes over an installation of the original: new root keys, and its master key to open what it sealed.
     fn adopt(state: &StateDir, master: Key) -> Result<Self, VaultError> {
         let _lock = state.lock(LOCK, &[])?;
@@ -328,25 +307,6 @@ impl Vault {
             "the original's key file was converted; its values are sealed again when they are written"
         );
         Ok(Self::of(file, None))
-    }
-
-    /// Changes the key file as it is on disk now, one process at a time.
-    fn change(
-        &self,
-        state: &StateDir,
-        edit: impl FnOnce(&mut KeyFile, &mut Option<RootKey>) -> Result<(), VaultError>,
-    ) -> Result<Self, VaultError> {
-        let _lock = state.lock(LOCK, &[])?;
-        let path = state.path().join(KEY_FILE);
-        let damaged = |what| VaultError::Damaged { path: path.clone(), what };
-        let bytes = read(state, &path)?.ok_or_else(|| damaged("it vanished"))?;
-        let mut wrapping = self.inner.wrapping.as_ref().map(RootKey::copy);
-        let wrapped = Wrapped::parse(&bytes).map_err(damaged)?;
-        let mut file = wrapped.open(wrapping.as_ref()).map_err(damaged)?;
-        edit(&mut file, &mut wrapping)?;
-        file.generation = file.generation.saturating_add(1);
-        state.inner().replace(KEY_FILE, &file.encode(wrapping.as_ref())?, MODE)?;
-        Ok(Self::of(file, wrapping))
     }
 
     fn of(file: KeyFile, wrapping: Option<RootKey>) -> Self {
@@ -410,14 +370,6 @@ impl Secrets<'_> {
 /// A key that stays, on a page of its own.
 fn locked(mut key: Key) -> RootKey {
     RootKey::take(&mut key)
-}
-
-const fn wrap_of(source: KeySource) -> Wrap {
-    match source {
-        KeySource::File => Wrap::File,
-        KeySource::Keyring => Wrap::Keyring,
-        KeySource::Systemd => Wrap::Systemd,
-    }
 }
 
 /// The bytes of the key file, when it is private; nothing when there is none, and only then.

@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use super::place::{Place, State, state_of, unseal, walk};
+use super::program::{Answer, Programs};
 use super::provider::Providers;
 use super::reference::SecretRef;
 use super::{Keeper, number};
@@ -19,6 +20,8 @@ pub(crate) struct Opened {
     pub(crate) faults: Vec<Fault>,
     /// Plaintext in secret places: path and offset.
     pub(crate) plain: Vec<(String, usize)>,
+    /// Settings whose value a program has that was not asked.
+    pub(crate) withheld: Vec<String>,
 }
 
 /// A value that does not open.
@@ -33,7 +36,8 @@ pub(crate) struct Fault {
 /// Puts what is sealed or referred to in place of its form, as a secret.
 pub(crate) fn open(root: &mut Node, keeper: &dyn Keeper, environment: &Environment<'_>) -> Opened {
     let providers = Providers::of(root, environment);
-    let mut opening = Opening { keeper, environment, providers, opened: Opened::default() };
+    let programs = Programs::ask(root, &providers, keeper);
+    let mut opening = Opening { keeper, environment, providers, programs, opened: Opened::default() };
     opening.look(root, &mut Path::default(), &Place::root());
     opening.opened
 }
@@ -58,6 +62,7 @@ struct Opening<'a> {
     keeper: &'a dyn Keeper,
     environment: &'a Environment<'a>,
     providers: Providers,
+    programs: Programs,
     opened: Opened,
 }
 
@@ -114,10 +119,16 @@ impl Opening<'_> {
     /// What a reference leads to. What no setting uses yet is not looked up: its form is enough.
     fn refer(&mut self, node: &mut Node, path: &Path, reference: Result<SecretRef, String>) {
         let value = reference.and_then(|reference| {
-            if schema::serves(path) {
-                self.providers.resolve(&reference, self.environment, self.keeper)
-            } else {
-                Ok(SecretString::default())
+            if !schema::serves(path) {
+                return Ok(SecretString::default());
+            }
+            let Self { providers, environment, keeper, programs, .. } = self;
+            match providers.resolve(&reference, environment, *keeper, programs)? {
+                Answer::Secret(secret) => Ok(secret),
+                Answer::Withheld => {
+                    self.opened.withheld.push(path.to_string());
+                    stand_in(self.keeper)
+                }
             }
         });
         let value = value.unwrap_or_else(|message| {
@@ -132,6 +143,12 @@ impl Opening<'_> {
         let Node { start, end, .. } = *node;
         self.opened.faults.push(Fault { path: path.to_string(), start, end, message, fix });
     }
+}
+
+/// A value that nobody knows, for a setting whose secret was not asked for: it has the strength of one and is none.
+fn stand_in(keeper: &dyn Keeper) -> Result<SecretString, String> {
+    let parts = (0..4).map(|_| keeper.draw_id()).collect::<Result<Vec<String>, String>>()?;
+    Ok(parts.concat().into())
 }
 
 /// A secret as the value that it was.

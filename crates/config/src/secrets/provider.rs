@@ -8,6 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroize;
 
 use super::Keeper;
+use super::program::{Answer, Programs};
 use super::reference::SecretRef;
 use crate::path::{Step, quote};
 use crate::settings::{SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
@@ -17,6 +18,9 @@ use crate::values::Values;
 
 /// The provider of a reference that names none.
 const DEFAULT: &str = "default";
+
+/// A provider with its name.
+type Named<'a> = (&'a str, &'a SecretProvider);
 
 /// The providers of a config; nothing when they are not valid, which the judge tells.
 pub(super) struct Providers(Option<SecretsConfig>);
@@ -37,22 +41,34 @@ impl Providers {
         reference: &SecretRef,
         environment: &Environment<'_>,
         keeper: &dyn Keeper,
-    ) -> Result<SecretString, String> {
-        let provider = self.provider(reference)?;
+        programs: &Programs,
+    ) -> Result<Answer, String> {
+        let found = self.provider(reference)?;
+        let provider = found.map(|(_, provider)| provider);
         let secret = match reference {
             SecretRef::Env { id, .. } => variable(id, provider, environment)?,
-            SecretRef::Exec { .. } | SecretRef::Store { .. } => keeper.resolve(reference)?,
+            SecretRef::Exec { id, .. } => match programs.answer(named(found)?, id)? {
+                Answer::Secret(secret) => secret,
+                Answer::Withheld => return Ok(Answer::Withheld),
+            },
             SecretRef::File { id, .. } => file(id, provider, reference, keeper)?,
+            SecretRef::Store { .. } => keeper.resolve(reference)?,
         };
         if secret.expose_secret().is_empty() {
             return Err(format!("{reference} is empty"));
         }
-        Ok(secret)
+        Ok(Answer::Secret(secret))
     }
 
-    /// The provider that a reference names, or that its source has when it names none. `default` need not be there.
-    fn provider(&self, reference: &SecretRef) -> Result<Option<&SecretProvider>, String> {
-        let config = self.0.as_ref().ok_or("`secrets` is not valid")?;
+    /// All of it.
+    pub(super) fn config(&self) -> Result<&SecretsConfig, String> {
+        self.0.as_ref().ok_or_else(|| "`secrets` is not valid".into())
+    }
+
+    /// The provider that a reference names, or that its source has when it names none, with its name. `default` need not
+    /// be there.
+    pub(super) fn provider<'a>(&'a self, reference: &'a SecretRef) -> Result<Option<Named<'a>>, String> {
+        let config = self.config()?;
         let (source, default) = match reference {
             SecretRef::Env { .. } => (SecretSource::Env, &config.defaults.env),
             SecretRef::Exec { .. } => (SecretSource::Exec, &config.defaults.exec),
@@ -66,7 +82,7 @@ impl Providers {
         };
         let name = reference.provider().or(default.as_deref()).unwrap_or(DEFAULT);
         match config.providers.get(name) {
-            Some(provider) if provider.source == source => Ok(Some(provider)),
+            Some(provider) if provider.source == source => Ok(Some((name, provider))),
             // Named by its source alone, it is the one that needs no entry.
             Some(_) if name == DEFAULT && reference.provider().is_none() => Ok(None),
             Some(_) => Err(format!("the provider {} is of another `source`", quote(name))),
@@ -78,7 +94,20 @@ impl Providers {
 
 /// The members of `secrets` that do nothing yet, by the offsets of their keys.
 fn unserved(secrets: &Node) -> BTreeSet<usize> {
-    const SERVED: [&str; 4] = ["allowlist", "mode", "path", "source"];
+    const SERVED: [&str; 12] = [
+        "allowSymlinkCommand",
+        "allowlist",
+        "args",
+        "command",
+        "jsonOnly",
+        "maxOutputBytes",
+        "mode",
+        "passEnv",
+        "path",
+        "source",
+        "timeoutMs",
+        "trustedDirs",
+    ];
     let others = |node: &Node, served: &[&str]| match &node.kind {
         Kind::Object { members, .. } => members
             .iter()
@@ -94,6 +123,12 @@ fn unserved(secrets: &Node) -> BTreeSet<usize> {
         skipped.extend(members.iter().flat_map(|member| others(&member.value, &SERVED)));
     }
     skipped
+}
+
+/// The name of the provider of `exec`, which needs one: it says which program is run.
+fn named(found: Option<Named<'_>>) -> Result<&str, String> {
+    let missing = "`exec` needs a provider in `secrets.providers`, which names the program";
+    found.map(|(name, _)| name).ok_or_else(|| missing.into())
 }
 
 fn variable(

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::limits;
+
 /// Where secrets are that are not in the config. A secret such as `apiKey` may be a reference to one:
 /// `{ source: "file", provider: "house", id: "/openai/key" }`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -34,15 +36,56 @@ pub struct SecretDefaults {
 pub struct SecretProvider {
     /// Where it looks.
     pub source: SecretSource,
+    /// Whether the program of `exec` may be named by a symbolic link, such as one of a package manager. Every folder on
+    /// the way is looked at all the same.
+    #[serde(default)]
+    pub allow_symlink_command: bool,
     /// The variables that `env` may give. Every one when absent.
     #[serde(default)]
     pub allowlist: Option<Vec<String>>,
+    /// The arguments of the program of `exec`. Every process of this machine can read them: no secret belongs there.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The absolute path of the program of `exec`, which nobody but its owner or root may change.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// Whether the program of `exec` answers in JSON alone. Otherwise, asked for one secret, what it prints may be that
+    /// secret.
+    #[serde(default = "yes")]
+    pub json_only: bool,
+    /// Bytes that the program of `exec` may print, 1 to 1 048 576. 1 MiB, as upstream.
+    #[serde(default = "program_bytes")]
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub max_output_bytes: usize,
     /// What the file of `file` is. JSON, as upstream.
     #[serde(default)]
     pub mode: SecretFileMode,
+    /// The variables of the environment that the program of `exec` gets. It has `HOME` and a `PATH` of the system's
+    /// folders anyway, and nothing else.
+    #[serde(default)]
+    pub pass_env: Vec<String>,
     /// The absolute path of the file of `file`, which its owner alone may read.
     #[serde(default)]
     pub path: Option<String>,
+    /// Milliseconds that the program of `exec` may take, 1 to 120 000. 5 s, as upstream.
+    #[serde(default = "program_ms")]
+    #[schemars(range(min = 1, max = 120_000))]
+    pub timeout_ms: u64,
+    /// Folders in one of which the program of `exec` must be, links followed. Any folder when empty.
+    #[serde(default)]
+    pub trusted_dirs: Vec<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn program_bytes() -> usize {
+    limits::SECRET_PROGRAM_BYTES
+}
+
+const fn program_ms() -> u64 {
+    5000
 }
 
 /// Where a secret is. `store`, the named secrets of this installation, needs no provider.
@@ -51,7 +94,7 @@ pub struct SecretProvider {
 pub enum SecretSource {
     /// In a variable of the environment.
     Env,
-    /// In what a program prints. No program is run for it: its references are refused.
+    /// In what a program prints.
     Exec,
     /// In a file.
     File,

@@ -103,18 +103,10 @@ pub(super) const SECRETS: Shape =
 
 const SECRET_PROVIDER: super::super::shape::Members = &[
     ("allowInsecurePath", Shape::Never("others could read the secrets, or change them")),
-    ("allowSymlinkCommand", Flag),
-    ("args", TEXTS),
-    ("command", Noted("no program is run for a secret", &Text)),
-    ("env", Map(&Text)),
-    ("jsonOnly", Flag),
+    ("env", Noted("a program gets the variables that `passEnv` names", &Map(&Text))),
     ("maxBytes", COUNT),
-    ("maxOutputBytes", COUNT),
-    ("noOutputTimeoutMs", COUNT),
-    ("passEnv", TEXTS),
+    ("noOutputTimeoutMs", Noted("`timeoutMs` holds for all that the program does", &COUNT)),
     ("pluginIntegration", OBJECT),
-    ("timeoutMs", COUNT),
-    ("trustedDirs", TEXTS),
 ];
 
 /// `skills`.

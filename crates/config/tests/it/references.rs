@@ -16,6 +16,8 @@ const PROVIDERS: &str = "{
     some: { source: 'env', allowlist: ['B'] },
     all: { source: 'env' },
     vault: { source: 'exec', command: '/usr/bin/vault', args: ['read'], env: { VAULT_ADDR: '${A}' } },
+    silent: { source: 'exec', command: '/usr/bin/silent' },
+    broken: { source: 'exec', command: '/usr/bin/broken' },
   },
 }";
 
@@ -44,6 +46,7 @@ fn a_reference_is_looked_up_where_it_says() {
         ("{ source: 'file', id: '/a~1b/1' }", "of-a-list"),
         ("{ source: 'file', provider: 'one', id: 'value' }", "in a file"),
         ("{ source: 'file', provider: 'default', id: '/run/one' }", "in a file"),
+        ("{ source: 'exec', provider: 'vault', id: 'x/y#z' }", "/usr/bin/vault was asked for x/y#z"),
     ] {
         assert_eq!(token(PROVIDERS, reference).as_deref(), Ok(expected), "{reference}");
     }
@@ -57,8 +60,14 @@ const INVALID: &str = "the `source` of a reference is \"env\", \"exec\", \"file\
 const WRONG: &[(&str, &str)] = &[
     ("{ source: 'store', id: 'absent' }", "store:absent is not there"),
     ("{ source: 'store', provider: 'many', id: 'there' }", "`store` has no provider \"many\"; leave it out"),
-    ("{ source: 'exec', id: 'x' }", "exec:x is not there"),
-    ("{ source: 'exec', provider: 'vault', id: 'x/y#z' }", "exec:x/y#z is not there"),
+    (
+        "{ source: 'exec', id: 'x' }",
+        "`exec` needs a provider in `secrets.providers`, which names the program",
+    ),
+    ("{ source: 'exec', provider: 'vault', id: 'x' }", "the program of \"vault\" gave nothing for \"x\""),
+    ("{ source: 'exec', provider: 'vault', id: 'refused' }", "it refuses that"),
+    ("{ source: 'exec', provider: 'vault', id: 'empty' }", "exec:empty is empty"),
+    ("{ source: 'exec', provider: 'broken', id: 'x' }", "/usr/bin/broken does not answer"),
     (
         "{ source: 'env', id: 'NOT_THERE' }",
         "the variable `NOT_THERE` of the environment is not set, or is empty",
@@ -145,6 +154,25 @@ fn what_is_no_reference_is_sealed_and_a_broken_one_stops_the_sealing() {
 }
 
 #[test]
+fn a_program_is_asked_once_for_all_and_what_nobody_asked_for_is_a_value_that_nobody_knows() {
+    let of = |provider: &str, id: &str| format!("{{ source: 'exec', provider: '{provider}', id: '{id}' }}");
+    let text = format!(
+        "{{ secrets: {PROVIDERS}, gateway: {{ auth: {{ token: {}, password: {} }} }},
+          models: {{ providers: {{ a: {{ apiKey: {} }} }} }} }}",
+        of("vault", "x/y#z"),
+        of("silent", "p"),
+        of("vault", "x/y#z"),
+    );
+    let loaded = with(&Toy(1), true, &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let auth = loaded.config.gateway.auth;
+    assert_eq!(auth.token.unwrap().expose_secret(), "/usr/bin/vault was asked for x/y#z");
+    assert_eq!(loaded.withheld, ["gateway.auth.password"]);
+    let (stand_in, again) = (auth.password.unwrap(), with(&Toy(1), true, &text).unwrap());
+    assert_eq!(stand_in.expose_secret().len(), 64);
+    assert_ne!(again.config.gateway.auth.password.unwrap().expose_secret(), stand_in.expose_secret());
+}
+
+#[test]
 fn what_no_setting_uses_yet_is_not_looked_up() {
     let text = "{ channels: { telegram: { botToken: { source: 'exec', provider: 'vault', id: 'x' } } }, skills: { entries: { a: { apiKey: { source: 'env', id: 'NOT_THERE' } } } } }";
     let loaded = with(&Toy(1), true, text).unwrap_or_else(|errors| panic!("{errors}"));
@@ -170,6 +198,14 @@ fn providers_are_settings_like_others() {
         (
             "{ providers: { a: { source: 'env', allowlist: 'A' } } }",
             "secrets.providers.a.allowlist: \"A\" is a text",
+        ),
+        (
+            "{ providers: { a: { source: 'exec', timeoutMs: 0 } } }",
+            "secrets.providers.a.timeoutMs: 0 is too small",
+        ),
+        (
+            "{ providers: { a: { source: 'exec', maxOutputBytes: 1048577 } } }",
+            "secrets.providers.a.maxOutputBytes: 1048577 is too large",
         ),
     ] {
         assert_eq!(case(providers), says, "{providers}");

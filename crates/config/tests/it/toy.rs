@@ -1,6 +1,9 @@
 //! A keeper whose sealed texts can be read by the tests.
 
-use moltbot_config::{Keeper, SEALED_PREFIX, SecretRef, Surroundings, load};
+use std::collections::BTreeSet;
+
+use moltbot_config::settings::SecretsConfig;
+use moltbot_config::{Asked, Keeper, SEALED_PREFIX, SecretRef, Surroundings, load};
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Seals by writing place, generation and text in hex: bound to its place like the real thing, and readable.
@@ -43,6 +46,25 @@ impl Keeper for Toy {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Ok(format!("{:016x}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The program of `vault` knows one secret; that of `silent` is not asked.
+    fn ask(&self, config: &SecretsConfig, provider: &str, ids: &BTreeSet<String>) -> Result<Asked, String> {
+        let entry = config.providers.get(provider).ok_or("there is no such provider")?;
+        let command = entry.command.as_deref().unwrap_or("no command");
+        if provider == "silent" {
+            return Ok(Asked::Withheld);
+        }
+        if provider == "broken" {
+            return Err(format!("{command} does not answer"));
+        }
+        let all = ids.iter().cloned().collect::<Vec<String>>().join(" ");
+        let answers = [
+            ("x/y#z".to_owned(), Ok(format!("{command} was asked for {all}").into())),
+            ("empty".to_owned(), Ok("".into())),
+            ("refused".to_owned(), Err("it refuses that".to_owned())),
+        ];
+        Ok(Asked::Answered(answers.into()))
     }
 
     fn resolve(&self, reference: &SecretRef) -> Result<SecretString, String> {

@@ -103,6 +103,17 @@ Exit codes: 0, 1 the passphrase is wrong, 75 it cannot be recorded, 78 the confi
         /// The file
         file: PathBuf,
     },
+    /// Go on with a key file that is not the newest one the book knows; the book is told
+    #[command(after_help = "\
+Example:
+  moltbot secrets accept-keys --yes
+
+Exit codes: 0, 1 nothing has to be accepted or nobody said yes, 75 a gateway runs, 78 the key file cannot be used")]
+    AcceptKeys {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Check that every secret opens and none lies in plaintext
     #[command(after_help = "\
 Example:

@@ -1,5 +1,6 @@
 //! `moltbot secrets …`: values come from a terminal or standard input, and go to a terminal or where `--raw` says.
 
+mod accept;
 mod doctor;
 mod exchange;
 mod rotate;
@@ -7,7 +8,7 @@ mod rotate;
 use std::io::IsTerminal as _;
 
 use moltbot_config::SecretState;
-use moltbot_policy::secret::{SecretAct, SecretPermit};
+use moltbot_policy::secret::{KeyFileAct, SecretAct, SecretPermit};
 use moltbot_vault::{KeySource, SecretStore, Wrapping};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
@@ -17,11 +18,12 @@ use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
-use crate::{change, clock, credentials, output, prompt};
+use crate::{change, clock, credentials, keys, output, prompt};
 
 /// Does what the command says.
 pub(crate) fn run(home: &Home, command: Secrets) -> anyhow::Result<Exit> {
     match command {
+        Secrets::AcceptKeys { yes } => accept::run(home, yes),
         Secrets::Doctor(facts) => doctor::run(home, facts),
         Secrets::Export { file } => exchange::export(home, &file),
         Secrets::Get { place, raw } => get(home, &place, raw),
@@ -227,7 +229,7 @@ fn rekey(home: &Home, wrap: WrapKind) -> anyhow::Result<Exit> {
     let vault = home.vault()?;
     let wrapping = match wrap {
         WrapKind::File => Wrapping::Key(KeySource::File),
-        WrapKind::Keyring => Wrapping::Key(KeySource::Keyring),
+        WrapKind::Keyring => Wrapping::Keyring,
         WrapKind::None => Wrapping::None,
         WrapKind::Passphrase => {
             Wrapping::Passphrase(prompt::new_secret("new passphrase of keys/secrets.key")?)
@@ -235,7 +237,7 @@ fn rekey(home: &Home, wrap: WrapKind) -> anyhow::Result<Exit> {
         WrapKind::Systemd => Wrapping::Key(KeySource::Systemd),
     };
     let book = CommandBook::open(home)?;
-    drop(book.record(SecretPermit::for_owner(SecretAct::Rekey, moltbot_vault::KEY_FILE, OWNER))?);
+    keys::record(home, &book, KeyFileAct::Rekey)?;
     let vault =
         vault.rekey(&home.state, &wrapping, &home.unlocker()).map_err(|error| home::failed(&error))?;
     book.close();

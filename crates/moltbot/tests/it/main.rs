@@ -19,6 +19,10 @@ mod help;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod keyring;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod modes;
@@ -26,6 +30,8 @@ mod modes;
 mod open_config;
 #[cfg(test)]
 mod program;
+#[cfg(test)]
+mod programs;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]

@@ -52,6 +52,7 @@ fn d_66_j06_modes_do_not_depend_on_the_umask() {
             "state/logs/a.1.jsonl",
             "state/keys/secrets.key",
             "state/keys/writer.lock",
+            "state/ledger/generation",
             "state/history/last-known-good",
             "state/history/00000000000000000001-00000000000001.config",
             "state/identity/device.json",
@@ -60,7 +61,7 @@ fn d_66_j06_modes_do_not_depend_on_the_umask() {
         ] {
             assert!(made.iter().any(|(path, ..)| *path == home.path().join(name)), "{name} was made");
         }
-        assert_eq!(made.len(), 23, "{made:?}");
+        assert_eq!(made.len(), 25, "{made:?}");
     }
 }
 

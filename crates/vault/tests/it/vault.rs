@@ -268,6 +268,37 @@ fn the_installation_is_marked_sealed_once_for_all() {
 }
 
 #[test]
+fn an_older_key_file_is_neither_opened_nor_changed_until_its_owner_accepts_it() {
+    let (home, state) = home();
+    let first = Vault::open_or_create(&state, &FileKey).unwrap();
+    assert_eq!(first.recorded_generation(&state).unwrap(), None);
+    assert!(first.remember_generation(&state).unwrap() && !first.remember_generation(&state).unwrap());
+    let (file, old) = (home.path().join(KEY_FILE), bytes_of(&home.path().join(KEY_FILE)));
+    assert_eq!(first.next_generation(&state).unwrap(), 2);
+    let second = first.begin_rotation(&state).unwrap().end_rotation(&state).unwrap();
+    assert_eq!((second.generation(), second.recorded_generation(&state).unwrap()), (3, Some(3)));
+    put_key(&file, &old, 0o400);
+    for error in [
+        Vault::open(&state, &FileKey).unwrap_err(),
+        Vault::open_or_create(&state, &FileKey).unwrap_err(),
+        // Who still has the newer keys in memory does not build on the older file either.
+        second.mark_sealed(&state).unwrap_err(),
+    ] {
+        assert!(error.is_put_back() && variant(&error) == "PutBack", "{error}");
+    }
+    assert_eq!(bytes_of(&file), old, "it stays as it is");
+    let older = Vault::open_as_it_is(&state, &FileKey).unwrap().unwrap();
+    assert_eq!(older.accept(&state, 4).unwrap().key_id(), first.key_id());
+    assert_eq!(Vault::open(&state, &FileKey).unwrap().unwrap().generation(), 4);
+    assert!(older.accept(&state, 9).is_err(), "another file is there by now");
+    // The original's key in its place would be taken for an installation to convert.
+    put_key(&file, MASTER, 0o400);
+    assert_eq!(variant(&Vault::open(&state, &FileKey).unwrap_err()), "Damaged");
+    state.remove(KEY_FILE).unwrap();
+    assert_eq!(variant(&Vault::open_or_create(&state, &FileKey).unwrap_err()), "Lost");
+}
+
+#[test]
 fn the_originals_key_file_is_converted_and_opens_what_it_sealed() {
     let (home, state) = home();
     state.folder("keys").unwrap();

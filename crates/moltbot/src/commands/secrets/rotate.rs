@@ -4,7 +4,7 @@
 //! whole: whatever stops it, all opens, and the next run goes on.
 
 use moltbot_policy::Recorded;
-use moltbot_policy::secret::{SecretAct, SecretPermit};
+use moltbot_policy::secret::{KeyFileAct, SecretAct, SecretPermit};
 use moltbot_store::{Resealed, Store};
 use moltbot_vault::{History, LockError, SecretStore, Vault};
 use secrecy::zeroize::Zeroizing;
@@ -15,7 +15,7 @@ use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK};
 use crate::keeper::VaultKeeper;
-use crate::{change, credentials, output};
+use crate::{change, credentials, keys, output};
 
 /// What was sealed again.
 struct Done {
@@ -38,6 +38,7 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let before = home.vault()?.key_id();
     let book = CommandBook::Own(home.ledger()?.clone());
     let permit = book.record(SecretPermit::for_owner(SecretAct::Rotate, moltbot_vault::KEY_FILE, OWNER))?;
+    keys::record(home, &book, KeyFileAct::BeginRotation)?;
     let vault = home.vault()?.begin_rotation(&home.state).map_err(|error| home::failed(&error))?;
     let home = home.clone().with_vault(vault.clone());
     let keeper = VaultKeeper::new(vault.secrets(&permit), &home.state);
@@ -51,6 +52,7 @@ pub(super) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         state: state(&home, &vault)?,
     };
     home.ledger()?.reseal(&vault).map_err(|error| home::failed(&error))?;
+    keys::record(&home, &book, KeyFileAct::EndRotation)?;
     let vault = vault.end_rotation(&home.state).map_err(|error| home::failed(&error))?;
     book.close();
     tell(&done, &before, &vault, facts)

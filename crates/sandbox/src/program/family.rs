@@ -1,0 +1,119 @@
+//! Every process that comes of a program: those whose parents have ended become children of this process, so that none
+//! can slip away, and all are killed when the program has ended or may not go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+use moltbot_config::limits;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+/// How often it is looked whether they are gone.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Takes in whatever loses its parent below this process, for as long as it lives.
+pub(super) struct Family {
+    /// Children of before, which are none of it.
+    others: BTreeSet<i32>,
+}
+
+/// What is left of a family.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Left {
+    /// Processes that had to be killed.
+    Killed,
+    /// None.
+    Nothing,
+    /// These cannot be killed.
+    Survivors(Vec<i32>),
+}
+
+impl Family {
+    /// Begins before the program does.
+    pub(super) fn begin() -> io::Result<Self> {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let others = living()?.into_iter().collect();
+        Ok(Self { others })
+    }
+
+    /// Ends what is left when the program itself has ended: first by waiting a moment, then by killing.
+    pub(super) fn end(&self) -> io::Result<Left> {
+        let grace = Instant::now() + limits::SECRET_PROGRAM_GRACE;
+        while Instant::now() < grace {
+            if self.left()?.is_empty() {
+                return Ok(Left::Nothing);
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.kill()
+    }
+
+    /// Kills all of it, until nothing is left.
+    pub(super) fn kill(&self) -> io::Result<Left> {
+        let until = Instant::now() + limits::SECRET_PROGRAM_END;
+        let mut left = self.left()?;
+        while !left.is_empty() && Instant::now() < until {
+            for pid in &left {
+                // One that has just ended, or that is not ours to kill: the next look tells which.
+                match Pid::from_raw(*pid).map(|pid| rustix::process::kill_process(pid, Signal::KILL)) {
+                    None | Some(Ok(()) | Err(Errno::SRCH | Errno::PERM)) => {}
+                    Some(Err(errno)) => return Err(errno.into()),
+                }
+            }
+            std::thread::sleep(LOOK);
+            left = self.left()?;
+        }
+        Ok(if left.is_empty() { Left::Killed } else { Left::Survivors(left) })
+    }
+
+    /// The processes of it that live. Those that ended are taken out of the process table.
+    fn left(&self) -> io::Result<Vec<i32>> {
+        let mut left = living()?;
+        left.retain(|pid| !self.others.contains(pid));
+        let buried = |pid: &i32| {
+            let pid = Pid::from_raw(*pid)?;
+            // Only children can be waited for: the child of a child is one as soon as its parent has ended.
+            matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))).then_some(())
+        };
+        left.retain(|pid| buried(pid).is_none());
+        Ok(left)
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::process::set_child_subreaper(None) {
+            tracing::warn!(%error, "this process goes on taking in what loses its parent");
+        }
+    }
+}
+
+/// The processes below this one, ended ones that nobody waited for included.
+fn living() -> io::Result<Vec<i32>> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if let Some(parent) = parent_of(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut ahead = vec![rustix::process::getpid().as_raw_nonzero().get()];
+    while let Some(below) = ahead.pop().and_then(|pid| children.remove(&pid)) {
+        found.extend(&below);
+        ahead.extend(below);
+    }
+    Ok(found)
+}
+
+/// The parent of a process; nothing when it has ended meanwhile.
+#[expect(clippy::disallowed_methods, reason = "the kernel's account of a process, not a file on a disk")]
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses too; what comes behind the last one does not.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(end.saturating_add(1)..)?).ok()?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
