@@ -41,13 +41,31 @@ pub const UNAUTHENTICATED_CONNECTIONS: usize = 100;
 /// Connections in all: 5 000 idle ones take about 50 MB.
 pub const CONNECTIONS: usize = 10_000;
 /// Failed sign-ins from one address within [`SIGN_IN_WINDOW`] before it is refused. Five forgives a typo.
-pub const FAILED_SIGN_INS: u32 = 5;
+pub const FAILED_SIGN_INS: usize = 5;
+/// Failed sign-ins from one IPv6 network of 48 bits within [`SIGN_IN_WINDOW`]: eight of its 65 536 networks of 64 bits,
+/// which are one source each. One customer often has a whole one.
+pub const FAILED_SIGN_INS_48: usize = 8 * FAILED_SIGN_INS;
 /// The window of [`FAILED_SIGN_INS`], and how long a refusal lasts.
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(300);
+/// Failed guesses that are compared within [`GUESSES_WINDOW`], whoever makes them: a guesser with a thousand addresses
+/// is no faster than one with twelve. A password of the weakest that is taken lasts for centuries.
+pub const GUESSES_IN_ALL: usize = 60;
+/// Failed guesses at one credential within [`GUESSES_WINDOW`].
+pub const GUESSES_AT_ONE: usize = 30;
+/// The part of both that is set aside for this machine, so that strangers cannot keep its owner out: what its two sources,
+/// one direct and one by a proxy or page, may try at most.
+pub const GUESSES_HERE: usize = 2 * FAILED_SIGN_INS;
+/// The time of [`GUESSES_IN_ALL`] and [`GUESSES_AT_ONE`].
+pub const GUESSES_WINDOW: Duration = Duration::from_secs(60);
+/// Tries that the throttle remembers, of twice [`SIGN_IN_WINDOW`], with about 120 bytes each: [`GUESSES_IN_ALL`] a minute
+/// are 600, and [`KNOWN_DEVICES`] that all fail 2560.
+pub const THROTTLE_TRIES: usize = 4096;
+/// Devices that are known to have signed in, with about 100 bytes each: their tries are counted by themselves.
+pub const KNOWN_DEVICES: usize = 256;
+/// The largest file that the throttle is kept in, in bytes: all that it may remember, at 160 bytes each.
+pub const THROTTLE_BYTES: u64 = 1024 * 1024;
 /// Sources whose refusals for too many tries are told apart in the book; those of others are counted together.
 pub const LIMITED_SOURCES: usize = 64;
-/// Addresses remembered by the throttle: 64 bytes each.
-pub const THROTTLE_ENTRIES: usize = 65_536;
 /// How far a device's clock may be off.
 pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
 /// Turns that may wait in one session. More is a client that does not listen.

@@ -226,11 +226,8 @@ impl Connect {
 fn limited_error(retry_after: Duration) -> WireError {
     let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
     let seconds = milliseconds.div_ceil(1000);
-    WireError::new(
-        ErrorCode::RateLimited,
-        format!("too many failed sign-ins from this address; try again in {seconds} s"),
-    )
-    .retry_after(milliseconds)
+    WireError::new(ErrorCode::RateLimited, format!("too many failed sign-ins; try again in {seconds} s"))
+        .retry_after(milliseconds)
 }
 
 /// A frame as text. Frames are made of texts and numbers: writing them cannot fail.

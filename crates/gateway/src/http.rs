@@ -182,7 +182,7 @@ fn refused(error: &SignInError) -> Response<Body> {
     match error {
         SignInError::Limited(limited) => {
             let seconds = limited.retry_after.as_millis().div_ceil(1000);
-            let message = format!("too many failed sign-ins from this address; try again in {seconds} s");
+            let message = format!("too many failed sign-ins; try again in {seconds} s");
             let mut response = answer::error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", &message);
             answer::retry_after(&mut response, limited.retry_after);
             response

@@ -4,27 +4,29 @@
 //! What the book cannot take does not happen, and a failure is as much in the book as a success.
 
 mod limited;
+mod tries;
 
 use std::net::IpAddr;
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
 use moltbot_policy::authorization::Grant;
-use moltbot_policy::throttle::{RateLimited, Throttle};
+use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
+use moltbot_vault::StateDir;
 
 use crate::shared::lock;
 use limited::{Limited, Told};
+use tries::KeptThrottle;
 
 /// Judges sign-ins.
 pub(crate) struct SignIn {
     credential: Credential,
-    throttle: Mutex<Throttle>,
+    tries: Arc<KeptThrottle>,
     limited: Mutex<Limited>,
     ledger: Ledger,
-    began: Instant,
 }
 
 /// Who wants in, and with what.
@@ -53,8 +55,16 @@ pub(crate) enum SignInError {
 }
 
 impl SignIn {
-    pub(crate) fn new(credential: Credential, ledger: Ledger, began: Instant) -> Self {
-        Self { credential, throttle: Mutex::default(), limited: Mutex::default(), ledger, began }
+    /// Takes up the failures of before from the state folder. `clock` is the wall clock, in milliseconds.
+    pub(crate) fn new(
+        credential: Credential,
+        ledger: Ledger,
+        state: StateDir,
+        clock: fn() -> u64,
+        began: Instant,
+    ) -> Self {
+        let tries = Arc::new(KeptThrottle::open(state, clock, began));
+        Self { credential, tries, limited: Mutex::default(), ledger }
     }
 
     /// How often the book was flushed to disk.
@@ -74,13 +84,13 @@ impl SignIn {
             locality: claim.locality,
             device: claim.device.map(|device| device.proof.id.clone()),
         };
-        match self.verify(claim) {
-            Ok(identity) => match identity.and_then(rights) {
-                Ok(grant) => self.record_success(grant).await,
-                Err(refusal) => Err(self.record_failure(tried, refusal).await),
+        match self.verify(&claim) {
+            Ok(Tested { identity, changed }) => match identity.and_then(rights) {
+                Ok(grant) => self.record_success(grant, tried.device, changed).await,
+                Err(refusal) => Err(self.record_failure(tried, refusal, changed).await),
             },
             Err(limited) => {
-                let told = lock(&self.limited).refused(tried.client, self.began.elapsed());
+                let told = lock(&self.limited).refused(tried.client, self.tries.now());
                 self.enter_limited(told.into_iter().collect()).await;
                 Err(SignInError::Limited(limited))
             }
@@ -89,30 +99,61 @@ impl SignIn {
 
     /// Enters what was counted of sources that may not try and have been silent for a while.
     pub(crate) async fn tell_limited(&self) {
-        let told = lock(&self.limited).over(self.began.elapsed());
+        let told = lock(&self.limited).over(self.tries.now());
         self.enter_limited(told).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
     /// they would be if their tries were open at the same time.
-    fn verify(&self, claim: Claim<'_>) -> Result<Result<Identity, Refusal>, RateLimited> {
-        let mut throttle = lock(&self.throttle);
-        let attempt = throttle.admit(claim.client, self.began.elapsed())?;
-        let Claim { client, presented, device, locality, way: _ } = claim;
-        let identity = authentication::verify(&attempt, &self.credential, &presented, device, locality);
-        if identity.is_ok() {
-            throttle.succeeded(client);
+    fn verify(&self, claim: &Claim<'_>) -> Result<Tested, RateLimited> {
+        let mut throttle = lock(&self.tries.throttle);
+        let attempt = self.admit(&mut throttle, claim, self.tries.now())?;
+        let Claim { client: _, presented, device, locality, way: _ } = claim;
+        let identity = authentication::verify(&attempt, &self.credential, presented, *device, *locality);
+        let changed = identity.is_err() || throttle.succeeded(&attempt);
+        Ok(Tested { identity, changed })
+    }
+
+    /// A known device is told from the strangers around it by its signature. That costs as much as reading its frame,
+    /// and nobody else is worth it: who has no failures near is not held up by any.
+    fn admit(
+        &self,
+        throttle: &mut Throttle,
+        claim: &Claim<'_>,
+        now: Duration,
+    ) -> Result<Attempt, RateLimited> {
+        let Claim { client, locality, .. } = *claim;
+        let asking = Asking { client, locality, credential: self.credential.method() };
+        if !throttle.is_calm()
+            && let Some(device) = claim.device.filter(|device| throttle.knows(&device.proof.id))
+            && let Ok(signed) = authentication::prove(&device, locality)
+            && let Some(outcome) = throttle.admit_device(&signed, asking, now)
+        {
+            return outcome;
         }
-        Ok(identity)
+        throttle.admit(asking, now)
     }
 
-    async fn record_success(&self, grant: Grant) -> Result<Grant, SignInError> {
-        let ledger = self.ledger.clone();
-        let recorded = blocking(move || record(grant, &ledger)).await.map_err(SignInError::Unrecorded)?;
-        Ok(recorded.into_permit())
+    /// A device that signs in is known from then on.
+    async fn record_success(
+        &self,
+        grant: Grant,
+        device: Option<String>,
+        changed: bool,
+    ) -> Result<Grant, SignInError> {
+        let (ledger, tries) = (self.ledger.clone(), Arc::clone(&self.tries));
+        let write = move || {
+            let recorded = record(grant, &ledger)?;
+            let new = device.is_some_and(|device| lock(&tries.throttle).learn(&device));
+            if new || changed {
+                tries.keep();
+            }
+            Ok(recorded)
+        };
+        Ok(blocking(write).await.map_err(SignInError::Unrecorded)?.into_permit())
     }
 
-    async fn record_failure(&self, tried: Tried, refusal: Refusal) -> SignInError {
+    async fn record_failure(&self, tried: Tried, refusal: Refusal, changed: bool) -> SignInError {
         let way = tried.way;
         tracing::warn!(code = refusal.code, cause = %refusal.cause, way, "a sign-in was refused");
         // What is wrong with a device is not wrong with the credential that came with it.
@@ -125,8 +166,14 @@ impl SignIn {
             None => entry,
             Some(device) => entry.with("user", device),
         };
-        let ledger = self.ledger.clone();
-        match blocking(move || ledger.enter(entry)).await {
+        let (ledger, tries) = (self.ledger.clone(), Arc::clone(&self.tries));
+        let write = move || {
+            if changed {
+                tries.keep(); // first: also a failure that cannot be recorded was one
+            }
+            ledger.enter(entry)
+        };
+        match blocking(write).await {
             Ok(_) => SignInError::Refused(refusal),
             Err(unrecorded) => SignInError::Unrecorded(unrecorded),
         }
@@ -152,6 +199,13 @@ impl SignIn {
             tracing::error!(%error, "refusals of sources that may not try could not be recorded");
         }
     }
+}
+
+/// What came of a try.
+struct Tested {
+    identity: Result<Identity, Refusal>,
+    /// Whether the throttle remembers something else than before it.
+    changed: bool,
 }
 
 /// What the book is told of a try that failed.

@@ -131,6 +131,27 @@ pub struct Identity {
     pub(crate) client: IpAddr,
 }
 
+/// A device that has proved that it holds its key. Made only by [`prove`]; it says nothing of rights.
+#[derive(Debug)]
+pub struct Signed {
+    pub(crate) id: String,
+}
+
+impl Signed {
+    /// The digest of its public key.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Judges a device's signature alone, so that one that is known is not taken for the strangers around it.
+///
+/// # Errors
+/// The code of what is wrong, for the book.
+pub fn prove(claim: &DeviceClaim<'_>, locality: Locality) -> Result<Signed, &'static str> {
+    device::verify(claim, locality).map(|id| Signed { id })
+}
+
 /// Judges a sign-in: the device's signature first, when there is one, then the shared credential.
 ///
 /// # Errors
@@ -177,12 +198,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::throttle::Throttle;
+    use crate::throttle::{Asking, Throttle};
 
     const TOKEN: &str = "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM";
 
     fn attempt() -> Attempt {
-        Throttle::default().admit("127.0.0.1".parse().unwrap(), Duration::ZERO).unwrap()
+        let client = "127.0.0.1".parse().unwrap();
+        let asking = Asking { client, locality: Locality::Local, credential: "token" };
+        Throttle::default().admit(asking, Duration::ZERO).unwrap()
     }
 
     fn auth(token: Option<&str>, password: Option<&str>) -> AuthConfig {

@@ -1,44 +1,89 @@
-//! Layer 2, authentication: how often one source may try.
+//! Layer 2, authentication: how often somebody may try.
 //!
-//! Five failed tries within five minutes, then none for five minutes. A try is counted before anything is
-//! compared, and taken back when it succeeds: hanging up early still costs a try. Time is an argument, and
-//! monotonic. This machine is not exempt: a page in a browser here speaks from loopback too.
+//! Five failed tries of one source within five minutes, then none for five minutes from the fifth. Beyond that, what
+//! all sources together may guess at one credential, and at all, in a minute: guessing from a thousand addresses is
+//! no faster than that. A try is counted before anything is compared, and taken back when it succeeds: hanging up
+//! early still costs a try. Time is an argument, and monotonic.
+//!
+//! This machine is not exempt: a page in a browser here speaks from loopback too. But strangers cannot keep its owner
+//! out. What this machine may try is set aside for it, and a device that has signed in before and signs again is
+//! counted by itself, whatever was tried where it speaks from.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use moltbot_config::limits;
 
+use crate::authentication::{Locality, Signed};
+
+mod tries;
+
+use tries::{Budget, Tries};
+pub use tries::{Subject, Try};
+
 /// The address that tries are counted for: IPv4 as it is, also when mapped; IPv6 by its /64. This machine is one
-/// source: anybody on it may speak from any of its 16 million loopback addresses.
+/// source: anybody on it may speak from any of its 16 million loopback addresses. What comes through a proxy or from
+/// a page on this machine is another one: it may be anybody, and must not use up what the owner may try.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Source(IpAddr);
+pub struct Source {
+    address: IpAddr,
+    relayed: bool,
+}
 
 impl Source {
-    /// The source that an address belongs to.
+    /// The source that an address belongs to, for telling it; whether it was relayed is not told apart.
     pub fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            here if here.is_loopback() => Self(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        let address = match address.to_canonical() {
+            here if here.is_loopback() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
-                Self(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
-            v4 @ IpAddr::V4(_) => Self(v4),
-        }
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        Self { address, relayed: false }
+    }
+
+    /// The source that tries of a peer are counted for.
+    pub fn of_peer(address: IpAddr, locality: Locality) -> Self {
+        let source = Self::of(address);
+        Self { relayed: source.address.is_loopback() && locality == Locality::Remote, ..source }
     }
 
     /// The address that stands for the source.
     pub const fn address(&self) -> IpAddr {
-        self.0
+        self.address
+    }
+
+    /// Whether what came from this machine was relayed: by a proxy, or a page.
+    pub const fn is_relayed(&self) -> bool {
+        self.relayed
+    }
+
+    /// Whether it is this machine, by a proxy or not.
+    const fn is_here(&self) -> bool {
+        match self.address {
+            IpAddr::V4(v4) => v4.is_loopback(),
+            IpAddr::V6(v6) => v6.is_loopback(),
+        }
+    }
+
+    /// The first 48 bits of an IPv6 address, which one customer of a provider has.
+    fn network_48(&self) -> Option<u128> {
+        match self.address {
+            IpAddr::V6(v6) if !v6.is_loopback() => Some(v6.to_bits() >> 80),
+            IpAddr::V4(_) | IpAddr::V6(_) => None,
+        }
     }
 }
 
 /// Permission for one comparison of a credential. [`crate::authentication::verify`] takes nothing else.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 #[must_use = "an attempt that is dropped is a failed one"]
 pub struct Attempt {
     client: IpAddr,
+    number: u64,
 }
 
 impl Attempt {
@@ -48,121 +93,181 @@ impl Attempt {
     }
 }
 
-/// The source has used up its tries.
+/// The tries are used up: those of the source, or those of all strangers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RateLimited {
     /// When it may try again, at most five minutes.
     pub retry_after: Duration,
 }
 
-#[derive(Debug)]
-struct Window {
-    failures: u32,
-    began: Duration,
+/// Who wants to try what.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The client's address.
+    pub client: IpAddr,
+    /// Whether it is on this machine.
+    pub locality: Locality,
+    /// The credential that it would be compared with: `token` or `password`.
+    pub credential: &'static str,
 }
 
-/// Counts tries by source. Bounded: when it is full, sources never seen before are refused until a window
-/// has passed, because forgetting one would give it new tries.
+/// Counts tries. Bounded: what all may try in a minute bounds how many there are to remember.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    windows: HashMap<Source, Window>,
+    tries: Tries,
+    /// Devices that have signed in, the latest last.
+    known: VecDeque<String>,
+    closed_until: Option<Duration>,
 }
 
 impl Throttle {
-    /// Admits one try of the client at that address, or says when the next may be made.
+    /// Admits one try, or says when the next may be made.
     ///
     /// # Errors
-    /// [`RateLimited`] after five failures, for five minutes from the fifth.
-    pub fn admit(&mut self, client: IpAddr, now: Duration) -> Result<Attempt, RateLimited> {
-        let source = Source::of(client);
-        if self.windows.len() >= limits::THROTTLE_ENTRIES && !self.windows.contains_key(&source) {
-            self.windows.retain(|_, window| now < window.began.saturating_add(limits::SIGN_IN_WINDOW));
-            if self.windows.len() >= limits::THROTTLE_ENTRIES {
-                return Err(RateLimited { retry_after: limits::SIGN_IN_WINDOW });
-            }
+    /// [`RateLimited`] after five failures of the source, for five minutes from the fifth; after forty of its IPv6
+    /// /48, likewise; and, unless it speaks from this machine, while strangers have used up their guesses.
+    pub fn admit(&mut self, asking: Asking, now: Duration) -> Result<Attempt, RateLimited> {
+        self.tries.prune(now);
+        let source = Source::of_peer(asking.client, asking.locality);
+        if let Some(retry_after) = self.wait_of_source(source, now) {
+            return Err(RateLimited { retry_after });
         }
-        let window = self.windows.entry(source).or_insert(Window { failures: 0, began: now });
-        let end = window.began.saturating_add(limits::SIGN_IN_WINDOW);
-        if now >= end {
-            *window = Window { failures: 0, began: now };
-        } else if window.failures >= limits::FAILED_SIGN_INS {
-            return Err(RateLimited { retry_after: end.saturating_sub(now) });
+        if !source.is_here()
+            && let Some(retry_after) = self.wait_of_strangers(asking.credential, now)
+        {
+            return Err(RateLimited { retry_after });
         }
-        window.failures += 1;
-        if window.failures == limits::FAILED_SIGN_INS {
-            window.began = now; // the refusal lasts five minutes from the last try
-        }
-        Ok(Attempt { client })
+        self.count(Subject::Source(source), asking, now)
     }
 
-    /// The try succeeded: its source starts anew. Other sources are not touched.
-    pub fn succeeded(&mut self, client: IpAddr) {
-        self.windows.remove(&Source::of(client));
+    /// Admits one try of a device that has proved its key and has signed in before. Strangers cannot use up its
+    /// tries. Nothing is returned when the device is not known: then it is a stranger.
+    ///
+    /// # Errors
+    /// [`RateLimited`] after five failures of the device, for five minutes from the fifth.
+    pub fn admit_device(
+        &mut self,
+        device: &Signed,
+        asking: Asking,
+        now: Duration,
+    ) -> Option<Result<Attempt, RateLimited>> {
+        if !self.knows(device.id()) {
+            return None;
+        }
+        self.tries.prune(now);
+        let subject = Subject::Device(device.id().to_owned());
+        let budget = Budget::Lock(limits::FAILED_SIGN_INS, limits::SIGN_IN_WINDOW);
+        let wait = self.tries.wait(budget, now, |one| !one.forgiven && one.subject == subject);
+        Some(match wait {
+            Some(retry_after) => Err(RateLimited { retry_after }),
+            None => self.count(subject, asking, now),
+        })
+    }
+
+    /// The try succeeded: its source, or its device, starts anew at this credential. Others are not touched, nor is
+    /// what all together have guessed. Whether a failure was forgiven.
+    pub fn succeeded(&mut self, attempt: &Attempt) -> bool {
+        self.tries.succeeded(attempt.number)
+    }
+
+    /// Whether anything would refuse or be counted against somebody: if not, a device need not be told apart.
+    pub fn is_calm(&self) -> bool {
+        self.tries.is_empty() && self.closed_until.is_none()
+    }
+
+    /// Whether the device has signed in before.
+    pub fn knows(&self, device: &str) -> bool {
+        self.known.iter().any(|known| known == device)
+    }
+
+    /// Remembers a device that has signed in. Whether it was new. The one that signed in longest ago is forgotten
+    /// when there are too many.
+    pub fn learn(&mut self, device: &str) -> bool {
+        let new = match self.known.iter().position(|known| known == device) {
+            Some(index) => self.known.remove(index).is_none(),
+            None => true,
+        };
+        if self.known.len() >= limits::KNOWN_DEVICES {
+            self.known.pop_front();
+        }
+        self.known.push_back(device.to_owned());
+        new
+    }
+
+    /// Forgets a device: it is a stranger from now on.
+    pub fn forget(&mut self, device: &str) {
+        self.known.retain(|known| known != device);
+    }
+
+    /// Refuses strangers until then, because what they have tried before is not known.
+    pub const fn close_until(&mut self, until: Duration) {
+        self.closed_until = Some(until);
+    }
+
+    /// Until when strangers are refused, whatever they have tried.
+    pub const fn closed_until(&self) -> Option<Duration> {
+        self.closed_until
+    }
+
+    /// The tries that still count, oldest first, to be kept over a restart.
+    pub fn tries(&self) -> impl Iterator<Item = &Try> {
+        self.tries.iter()
+    }
+
+    /// The devices that have signed in, the latest last, to be kept over a restart.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str)
+    }
+
+    /// Takes up tries of before a restart, oldest first, and devices.
+    pub fn restore(&mut self, tries: Vec<Try>, known: Vec<String>) {
+        let more = tries.len().saturating_sub(limits::THROTTLE_TRIES);
+        tries.into_iter().skip(more).for_each(|one| {
+            self.tries.push(one);
+        });
+        known.iter().for_each(|device| {
+            self.learn(device);
+        });
+    }
+
+    fn wait_of_source(&self, source: Source, now: Duration) -> Option<Duration> {
+        let subject = Subject::Source(source);
+        let budget = Budget::Lock(limits::FAILED_SIGN_INS, limits::SIGN_IN_WINDOW);
+        let own = self.tries.wait(budget, now, |one| !one.forgiven && one.subject == subject);
+        let wide = source.network_48().and_then(|network| {
+            let budget = Budget::Lock(limits::FAILED_SIGN_INS_48, limits::SIGN_IN_WINDOW);
+            self.tries.wait(budget, now, tries::in_same_48(network))
+        });
+        own.max(wide)
+    }
+
+    /// What all strangers together may guess. What this machine may try in the same time is set aside, so that both
+    /// together stay within the budget.
+    fn wait_of_strangers(&mut self, credential: &'static str, now: Duration) -> Option<Duration> {
+        let closed =
+            self.closed_until.and_then(|until| until.checked_sub(now)).filter(|wait| !wait.is_zero());
+        if closed.is_none() {
+            self.closed_until = None;
+        }
+        let is_stranger = |one: &Try| matches!(&one.subject, Subject::Source(source) if !source.is_here());
+        let minute = limits::GUESSES_WINDOW;
+        let left = |guesses: usize| Budget::Sliding(guesses.saturating_sub(limits::GUESSES_HERE), minute);
+        let each = self
+            .tries
+            .wait(left(limits::GUESSES_AT_ONE), now, |one| is_stranger(one) && one.credential == credential);
+        let all = self.tries.wait(left(limits::GUESSES_IN_ALL), now, is_stranger);
+        let full = self.tries.is_full().then_some(limits::SIGN_IN_WINDOW);
+        closed.max(each).max(all).max(full)
+    }
+
+    fn count(&mut self, subject: Subject, asking: Asking, now: Duration) -> Result<Attempt, RateLimited> {
+        if self.tries.is_full() {
+            return Err(RateLimited { retry_after: limits::SIGN_IN_WINDOW });
+        }
+        let one = Try { subject, credential: asking.credential, at: now, forgiven: false };
+        Ok(Attempt { client: asking.client, number: self.tries.push(one) })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn client(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn source(text: &str) -> Source {
-        Source::of(client(text))
-    }
-
-    #[test]
-    fn five_tries_then_none_for_five_minutes() {
-        let mut throttle = Throttle::default();
-        for n in 0..5 {
-            assert!(throttle.admit(client("203.0.113.9"), SECOND * n).is_ok(), "try {n}");
-        }
-        let refused = throttle.admit(client("203.0.113.9"), SECOND * 10).unwrap_err();
-        assert_eq!(refused.retry_after, SECOND * 294);
-        assert!(
-            throttle.admit(client("203.0.113.10"), SECOND * 10).is_ok(),
-            "another source is not affected"
-        );
-        assert!(
-            throttle.admit(client("203.0.113.9"), SECOND * 304).is_ok(),
-            "allowed again after the window"
-        );
-    }
-
-    #[test]
-    fn a_success_resets_its_source_only() {
-        let mut throttle = Throttle::default();
-        for _ in 0..4 {
-            assert!(throttle.admit(client("127.0.0.1"), SECOND).is_ok());
-            assert!(throttle.admit(client("203.0.113.9"), SECOND).is_ok());
-        }
-        throttle.succeeded(client("127.0.0.1"));
-        assert!(throttle.admit(client("203.0.113.9"), SECOND).is_ok());
-        assert!(throttle.admit(client("203.0.113.9"), SECOND).is_err());
-        assert!(throttle.admit(client("127.0.0.1"), SECOND).is_ok());
-    }
-
-    #[test]
-    fn mapped_addresses_and_neighbours_in_a_64_are_one_source() {
-        assert_eq!(source("::ffff:203.0.113.9"), source("203.0.113.9"));
-        assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
-        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
-        for here in ["127.0.0.1", "127.9.8.7", "::ffff:127.0.0.2"] {
-            assert_eq!(source(here), source("::1"), "{here}");
-        }
-    }
-
-    #[test]
-    fn memory_is_bounded_and_overflow_refuses() {
-        let mut throttle = Throttle::default();
-        for n in 0..u32::try_from(limits::THROTTLE_ENTRIES).unwrap() {
-            assert!(throttle.admit(IpAddr::V4(n.into()), SECOND).is_ok());
-        }
-        assert!(throttle.admit(client("203.0.113.9"), SECOND).is_err());
-        assert!(throttle.admit(client("203.0.113.9"), SECOND * 400).is_ok(), "old windows make room");
-    }
-}
+mod tests;
