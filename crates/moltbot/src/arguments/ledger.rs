@@ -63,7 +63,7 @@ Exit codes: 0, 1 nothing is recorded of that run")]
     },
     /// Write records in another program's form, or send them to a server once
     #[command(after_help = "\
-Examples:
+Example:
   moltbot ledger export --format ocsf --output events.json
   moltbot ledger export --format syslog --to tls://logs.example.org --ca ca.pem
 
