@@ -99,12 +99,24 @@ impl Shipping {
             Ok(Some((place, is_in)))
         });
         match found.await?? {
-            None => {}
-            Some((place, true)) => self.kept = place.sequence,
+            Some((place, true)) => {
+                self.kept = place.sequence;
+                self.told.kept(self.kept);
+                return Ok(());
+            }
             Some((place, false)) => self.alarm(place.sequence).await,
+            None => {}
         }
-        self.told.kept(self.kept);
+        // Kept before anything is sent: a crash must not move the beginning.
+        let place = self.place(self.kept, String::new());
+        let (state, name) = (self.parts.state.clone(), self.server.name());
+        blocking(move || place.write(&state, name)).await??;
         Ok(())
+    }
+
+    fn place(&self, sequence: u64, h: String) -> Place {
+        let installation = self.parts.origin.installation.clone();
+        Place { installation, to: self.server.target(), sequence, h }
     }
 
     /// The server was sent a record that the book does not have any more.

@@ -240,6 +240,41 @@ fn a_server_that_was_killed_has_everything_in_order_once_it_is_back() {
     assert_eq!(distinct, (began..=*had.last().unwrap()).collect::<Vec<_>>(), "everything, in order: {had:?}");
 }
 
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a power cut")]
+fn a_gateway_that_was_killed_sends_again_what_the_server_has_not_confirmed_and_leaves_nothing_out() {
+    let authority = Authority::new();
+    let Some(server) = Rsyslog::start(&authority, "localhost") else {
+        return skip(
+            "a_gateway_that_was_killed_sends_again_what_the_server_has_not_confirmed_and_leaves_nothing_out",
+            rsyslog::MISSING,
+        );
+    };
+    let program = sending_to(&server, "localhost", authority.file());
+    for _ in 0..3 {
+        program.start();
+        assert_eq!(program.run(&["health"]).code, 0);
+        until("records of this run", || (numbers(&server).last() >= Some(&last(&program))).then_some(()));
+        let status: Value = serde_json::from_str(&program.run(&["status", "--json"]).out).unwrap();
+        let pid = status["gateway"]["pid"].to_string();
+        assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+        until("its end", || (!Path::new("/proc").join(&pid).exists()).then_some(()));
+    }
+    program.start();
+    let end = last(&program);
+    until("the rest", || (numbers(&server).last() >= Some(&end)).then_some(()));
+    stop(&program);
+    let had = numbers(&server);
+    let distinct = first_times(&had);
+    assert_eq!(distinct, (distinct[0]..=*had.last().unwrap()).collect::<Vec<_>>(), "{had:?}");
+    assert!(had.len() > distinct.len(), "what was not confirmed came again");
+    // What came twice is the same.
+    let mut messages: Vec<String> = server.records();
+    messages.sort_unstable();
+    messages.dedup();
+    assert_eq!(messages.len(), distinct.len());
+}
+
 /// Cuts the book off behind the record with this number, as one who wants to hide something would, register and all.
 #[expect(clippy::disallowed_methods, reason = "an attacker's hand")]
 fn cut(program: &Program, number: u64) {
@@ -278,6 +313,7 @@ fn a_book_that_was_cut_is_found_by_the_head_that_the_syslog_server_has() {
     // Each minute, when it has changed.
     let head = until("the next head", || server.heads().get(first).cloned());
     stop(&program);
+    assert_eq!(egress(&program).len(), 1, "one connection, however much it carries");
     let file = program.state().join("pasted");
     put(&file, &head);
     let verify = || program.run(&["ledger", "verify", "--expect-head", file.to_str().unwrap()]);
