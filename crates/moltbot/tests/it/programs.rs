@@ -82,7 +82,7 @@ fn reference(id: &str) -> Value {
 fn answering() -> String {
     let answer = json!({"protocolVersion": 1, "values": {"house/token": TOKEN, "house/key#value": KEY}});
     format!(
-        "cat > \"$HOME/asked\"\necho run >> \"$HOME/runs\"\nenv > \"$HOME/env\"\necho \"$@\" > \"$HOME/args\"\necho {OTHER} >&2\necho '{answer}'"
+        "cat > \"$HOME/asked\"\necho run >> \"$HOME/runs\"\nenv > \"$HOME/env\"\nls -l /proc/$$/fd > \"$HOME/fds\"\necho \"$@\" > \"$HOME/args\"\necho {OTHER} >&2\necho '{answer}'"
     )
 }
 
@@ -161,6 +161,9 @@ async fn a_program_is_asked_once_for_the_token_and_a_key_and_they_are_nowhere_el
         environment.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"),
         "{environment}"
     );
+    // Nothing that this program had open: neither the book nor a lock nor the keys.
+    let open = text(&home.join("fds"));
+    assert!(open.contains("resolver") && !open.contains(".moltbot"), "{open}");
     // In the book before it ran and after, and the values nowhere.
     let process = PathBuf::from(format!("/proc/{}", gateway.pid()));
     for canary in [TOKEN, KEY, OTHER] {
