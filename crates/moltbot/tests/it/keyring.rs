@@ -172,6 +172,26 @@ fn a_key_in_the_keyring_wraps_the_root_keys_and_without_it_nothing_opens() {
     assert_eq!(ok(&program, &["secrets", "get", "gateway.auth.token", "--raw"]), token);
 }
 
+#[test]
+fn the_old_key_stays_in_the_keyring_until_the_new_key_file_is_on_disk() {
+    const NAME: &str = "keyring::the_old_key_stays_in_the_keyring_until_the_new_key_file_is_on_disk";
+    let Some(session) = Session::start(NAME) else { return };
+    let program = Program::new().with("DBUS_SESSION_BUS_ADDRESS", session.address.clone());
+    ok(&program, &["secrets", "rekey", "--wrap", "keyring"]);
+    let token = ok(&program, &["secrets", "get", "gateway.auth.token", "--raw"]);
+    // The key file cannot be written now.
+    let state = moltbot_vault::StateDir::open_or_create(&program.state()).unwrap();
+    let lock = state.lock("keys/writer.lock", b"test").unwrap();
+    for wrap in ["keyring", "none"] {
+        assert_eq!(program.run(&["secrets", "rekey", "--wrap", wrap]).code, 1, "{wrap}");
+        assert_eq!(ok(&program, &["secrets", "get", "gateway.auth.token", "--raw"]), token, "{wrap}");
+    }
+    assert_eq!(session.items(), 2, "the new key, which wraps nothing, is told of in the manual");
+    drop(lock);
+    ok(&program, &["secrets", "rekey", "--wrap", "keyring"]);
+    assert_eq!(ok(&program, &["secrets", "get", "gateway.auth.token", "--raw"]), token);
+}
+
 /// Killed at random points, a change of the wrapping leaves a key file whose key is in the keyring.
 #[test]
 fn a_rekey_that_is_killed_at_any_point_loses_nothing() {
