@@ -38,9 +38,7 @@ pub(crate) enum InboundError {
     #[error("a message in session {0} has this idempotencyKey already; send this one with a new key")]
     Elsewhere(SessionKey),
     /// The book was changed by somebody, and nothing is done before the owner has looked.
-    #[error(
-        "the ledger was tampered with, so no messages are taken; the owner runs `moltbot ledger verify`, then `moltbot ledger accept`"
-    )]
+    #[error("{}", crate::shared::LOCKED_DOWN)]
     LockedDown,
     /// The gateway stops.
     #[error("the gateway is stopping; send again when it is back")]

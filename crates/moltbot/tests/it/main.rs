@@ -19,6 +19,8 @@ mod hostile;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lockdown;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod program;
