@@ -19,6 +19,8 @@ mod hostile;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod known_good;
+#[cfg(test)]
 mod lockdown;
 #[cfg(test)]
 mod modes;
