@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use moltbot_agent::TurnReport;
 use moltbot_channels::webchat::MessageError;
+use moltbot_policy::Unrecorded;
 use moltbot_policy::authorization::Grant;
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::ids::{AgentId, SessionKey};
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use crate::dispatch::{failure, success};
 use crate::inbound::InboundError;
 use crate::outbox::InFlight;
-use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared};
+use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, UNRECORDED_CODE};
 
 /// A request whose sender may make it.
 pub(crate) struct Call {
@@ -105,10 +106,16 @@ fn not_kept(error: &InboundError) -> WireError {
         InboundError::Store(error) => store_failed(error),
         InboundError::Elsewhere(_) => WireError::invalid(error.to_string()),
         InboundError::LockedDown => locked_down(),
+        InboundError::Unrecorded(unrecorded) => not_recorded(unrecorded),
         InboundError::Broken | InboundError::Full | InboundError::Stopping => {
             WireError::unavailable(error.to_string())
         }
     }
+}
+
+/// What whoever asks for an act is answered that cannot be recorded.
+fn not_recorded(unrecorded: &Unrecorded) -> WireError {
+    WireError::unavailable(unrecorded.to_string()).with_details(json!({"code": UNRECORDED_CODE}))
 }
 
 /// What whoever asks for an act is answered while the book has a change that the owner has not looked at.

@@ -99,7 +99,8 @@ pub(crate) fn run(
     });
     if exit.is_ok() {
         // Done even when it cannot be recorded now: a gateway that cannot be stopped is worse.
-        ledger.enter_when_possible(Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done));
+        let stopped = Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done);
+        ledger.enter_when_possible(stopped.from_reserve());
     }
     // A second signal must not wait for what still runs.
     runtime.shutdown_background();

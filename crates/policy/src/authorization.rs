@@ -56,14 +56,20 @@ impl Grant {
 }
 
 impl Permit for Grant {
+    /// On a full disk the owner at this machine still gets in: the reserve pays for who is here and holds the
+    /// credential, and for nobody else, so that no stranger can use it up.
     fn entry(&self) -> Entry {
         let scopes: Vec<&str> = self.scopes.iter().map(|scope| scope.name()).collect();
-        Entry::new(self.actor.clone(), "auth.sign_in", "gateway", Decision::Allowed)
+        let entry = Entry::new(self.actor.clone(), "auth.sign_in", "gateway", Decision::Allowed)
             .with("client", self.client.to_string())
             .with("method", self.method)
             .with("role", self.role.name())
             .with("scopes", scopes.join(","))
-            .with("locality", self.locality.name())
+            .with("locality", self.locality.name());
+        match self.locality {
+            Locality::Local => entry.from_reserve(),
+            Locality::Remote => entry,
+        }
     }
 }
 
@@ -158,6 +164,13 @@ mod tests {
             grant(identity(None, Locality::Local), Some("node"), &all).unwrap_err().code,
             "role_unsupported"
         );
+    }
+
+    #[test]
+    fn the_reserve_of_a_full_disk_pays_for_the_owner_at_this_machine_alone() {
+        for (locality, expected) in [(Locality::Local, true), (Locality::Remote, false)] {
+            assert_eq!(grant_request(identity(None, locality)).entry().reserved, expected, "{locality:?}");
+        }
     }
 
     #[test]

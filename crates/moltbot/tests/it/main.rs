@@ -13,6 +13,8 @@ mod doctor;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod hostile;
