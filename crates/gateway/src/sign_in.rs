@@ -76,7 +76,7 @@ impl SignIn {
         };
         match self.verify(claim) {
             Ok(identity) => match identity.and_then(rights) {
-                Ok(grant) => self.record_success(grant).await,
+                Ok(grant) => self.record_success(grant.by(tried.way)).await,
                 Err(refusal) => Err(self.record_failure(tried, refusal).await),
             },
             Err(limited) => {

@@ -21,9 +21,16 @@ pub struct Grant {
     method: &'static str,
     locality: Locality,
     client: IpAddr,
+    way: &'static str,
 }
 
 impl Grant {
+    /// Says by which way it was asked for: `http` or `websocket`, for the book.
+    pub const fn by(mut self, way: &'static str) -> Self {
+        self.way = way;
+        self
+    }
+
     /// The role.
     pub const fn role(&self) -> Role {
         self.role
@@ -65,7 +72,8 @@ impl Permit for Grant {
             .with("method", self.method)
             .with("role", self.role.name())
             .with("scopes", scopes.join(","))
-            .with("locality", self.locality.name());
+            .with("locality", self.locality.name())
+            .with("way", self.way);
         match self.locality {
             Locality::Local => entry.from_reserve(),
             Locality::Remote => entry,
@@ -109,7 +117,7 @@ pub fn grant_request(identity: Identity) -> Grant {
 fn of(identity: Identity, role: Role, scopes: ScopeSet) -> Grant {
     let actor = actor(&identity);
     let Identity { method, device: _, locality, client } = identity;
-    Grant { role, scopes, actor, method, locality, client }
+    Grant { role, scopes, actor, method, locality, client, way: "unknown" }
 }
 
 fn actor(identity: &Identity) -> String {
@@ -187,6 +195,7 @@ mod tests {
                         method: "",
                         locality: Locality::Local,
                         client: Ipv4Addr::LOCALHOST.into(),
+                        way: "",
                     };
                     grant.require(method.scope()).is_ok()
                 };
