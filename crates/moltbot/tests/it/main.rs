@@ -13,6 +13,8 @@ mod doctor;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod forged_state;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod help;
