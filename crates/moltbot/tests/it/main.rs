@@ -7,6 +7,8 @@ mod audit;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod doctor;
