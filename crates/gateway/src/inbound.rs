@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use moltbot_policy::{Book as _, Decision, Entry};
+use moltbot_policy::{Book as _, Class, Decision, Entry, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
@@ -38,10 +38,11 @@ pub(crate) enum InboundError {
     #[error("a message in session {0} has this idempotencyKey already; send this one with a new key")]
     Elsewhere(SessionKey),
     /// The book was changed by somebody, and nothing is done before the owner has looked.
-    #[error(
-        "the ledger was tampered with, so no messages are taken; the owner runs `moltbot ledger verify`, then `moltbot ledger accept`"
-    )]
+    #[error("{}", crate::shared::LOCKED_DOWN)]
     LockedDown,
+    /// The disk takes no record of what the message would cause.
+    #[error("the message is not taken: {0}")]
+    Unrecorded(#[from] Unrecorded),
     /// The gateway stops.
     #[error("the gateway is stopping; send again when it is back")]
     Stopping,
@@ -74,6 +75,7 @@ pub(crate) async fn receive(
             return Err(InboundError::LockedDown);
         }
         let place = shared.inbound.reserve(&message.session)?;
+        let accepted = record_on_full_disk(&shared, accepted).await?;
         match shared.store.accept(&message, shared.now_ms()).await? {
             Accepted::Duplicate(status) if status.session != message.session => {
                 Err(InboundError::Elsewhere(status.session))
@@ -81,7 +83,9 @@ pub(crate) async fn receive(
             Accepted::Duplicate(status) => Ok(Received::Duplicate(status)),
             Accepted::Fresh(turn) => {
                 let run = Arc::new(Run::new(&turn, hearing));
-                note(&shared, accepted);
+                if let Some(accepted) = accepted {
+                    note(&shared, accepted);
+                }
                 enqueue(&shared, turn, &run);
                 drop(place);
                 Ok(Received::Fresh(run))
@@ -92,6 +96,19 @@ pub(crate) async fn receive(
         tracing::error!(%error, "a message could not be taken");
         Err(InboundError::Broken)
     })
+}
+
+/// On a full disk nothing is done that is not on it first: a message that could only fail is not taken. Gives the entry
+/// back where there is room, to be entered when the message is kept.
+async fn record_on_full_disk(shared: &Arc<Shared>, accepted: Entry) -> Result<Option<Entry>, Unrecorded> {
+    if !shared.ledger.is_full() {
+        return Ok(Some(accepted));
+    }
+    let (ledger, action) = (shared.ledger.clone(), accepted.action);
+    let immediate = Entry { class: Class::Immediate, ..accepted };
+    let entered = tokio::task::spawn_blocking(move || ledger.enter(immediate)).await;
+    entered.unwrap_or_else(|error| Err(Unrecorded { action, cause: error.to_string() }))?;
+    Ok(None)
 }
 
 /// Says in the book who caused what the turn will do. It permits nothing, so nobody waits for it: it is on disk with

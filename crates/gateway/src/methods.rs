@@ -12,20 +12,21 @@ use std::sync::Arc;
 
 use moltbot_agent::TurnReport;
 use moltbot_channels::webchat::MessageError;
+use moltbot_policy::Unrecorded;
 use moltbot_policy::authorization::Grant;
-use moltbot_protocol::error::WireError;
+use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::StopReason;
 use moltbot_protocol::method::Method;
 use moltbot_store::StoreError;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::dispatch::{failure, success};
 use crate::inbound::InboundError;
 use crate::outbox::InFlight;
-use crate::shared::Shared;
+use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, UNRECORDED_CODE};
 
 /// A request whose sender may make it.
 pub(crate) struct Call {
@@ -50,6 +51,7 @@ type Outcome = Result<Value, WireError>;
 /// Answers a request.
 pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
     let outcome = match call.method {
+        method if acts(method) && shared.ledger.lockdown().is_some() => Err(locked_down()),
         Method::Agent => agent::run(&shared, &call, &place).await,
         Method::AgentWait => agent::wait(&shared, &call).await,
         Method::AgentsList => listing::agents(&shared, &call),
@@ -103,9 +105,44 @@ fn not_kept(error: &InboundError) -> WireError {
     match error {
         InboundError::Store(error) => store_failed(error),
         InboundError::Elsewhere(_) => WireError::invalid(error.to_string()),
-        InboundError::Broken | InboundError::Full | InboundError::LockedDown | InboundError::Stopping => {
+        InboundError::LockedDown => locked_down(),
+        InboundError::Unrecorded(unrecorded) => not_recorded(unrecorded),
+        InboundError::Broken | InboundError::Full | InboundError::Stopping => {
             WireError::unavailable(error.to_string())
         }
+    }
+}
+
+/// What whoever asks for an act is answered that cannot be recorded.
+fn not_recorded(unrecorded: &Unrecorded) -> WireError {
+    WireError::unavailable(unrecorded.to_string()).with_details(json!({"code": UNRECORDED_CODE}))
+}
+
+/// What whoever asks for an act is answered while the book has a change that the owner has not looked at.
+fn locked_down() -> WireError {
+    WireError::new(ErrorCode::Unavailable, LOCKED_DOWN).with_details(json!({"code": LOCKED_DOWN_CODE}))
+}
+
+/// Whether a method does something that is refused while the gateway is locked down. What only reads goes on, so that
+/// the owner can look; an act on secrets or the config is the owner's own, at the gateway's machine.
+const fn acts(method: Method) -> bool {
+    match method {
+        Method::Agent
+        | Method::ChatSend
+        | Method::ModelsTest
+        | Method::SessionsDelete
+        | Method::SessionsReset => true,
+        Method::AgentWait
+        | Method::AgentsList
+        | Method::ChatAbort
+        | Method::ChatHistory
+        | Method::ConfigGet
+        | Method::Health
+        | Method::LedgerRelay
+        | Method::ModelsList
+        | Method::SessionsList
+        | Method::SessionsPreview
+        | Method::Status => false,
     }
 }
 

@@ -23,6 +23,12 @@ use crate::methods::health::Health;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
 
+/// What is told while the book has a change that the owner has not looked at, and its stable code.
+pub(crate) const LOCKED_DOWN: &str = "the ledger was tampered with, so nothing is done; the owner runs `moltbot ledger verify`, stops the gateway, then runs `moltbot ledger accept`";
+pub(crate) const LOCKED_DOWN_CODE: &str = "ledger_tampered";
+/// The stable code of an act that is refused because it cannot be recorded.
+pub(crate) const UNRECORDED_CODE: &str = "not_recorded";
+
 pub(crate) struct Shared {
     pub(crate) config_json: serde_json::Value,
     pub(crate) config_path: PathBuf,

@@ -86,7 +86,7 @@ impl SignIn {
         };
         match self.verify(&claim) {
             Ok(Tested { identity, changed }) => match identity.and_then(rights) {
-                Ok(grant) => self.record_success(grant, tried.device, changed).await,
+                Ok(grant) => self.record_success(grant.by(tried.way), tried.device, changed).await,
                 Err(refusal) => Err(self.record_failure(tried, refusal, changed).await),
             },
             Err(limited) => {

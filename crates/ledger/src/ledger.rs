@@ -161,6 +161,11 @@ impl Ledger {
         answer.recv().map_err(|_| closed())?
     }
 
+    /// Whether the disk had no room for acts when the book last looked at it: with each record, and once a minute.
+    pub fn is_full(&self) -> bool {
+        self.shared.state.full.load(Ordering::Relaxed)
+    }
+
     /// How often the book was flushed to disk since it was opened.
     pub fn flushes(&self) -> u64 {
         self.shared.state.flushes.load(Ordering::Relaxed)

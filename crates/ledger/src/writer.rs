@@ -4,7 +4,7 @@
 //! load the writer waits for as many as it had the last time, but no longer than a flush takes. Buffered records ride
 //! along. A second after something was written a checkpoint is signed for it; an idle book has one each minute.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ pub(crate) struct State {
     /// Buffered records that were lost.
     pub(crate) dropped: Arc<AtomicU64>,
     pub(crate) flushes: Arc<AtomicU64>,
+    /// Whether the disk was full when it was last looked at.
+    pub(crate) full: AtomicBool,
     /// The head at the last checkpoint.
     pub(crate) head: Mutex<Head>,
     /// The number of the last record that is on disk.
@@ -51,6 +53,7 @@ impl State {
             deferred: AtomicUsize::new(0),
             dropped: Arc::clone(&journal.dropped),
             flushes: journal.flushes(),
+            full: AtomicBool::new(false),
             head: Mutex::new(journal.head()),
             last: AtomicU64::new(journal.head().sequence),
             watcher: OnceLock::new(),
@@ -175,6 +178,7 @@ impl<D: Disk> Writer<D> {
             self.mirror();
             if !self.stopping && Instant::now() >= self.deadline() {
                 self.look_after();
+                self.mirror();
             }
             self.state.tell(self.journal.last());
         }
@@ -183,8 +187,10 @@ impl<D: Disk> Writer<D> {
         self.state.tell(self.journal.last());
     }
 
-    /// Adds to the views what was written last. After the answers: nobody waits for a view.
+    /// Adds to the views what was written last, and tells whether the disk is full. After the answers: nobody waits for
+    /// either.
     fn mirror(&mut self) {
+        self.state.full.store(self.journal.space.is_full(), Ordering::Relaxed);
         let lines = self.journal.take_written();
         if let Some(views) = &mut self.views {
             views.mirror(&lines);

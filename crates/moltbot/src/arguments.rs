@@ -385,7 +385,8 @@ Exit codes: 0, 1 there is no such value, 78 invalid config")]
 Example:
   moltbot config set agents.defaults.model '\"anthropic/claude-opus-4-5\"'
 
-Exit codes: 0, 1 the value cannot be set there, 78 the config would not be valid")]
+Exit codes: 0, 1 the value cannot be set there, 2 it is secret: use `moltbot secrets set`, 78 the config would not be \
+valid")]
     Set {
         /// Where, such as gateway.port
         path: String,

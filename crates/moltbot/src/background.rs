@@ -26,8 +26,8 @@ pub(crate) struct Ready {
     pub(crate) running: Running,
     /// The model choice, said aloud.
     pub(crate) model: String,
-    /// How much of the config has no effect, in a line; none when all of it has.
-    pub(crate) unsupported: Option<String>,
+    /// What its owner has to know, a line each: that it is locked down, how much of the config has no effect.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Starts the gateway and waits until it listens, or says why it does not.

@@ -2,14 +2,18 @@
 
 use moltbot_config::Sealed;
 use moltbot_policy::secret::{ConfigPermit, KeyFileAct, SecretAct, SecretPermit};
-use moltbot_vault::{BackupOutcome, Change, History};
+use moltbot_store::Store;
+use moltbot_vault::{BackupOutcome, Change, History, LockError, Vault};
 use secrecy::zeroize::Zeroizing;
 
 use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
-use crate::home::{self, Home};
+use crate::home::{self, Home, LOCK, Running};
 use crate::keeper::VaultKeeper;
 use crate::{clock, credentials, keys, output};
+
+/// The state db in the state folder.
+const STATE: &str = "state.db";
 
 /// The config's text, as it is now.
 pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
@@ -27,6 +31,9 @@ pub(crate) fn write(
     command: &str,
 ) -> anyhow::Result<()> {
     let vault = home.vault()?;
+    if !vault.is_sealed() {
+        seal_state(home, vault)?;
+    }
     let sealed = seal(home, book, new)?;
     home.load_text(sealed.text.as_bytes())?;
     let changes = moltbot_config::diff(old, &sealed.text).map_err(|error| home::failed(&error))?;
@@ -45,6 +52,21 @@ pub(crate) fn write(
         vault.mark_sealed(&home.state).map_err(|error| home::failed(&error))?;
     }
     absorb_backups(home, &history)
+}
+
+/// Seals what was said before the installation is marked sealed: from then on a state db in plaintext is somebody
+/// else's, and refused. A gateway that runs has done it.
+fn seal_state(home: &Home, vault: &Vault) -> anyhow::Result<()> {
+    let _lock = match home.state.lock(LOCK, &serde_json::to_vec(&Running::starting())?) {
+        Ok(lock) => lock,
+        Err(LockError::Held { .. }) => return Ok(()),
+        Err(error) => return Err(home::failed(&error)),
+    };
+    let names = home.state.list().map_err(|error| home::failed(&error))?;
+    if names.iter().any(|name| name == STATE) {
+        Store::open(&home.state, vault).map_err(|error| home::failed(&error))?.close();
+    }
+    Ok(())
 }
 
 /// Seals what stands in `text` as plaintext, when anything does.

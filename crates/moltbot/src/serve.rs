@@ -85,7 +85,7 @@ pub(crate) fn run(
     let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
     Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))?;
-    let unsupported = warn_of(&loaded.unsupported);
+    let notes = lockdown_in_a_line(&ledger).into_iter().chain(warn_of(&loaded.unsupported)).collect();
     let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
@@ -95,13 +95,14 @@ pub(crate) fn run(
         lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
         let Running { port, pid, .. } = &running;
         tracing::info!(port, pid, model, version = running.version, "the gateway listens");
-        started(&Ready { running, model, unsupported })?;
+        started(&Ready { running, model, notes })?;
         keep_when_good(home, text);
         Ok(signals.serve(gateway).await)
     });
     if exit.is_ok() {
         // Done even when it cannot be recorded now: a gateway that cannot be stopped is worse.
-        ledger.enter_when_possible(Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done));
+        let stopped = Entry::new("owner:signal", "gateway.stop", "gateway", Decision::Done);
+        ledger.enter_when_possible(stopped.from_reserve());
     }
     // A second signal must not wait for what still runs.
     runtime.shutdown_background();
@@ -214,6 +215,18 @@ fn keep_when_good(home: &Home, text: Zeroizing<Vec<u8>>) {
             tracing::warn!(%error, "the config is not kept as one that works");
         }
     });
+}
+
+/// That the gateway is locked down, and where the book was changed.
+fn lockdown_in_a_line(ledger: &Ledger) -> Option<String> {
+    let found = ledger.lockdown()?;
+    Some(format!(
+        "locked down: the book was changed ({}, line {}: {}); chat can be read and nothing is done. Look with `moltbot \
+         ledger verify`; `moltbot gateway stop` and `moltbot ledger accept` go on",
+        found.path.display(),
+        found.line,
+        output::harmless(&found.what)
+    ))
 }
 
 /// Logs each setting that would restrict something and has no effect, with what holds instead; gives a line for the

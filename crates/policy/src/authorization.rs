@@ -21,9 +21,16 @@ pub struct Grant {
     method: &'static str,
     locality: Locality,
     client: IpAddr,
+    way: &'static str,
 }
 
 impl Grant {
+    /// Says by which way it was asked for: `http` or `websocket`, for the book.
+    pub const fn by(mut self, way: &'static str) -> Self {
+        self.way = way;
+        self
+    }
+
     /// The role.
     pub const fn role(&self) -> Role {
         self.role
@@ -56,14 +63,21 @@ impl Grant {
 }
 
 impl Permit for Grant {
+    /// On a full disk the owner at this machine still gets in: the reserve pays for who is here and holds the
+    /// credential, and for nobody else, so that no stranger can use it up.
     fn entry(&self) -> Entry {
         let scopes: Vec<&str> = self.scopes.iter().map(|scope| scope.name()).collect();
-        Entry::new(self.actor.clone(), "auth.sign_in", "gateway", Decision::Allowed)
+        let entry = Entry::new(self.actor.clone(), "auth.sign_in", "gateway", Decision::Allowed)
             .with("client", self.client.to_string())
             .with("method", self.method)
             .with("role", self.role.name())
             .with("scopes", scopes.join(","))
             .with("locality", self.locality.name())
+            .with("way", self.way);
+        match self.locality {
+            Locality::Local => entry.from_reserve(),
+            Locality::Remote => entry,
+        }
     }
 }
 
@@ -103,7 +117,7 @@ pub fn grant_request(identity: Identity) -> Grant {
 fn of(identity: Identity, role: Role, scopes: ScopeSet) -> Grant {
     let actor = actor(&identity);
     let Identity { method, device: _, locality, client } = identity;
-    Grant { role, scopes, actor, method, locality, client }
+    Grant { role, scopes, actor, method, locality, client, way: "unknown" }
 }
 
 fn actor(identity: &Identity) -> String {
@@ -161,6 +175,13 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_of_a_full_disk_pays_for_the_owner_at_this_machine_alone() {
+        for (locality, expected) in [(Locality::Local, true), (Locality::Remote, false)] {
+            assert_eq!(grant_request(identity(None, locality)).entry().reserved, expected, "{locality:?}");
+        }
+    }
+
+    #[test]
     fn the_access_table_of_method_and_scope() {
         let table: Vec<String> = Method::ALL
             .iter()
@@ -174,6 +195,7 @@ mod tests {
                         method: "",
                         locality: Locality::Local,
                         client: Ipv4Addr::LOCALHOST.into(),
+                        way: "",
                     };
                     grant.require(method.scope()).is_ok()
                 };

@@ -42,7 +42,7 @@ pub fn credential(auth: &AuthConfig) -> Check {
     match Credential::from_config(auth) {
         Ok(_) => Check::ok(ID, "the gateway's credential is strong"),
         Err(weak) => {
-            Check::fail(ID, weak.to_string(), "set it with `moltbot config set gateway.auth.token '\"…\"'`")
+            Check::fail(ID, weak.to_string(), "set it with `moltbot secrets set gateway.auth.token`")
         }
     }
 }

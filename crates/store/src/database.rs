@@ -74,6 +74,9 @@ pub(crate) fn open(state: &StateDir, vault: &Vault) -> Result<Opened, StoreError
         let found = schema::version(&database, &path, &schema::MIGRATIONS)?;
         if found >= schema::SEALED {
             canary::require(&database, &path)?;
+        } else if found > 0 && vault.is_sealed() {
+            // Its words are nobody's: before the installation was sealed, so was its file.
+            return Err(StoreError::Unsealed { path: path.clone(), found }.into());
         }
         configure(&database)?;
         let boot = schema::migrate(&database, found, state, &path, &schema::MIGRATIONS)?;

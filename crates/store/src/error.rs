@@ -81,6 +81,11 @@ pub enum StoreError {
     /// There is no such turn.
     #[error("there is no turn {turn}")]
     UnknownTurn { turn: TurnId },
+    /// The file has words in plaintext, and the installation's are sealed: it is not the one that was here.
+    #[error(
+        "{path} has schema {found}, whose words are plaintext, but this installation is sealed: somebody put another file there; find out who, then restore state.db from a backup, or move it away to begin without a past"
+    )]
+    Unsealed { path: PathBuf, found: u32 },
     /// A row does not hold what this program writes.
     #[error(
         "the state db holds {what} that cannot be read ({detail}); restore a backup or delete the session"

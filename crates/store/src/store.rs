@@ -43,8 +43,8 @@ impl Store {
     /// one transaction, nothing is copied, and then the file is written anew, so that no plaintext stays on the disk.
     ///
     /// # Errors
-    /// When the file is damaged, foreign, of a newer program, sealed with other keys ([`StoreError::OtherKeys`]), or
-    /// cannot be opened; when the disk is full. It is never replaced by an empty one.
+    /// When the file is damaged, foreign, of a newer program, sealed with other keys ([`StoreError::OtherKeys`]), not
+    /// sealed in an installation that is ([`StoreError::Unsealed`]), or cannot be opened; when the disk is full. It is never replaced by an empty one.
     pub fn open(state: &StateDir, vault: &Vault) -> Result<Self, StoreError> {
         let opened = database::open(state, vault)?;
         let readers = Readers::of(opened.path.clone(), vault.clone());

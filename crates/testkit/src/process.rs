@@ -27,6 +27,8 @@ pub struct Circumstances {
     pub wrapper: Vec<String>,
     /// More variables in the environment.
     pub environment: Vec<(String, String)>,
+    /// What a gateway is started with; `gateway run` when there is nothing.
+    pub arguments: Vec<String>,
 }
 
 /// `program` with these arguments in this home, and no other variables than `HOME`, `PATH` and
@@ -100,6 +102,15 @@ impl Gateway {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let environment = environment.iter().map(own).collect();
         Self::start_in(Circumstances { environment, ..Circumstances::default() }, program, home)
+    }
+
+    /// The same with another command than `gateway run`.
+    ///
+    /// # Panics
+    /// As [`Gateway::start`].
+    pub fn start_as(arguments: &[&str], program: impl AsRef<Path>, home: &Home) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::start_in(Circumstances { arguments, ..Circumstances::default() }, program, home)
     }
 
     /// The same in these circumstances.
@@ -226,7 +237,11 @@ impl Drop for Gateway {
 #[expect(clippy::disallowed_methods, reason = "the output of a test's program goes to a file of the test")]
 fn spawn(program: &Path, home: &Home, circumstances: &Circumstances, log: &Path) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
-    let mut command = command_in(circumstances, program, home, &["gateway", "run"]);
+    let mut arguments: Vec<&str> = circumstances.arguments.iter().map(String::as_str).collect();
+    if arguments.is_empty() {
+        arguments = vec!["gateway", "run"];
+    }
+    let mut command = command_in(circumstances, program, home, &arguments);
     command.stdout(log.try_clone().expect("a second handle")).stderr(log);
     command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()))
 }

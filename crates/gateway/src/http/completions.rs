@@ -22,7 +22,7 @@ use super::route::Class;
 use super::single;
 use crate::inbound::{self, AbortOnDrop, Hearing, InboundError, Received, Run};
 use crate::methods::known_agent;
-use crate::shared::Shared;
+use crate::shared::{LOCKED_DOWN_CODE, Shared, UNRECORDED_CODE};
 
 const BRANDS: [&str; 3] = ["moltbot", "clawdbot", "openclaw"];
 
@@ -166,7 +166,9 @@ fn not_kept(error: &InboundError) -> Failure {
     let (status, kind) = match error {
         InboundError::Elsewhere(_) => (StatusCode::CONFLICT, "conflict"),
         InboundError::Full => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
-        InboundError::LockedDown | InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        InboundError::LockedDown => (StatusCode::SERVICE_UNAVAILABLE, LOCKED_DOWN_CODE),
+        InboundError::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, UNRECORDED_CODE),
+        InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         InboundError::Broken | InboundError::Store(_) => {
             tracing::error!(%error, "a message could not be kept");
             (StatusCode::INTERNAL_SERVER_ERROR, "server_error")

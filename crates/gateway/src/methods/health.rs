@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::outbox::Delivery;
-use crate::shared::{Shared, lock};
+use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, lock};
 
 /// How old an answer may be. A client that asks without pause costs one look at the store a second.
 const FRESH: Duration = Duration::from_secs(1);
@@ -177,6 +177,7 @@ fn health(
     began: Instant,
 ) -> Value {
     let now = shared.now_ms();
+    let ledger = ledger(shared);
     let agents: Vec<Value> = shared
         .agent
         .agents()
@@ -191,7 +192,7 @@ fn health(
         })
         .collect();
     json!({
-        "ok": store.get("ok").and_then(Value::as_bool).unwrap_or_default(),
+        "ok": is_well(&store) && is_well(&ledger),
         "ts": now,
         "durationMs": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         "channels": {},
@@ -202,8 +203,28 @@ fn health(
         "agents": agents,
         "sessions": told(sessions.iter(), now),
         "store": store,
+        "ledger": ledger,
         "sandbox": sandbox,
     })
+}
+
+fn is_well(part: &Value) -> bool {
+    part.get("ok").and_then(Value::as_bool).unwrap_or_default()
+}
+
+/// Whether the book is whole, and where it was changed when it is not.
+fn ledger(shared: &Shared) -> Value {
+    match shared.ledger.lockdown() {
+        None => json!({"ok": true}),
+        Some(found) => json!({
+            "ok": false,
+            "code": LOCKED_DOWN_CODE,
+            "error": LOCKED_DOWN,
+            "file": found.path.file_name().map(|name| name.to_string_lossy()),
+            "line": found.line,
+            "what": found.what,
+        }),
+    }
 }
 
 fn told<'a>(sessions: impl Iterator<Item = &'a SessionRow> + Clone, now: u64) -> Value {
@@ -241,6 +262,7 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Valu
         "runs": shared.inbound.len(),
         "model": shared.agent.models().describe_choice(),
         "sandbox": sandbox,
+        "ledger": ledger(shared),
         "ledgerFlushes": shared.sign_in.flushes(),
         "storeCommits": shared.store.commits(),
         "heartbeat": {"defaultAgentId": shared.default_agent().as_str(), "agents": []},

@@ -7,7 +7,7 @@ use moltbot_protocol::error::WireError;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Call, Outcome};
+use super::{Call, Outcome, not_recorded};
 use crate::shared::Shared;
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub(super) async fn relay(shared: &Shared, call: &Call) -> Outcome {
     let entered = tokio::task::spawn_blocking(move || ledger.enter(entry)).await;
     match entered {
         Ok(Ok(sequence)) => Ok(json!({ "sequence": sequence })),
-        Ok(Err(unrecorded)) => Err(WireError::unavailable(unrecorded.to_string())),
+        Ok(Err(unrecorded)) => Err(not_recorded(&unrecorded)),
         Err(error) => Err(WireError::unavailable(error.to_string())),
     }
 }

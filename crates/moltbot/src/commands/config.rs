@@ -72,12 +72,33 @@ fn get(home: &Home, path: Option<&str>) -> anyhow::Result<Exit> {
 fn set(home: &Home, path: &str, value: &str) -> anyhow::Result<Exit> {
     let text = change::text(home)?;
     let changed = moltbot_config::set(&text, path, value).map_err(|error| home::failed(&error))?;
+    require_no_secret(&text, &changed, path)?;
     let book = CommandBook::open(home)?;
     change::write(home, &book, &text, &changed, "config set")?;
     book.close();
     output::line(&format!("{path} is set in {}", home.config_path.display()))?;
     change::remind(home)?;
     Ok(Exit::Done)
+}
+
+/// What stands on a command line is public: every user of the machine can read it while the command runs, and the shell
+/// keeps it. A reference and an empty text are no secrets.
+fn require_no_secret(text: &str, changed: &str, path: &str) -> anyhow::Result<()> {
+    let plain = |text: &str| -> anyhow::Result<Vec<String>> {
+        let found = moltbot_config::secrets(text).map_err(|error| Exit::Config.because(error))?;
+        Ok(found.into_iter().filter(|entry| entry.state.is_to_be_sealed()).map(|entry| entry.path).collect())
+    };
+    // Those that stand elsewhere were there before, and are sealed by this change.
+    let elsewhere = moltbot_config::set(text, path, "null").map_err(|error| home::failed(&error))?;
+    let elsewhere = plain(&elsewhere)?;
+    match plain(changed)?.into_iter().find(|path| !elsewhere.contains(path)) {
+        None => Ok(()),
+        Some(secret) => Err(Exit::Usage.because(format!(
+            "{secret} is secret, and others can read what stands on a command line; nothing was changed. \
+             `moltbot secrets set {secret}` asks for it, or reads it from standard input; use another secret than the one \
+             that was typed here"
+        ))),
+    }
 }
 
 /// The last version goes back, and what it replaces becomes a version.

@@ -60,9 +60,7 @@ fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
             "gateway on http://127.0.0.1:{}; model: {}",
             started.running.port, started.model
         ));
-        if let Some(unsupported) = &started.unsupported {
-            output::note(unsupported);
-        }
+        started.notes.iter().for_each(|note| output::note(note));
         Ok(())
     })
 }

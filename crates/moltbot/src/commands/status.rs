@@ -78,6 +78,9 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
     if let Some(sandbox) = facts.pointer("/heard/status/sandbox") {
         output::line(&format!("sandbox  {}", sandbox_in_a_line(sandbox)))?;
     }
+    if let Some(ledger) = facts.pointer("/heard/status/ledger") {
+        output::line(&format!("ledger   {}", ledger_in_a_line(ledger)))?;
+    }
     print_sending(facts.pointer("/heard/status/sending"))?;
     for (name, value) in heard {
         if let ("agents" | "models" | "sessions", Some(rows)) = (name.as_str(), value.get(name)) {
@@ -130,6 +133,16 @@ pub(crate) fn sandbox_in_a_line(sandbox: &Value) -> String {
     }
 }
 
+/// Whether the book is whole, and what to do when it is not.
+fn ledger_in_a_line(ledger: &Value) -> String {
+    if ledger.get("ok").and_then(Value::as_bool) == Some(true) {
+        return output::paint("ok", Paint::Good);
+    }
+    let member = |name: &str| ledger.get(name).map(in_a_line).unwrap_or_default();
+    let state = output::paint("locked down", Paint::Bad);
+    format!("{state}: {}, line {}: {}; {}", member("file"), member("line"), member("what"), member("error"))
+}
+
 /// A value's members without JSON's marks.
 fn in_a_line(value: &Value) -> String {
     match value {
@@ -167,6 +180,7 @@ fn print_health(health: &Value) -> anyhow::Result<()> {
     let store = part("store");
     let error = store.get("error").map(in_a_line).map(|error| format!(": {error}")).unwrap_or_default();
     output::line(&format!("store    {}{error}", well(&store)))?;
+    output::line(&format!("ledger   {}", ledger_in_a_line(&part("ledger"))))?;
     output::line(&format!("sandbox  {}", sandbox_in_a_line(&part("sandbox"))))?;
     Ok(())
 }

@@ -31,7 +31,7 @@ fn detached(home: &Home, options: &Up) -> anyhow::Result<Exit> {
 }
 
 fn say_started(home: &Home, ready: &Ready, stop: &str) -> anyhow::Result<()> {
-    let Ready { running: Running { port, pid, .. }, model, unsupported } = ready;
+    let Ready { running: Running { port, pid, .. }, model, notes } = ready;
     let title = if home.is_new { "moltbot is set up and runs" } else { "moltbot runs" };
     output::line(&output::paint(title, Paint::Strong))?;
     output::line(&format!("address  http://127.0.0.1:{port} (pid {pid})"))?;
@@ -39,9 +39,7 @@ fn say_started(home: &Home, ready: &Ready, stop: &str) -> anyhow::Result<()> {
     output::line(&format!("model    {model}"))?;
     output::line("chat     `moltbot chat`, or `moltbot agent --message \"…\"`")?;
     output::line(&format!("stop     {stop}"))?;
-    if let Some(unsupported) = unsupported {
-        output::note(unsupported);
-    }
+    notes.iter().for_each(|note| output::note(note));
     Ok(())
 }
 

@@ -244,15 +244,18 @@ async fn a_full_disk_refuses_clearly_loses_nothing_and_recovers() {
     assert!(gateway.is_running(), "{}", gateway.printed());
     disk.empty();
     // The connection is the one from before: reading and writing work again.
-    let mut chat = client.chat("other", "after").await;
-    // A book that was refused room asks the disk again after a second.
-    for _ in 0..30 {
-        if chat.state == "final" {
+    // A book that was refused room asks the disk again after a second; until then messages are refused.
+    let mut taken = Err(String::new());
+    for number in 0..30 {
+        let run = format!("after-{number}");
+        let params = json!({"sessionKey": "other", "message": "after", "idempotencyKey": run});
+        taken = client.call("chat.send", params).await.map(|_| run).map_err(|error| error.message);
+        if taken.is_ok() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        chat = client.chat("other", "after").await;
     }
+    let chat = client.finish_chat(taken.unwrap()).await;
     assert_eq!(chat.state, "final", "{}", chat.end);
     for run in accepted {
         let ended = client.call("agent.wait", json!({"runId": run, "timeoutMs": 30_000})).await.unwrap();

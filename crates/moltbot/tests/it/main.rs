@@ -7,6 +7,8 @@ mod audit;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod credentials;
@@ -14,6 +16,10 @@ mod credentials;
 mod doctor;
 #[cfg(test)]
 mod foreign;
+#[cfg(test)]
+mod forged_state;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
@@ -24,6 +30,10 @@ mod keyring;
 mod keys;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod known_good;
+#[cfg(test)]
+mod lockdown;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]

@@ -43,7 +43,7 @@ const PLACES: [(&str, &str); 22] = [
 
 /// Every file beneath a folder, with its bytes.
 #[expect(clippy::disallowed_methods, reason = "the test looks past the vault")]
-fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -103,7 +103,7 @@ fn a_fresh_installation_has_its_token_sealed_from_the_first_byte_on() {
 }
 
 #[test]
-fn a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
+fn j02_a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
     let program = Program::new();
     program.start();
     // The gateway's own token comes last: from then on it takes the next start to sign in.
@@ -290,6 +290,31 @@ fn j04_a_value_from_the_store_is_used_and_written_nowhere() {
     assert!(ran.code == 78 && ran.err.contains("house/key"), "{ran:?}");
 }
 
+/// What stands on a command line is public while the command runs, and in the shell's history afterwards.
+#[test]
+fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
+    let program = Program::new();
+    assert_eq!(program.run(&["config", "validate"]).code, 0);
+    let before = program.config();
+    for (place, value) in [
+        ("gateway.auth.token", format!("\"{TOKEN}\"")),
+        ("talk.apiKey", format!("'{TOKEN}'")),
+        ("models.providers.x", format!("{{ baseUrl: 'http://127.0.0.1:1', apiKey: '{TOKEN}' }}")),
+        ("models.providers.x.headers", format!("{{ 'x-key': '{TOKEN}' }}")),
+        ("env.vars.KEY", format!("\"{TOKEN}\"")),
+    ] {
+        let ran = program.run(&["config", "set", place, &value]);
+        assert_eq!(ran.code, 2, "{place}: {ran:?}");
+        assert!(ran.err.contains("moltbot secrets set") && !ran.err.contains(TOKEN), "{place}: {ran:?}");
+        assert_eq!(program.config(), before, "{place}");
+    }
+    assert!(!book(&program).contains("config.change"));
+    // What says where a secret is says nothing of it.
+    let reference = r#"{ source: "env", id: "TALK_KEY" }"#;
+    let ran = program.run(&["config", "set", "talk.apiKey", reference]);
+    assert!(ran.code == 0 || !ran.err.contains("moltbot secrets set"), "{ran:?}");
+}
+
 #[test]
 fn d_54_json_on_standard_output_is_json_alone() {
     let program = Program::new();
@@ -354,7 +379,7 @@ fn d_53_secrets_move_to_another_installation_under_a_passphrase_and_back_to_plai
 }
 
 #[test]
-fn d_52_a_passphrase_protects_a_copied_state_folder() {
+fn j10_d_52_a_passphrase_protects_a_copied_state_folder() {
     let program = Program::new();
     set(&program, "talk.apiKey", "sk-talk-5Rf8");
     let passphrase = "correct horse battery staple";

@@ -158,6 +158,22 @@ fn a_new_file_and_an_old_one_end_in_one_schema() {
     assert_eq!(schema(&old), schema(&new));
 }
 
+/// Whoever can write in the state folder could otherwise put words into the assistant's past without a key.
+#[test]
+fn a_file_of_the_first_schema_is_refused_once_the_installation_is_sealed() {
+    let (_folder, state) = Place::folder();
+    let sealed = vault(&state).mark_sealed(&state).unwrap();
+    Store::open(&state, &sealed).unwrap().close();
+    state.remove("state.db").unwrap();
+    drop(old_database(&state));
+    let forged = state.read("state.db", 1 << 30).unwrap().unwrap();
+    for _ in 0..2 {
+        let error = Store::open(&state, &sealed).unwrap_err();
+        assert!(matches!(error, StoreError::Unsealed { found: 1, .. }), "{error:?}");
+        assert_eq!(state.read("state.db", 1 << 30).unwrap().unwrap(), forged, "nothing of it is taken in");
+    }
+}
+
 /// What would be lost silently stops the migration instead.
 #[test]
 fn rows_that_belong_to_nothing_leave_the_old_schema() {

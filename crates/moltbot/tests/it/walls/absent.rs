@@ -29,7 +29,7 @@ fn without_sandbox(name: &str) -> Vec<(Circumstances, &'static str, &'static str
             (alone, "no second user", "as an ordinary user"),
         ] {
             let wrapper = wrapper(script);
-            all.push((Circumstances { user, wrapper, environment: Vec::new() }, reason, fix));
+            all.push((Circumstances { user, wrapper, ..Circumstances::default() }, reason, fix));
         }
     }
     // What containers and hardened service units do to /proc: the kernel then gives nobody inside a fresh one.
