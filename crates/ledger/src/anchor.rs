@@ -40,6 +40,11 @@ pub fn list(state: &StateDir) -> Result<Vec<PathBuf>, AnchorError> {
     Ok(text.lines().map(PathBuf::from).collect())
 }
 
+/// Whether the state folder may have a list of anchors: one look at a name, for those who look often.
+pub fn may_have_any(state: &StateDir) -> bool {
+    !matches!(state.open_file(LIST), Err(FileError::Missing { .. }))
+}
+
 /// Adds the file at an absolute `path` to the anchors of the book in a state folder.
 ///
 /// # Errors
@@ -82,6 +87,21 @@ mod tests {
     use tempfile::tempdir;
 
     use super::*;
+
+    #[test]
+    fn a_list_has_each_anchor_once() {
+        let home = tempdir().unwrap();
+        let state = StateDir::open_or_create(home.path()).unwrap();
+        state.folder("ledger").unwrap();
+        assert_eq!((may_have_any(&state), list(&state).unwrap()), (false, Vec::new()));
+        for path in ["/a/anchor", "/b/anchor", "/a/anchor"] {
+            add(&state, Path::new(path)).unwrap();
+        }
+        assert_eq!(list(&state).unwrap(), ["/a/anchor", "/b/anchor"].map(PathBuf::from));
+        assert!(may_have_any(&state));
+        state.write(LIST, &[0xff]).unwrap();
+        assert!(matches!(list(&state), Err(AnchorError::List { .. })));
+    }
 
     #[test]
     fn an_anchor_never_forgets_a_later_head() {

@@ -80,16 +80,12 @@ impl StreamClient {
     }
 
     async fn connector(&self) -> Result<&TlsConnector, FetchError> {
-        let target = self.destination.target();
-        let failed = |source| FetchError::Client { target, source };
+        let failed = |source| FetchError::Client { target: self.destination.target(), source };
         let made = self.connector.get_or_try_init(|| async {
             let authorities = self.authorities.clone();
             let made = tokio::task::spawn_blocking(move || authorities.client_config()).await;
-            let config = made.map_err(|error| failed(error.into()))?;
-            Ok::<_, FetchError>(TlsConnector::from(Arc::new(config.map_err(|error| FetchError::Client {
-                target: self.destination.target(),
-                source: error.into(),
-            })?)))
+            let config = made.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
+            Ok(TlsConnector::from(Arc::new(config)))
         });
         made.await
     }

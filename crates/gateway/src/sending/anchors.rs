@@ -39,6 +39,10 @@ impl Anchors {
         let mut remembered = None;
         loop {
             minutes.tick().await;
+            // Without anchors this costs one look at a name of the state folder, and no thread.
+            if !anchor::may_have_any(&parts.state) {
+                continue;
+            }
             let head = parts.ledger.head();
             if head.sequence == 0 || (remembered.as_ref() == Some(&head) && !self.has_problem()) {
                 continue;

@@ -202,6 +202,10 @@ impl Ship<'_> {
     async fn go(&mut self, connection: &mut Connection<'_>) -> Result<Over, SendError> {
         loop {
             let is_behind = self.send_batch(connection).await?;
+            // Also of a book that grows faster than it is sent.
+            if Instant::now() >= self.next_head {
+                self.send_head(connection).await?;
+            }
             if is_behind && self.count < limits::LEDGER_SENT_RECORDS_EACH {
                 continue;
             }
@@ -211,9 +215,6 @@ impl Ship<'_> {
             }
             if is_behind || Instant::now() >= self.until {
                 return Ok(Over::Used);
-            }
-            if self.takes_heads && Instant::now() >= self.next_head {
-                self.send_head(connection).await?;
             }
             self.wait(connection).await?;
         }
@@ -268,7 +269,7 @@ impl Ship<'_> {
         Ok(items?)
     }
 
-    /// Sends the head of the book, when it is another than the last that was sent, and the server has its records.
+    /// Sends the head of the book to a server that takes heads, when it is another than the last that was sent.
     async fn send_head(&mut self, connection: &mut Connection<'_>) -> Result<(), SendError> {
         self.next_head = Instant::now() + limits::LEDGER_REMEMBERED;
         let head = self.parts.ledger.head();
