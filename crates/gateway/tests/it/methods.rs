@@ -14,12 +14,12 @@ async fn every_method_answers_in_the_shape_that_clients_read() {
         (
             "health",
             json!({}),
-            "agents channelLabels channelOrder channels defaultAgentId durationMs heartbeatSeconds ok sandbox sessions store ts",
+            "agents channelLabels channelOrder channels defaultAgentId durationMs heartbeatSeconds ledger ok sandbox sessions store ts",
         ),
         (
             "status",
             json!({}),
-            "channelSummary connections heartbeat ledgerFlushes model pid port queuedSystemEvents runs sandbox sessions storeCommits uptimeMs version",
+            "channelSummary connections heartbeat ledger ledgerFlushes model pid port queuedSystemEvents runs sandbox sessions storeCommits uptimeMs version",
         ),
         ("agents.list", json!({}), "agents defaultId mainKey scope"),
         ("models.list", json!({}), "models"),

@@ -138,6 +138,10 @@ async fn a_full_disk_refuses_every_act_and_the_owner_gets_in_reads_and_stops() {
     disk.fill(0);
     assert_eq!(disk.free(), 0);
     require_full(&home, &gateway, &model).await;
+    // The last page of the book may have room for some more records.
+    for _ in 0..32 {
+        drop(owner(&gateway).await);
+    }
     assert!(!disk.0.join("ledger/reserve").exists(), "it pays for the owner");
     let stopped = run(PROGRAM, &home, &["gateway", "stop"]);
     assert!(stopped.status.success(), "{stopped:?}");
@@ -274,7 +278,8 @@ async fn a_stranger_uses_nothing_of_the_reserve_up() {
         for _ in 0..3 {
             let wrong = [("authorization", "Bearer wrong-wrong-wrong-wrong-wrong-wrong")];
             let answer = http(gateway.port(), "POST", "/v1/chat/completions", &wrong, b"{}");
-            assert_eq!(answer.status, 503, "{}", answer.text());
+            // Later ones are too many for all strangers together.
+            assert!(matches!(answer.status, 429 | 503), "{}", answer.text());
         }
         assert!(Connect::to(gateway.port()).token("wrong").open().await.is_err(), "round {round}");
         // Any success forgives what failed from its address, which is the same here.

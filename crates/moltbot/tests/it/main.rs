@@ -1,6 +1,8 @@
 //! The program from outside: its house rules, its command line, its transcripts.
 
 #[cfg(test)]
+mod advisories;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod audit;
