@@ -13,6 +13,8 @@ mod credentials;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod help;
