@@ -227,7 +227,7 @@ fn somebody(who: u32) -> Asking {
         0 => asking("127.0.0.1"),
         1 => Asking { locality: Locality::Remote, ..asking("::1") },
         2..12 => asking(&format!("2001:db8:1:{who}::1")),
-        _ => Asking { credential: if who % 2 == 0 { "token" } else { "password" }, ..nth(who) },
+        _ => Asking { credential: if who.is_multiple_of(2) { "token" } else { "password" }, ..nth(who) },
     }
 }
 
