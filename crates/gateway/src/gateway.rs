@@ -191,6 +191,7 @@ async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
     if tokio::time::timeout(limits::LINGER, shared.connections.wait()).await.is_err() {
         tracing::warn!("some clients did not close in time and were dropped");
     }
+    shared.sign_in.tell_rest().await;
     sent.await;
     unfinished
 }

@@ -103,6 +103,12 @@ impl SignIn {
         self.enter_limited(told).await;
     }
 
+    /// Enters what was counted and not told yet: nothing is forgotten at a stop.
+    pub(crate) async fn tell_rest(&self) {
+        let told = lock(&self.limited).rest(self.tries.now());
+        self.enter_limited(told).await;
+    }
+
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
     /// they would be if their tries were open at the same time.
     fn verify(&self, claim: &Claim<'_>) -> Result<Tested, RateLimited> {

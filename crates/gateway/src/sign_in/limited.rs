@@ -57,6 +57,12 @@ impl Limited {
         let over = self.sources.values_mut().filter(|counted| is_over(counted));
         over.map(|counted| counted.tell(now)).collect()
     }
+
+    /// All that was counted and not told.
+    pub(super) fn rest(&mut self, now: Duration) -> Vec<Told> {
+        let counted = self.sources.values_mut().filter(|counted| counted.count > 0);
+        counted.map(|counted| counted.tell(now)).collect()
+    }
 }
 
 impl Counted {

@@ -190,3 +190,45 @@ fn restore(throttle: &mut Throttle, file: File, wall: u64) {
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use moltbot_policy::throttle::Asking;
+    use moltbot_testkit::home::Home;
+
+    use super::*;
+
+    /// The wall clock, in milliseconds, which each test in its own process sets.
+    static WALL: AtomicU64 = AtomicU64::new(0);
+
+    fn kept(home: &Home, wall: u64) -> KeptThrottle {
+        WALL.store(wall, Ordering::Relaxed);
+        KeptThrottle::open(home.state(), || WALL.load(Ordering::Relaxed), Instant::now())
+    }
+
+    fn wait(kept: &KeptThrottle) -> Option<Duration> {
+        let client = "203.0.113.9".parse().unwrap();
+        let asking = Asking { client, locality: Locality::Remote, credential: "token" };
+        let outcome = lock(&kept.throttle).admit(asking, kept.now());
+        kept.keep();
+        outcome.err().map(|limited| limited.retry_after)
+    }
+
+    #[test]
+    fn d_38_a_clock_that_is_set_neither_ends_nor_extends_a_lock() {
+        let home = Home::empty().unwrap();
+        let hour = 60 * 60 * 1000;
+        let running = kept(&home, 10 * hour);
+        let refused = (0..6).filter_map(|_| wait(&running)).count();
+        assert_eq!(refused, 1, "five are compared");
+        WALL.store(20 * hour, Ordering::Relaxed);
+        assert!(wait(&running).is_some(), "while it runs the clock says nothing");
+        let back = wait(&kept(&home, hour)).unwrap();
+        assert!(back > Duration::from_secs(290) && back <= limits::SIGN_IN_WINDOW, "{back:?}");
+        let soon = wait(&kept(&home, hour + 200_000)).unwrap();
+        assert!((Duration::from_secs(60)..=Duration::from_secs(100)).contains(&soon), "{soon:?}");
+        assert_eq!(wait(&kept(&home, hour + 301_000)), None, "it ends while no gateway runs, too");
+    }
+}

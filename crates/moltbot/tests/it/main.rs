@@ -17,6 +17,8 @@ mod credentials;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod forged_state;
