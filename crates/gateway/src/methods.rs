@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 mod chat;
 mod config;
+pub(crate) mod devices;
 pub(crate) mod health;
 mod ledger;
 mod listing;
@@ -57,6 +58,11 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::ChatHistory => chat::history(&shared, &call).await,
         Method::ChatSend => chat::send(&shared, &call).await,
         Method::ConfigGet => config::get(&shared, &call),
+        Method::DevicePairApprove => devices::approve(&shared, &call).await,
+        Method::DevicePairList => devices::list(&shared, &call),
+        Method::DevicePairReject => devices::reject(&shared, &call).await,
+        Method::DeviceTokenRevoke => devices::revoke(&shared, &call).await,
+        Method::DeviceTokenRotate => devices::rotate(&shared, &call).await,
         Method::Health => Ok(shared.health.current(&shared).await.value().clone()),
         Method::LedgerRelay => ledger::relay(&shared, &call).await,
         Method::ModelsList => listing::models(&shared, &call),
