@@ -11,6 +11,8 @@ mod cli;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod foreign;
