@@ -283,3 +283,17 @@ pub const LEDGER_SENT_IDLE: Duration = Duration::from_secs(30);
 pub const LEDGER_SENT_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a stop may wait for the last records to be sent; the rest is sent after the next start.
 pub const LEDGER_SENT_STOP: Duration = Duration::from_secs(3);
+/// Devices that wait for approval at once. Those that wait are never pushed out; more are told to come again.
+pub const PENDING_DEVICES: usize = 64;
+/// Devices of one source that wait for approval at once: a person has few, and a flood from one place must leave room.
+pub const PENDING_DEVICES_EACH: usize = 3;
+/// How long a device waits for approval, in milliseconds: as existing clients know it.
+pub const PENDING_DEVICE_MS: u64 = 300_000;
+/// Devices that are known, approved or revoked: 1 kB each.
+pub const PAIRED_DEVICES: usize = 1000;
+/// What a device says of itself is kept up to this length, in characters.
+pub const DEVICE_TEXT_CHARS: usize = 128;
+/// The largest file of paired devices that is imported, in bytes.
+pub const DEVICES_FILE_BYTES: u64 = 1024 * 1024;
+/// How old the time of a device's last sign-in may be before it is written again, in milliseconds.
+pub const DEVICE_SEEN_MS: u64 = 60_000;

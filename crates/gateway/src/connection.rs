@@ -109,6 +109,9 @@ impl Connection<Open> {
         let goodbye = match closing {
             Closing::Dead => return End::Gone,
             Closing::Restart => Goodbye::new(Goodbye::RESTART, "service restart"),
+            Closing::Revoked => {
+                return End::Close(Goodbye::new(Goodbye::POLICY, "the device's approval or token ended"));
+            }
             Closing::SlowConsumer => {
                 return End::Close(Goodbye::new(Goodbye::POLICY, "slow consumer"));
             }

@@ -20,6 +20,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::devices::{DeviceError, Devices};
 use crate::http::admission::Admission;
 use crate::outbox::Closing;
 use crate::sending::Server;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The shared credential is missing or weak.
     #[error(transparent)]
     Credential(#[from] WeakCredential),
+    /// What is kept of devices cannot be read, or an older file of them cannot be imported.
+    #[error(transparent)]
+    Devices(#[from] DeviceError),
     /// The socket cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -119,8 +123,10 @@ impl Gateway {
         let recorded =
             recorded.map_err(|error| Unrecorded { action: "gateway.listen", cause: error.to_string() })??;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
+        let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
+        let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
         let listener = moltbot_net::listen(recorded)?;
-        let shared = Shared::new(parts, credential, front.on_port(listener.port()), listener.port());
+        let shared = Shared::new(parts, credential, front.on_port(listener.port()), devices, listener.port());
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));

@@ -3,6 +3,7 @@
 //! Exactly one small frame is read. What is wrong with a frame is said plainly, because an honest client can
 //! mend it; what is wrong with a credential is not, because a guesser could.
 
+mod device;
 mod hello;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use moltbot_config::limits;
 use moltbot_policy::authentication::{DeviceClaim, Presented};
 use moltbot_policy::authorization::{Grant, grant};
+use moltbot_policy::pairing::{PAIRING_REQUIRED, Pairing, Standing, TokenDigest};
 use moltbot_protocol::connect::{CLIENT_MODES, ConnectParams, DeviceText, is_known_client};
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::frame::{EventFrame, RequestFrame, ResponseFrame};
@@ -20,6 +22,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::connection::{Challenged, Connection, Open, Peer};
+use crate::devices::Issued;
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
 use crate::socket::{Goodbye, Incoming, Socket};
@@ -43,6 +46,16 @@ struct Connect {
     protocol: u32,
 }
 
+/// Somebody who may come in.
+struct Admitted {
+    connect: Connect,
+    grant: Grant,
+    /// What was kept of the device's token when it was compared.
+    held: Option<TokenDigest>,
+    /// The token that the device is given.
+    issued: Option<Issued>,
+}
+
 impl Connection<Challenged> {
     /// Sends the challenge. Nothing is returned when the peer is gone already.
     pub(crate) async fn challenge(mut socket: Socket, peer: Peer, shared: Arc<Shared>) -> Option<Self> {
@@ -63,7 +76,7 @@ impl Connection<Challenged> {
     /// the connection is closed.
     pub async fn sign_in(mut self) -> Option<Connection<Open>> {
         match self.judge().await {
-            Ok((connect, grant)) => self.open(connect, grant).await,
+            Ok(admitted) => self.open(admitted).await,
             Err(failure) => {
                 self.refuse(failure).await;
                 None
@@ -71,14 +84,16 @@ impl Connection<Challenged> {
         }
     }
 
-    async fn judge(&mut self) -> Result<(Connect, Grant), Failure> {
+    async fn judge(&mut self) -> Result<Admitted, Failure> {
         let text = match tokio::time::timeout(limits::HANDSHAKE, self.first_text()).await {
             Ok(text) => text?,
             Err(_) => return Err(Failure::Frame(Goodbye::new(Goodbye::NORMAL, "handshake timeout"))),
         };
         let connect = read(&text)?;
-        let grant = self.authenticate(&connect).await.map_err(|error| connect.failure(&error))?;
-        Ok((connect, grant))
+        let held = connect.params.device.as_ref().and_then(|proof| self.shared.devices.token(&proof.id));
+        let (grant, pairing) = self.authenticate(&connect, held).await;
+        let (grant, issued) = self.settle(&connect, grant, pairing).await?;
+        Ok(Admitted { connect, grant, held, issued })
     }
 
     async fn first_text(&mut self) -> Result<String, Failure> {
@@ -95,7 +110,11 @@ impl Connection<Challenged> {
         }
     }
 
-    async fn authenticate(&self, connect: &Connect) -> Result<Grant, SignInError> {
+    async fn authenticate(
+        &self,
+        connect: &Connect,
+        held: Option<TokenDigest>,
+    ) -> (Result<Grant, SignInError>, Pairing) {
         let params = &connect.params;
         let token = params.auth.as_ref().and_then(|auth| auth.token.as_deref());
         let password = params.auth.as_ref().and_then(|auth| auth.password.as_deref());
@@ -117,6 +136,7 @@ impl Connection<Challenged> {
             },
             challenge: &self.state.nonce,
             now_ms: self.shared.now_ms(),
+            token: held,
         });
         let claim = Claim {
             client: self.peer.client,
@@ -125,8 +145,16 @@ impl Connection<Challenged> {
             locality: self.peer.locality,
             way: "websocket",
         };
-        let rights = |identity| grant(identity, params.role.as_deref(), asked);
-        self.shared.sign_in.judge(claim, rights).await
+        let standing =
+            params.device.as_ref().map_or(Standing::Unknown, |proof| self.shared.devices.standing(&proof.id));
+        let mut pairing = Pairing::Nothing;
+        let rights = |identity| {
+            let (granted, wanted) = grant(identity, params.role.as_deref(), asked, standing);
+            pairing = wanted;
+            granted
+        };
+        let granted = self.shared.sign_in.judge(claim, rights).await;
+        (granted, pairing)
     }
 
     async fn refuse(mut self, failure: Failure) {
@@ -147,11 +175,20 @@ impl Connection<Challenged> {
 
     /// Answers `hello-ok`, followed by the health as an event. Broadcasts wait from before the snapshot is
     /// taken, so that nothing is missed in between.
-    async fn open(mut self, connect: Connect, grant: Grant) -> Option<Connection<Open>> {
-        let membership = self.shared.hub.join(grant.require(Scope::Read).is_ok());
-        let hello = hello::payload(&self.shared, connect.protocol, &self.state.connection_id, &grant).await;
+    async fn open(mut self, admitted: Admitted) -> Option<Connection<Open>> {
+        let Admitted { connect, grant, held, issued } = admitted;
+        let membership = self.shared.hub.join(&grant);
+        // What was revoked until now is seen here; what is revoked from now on ends the connection.
+        if !self.shared.devices.stands(&grant, held) {
+            self.shared.hub.leave(&membership);
+            let error = WireError::new(ErrorCode::NotPaired, PAIRING_REQUIRED);
+            self.refuse(Failure::Request { id: connect.id, error, code: Goodbye::POLICY }).await;
+            return None;
+        }
+        let Connect { id, protocol, .. } = connect;
+        let hello = hello::payload(&self.shared, protocol, &self.state.connection_id, &grant, issued).await;
         let sent = async {
-            self.socket.feed(to_text(&ResponseFrame::success(connect.id, hello))).await?;
+            self.socket.feed(to_text(&ResponseFrame::success(id, hello))).await?;
             self.socket.flush().await?; // both frames at once would double the buffer, for good
             if grant.require(Scope::Read).is_ok() {
                 let health = self.shared.health.current(&self.shared).await;

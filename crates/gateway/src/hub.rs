@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use moltbot_policy::authorization::Grant;
 use moltbot_protocol::event;
+use moltbot_protocol::scope::Scope;
 use serde::Serialize;
 
 use crate::outbox::{Closing, Delivery, Outbox};
@@ -17,7 +19,17 @@ struct Clients {
     /// The number of the last broadcast.
     seq: u64,
     next: u64,
-    outboxes: HashMap<u64, Arc<Outbox>>,
+    seats: HashMap<u64, Seat>,
+}
+
+/// One client, and what is for it.
+#[derive(Debug)]
+struct Seat {
+    outbox: Arc<Outbox>,
+    /// The paired device that it is.
+    device: Option<String>,
+    /// Whether it may decide about devices.
+    approves: bool,
 }
 
 /// The open connections.
@@ -41,28 +53,38 @@ impl Membership {
 
 impl Hub {
     /// Adds a client; from now on broadcasts wait for it.
-    pub(crate) fn join(&self, reads: bool) -> Membership {
+    pub(crate) fn join(&self, grant: &Grant) -> Membership {
+        let may = |scope| grant.require(scope).is_ok();
+        self.seat(may(Scope::Read), may(Scope::Pairing), grant.device().map(Into::into))
+    }
+
+    fn seat(&self, reads: bool, approves: bool, device: Option<String>) -> Membership {
         let mut clients = lock(&self.clients);
         let outbox = Arc::new(Outbox::new(reads, clients.seq));
         let key = clients.next;
         clients.next = key.wrapping_add(1);
-        clients.outboxes.insert(key, Arc::clone(&outbox));
+        clients.seats.insert(key, Seat { outbox: Arc::clone(&outbox), device, approves });
         Membership { key, outbox }
     }
 
     /// Removes a client.
     pub(crate) fn leave(&self, membership: &Membership) {
-        lock(&self.clients).outboxes.remove(&membership.key);
+        lock(&self.clients).seats.remove(&membership.key);
     }
 
     /// How many clients there are.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.clients).outboxes.len()
+        lock(&self.clients).seats.len()
     }
 
     /// Tells the clients that may read.
     pub(crate) fn broadcast(&self, event: &str, payload: &impl Serialize, delivery: Delivery) {
-        self.send(event, payload, delivery, Outbox::reads);
+        self.send(event, payload, delivery, |seat| seat.outbox.reads());
+    }
+
+    /// Tells the clients that may decide about devices.
+    pub(crate) fn broadcast_to_approvers(&self, event: &str, payload: &impl Serialize) {
+        self.send(event, payload, Delivery::Must, |seat| seat.approves);
     }
 
     /// Tells every client.
@@ -75,11 +97,11 @@ impl Hub {
         event: &str,
         payload: &impl Serialize,
         delivery: Delivery,
-        is_for: impl Fn(&Outbox) -> bool,
+        is_for: impl Fn(&Seat) -> bool,
     ) {
         let mut clients = lock(&self.clients);
         clients.seq = clients.seq.saturating_add(1);
-        if clients.outboxes.is_empty() {
+        if clients.seats.is_empty() {
             return;
         }
         let payload = match serde_json::to_string(payload) {
@@ -88,23 +110,31 @@ impl Hub {
         };
         let head: Arc<str> =
             format!("{{\"type\":\"event\",\"event\":\"{event}\",\"payload\":{payload}").into();
-        for outbox in clients.outboxes.values().filter(|outbox| is_for(outbox)) {
-            outbox.push_event(&head, delivery);
+        for seat in clients.seats.values().filter(|seat| is_for(seat)) {
+            seat.outbox.push_event(&head, delivery);
         }
     }
 
     /// Sends the tick, and asks every client for a sign of life.
     pub(crate) fn tick(&self, now_ms: u64) {
         self.broadcast_to_all(event::TICK, &serde_json::json!({ "ts": now_ms }));
-        for outbox in lock(&self.clients).outboxes.values() {
-            outbox.expect_life();
+        for seat in lock(&self.clients).seats.values() {
+            seat.outbox.expect_life();
+        }
+    }
+
+    /// Ends the connections of a device.
+    pub(crate) fn close_device(&self, device: &str) {
+        let clients = lock(&self.clients);
+        for seat in clients.seats.values().filter(|seat| seat.device.as_deref() == Some(device)) {
+            seat.outbox.close(Closing::Revoked);
         }
     }
 
     /// Ends every connection.
     pub(crate) fn close_all(&self, why: Closing) {
-        for outbox in lock(&self.clients).outboxes.values() {
-            outbox.close(why);
+        for seat in lock(&self.clients).seats.values() {
+            seat.outbox.close(why);
         }
     }
 }
@@ -125,10 +155,10 @@ mod tests {
     fn every_client_sees_its_broadcasts_numbered_without_a_gap() {
         let hub = Hub::default();
         hub.broadcast_to_all("tick", &1);
-        let (reader, stranger) = (hub.join(true), hub.join(false));
+        let (reader, stranger) = (hub.seat(true, false, None), hub.seat(false, false, None));
         hub.broadcast("chat", &1, Delivery::Must);
         hub.broadcast_to_all("tick", &2);
-        let late = hub.join(true);
+        let late = hub.seat(true, false, None);
         hub.broadcast("chat", &2, Delivery::Must);
         hub.broadcast_to_all("tick", &3);
         assert_eq!(seqs(&reader), [2, 3, 4, 5]);
@@ -139,7 +169,7 @@ mod tests {
     #[test]
     fn a_client_that_left_is_told_nothing() {
         let hub = Hub::default();
-        let client = hub.join(true);
+        let client = hub.seat(true, false, None);
         hub.leave(&client);
         hub.broadcast_to_all("tick", &1);
         assert!(client.outbox().pop().is_none());

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod devices;
 mod dispatch;
 mod gateway;
 mod handshake;
@@ -20,4 +21,5 @@ mod sign_in;
 mod socket;
 
 pub use connection::{Challenged, Connection, Open};
+pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};

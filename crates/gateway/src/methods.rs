@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 mod chat;
 mod config;
+pub(crate) mod devices;
 pub(crate) mod health;
 mod ledger;
 mod listing;
@@ -59,6 +60,11 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::ChatHistory => chat::history(&shared, &call).await,
         Method::ChatSend => chat::send(&shared, &call).await,
         Method::ConfigGet => config::get(&shared, &call),
+        Method::DevicePairApprove => devices::approve(&shared, &call).await,
+        Method::DevicePairList => devices::list(&shared, &call),
+        Method::DevicePairReject => devices::reject(&shared, &call).await,
+        Method::DeviceTokenRevoke => devices::revoke(&shared, &call).await,
+        Method::DeviceTokenRotate => devices::rotate(&shared, &call).await,
         Method::Health => Ok(shared.health.current(&shared).await.value().clone()),
         Method::LedgerRelay => ledger::relay(&shared, &call).await,
         Method::ModelsList => listing::models(&shared, &call),
@@ -129,6 +135,8 @@ const fn acts(method: Method) -> bool {
     match method {
         Method::Agent
         | Method::ChatSend
+        | Method::DevicePairApprove
+        | Method::DeviceTokenRotate
         | Method::ModelsTest
         | Method::SessionsDelete
         | Method::SessionsReset => true,
@@ -137,6 +145,10 @@ const fn acts(method: Method) -> bool {
         | Method::ChatAbort
         | Method::ChatHistory
         | Method::ConfigGet
+        | Method::DevicePairList
+        // What takes rights away goes on: it may be the answer to what happened.
+        | Method::DevicePairReject
+        | Method::DeviceTokenRevoke
         | Method::Health
         | Method::LedgerRelay
         | Method::ModelsList

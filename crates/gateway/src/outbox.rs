@@ -25,6 +25,8 @@ pub(crate) enum Closing {
     Dead,
     /// The gateway stops or restarts.
     Restart,
+    /// What let the client in does not any more.
+    Revoked,
     /// The client does not read fast enough.
     SlowConsumer,
 }

@@ -15,6 +15,7 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::devices::Devices;
 use crate::gateway::Parts;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) front: Front,
     pub(crate) began: Instant,
     pub(crate) sign_in: SignIn,
+    pub(crate) devices: Devices,
     pub(crate) routes: Routes,
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
@@ -54,7 +56,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(parts: Parts, credential: Credential, front: Front, port: u16) -> Arc<Self> {
+    pub(crate) fn new(
+        parts: Parts,
+        credential: Credential,
+        front: Front,
+        devices: Devices,
+        port: u16,
+    ) -> Arc<Self> {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let began = Instant::now();
@@ -72,6 +80,7 @@ impl Shared {
             port,
             front,
             began,
+            devices,
             sign_in: SignIn::new(credential, ledger, state, clock, began),
             hub: Hub::default(),
             inbound: Inbound::default(),

@@ -1,11 +1,13 @@
 //! The command line: every command, its options, an example and its exit codes.
 
+mod devices;
 mod ledger;
 mod secrets;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 
@@ -81,6 +83,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// See which devices may sign in, approve, refuse and revoke them
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot devices list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Devices(Devices),
     /// See and test the models
     #[command(
         subcommand,

@@ -3,6 +3,7 @@
 mod agent;
 mod chat;
 mod config;
+mod devices;
 mod doctor;
 mod files;
 mod gateway;
@@ -50,6 +51,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Completion { shell } => completion(shell),
         Command::Config(command) => config::run(environment, command),
+        Command::Devices(command) => devices::run(&open(environment)?, &command),
         Command::Doctor(facts) => doctor::run(environment, facts),
         Command::Gateway(command) => gateway::run(&Home::ensure(environment)?, command),
         Command::Health(facts) => {

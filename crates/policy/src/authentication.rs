@@ -16,9 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::pairing::TokenDigest;
 use crate::refusal::Refusal;
 use crate::throttle::Attempt;
 
+pub use device::device_id;
 pub use strength::{WeakCredential, check_token};
 
 /// What every failed sign-in is told.
@@ -100,6 +102,8 @@ pub struct DeviceClaim<'a> {
     pub challenge: &'a str,
     /// The time, in milliseconds since the epoch.
     pub now_ms: u64,
+    /// What is kept of the token that this device was given for this role, when it was given one.
+    pub token: Option<TokenDigest>,
 }
 
 /// Whether a connection comes from this machine, directly.
@@ -129,6 +133,8 @@ pub struct Identity {
     pub(crate) device: Option<String>,
     pub(crate) locality: Locality,
     pub(crate) client: IpAddr,
+    /// Whether the device signed the nonce of this connection.
+    pub(crate) fresh: bool,
 }
 
 /// A device that has proved that it holds its key. Made only by [`prove`]; it says nothing of rights.
@@ -152,7 +158,18 @@ pub fn prove(claim: &DeviceClaim<'_>, locality: Locality) -> Result<Signed, &'st
     device::verify(claim, locality).map(|id| Signed { id })
 }
 
-/// Judges a sign-in: the device's signature first, when there is one, then the shared credential.
+impl Identity {
+    /// Whether it was the device's own token that let it in, and not the shared credential.
+    pub(crate) fn by_device_token(&self) -> bool {
+        self.method == DEVICE_TOKEN
+    }
+}
+
+/// The method of who signed in with a device's own token.
+pub(crate) const DEVICE_TOKEN: &str = "device-token";
+
+/// Judges a sign-in: the device's signature first, when there is one, then the shared credential, else the device's own
+/// token, which counts only with a signature of this connection's nonce by that device.
 ///
 /// # Errors
 /// A refusal whose message is [`UNAUTHORIZED`] whatever was wrong; its code and cause are for the book.
@@ -166,6 +183,8 @@ pub fn verify(
     let client = attempt.client();
     let refuse =
         |code: &'static str| Refusal::new(code, UNAUTHORIZED).because(format!("{code} from {client}"));
+    let fresh = device.is_some_and(|claim| claim.proof.nonce.is_some());
+    let held = device.and_then(|claim| claim.token).filter(|_| fresh);
     let device = match device {
         None => None,
         Some(claim) => Some(device::verify(&claim, locality).map_err(refuse)?),
@@ -176,9 +195,13 @@ pub fn verify(
     };
     let method = credential.method();
     let secret = secret.as_ref().filter(|secret| !secret.expose_secret().trim().is_empty());
+    let by_token = held.zip(presented.token.as_ref()).is_some_and(|(held, token)| held.matches(token));
     match secret {
+        Some(secret) if credential.matches(secret) => {
+            Ok(Identity { method, device, locality, client, fresh })
+        }
+        Some(_) | None if by_token => Ok(Identity { method: DEVICE_TOKEN, device, locality, client, fresh }),
         None => Err(refuse(missing)),
-        Some(secret) if credential.matches(secret) => Ok(Identity { method, device, locality, client }),
         Some(_) => Err(refuse(mismatch)),
     }
 }

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use moltbot_protocol::scope::{Role, Scope, ScopeSet};
 
-use crate::authentication::{Identity, Locality};
+use crate::authentication::{DEVICE_TOKEN, Identity, Locality};
+use crate::pairing::{self, Pairing, Standing};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
@@ -18,6 +19,7 @@ pub struct Grant {
     role: Role,
     scopes: ScopeSet,
     actor: String,
+    device: Option<String>,
     method: &'static str,
     locality: Locality,
     client: IpAddr,
@@ -46,20 +48,40 @@ impl Grant {
         &self.actor
     }
 
+    /// The device that it was given to; nothing for who has no paired device, and what the shared credential gives.
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// Whether the device's own token gave it.
+    pub fn by_device_token(&self) -> bool {
+        self.method == DEVICE_TOKEN
+    }
+
+    /// Where it came from.
+    pub const fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// Demands a scope. Admin implies all; write implies read.
     ///
     /// # Errors
     /// When the grant does not have it; the message names it, as clients of the original expect.
     pub fn require(&self, scope: Scope) -> Result<(), Refusal> {
-        let implied = match scope {
-            Scope::Read => self.scopes.contains(&Scope::Write),
-            Scope::Admin | Scope::Approvals | Scope::Pairing | Scope::Write => false,
-        };
-        if implied || self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
+        if covers(&self.scopes, scope) {
             return Ok(());
         }
         Err(Refusal::new("missing_scope", format!("missing scope: {}", scope.name())))
     }
+}
+
+/// Whether these scopes are enough for `scope`. Admin implies all; write implies read.
+pub(crate) fn covers(scopes: &ScopeSet, scope: Scope) -> bool {
+    let implied = match scope {
+        Scope::Read => scopes.contains(&Scope::Write),
+        Scope::Admin | Scope::Approvals | Scope::Pairing | Scope::Write => false,
+    };
+    implied || scopes.contains(&scope) || scopes.contains(&Scope::Admin)
 }
 
 impl Permit for Grant {
@@ -81,32 +103,35 @@ impl Permit for Grant {
     }
 }
 
-/// The grant of a connection: asked ∩ approved.
+/// The grant of a connection, asked ∩ approved, and what is to be done about its device.
 ///
-/// A peer without a device key may read and write. A device of this machine, directly connected, gets what it
-/// asks. A device from elsewhere must be paired first.
+/// A peer without a device key may read and write. What a device may is judged by [`pairing::judge`].
 ///
 /// # Errors
 /// When the role is not offered, or the device needs pairing.
-pub fn grant(identity: Identity, role: Option<&str>, asked: &[String]) -> Result<Grant, Refusal> {
+pub fn grant(
+    identity: Identity,
+    role: Option<&str>,
+    asked: &[String],
+    standing: Standing,
+) -> (Result<Grant, Refusal>, Pairing) {
     let role = match role {
         None | Some("operator") => Role::Operator,
         Some("node") => {
-            return Err(Refusal::new("role_unsupported", "invalid role: node is not supported yet"));
+            let refusal = Refusal::new("role_unsupported", "invalid role: node is not supported yet");
+            return (Err(refusal), Pairing::Nothing);
         }
-        Some(_) => return Err(Refusal::new("invalid_role", "invalid role")),
+        Some(_) => return (Err(Refusal::new("invalid_role", "invalid role")), Pairing::Nothing),
     };
-    let approved: &[Scope] = match (&identity.device, identity.locality) {
-        (None, _) => &[Scope::Read, Scope::Write],
-        (Some(_), Locality::Local) => &Scope::ALL,
-        (Some(device), Locality::Remote) => {
-            let message = "pairing required: this device is not paired, and pairing from other machines is not supported yet; connect from the gateway's machine";
-            return Err(Refusal::new("not_paired", message).because(format!("device {device} is not paired")));
-        }
-    };
-    let scopes =
-        asked.iter().filter_map(|name| Scope::parse(name)).filter(|scope| approved.contains(scope)).collect();
-    Ok(of(identity, role, scopes))
+    let asked = pairing::scopes_of(asked);
+    let is_kept = identity.fresh || matches!(standing, Standing::Approved(_));
+    let (approved, pairing) = pairing::judge(&identity, &asked, standing);
+    let granted = approved.map(|approved| {
+        let scopes = asked.into_iter().filter(|scope| covers(&approved, *scope)).collect();
+        let grant = of(identity, role, scopes);
+        Grant { device: grant.device.filter(|_| is_kept), ..grant }
+    });
+    (granted, pairing)
 }
 
 /// The grant of one HTTP request: what the shared credential alone gives, read and write.
@@ -116,8 +141,8 @@ pub fn grant_request(identity: Identity) -> Grant {
 
 fn of(identity: Identity, role: Role, scopes: ScopeSet) -> Grant {
     let actor = actor(&identity);
-    let Identity { method, device: _, locality, client } = identity;
-    Grant { role, scopes, actor, method, locality, client, way: "unknown" }
+    let Identity { method, device, locality, client, fresh: _ } = identity;
+    Grant { role, scopes, actor, device, method, locality, client, way: "unknown" }
 }
 
 fn actor(identity: &Identity) -> String {
@@ -141,12 +166,13 @@ mod tests {
             device: device.map(Into::into),
             locality,
             client: Ipv4Addr::LOCALHOST.into(),
+            fresh: true,
         }
     }
 
     fn granted(device: Option<&str>, asked: &[&str]) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
-        let grant = grant(identity(device, Locality::Local), None, &asked).unwrap();
+        let grant = grant(identity(device, Locality::Local), None, &asked, Standing::Unknown).0.unwrap();
         grant.scopes().iter().map(|scope| scope.name()).collect()
     }
 
@@ -163,15 +189,12 @@ mod tests {
     #[test]
     fn a_device_from_elsewhere_and_a_strange_role_get_no_grant() {
         let all = ["operator.admin".to_owned()];
-        assert_eq!(grant(identity(Some("d"), Locality::Remote), None, &all).unwrap_err().code, "not_paired");
-        assert_eq!(
-            grant(identity(None, Locality::Local), Some("root"), &all).unwrap_err().code,
-            "invalid_role"
-        );
-        assert_eq!(
-            grant(identity(None, Locality::Local), Some("node"), &all).unwrap_err().code,
-            "role_unsupported"
-        );
+        let refused = |device, locality, role| {
+            grant(identity(device, locality), role, &all, Standing::Unknown).0.unwrap_err().code
+        };
+        assert_eq!(refused(Some("d"), Locality::Remote, None), "not_paired");
+        assert_eq!(refused(None, Locality::Local, Some("root")), "invalid_role");
+        assert_eq!(refused(None, Locality::Local, Some("node")), "role_unsupported");
     }
 
     #[test]
@@ -192,6 +215,7 @@ mod tests {
                         role: Role::Operator,
                         scopes,
                         actor: String::new(),
+                        device: None,
                         method: "",
                         locality: Locality::Local,
                         client: Ipv4Addr::LOCALHOST.into(),
@@ -212,6 +236,11 @@ mod tests {
             "chat.history | admin read write",
             "chat.send | admin write",
             "config.get | admin",
+            "device.pair.approve | admin pairing",
+            "device.pair.list | admin pairing",
+            "device.pair.reject | admin pairing",
+            "device.token.revoke | admin pairing",
+            "device.token.rotate | admin pairing",
             "health | admin read write",
             "ledger.relay | admin",
             "models.list | admin read write",

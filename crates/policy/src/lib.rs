@@ -9,6 +9,7 @@ pub mod authorization;
 pub mod command;
 pub mod file;
 pub mod network;
+pub mod pairing;
 pub mod profile;
 mod record;
 pub mod redact;

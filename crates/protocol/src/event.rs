@@ -6,6 +6,10 @@ pub const AGENT: &str = "agent";
 pub const CHAT: &str = "chat";
 /// The first frame of every connection.
 pub const CONNECT_CHALLENGE: &str = "connect.challenge";
+/// A device waits for approval. For who may approve.
+pub const DEVICE_PAIR_REQUESTED: &str = "device.pair.requested";
+/// A device that waited was approved or refused. For who may approve.
+pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
 /// The gateway is about to stop.
@@ -14,4 +18,4 @@ pub const SHUTDOWN: &str = "shutdown";
 pub const TICK: &str = "tick";
 
 /// The events that a client may be sent after `hello-ok`.
-pub const ALL: [&str; 5] = [AGENT, CHAT, HEALTH, SHUTDOWN, TICK];
+pub const ALL: [&str; 7] = [AGENT, CHAT, DEVICE_PAIR_REQUESTED, DEVICE_PAIR_RESOLVED, HEALTH, SHUTDOWN, TICK];

@@ -19,6 +19,16 @@ pub enum Method {
     ChatSend,
     /// The configuration, without its secrets.
     ConfigGet,
+    /// Approves a device that waits.
+    DevicePairApprove,
+    /// Lists devices that wait and devices that are paired.
+    DevicePairList,
+    /// Refuses a device that waits.
+    DevicePairReject,
+    /// Ends a device's approval and its connections.
+    DeviceTokenRevoke,
+    /// Gives a device another token; the old one is none any more.
+    DeviceTokenRotate,
     /// Whether the gateway and its parts work.
     Health,
     /// Writes into the book what the owner's command line is about to do to config or secrets.
@@ -41,7 +51,7 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order of their names.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Agent,
         Self::AgentWait,
         Self::AgentsList,
@@ -49,6 +59,11 @@ impl Method {
         Self::ChatHistory,
         Self::ChatSend,
         Self::ConfigGet,
+        Self::DevicePairApprove,
+        Self::DevicePairList,
+        Self::DevicePairReject,
+        Self::DeviceTokenRevoke,
+        Self::DeviceTokenRotate,
         Self::Health,
         Self::LedgerRelay,
         Self::ModelsList,
@@ -70,6 +85,11 @@ impl Method {
             Self::ChatHistory => "chat.history",
             Self::ChatSend => "chat.send",
             Self::ConfigGet => "config.get",
+            Self::DevicePairApprove => "device.pair.approve",
+            Self::DevicePairList => "device.pair.list",
+            Self::DevicePairReject => "device.pair.reject",
+            Self::DeviceTokenRevoke => "device.token.revoke",
+            Self::DeviceTokenRotate => "device.token.rotate",
             Self::Health => "health",
             Self::LedgerRelay => "ledger.relay",
             Self::ModelsList => "models.list",
@@ -98,6 +118,11 @@ impl Method {
             | Self::SessionsPreview
             | Self::Status => Scope::Read,
             Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
+            Self::DevicePairApprove
+            | Self::DevicePairList
+            | Self::DevicePairReject
+            | Self::DeviceTokenRevoke
+            | Self::DeviceTokenRotate => Scope::Pairing,
             Self::ConfigGet
             | Self::LedgerRelay
             | Self::ModelsTest

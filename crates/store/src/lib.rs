@@ -17,6 +17,7 @@
 mod canary;
 mod column;
 mod database;
+mod device;
 mod error;
 mod readers;
 mod reseal;
@@ -28,6 +29,7 @@ mod store;
 mod turn;
 mod writer;
 
+pub use device::{DeviceChange, DeviceClaims, DeviceRequest, DeviceRole, PairedDevice};
 pub use error::StoreError;
 pub use reseal::Resealed;
 pub use session::{Context, History, SessionFilter, SessionRow};

@@ -8,6 +8,7 @@ use moltbot_vault::{StateDir, Vault};
 
 use crate::column::Column;
 use crate::database;
+use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
@@ -163,6 +164,23 @@ impl Store {
     pub async fn find_session(&self, session_id: &str) -> Result<Option<SessionKey>, StoreError> {
         let session_id = session_id.to_owned();
         self.0.readers.read(move |database| session::find(database, &session_id)).await
+    }
+
+    /// Every device that is known, and every request that waits.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn devices(&self) -> Result<(Vec<PairedDevice>, Vec<DeviceRequest>), StoreError> {
+        // On the writer's connection: at the start of a process it is the only one that is open.
+        self.0.writer.write(|database| device::all(database)).await
+    }
+
+    /// Keeps what changed about devices, in one commit.
+    ///
+    /// # Errors
+    /// When it cannot be kept; nothing has changed then.
+    pub async fn change_devices(&self, change: DeviceChange) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| device::change(database, &change)).await
     }
 
     /// Seals with the newest root key what was sealed with an older one: the step of a rotation. `progress` is told

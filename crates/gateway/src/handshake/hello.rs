@@ -9,8 +9,10 @@ use moltbot_protocol::event;
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
+use crate::devices::Issued;
 use crate::shared::Shared;
 
 /// The payload of `hello-ok`.
@@ -19,6 +21,7 @@ pub(super) async fn payload(
     protocol: u32,
     connection_id: &str,
     grant: &Grant,
+    issued: Option<Issued>,
 ) -> Value {
     let hello = HelloOk {
         kind: "hello-ok",
@@ -42,7 +45,12 @@ pub(super) async fn payload(
             scopes: grant.scopes().iter().map(|scope| scope.name()).collect(),
         },
     };
-    serde_json::to_value(hello).unwrap_or_default()
+    let mut hello = serde_json::to_value(hello).unwrap_or_default();
+    if let (Some(issued), Some(auth)) = (issued, hello.get_mut("auth").and_then(Value::as_object_mut)) {
+        auth.insert("deviceToken".into(), json!(issued.token.expose_secret()));
+        auth.insert("issuedAtMs".into(), json!(issued.at_ms));
+    }
+    hello
 }
 
 /// The state at this moment. Paths of this machine are for the owner alone, health for who may read.

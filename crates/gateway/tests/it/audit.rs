@@ -1,7 +1,7 @@
 //! What the book and the log of sign-ins say of every way in.
 
 use moltbot_ledger::view::{AuthLine, auth_lines, command_lines};
-use moltbot_testkit::client::{Connect, Device};
+use moltbot_testkit::client::{Connect, Device, SignatureVersion};
 use moltbot_testkit::model::{Reply, ScriptedModel};
 use serde_json::json;
 
@@ -29,17 +29,22 @@ async fn d_20_d_22_every_attempt_has_exactly_one_line_with_its_address_method_an
     refused(Connect::to(house.port())).await;
     let stale = house.owner().change(|params| params["device"]["signedAt"] = json!(1));
     refused(stale).await;
-    refused(house.owner().header("x-forwarded-for", "203.0.113.9")).await;
+    let other = Device::from_seed(8);
+    let other_id = other.id().get(..8).unwrap().to_owned();
+    let elsewhere = Connect::to(house.port()).token(&house.token()).device(&other, SignatureVersion::V3);
+    refused(elsewhere.header("x-forwarded-for", "203.0.113.9")).await;
     assert_eq!(house.http("POST", "/v1/chat/completions", &[], b"{}").await.status, 401);
     let answer = house.request("POST", "/v1/chat/completions", &json!({})).await;
     assert_eq!(answer.status, 400, "signed in over HTTP, with a body that is none");
     let house = house.restart().await;
     let expected = [
         format!("127.0.0.1 token true - {id} 1"),
+        format!("127.0.0.1 pairing true - {id} 1"),
         "127.0.0.1 token false token_mismatch - 1".into(),
         "127.0.0.1 token false token_missing - 1".into(),
         format!("127.0.0.1 device-signature false device_signature_expired {id} 1"),
-        format!("127.0.0.1 token false not_paired {id} 1"),
+        format!("127.0.0.1 token false not_paired {other_id} 1"),
+        format!("127.0.0.1 pairing true - {other_id} 1"),
         "127.0.0.1 token false token_missing - 1".into(),
         "127.0.0.1 token true - - 1".into(),
     ];

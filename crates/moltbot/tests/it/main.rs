@@ -15,6 +15,8 @@ mod cli;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod flood;

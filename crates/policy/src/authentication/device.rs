@@ -36,6 +36,11 @@ pub(super) fn verify(claim: &DeviceClaim<'_>, locality: Locality) -> Result<Stri
     if holds { Ok(id) } else { Err("device_signature_invalid") }
 }
 
+/// The id that belongs to a public key; nothing when it is none.
+pub fn device_id(public_key_text: &str) -> Option<String> {
+    public_key(public_key_text).map(|key| hex(&Sha256::digest(key.as_bytes())))
+}
+
 /// 32 raw bytes in base64url, or PEM.
 fn public_key(text: &str) -> Option<VerifyingKey> {
     if text.contains("-----BEGIN") {
@@ -97,7 +102,8 @@ mod tests {
     }
 
     fn judge(text: DeviceText<'_>, proof: &DeviceProof, locality: Locality) -> Result<(), &'static str> {
-        verify(&DeviceClaim { proof, text, challenge: "n", now_ms: NOW + 1000 }, locality).map(|_| ())
+        verify(&DeviceClaim { proof, text, challenge: "n", now_ms: NOW + 1000, token: None }, locality)
+            .map(|_| ())
     }
 
     #[test]
