@@ -97,6 +97,15 @@ impl SignIn {
         }
     }
 
+    /// Makes a device a stranger again: its tries are counted with those of its source from now on.
+    pub(crate) async fn forget(&self, device: &str) {
+        lock(&self.tries.throttle).forget(device);
+        let tries = Arc::clone(&self.tries);
+        if let Err(error) = tokio::task::spawn_blocking(move || tries.keep()).await {
+            tracing::warn!(%error, "that a device is forgotten could not be kept");
+        }
+    }
+
     /// Enters what was counted of sources that may not try and have been silent for a while.
     pub(crate) async fn tell_limited(&self) {
         let told = lock(&self.limited).over(self.tries.now());

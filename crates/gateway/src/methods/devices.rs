@@ -81,6 +81,7 @@ pub(super) async fn revoke(shared: &Shared, call: &Call) -> Outcome {
     let revoked = shared.devices.revoke(&device_id, &role, Decider::Client(&call.grant)).await;
     let revoked = revoked.map_err(|error| failed(&error))?;
     shared.hub.close_device(&device_id);
+    shared.sign_in.forget(&device_id).await;
     Ok(json!({"deviceId": device_id, "role": role, "revokedAtMs": revoked}))
 }
 
