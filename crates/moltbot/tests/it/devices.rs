@@ -165,7 +165,13 @@ async fn a_revoked_device_is_gone_within_a_second_and_stays_gone() {
     let mut client = gateway.connect().device(&device, SignatureVersion::V3).open().await.unwrap();
     let token = token_of(&client);
     assert!(client.call("config.get", json!({})).await.is_ok());
+    let known = || {
+        let tries = home.state().read("sign-in-tries.json", 1 << 20).unwrap().unwrap_or_default();
+        String::from_utf8(tries).unwrap().contains(&device.id())
+    };
+    assert!(known(), "the limiter tells it from strangers");
     done(&home, &["revoke", "--device", &device.id()]);
+    assert!(!known(), "it is a stranger again");
     let began = Instant::now();
     assert!(client.try_call("config.get", json!({})).await.is_none(), "nothing is answered any more");
     let close = client.wait_for_close().await;

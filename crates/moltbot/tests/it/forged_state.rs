@@ -10,6 +10,8 @@ use moltbot_testkit::process::{Gateway, command, run};
 use rusqlite::{Connection, params};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
+/// The newest schema of a state db.
+const NEWEST: i64 = 3;
 const SCHEMA: &str = include_str!("../../../store/src/schema/1.sql");
 const WORD: &str = "plaintext-canary-5Rf8";
 
@@ -60,7 +62,7 @@ fn an_older_installation_is_sealed_with_what_was_said_and_a_forged_state_db_is_r
     assert!(has_word(&home));
     let sealed = seal(&home);
     assert!(sealed.status.success(), "{sealed:?}");
-    assert_eq!((version(&home), has_word(&home)), (2, false));
+    assert_eq!((version(&home), has_word(&home)), (NEWEST, false));
     let mut gateway = Gateway::start(PROGRAM, &home);
     let listed = run(PROGRAM, &home, &["sessions", "list", "--json"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains("agent:main:other"), "{listed:?}");
@@ -102,7 +104,7 @@ fn an_upgrade_that_is_killed_at_any_point_goes_on() {
         halfway += usize::from(!child.wait().unwrap().success());
         let sealed = seal(&home);
         assert!(sealed.status.success(), "round {round}: {sealed:?}");
-        assert_eq!((version(&home), has_word(&home)), (2, false), "round {round}");
+        assert_eq!((version(&home), has_word(&home)), (NEWEST, false), "round {round}");
     }
     assert!(halfway > 2, "{halfway} were killed before their end");
 }

@@ -66,9 +66,9 @@ async fn a_command_sees_no_file_of_the_host_but_programs() {
         // would be found. What it looks through is all there is but programs and the kernel's files.
         let search = format!(
             "for top in /* /workspace/../*; do case /${{top##*/}} in /usr|/proc|/bin|/sbin|/lib*) ;; \
-             *) grep -rlF -D skip {first}''{second} $top 2>/dev/null ;; esac; done"
+             *) grep -rlF -D skip -e {first}''{second} $top 2>/dev/null ;; esac; done"
         );
-        let found = outside(&state, &format!("grep -lF {first}''{second} moltbot.json"));
+        let found = outside(&state, &format!("grep -lF -e {first}''{second} moltbot.json"));
         assert_eq!(found, "moltbot.json\n");
         let paths = format!(
             "for path in {0} {0}/moltbot.json {1} /root /home /etc/shadow /etc/passwd- /etc/ssh /etc/hostname \
