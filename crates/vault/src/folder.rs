@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::FileError;
@@ -183,10 +183,8 @@ impl Folder {
         let io = |source: io::Error| FileError::Io { act: "write", path: path.clone(), source };
         let file = file.into_inner().map_err(|error| io(error.into_error()))?;
         sync(&file, &path)?;
-        match rustix::fs::linkat(&self.fd, &temporary.name, &self.fd, leaf, AtFlags::empty()) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(None),
-            Err(errno) => return Err(FileError::of(errno, "create", &path).into()),
+        if !self.name(temporary, leaf)? {
+            return Ok(None);
         }
         self.sync()?;
         Ok(Some(filled))
@@ -197,9 +195,27 @@ impl Folder {
         if self.stat(leaf)?.is_some() {
             return Ok(false);
         }
-        // Linked under its name only when complete and on disk: nobody ever reads half of it.
-        let temporary = Temporary::write(self, leaf, bytes, mode)?;
-        match rustix::fs::linkat(&self.fd, &temporary.name, &self.fd, leaf, AtFlags::empty()) {
+        // Under its name only when complete and on disk: nobody ever reads half of it.
+        self.name(Temporary::write(self, leaf, bytes, mode)?, leaf)
+    }
+
+    /// Gives a complete file its name; `false` when something has it. The file has one name at any time, so that nobody
+    /// takes it for one that others can reach, also when this process is killed here. Only a file system that cannot do
+    /// that gives it both names for a moment.
+    fn name(&self, temporary: Temporary<'_>, leaf: &str) -> Result<bool, FileError> {
+        let moved =
+            rustix::fs::renameat_with(&self.fd, &temporary.name, &self.fd, leaf, RenameFlags::NOREPLACE);
+        let named = match moved {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::linkat(&self.fd, &temporary.name, &self.fd, leaf, AtFlags::empty())
+            }
+            Ok(()) => {
+                temporary.keep();
+                return Ok(true);
+            }
+            failed => failed,
+        };
+        match named {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(FileError::of(errno, "create", &self.path.join(leaf))),

@@ -121,13 +121,16 @@ fn d_42_empty_short_wide_linked_and_foreign_key_files_are_refused() {
 
 #[test]
 fn d_43_many_that_begin_at_once_have_one_key() {
-    let (_home, state) = home();
-    let ids: Vec<String> = std::thread::scope(|scope| {
-        let begin = || Vault::open_or_create(&state, &FileKey).unwrap().key_id();
-        let threads: Vec<_> = (0..16).map(|_| scope.spawn(begin)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    // Often, because who looks at a file that is just being made has a short moment for it.
+    for _ in 0..50 {
+        let (_home, state) = home();
+        let ids: Vec<String> = std::thread::scope(|scope| {
+            let begin = || Vault::open_or_create(&state, &FileKey).unwrap().key_id();
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(begin)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
 }
 
 #[test]
