@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use moltbot_policy::with_causes;
 use moltbot_vault::{FileError, LockError, RandomError, SealError};
 use thiserror::Error;
 
@@ -52,17 +53,6 @@ impl LedgerError {
 
     /// What happened with its causes, for those who wait: they see one text.
     pub(crate) fn told(&self) -> String {
-        told(self)
+        with_causes(self)
     }
-}
-
-/// An error with its causes.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use moltbot_config::limits;
+use moltbot_policy::with_causes;
 use moltbot_vault::{FileError, LockError, StateDir};
 
-use crate::error::told;
 use crate::follow::{Follower, Known, Place, head_of};
 use crate::head::Head;
 use crate::ledger::LOCK;
@@ -166,20 +166,20 @@ impl Walk {
     }
 
     fn run(&mut self, folder: &Path, options: &VerifyOptions) -> Result<(), String> {
-        let folder = StateDir::open_to_read(folder).map_err(|error| told(&error))?;
+        let folder = StateDir::open_to_read(folder).map_err(|error| with_causes(&error))?;
         // What somebody writes meanwhile is on disk before it is remembered, so the register is read first.
         self.report.is_open = is_open(&folder)?;
         self.remember(&folder)?;
-        let segments = list(&folder).map_err(|error| told(&error))?;
+        let segments = list(&folder).map_err(|error| with_causes(&error))?;
         let start = self.start(&segments, options);
         for (at, segment) in segments.iter().enumerate().skip(start) {
             self.report.segments = self.report.segments.saturating_add(1);
             let is_last = at.saturating_add(1) == segments.len();
-            self.segment(&folder, segment, at, is_last).map_err(|error| told(&error))?;
+            self.segment(&folder, segment, at, is_last).map_err(|error| with_causes(&error))?;
         }
         self.settle(&segments);
         if !segments.is_empty() && start == 0 {
-            self.require_beginning(&folder, &segments).map_err(|error| told(&error))?;
+            self.require_beginning(&folder, &segments).map_err(|error| with_causes(&error))?;
         }
         self.compare_known(&segments);
         if segments.is_empty() && self.report.problems.is_empty() {
@@ -193,7 +193,7 @@ impl Walk {
 
     /// Takes in what the book's own register remembers.
     fn remember(&mut self, folder: &StateDir) -> Result<(), String> {
-        let bytes = folder.read(HEAD, limits::LEDGER_HEAD_BYTES).map_err(|error| told(&error))?;
+        let bytes = folder.read(HEAD, limits::LEDGER_HEAD_BYTES).map_err(|error| with_causes(&error))?;
         let Some(bytes) = bytes else { return Ok(()) };
         match std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<Head>().ok()) {
             Some(head) => {
@@ -424,6 +424,6 @@ fn is_open(folder: &StateDir) -> Result<bool, String> {
         Ok(holder) => Ok(holder.is_some()),
         // A copy may lie where no file can be locked, or have a lock that is not ours to look at.
         Err(LockError::File { .. } | LockError::Held { .. }) => Ok(false),
-        Err(error) => Err(told(&error)),
+        Err(error) => Err(with_causes(&error)),
     }
 }

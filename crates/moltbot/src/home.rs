@@ -10,6 +10,7 @@ use moltbot_config::{
 use moltbot_ledger::export::Origin;
 use moltbot_ledger::{Ledger, LedgerOptions, anchor};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
+pub(crate) use moltbot_policy::with_causes as chain;
 use moltbot_policy::{Recorded, record};
 use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError};
 use serde::{Deserialize, Serialize};
@@ -339,16 +340,4 @@ pub(crate) fn describe(contents: &[u8]) -> anyhow::Result<Running> {
 /// An error of a library with its causes, as a failure.
 pub(crate) fn failed(error: &dyn std::error::Error) -> anyhow::Error {
     Exit::Failed.because(chain(error))
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

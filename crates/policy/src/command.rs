@@ -60,15 +60,7 @@ impl CommandPermit {
 
     /// What the book is told when the command has ended. `start` is the number of the entry for its start.
     pub fn end_entry(&self, start: u64, ended: &Ended) -> Entry {
-        let entry = self.told("command.end", Decision::Done);
-        let entry = entry
-            .with("start", start.to_string())
-            .with("outcome", ended.outcome.clone())
-            .with("duration", ended.duration.as_millis().to_string());
-        match ended.exit {
-            None => entry,
-            Some(code) => entry.with("exit", code.to_string()),
-        }
+        ended.complete(self.told("command.end", Decision::Done), start)
     }
 
     fn told(&self, action: &'static str, decision: Decision) -> Entry {
@@ -90,6 +82,20 @@ pub struct Ended {
     pub exit: Option<i32>,
     /// From the call to the end of its last process.
     pub duration: Duration,
+}
+
+impl Ended {
+    /// The entry of an end, with how it was. `start` is the number of the entry for the start.
+    pub(crate) fn complete(&self, entry: Entry, start: u64) -> Entry {
+        let entry = entry
+            .with("start", start.to_string())
+            .with("outcome", self.outcome.clone())
+            .with("duration", self.duration.as_millis().to_string());
+        match self.exit {
+            None => entry,
+            Some(code) => entry.with("exit", code.to_string()),
+        }
+    }
 }
 
 impl Permit for CommandPermit {

@@ -17,5 +17,7 @@ mod refusal;
 pub mod secret;
 pub mod throttle;
 
-pub use record::{Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all};
+pub use record::{
+    Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all, with_causes,
+};
 pub use refusal::Refusal;

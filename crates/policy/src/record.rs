@@ -4,6 +4,18 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+/// An error with its causes in one line, as the log, the book and its owner are told.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// One line of the book, before it is numbered and chained.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Entry {

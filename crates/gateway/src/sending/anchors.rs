@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use moltbot_config::limits;
 use moltbot_ledger::{Head, anchor};
+use moltbot_policy::with_causes;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use super::Parts;
-use super::shipping::{blocking, chain};
+use super::shipping::blocking;
 use crate::shared::lock;
 
 /// What is known of each anchor.
@@ -59,7 +60,7 @@ impl Anchors {
         let paths = match blocking(move || anchor::list(&state)).await {
             Ok(Ok(paths)) => paths,
             Ok(Err(error)) => {
-                tracing::error!(error = chain(&error), "the list of anchors cannot be read");
+                tracing::error!(error = with_causes(&error), "the list of anchors cannot be read");
                 return;
             }
             Err(_) => return,
@@ -77,7 +78,7 @@ impl Anchors {
                     let problem = "it remembers a longer book; verify this one with it: `moltbot ledger verify --expect-head`";
                     self.told(path, head, Some(problem.into()));
                 }
-                Ok(Ok(Err(error))) => self.told(path, head, Some(chain(&error))),
+                Ok(Ok(Err(error))) => self.told(path, head, Some(with_causes(&error))),
                 Ok(Err(_)) => self.told(path, head, Some("the program is stopping".into())),
                 Err(_) => {
                     let limit = limits::STREAM_END.as_secs();

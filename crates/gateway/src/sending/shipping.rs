@@ -6,7 +6,7 @@ use std::time::Duration;
 use moltbot_config::limits;
 use moltbot_ledger::query::{Following, Item, Reader};
 use moltbot_ledger::{Head, LEDGER_FOLDER};
-use moltbot_policy::{Book as _, Decision, Entry};
+use moltbot_policy::{Book as _, Decision, Entry, with_causes};
 use moltbot_vault::random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -60,7 +60,7 @@ impl Shipping {
     /// Sends until the gateway stops. A server that is away is tried again, after longer and longer waits.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.find_place().await {
-            self.told.failed(chain(&error));
+            self.told.failed(with_causes(&error));
         }
         let mut tries = 0_u32;
         while self.wait_for_news().await {
@@ -69,7 +69,7 @@ impl Shipping {
                 Ok(Over::Stopping) => return,
                 Ok(Over::Used) => tries = 0,
                 Err(error) => {
-                    self.told.failed(chain(&error));
+                    self.told.failed(with_causes(&error));
                     // What was sent may be lost, the head with it.
                     self.head = None;
                     // Only one that worked for long is tried again at once: each try is a record of the book.
@@ -292,7 +292,7 @@ impl Ship<'_> {
         let place = Place { installation, to, sequence, h: self.h.clone() };
         let written = blocking(move || place.write(&state, name)).await;
         if let Err(error) = written.and_then(|written| Ok(written?)) {
-            tracing::warn!(error = chain(&error), "up to where the book was sent could not be kept");
+            tracing::warn!(error = with_causes(&error), "up to where the book was sent could not be kept");
         }
     }
 }
@@ -316,18 +316,6 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, SendError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| SendError::Stopping)
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -93,14 +93,7 @@ impl SecretProgramPermit {
     /// What the book is told when it has ended. `start` is the number of the entry for its start.
     pub fn end_entry(&self, start: u64, ended: &Ended) -> Entry {
         let entry = Entry::new("gateway", "secret.asked", self.program.clone(), Decision::Done);
-        let entry = entry
-            .with("start", start.to_string())
-            .with("outcome", ended.outcome.clone())
-            .with("duration", ended.duration.as_millis().to_string());
-        match ended.exit {
-            None => entry,
-            Some(code) => entry.with("exit", code.to_string()),
-        }
+        ended.complete(entry, start)
     }
 }
 
