@@ -63,10 +63,25 @@ impl CredentialFile {
         Exit::Config.because(format!("{}: {}", self.name, home::chain(error)))
     }
 
+    fn is_of(&self, agent: &AgentId) -> bool {
+        self.agent.as_deref() == Some(agent.as_str())
+    }
+
+    fn give_keys(&self, found: Vec<ApiKey>, keys: &mut ProviderKeys) {
+        for ApiKey { profile, provider, key } in found {
+            keys.add(&provider, key, format!("the profile {profile} of {}", self.name));
+        }
+    }
+
+    /// How a secret of it is named to its owner and in the book.
+    pub(crate) fn place(&self, path: &str) -> String {
+        format!("{}#{path}", self.name)
+    }
+
     /// Those that the next change seals, with their lines.
     pub(crate) fn plain(&self) -> impl Iterator<Item = (String, usize)> {
         let plain = self.secrets.iter().filter(|entry| entry.state.is_to_be_sealed());
-        plain.map(|entry| (format!("{}#{}", self.name, entry.path), entry.line))
+        plain.map(|entry| (self.place(&entry.path), entry.line))
     }
 
     /// Those that do not open, with why.
@@ -75,7 +90,7 @@ impl CredentialFile {
         let sealed = self.secrets.iter().filter(|entry| entry.state == SecretState::Sealed);
         let failed = sealed.filter_map(|entry| {
             let error = moltbot_config::secret_at(&self.text, &entry.path, &keeper).err()?;
-            Some((format!("{}#{}", self.name, entry.path), home::chain(&error)))
+            Some((self.place(&entry.path), home::chain(&error)))
         });
         failed.collect()
     }
@@ -141,7 +156,7 @@ pub(crate) fn seal(home: &Home, book: &CommandBook) -> anyhow::Result<()> {
         let sealed = moltbot_config::seal_all(&file.text, &keeper).map_err(|error| file.wrong(&error))?;
         file.file.write(sealed.text.as_bytes()).map_err(|error| home::failed(&error))?;
         for path in &sealed.paths {
-            output::note(&format!("{}#{path} is sealed now", file.name));
+            output::note(&format!("{} is sealed now", file.place(path)));
         }
     }
     Ok(())
@@ -168,10 +183,8 @@ pub(crate) fn open(home: &Home, config: &Config, ledger: &Ledger) -> anyhow::Res
         let permit = SecretPermit::for_owner(SecretAct::Load, &file.name, "gateway");
         let permit = record(permit, ledger).map_err(|error| Exit::Busy.because(error))?;
         let found = file.open(home, home.vault()?.secrets(&permit))?;
-        if file.agent.as_deref() == Some(default.as_str()) {
-            for ApiKey { profile, provider, key } in found.api_keys {
-                opened.keys.add(&provider, key, format!("the profile {profile} of {}", file.name));
-            }
+        if file.is_of(&default) {
+            file.give_keys(found.api_keys, &mut opened.keys);
         }
         opened.secrets.extend(found.secrets);
     }
@@ -181,10 +194,8 @@ pub(crate) fn open(home: &Home, config: &Config, ledger: &Ledger) -> anyhow::Res
 /// The keys of the default agent's profiles, for a command that only tells where they are.
 pub(crate) fn peek(home: &Home, config: &Config) -> anyhow::Result<ProviderKeys> {
     let (mut keys, default) = (ProviderKeys::default(), default_agent(config));
-    for file in files(home)?.into_iter().filter(|file| file.agent.as_deref() == Some(default.as_str())) {
-        for ApiKey { profile, provider, key } in file.open(home, home.vault()?.own_credential())?.api_keys {
-            keys.add(&provider, key, format!("the profile {profile} of {}", file.name));
-        }
+    for file in files(home)?.into_iter().filter(|file| file.is_of(&default)) {
+        file.give_keys(file.open(home, home.vault()?.own_credential())?.api_keys, &mut keys);
     }
     Ok(keys)
 }

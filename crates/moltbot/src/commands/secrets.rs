@@ -106,8 +106,8 @@ fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         output::line(&format!("{:44} {}", output::harmless(&entry.path), state_in_words(&entry.state)))?;
     }
     for file in credentials::files(home)? {
-        for entry in file.secrets {
-            let place = format!("{}#{}", file.name, entry.path);
+        for entry in &file.secrets {
+            let place = file.place(&entry.path);
             output::line(&format!("{:44} {}", output::harmless(&place), state_in_words(&entry.state)))?;
         }
     }
