@@ -30,6 +30,12 @@ pub const BUFFERED_BYTES: usize = 1536 * 1024;
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a peer has to send a request head: against slow senders.
 pub const HEAD: Duration = Duration::from_secs(5);
+/// How long a peer has to set up TLS: a phone on a bad line takes 2 s.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
+/// The largest file with the gateway's certificate or its key that is read, in bytes: a long chain has 10 kB.
+pub const CERTIFICATE_BYTES: u64 = 256 * 1024;
+/// Addresses beyond loopback that a gateway's lock tells: machines with more have them for containers.
+pub const ADDRESSES_TOLD: usize = 16;
 /// The largest request head, in bytes: browsers send 2 kB.
 pub const HEAD_BYTES: usize = 8 * 1024;
 /// The largest body of a chat completion, in bytes: upstream's limit.

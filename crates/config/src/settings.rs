@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 mod front;
 mod ledger;
+mod reach;
 mod secrets;
 
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 
@@ -55,12 +57,19 @@ pub struct MetaConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct GatewayConfig {
+    /// Names and addresses of this machine, besides those that it listens on, that are taken in `Host`: exactly these.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Whom the gateway lets in.
     pub auth: AuthConfig,
-    /// The address to listen on. Loopback: being reachable is a decision, not an accident.
+    /// The addresses to listen on. Loopback: being reachable is a decision, not an accident. The others need `tls`.
     pub bind: BindMode,
     /// The page in the browser.
     pub control_ui: ControlUiConfig,
+    /// The one address of `bind: "custom"`.
+    pub custom_bind_host: Option<Address>,
+    /// Whether to listen beyond loopback without TLS. Who can listen in on that network then reads the credential and every
+    /// message.
+    pub dangerously_allow_plaintext_bind: bool,
     /// The HTTP interface.
     pub http: HttpConfig,
     /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
@@ -68,6 +77,12 @@ pub struct GatewayConfig {
     /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
+    /// The gateway of another machine that commands talk to.
+    pub remote: RemoteConfig,
+    /// Requests that Tailscale on this machine passes on.
+    pub tailscale: TailscaleConfig,
+    /// TLS.
+    pub tls: TlsConfig,
     /// Proxies that are believed when they say for whom they speak: addresses, and networks such as `10.0.0.0/8`. Without
     /// any, a request that was forwarded counts as one from elsewhere, and its sender as the proxy.
     pub trusted_proxies: Vec<Network>,
@@ -76,12 +91,18 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
+            allowed_hosts: Vec::new(),
             auth: AuthConfig::default(),
             bind: BindMode::Loopback,
             control_ui: ControlUiConfig::default(),
+            custom_bind_host: None,
+            dangerously_allow_plaintext_bind: false,
             http: HttpConfig::default(),
             mode: GatewayMode::Local,
             port: 18789,
+            remote: RemoteConfig::default(),
+            tailscale: TailscaleConfig::default(),
+            tls: TlsConfig::default(),
             trusted_proxies: Vec::new(),
         }
     }
@@ -93,13 +114,13 @@ impl Default for GatewayConfig {
 pub enum BindMode {
     /// The tailnet's address when there is one, else loopback.
     Auto,
-    /// An address of the owner's choice.
+    /// The address in `customBindHost`, and loopback.
     Custom,
-    /// Every address of this machine.
+    /// This machine's addresses in private networks, and loopback: those that it has when it starts.
     Lan,
     /// 127.0.0.1 and ::1.
     Loopback,
-    /// The tailnet's address.
+    /// The tailnet's address, and loopback.
     Tailnet,
 }
 
@@ -117,6 +138,9 @@ pub enum GatewayMode {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct AuthConfig {
+    /// Whether who is known to Tailscale signs in by that. When absent: with `tailscale.mode` `serve` and a token, and not
+    /// with a password.
+    pub allow_tailscale: Option<bool>,
     /// `token` or `password`; `password` when only a password is set.
     pub mode: Option<AuthMode>,
     /// The shared token: at least 32 characters, 20 of them different. Made at the first start.

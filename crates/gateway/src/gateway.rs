@@ -1,6 +1,7 @@
 //! A gateway from its start to its end: bind, resume, accept, drain.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
-use moltbot_net::{ListenError, Listener};
+use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity};
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
 use moltbot_policy::{Refusal, Unrecorded, record};
@@ -53,6 +54,10 @@ pub struct Parts {
     pub servers: Vec<Server>,
     /// Whose book it is.
     pub origin: Origin,
+    /// Who it is over TLS, when that is spoken.
+    pub identity: Option<ServerIdentity>,
+    /// The addresses that this machine has.
+    pub own_addresses: Vec<IpAddr>,
     /// The time, in milliseconds since the epoch.
     pub clock: fn() -> u64,
 }
@@ -104,6 +109,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     listener: Listener,
     ticking: JoinHandle<()>,
+    addresses: Vec<IpAddr>,
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Gateway {
@@ -116,8 +123,10 @@ impl Gateway {
     /// or the unfinished turns cannot be read. Nothing listens then.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
-        let front = Front::of(&parts.config.gateway).map_err(StartError::Refused)?;
-        let permit = network::bind(&parts.config.gateway).map_err(StartError::Refused)?;
+        let permit = network::bind(&parts.config.gateway, &credential, &parts.own_addresses);
+        let permit = permit.map_err(StartError::Refused)?;
+        let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
+        let front = Front::of(&parts.config.gateway, &addresses).map_err(StartError::Refused)?;
         let ledger = parts.ledger.clone();
         let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
         let recorded =
@@ -125,12 +134,21 @@ impl Gateway {
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
-        let listener = moltbot_net::listen(recorded)?;
+        let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
+        for address in plaintext {
+            tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
+        }
+        let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let shared = Shared::new(parts, credential, front.on_port(listener.port()), devices, listener.port());
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));
-        Ok(Self { shared, listener, ticking })
+        Ok(Self { shared, listener, ticking, addresses, fingerprint })
+    }
+
+    /// The addresses beyond loopback that it listens on.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
     }
 
     /// The port that it listens on.
@@ -138,10 +156,15 @@ impl Gateway {
         self.listener.port()
     }
 
+    /// The fingerprint of its certificate, when it speaks TLS.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint
+    }
+
     /// Serves until `stop` says why not to, then drains: no new connections and messages, a `shutdown` event
     /// to everybody, up to [`limits::DRAIN`] for running turns, and close code 1012.
     pub async fn run_until(self, stop: impl Future<Output = StopReason>) -> Stopped {
-        let Self { shared, listener, ticking } = self;
+        let Self { shared, listener, ticking, .. } = self;
         let reason = tokio::select! {
             reason = stop => reason,
             never = accept(&shared, &listener) => match never {},
@@ -158,9 +181,9 @@ async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infa
     let admission = Admission::default();
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => match admission.admit() {
-                Some(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), stream, peer, seat))),
-                None => http::turn_away(&stream),
+            Ok((accepted, peer)) => match admission.admit() {
+                Some(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), accepted, peer, seat))),
+                None => http::turn_away(accepted),
             },
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

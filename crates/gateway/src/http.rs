@@ -18,11 +18,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use moltbot_config::limits;
+use moltbot_net::{Accepted, Wire};
 use moltbot_policy::authentication::Presented;
 use moltbot_policy::authorization::{Grant, grant_request};
 use moltbot_policy::network::{Caller, RequestHead};
 use secrecy::SecretString;
-use tokio::net::TcpStream;
 
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
@@ -40,21 +40,38 @@ const FORWARDING: [&str; 4] = ["forwarded", "x-real-ip", "via", "x-forwarded"];
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves one connection until it ends or becomes a WebSocket.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+/// The connection that requests come over.
+#[derive(Clone, Copy)]
+struct Link {
+    peer: SocketAddr,
+    /// Whether nobody between the peer and this machine can read it.
+    encrypted: bool,
+}
+
+/// Sets up TLS where it is asked for, then serves one connection until it ends or becomes a WebSocket.
+pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, peer: SocketAddr, seat: Seat) {
+    // Boxed, so that who is served does not keep room for it.
+    match Box::pin(accepted.open()).await {
+        Ok(wire) => serve_wire(shared, wire, peer, seat).await,
+        Err(error) => tracing::debug!(%error, "a connection ended before TLS was set up"),
+    }
+}
+
+async fn serve_wire(shared: Arc<Shared>, wire: Wire, peer: SocketAddr, seat: Seat) {
     let tracker = shared.connections.clone();
     let stopping = shared.stopping.clone();
+    let link = Link { peer, encrypted: wire.is_encrypted() };
     let seat = Arc::new(seat);
     let service = service_fn(move |request| {
         let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
-        async move { Ok::<_, Infallible>(Box::pin(respond(shared, peer, seat, request)).await) }
+        async move { Ok::<_, Infallible>(Box::pin(respond(shared, link, seat, request)).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD)
         .max_buf_size(limits::HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service)
+        .serve_connection(TokioIo::new(Patient::new(wire)), service)
         .with_upgrades();
     let serving = async move {
         let mut connection = std::pin::pin!(connection);
@@ -73,21 +90,21 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
 }
 
 /// Tells a connection that there is no room, without waiting for anything.
-pub(crate) fn turn_away(stream: &TcpStream) {
-    if let Err(error) = stream.try_write(BUSY) {
+pub(crate) fn turn_away(accepted: Accepted) {
+    if let Err(error) = accepted.turn_away(BUSY) {
         tracing::debug!(%error, "a connection was turned away unheard");
     }
 }
 
 async fn respond(
     shared: Arc<Shared>,
-    peer: SocketAddr,
+    link: Link,
     seat: Arc<Seat>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let hops = Hops::of(request.headers());
-    let head = head(request.headers(), &hops);
-    let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(peer.ip(), &head));
+    let head = RequestHead { encrypted: link.encrypted, ..head(request.headers(), &hops) };
+    let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(link.peer.ip(), &head));
     let caller = match judged {
         Ok(caller) => caller,
         Err(refusal) => {
@@ -114,6 +131,7 @@ async fn respond(
 /// as there and as nobody's.
 fn head<'a>(headers: &'a HeaderMap, hops: &'a Hops) -> RequestHead<'a> {
     RequestHead {
+        encrypted: false,
         host: single(headers, header::HOST).unwrap_or_default(),
         origin: single(headers, header::ORIGIN).unwrap_or(Some("null")),
         fetch_site: single(headers, HeaderName::from_static("sec-fetch-site")).unwrap_or(Some("cross-site")),

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink as _, SinkExt as _, StreamExt as _};
 use moltbot_config::limits;
+use moltbot_net::Wire;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -85,7 +85,7 @@ pub(crate) struct Socket {
 impl Socket {
     /// A socket on a stream whose upgrade was answered; `read` is what came after the request's head. Only
     /// [`limits::CONNECT_BYTES`] are read until [`Socket::welcome`].
-    pub(crate) async fn new(stream: TcpStream, read: Vec<u8>) -> Self {
+    pub(crate) async fn new(stream: Wire, read: Vec<u8>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -249,7 +249,7 @@ fn broken(error: &Error) -> Incoming {
 /// A stream that reads only so much until it is given more.
 #[derive(Debug)]
 struct Metered {
-    stream: TcpStream,
+    stream: Wire,
     allowance: usize,
     /// What each message may take; nothing before the peer has signed in, so that one small message is all
     /// it can send.

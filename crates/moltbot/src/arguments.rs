@@ -214,6 +214,13 @@ Example:
 
 Exit codes: 0 it runs and answers, 69 it does not")]
     Status(Facts),
+    /// Print the fingerprint of the gateway's certificate, for clients to pin
+    #[command(after_help = "\
+Example:
+  moltbot gateway fingerprint
+
+Exit codes: 0, 1 it does not speak TLS, 69 none runs")]
+    Fingerprint,
     /// Stop the gateway; running answers are finished first
     #[command(after_help = "\
 Example:

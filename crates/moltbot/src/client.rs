@@ -6,8 +6,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use moltbot_config::settings::{AuthConfig, AuthMode};
-use moltbot_net::gateway_client::GatewayClient;
+use moltbot_config::settings::{AuthConfig, AuthMode, RemoteConfig};
+use moltbot_net::Fingerprint;
+use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
+use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress_stream};
+use moltbot_policy::{Recorded, record};
 use moltbot_protocol::connect::DeviceText;
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::frame::{EventFrame, ResponseFrame};
@@ -18,6 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::book::OWNER;
 use crate::clock;
 use crate::exit::Exit;
 use crate::home::{self, Home};
@@ -54,15 +58,21 @@ enum AnyFrame {
 impl Connection {
     /// Connects to the gateway of this installation and signs in with these scopes.
     pub(crate) async fn open(home: &Home, scopes: &[Scope]) -> anyhow::Result<Self> {
-        let port = find(home)?;
-        let auth = home.credentials()?;
-        let opening = Self::sign_in(home, port, &auth, scopes);
+        let (place, auth) = (find(home)?, home.credentials()?);
+        let opening = Self::sign_in(home, place, &auth, scopes);
         let late = || Exit::Unreachable.because("the gateway does not answer; see `moltbot logs`");
         timeout(ANSWER, opening).await.map_err(|_| late())?
     }
 
-    async fn sign_in(home: &Home, port: u16, auth: &AuthConfig, scopes: &[Scope]) -> anyhow::Result<Self> {
-        let socket = GatewayClient::dial(port).await.map_err(|error| unreachable(&error))?;
+    async fn sign_in(home: &Home, place: Place, auth: &AuthConfig, scopes: &[Scope]) -> anyhow::Result<Self> {
+        let socket = match place {
+            Place::Elsewhere { permit, pin } => GatewayClient::dial_elsewhere(permit, pin).await,
+            Place::Here(port) => GatewayClient::dial(port).await,
+        };
+        let socket = socket.map_err(|error| match error {
+            GatewayClientError::Stranger { .. } => Exit::Refused.because(home::chain(&error)),
+            other => unreachable(&other),
+        })?;
         let mut connection = Self { socket, calls: 0, waiting: VecDeque::new(), hello: Value::Null };
         let nonce = connection.challenge().await?;
         let key = DeviceKey::load_or_create(&home.state, clock::now_ms()).map_err(|e| home::failed(&e))?;
@@ -158,8 +168,59 @@ impl Connection {
     }
 }
 
+/// Where the gateway is.
+enum Place {
+    /// On another machine, which is the one that shows the pinned certificate, when there is a pin.
+    Elsewhere { permit: Recorded<EgressPermit>, pin: Option<Fingerprint> },
+    /// On this machine, on that port.
+    Here(u16),
+}
+
+/// The gateway of the config, when that names another machine's, else the one that holds the lock.
+fn find(home: &Home) -> anyhow::Result<Place> {
+    match home.remote()? {
+        Some(remote) => elsewhere(home, &remote),
+        None => here(home).map(Place::Here),
+    }
+}
+
+/// Connecting to another machine is recorded here: its gateway records the sign-in in a book of its own.
+fn elsewhere(home: &Home, remote: &RemoteConfig) -> anyhow::Result<Place> {
+    let refused = |message: &str| Exit::Config.because(message);
+    let url = remote.url.as_deref().ok_or_else(|| {
+        refused("gateway.mode is \"remote\", and gateway.remote.url names no gateway; set it as \"wss://host:18789\"")
+    })?;
+    if let Some(port) = tunnel(url) {
+        return Ok(Place::Here(port));
+    }
+    let pin = remote.tls_fingerprint.as_deref().map(|text| {
+        Fingerprint::parse(text)
+            .ok_or_else(|| refused("gateway.remote.tlsFingerprint is no SHA-256 fingerprint"))
+    });
+    let pin = pin.transpose()?;
+    if home.running()?.is_some() {
+        return Err(Exit::Busy.because(
+            "gateway.mode is \"remote\" while a gateway runs here; stop it with `moltbot gateway stop`",
+        ));
+    }
+    let destination = Destination::gateway(url).map_err(|refusal| Exit::Config.because(refusal.message))?;
+    let permit = egress_stream(Purpose::Gateway, &destination, OWNER);
+    let permit = permit.map_err(|refusal| Exit::Config.because(refusal.message))?;
+    let permit = record(permit, home.ledger()?).map_err(|error| Exit::Busy.because(error))?;
+    // Another command may need the book while this one talks on.
+    home.close_book();
+    Ok(Place::Elsewhere { permit, pin })
+}
+
+/// The port of an address on this machine, where a tunnel of the owner's ends.
+fn tunnel(url: &str) -> Option<u16> {
+    let authority = url.strip_prefix("ws://")?.trim_end_matches('/');
+    let (host, port) = authority.rsplit_once(':')?;
+    ["127.0.0.1", "localhost"].contains(&host).then(|| port.parse().ok())?
+}
+
 /// The port of the gateway that holds the lock.
-fn find(home: &Home) -> anyhow::Result<u16> {
+fn here(home: &Home) -> anyhow::Result<u16> {
     if let Some(running) = home.running()? {
         let starting = || Exit::Busy.because("the gateway is just starting; try again in a second");
         return if running.port == 0 { Err(starting()) } else { Ok(running.port) };

@@ -1,9 +1,10 @@
 //! The state folder and its config: made the same way by every command that needs them.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::settings::AuthConfig;
+use moltbot_config::settings::{AuthConfig, GatewayMode, RemoteConfig};
 use moltbot_config::{
     ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
@@ -27,6 +28,8 @@ pub(crate) const LOCK: &str = "gateway.lock";
 const TOKEN: &str = "gateway.auth.token";
 /// Where its password is.
 const PASSWORD: &str = "gateway.auth.password";
+/// Where those of another machine's gateway are.
+const REMOTE: [&str; 2] = ["gateway.remote.token", "gateway.remote.password"];
 /// The config's name in the state folder.
 pub(crate) const CONFIG: &str = "moltbot.json";
 
@@ -59,13 +62,33 @@ pub(crate) struct Running {
     pub(crate) started_at_ms: u64,
     /// The program's version.
     pub(crate) version: String,
+    /// The addresses beyond loopback that it listens on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The fingerprint of its certificate, when it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
 }
 
 impl Running {
     /// A holder that does not listen yet.
     pub(crate) fn starting() -> Self {
         let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").into());
-        Self { pid, port: 0, started_at_ms: clock::now_ms(), version }
+        let started_at_ms = clock::now_ms();
+        Self { pid, port: 0, started_at_ms, version, addresses: Vec::new(), fingerprint: None }
+    }
+
+    /// Where else it is reached, and what its clients pin: a line each.
+    pub(crate) fn reached(&self) -> Vec<(&'static str, String)> {
+        let scheme = if self.fingerprint.is_some() { "https" } else { "http" };
+        let urls = self.addresses.iter().map(|address| {
+            let url = format!("{scheme}://{}", SocketAddr::new(*address, self.port));
+            let open =
+                self.fingerprint.is_none().then_some(" in plaintext: everything can be read on that network");
+            ("network", url + open.unwrap_or_default())
+        });
+        let pin = self.fingerprint.iter().map(|fingerprint| ("pin", format!("SHA-256 {fingerprint}")));
+        urls.chain(pin).collect()
     }
 }
 
@@ -161,12 +184,27 @@ impl Home {
         loaded
     }
 
+    /// The gateway of another machine that commands talk to, when the config says so.
+    pub(crate) fn remote(&self) -> anyhow::Result<Option<RemoteConfig>> {
+        let gateway = self.load()?.config.gateway;
+        Ok((gateway.mode == GatewayMode::Remote).then_some(gateway.remote))
+    }
+
     /// What this command signs in to its own gateway with. A program is run for a secret by the gateway alone, whose book
     /// it is recorded in: what it has is not known here.
     pub(crate) fn credentials(&self) -> anyhow::Result<AuthConfig> {
         let loaded = self.load()?;
-        match loaded.withheld.iter().find(|path| [TOKEN, PASSWORD].contains(&path.as_str())) {
-            None => Ok(loaded.config.gateway.auth),
+        let gateway = loaded.config.gateway;
+        let elsewhere = gateway.mode == GatewayMode::Remote;
+        let paths = if elsewhere { REMOTE } else { [TOKEN, PASSWORD] };
+        match loaded.withheld.iter().find(|path| paths.contains(&path.as_str())) {
+            // The credential of this installation is none of another machine's.
+            None if elsewhere => Ok(AuthConfig {
+                token: self.environment.token.clone().or(gateway.remote.token),
+                password: self.environment.password.clone().or(gateway.remote.password),
+                ..AuthConfig::default()
+            }),
+            None => Ok(gateway.auth),
             Some(path) => Err(Exit::Config.because(format!(
                 "{path} comes from a program, which the gateway alone runs; set MOLTBOT_GATEWAY_TOKEN or \
                  MOLTBOT_GATEWAY_PASSWORD to its value for this command"

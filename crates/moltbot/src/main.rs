@@ -4,6 +4,7 @@
 mod arguments;
 mod background;
 mod book;
+mod certificate;
 mod change;
 mod client;
 mod clock;

@@ -12,7 +12,7 @@ use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
 use moltbot_gateway::{Gateway, Parts, StartError, StopReason, sending};
 use moltbot_ledger::{Ledger, anchor};
-use moltbot_net::SharedBook;
+use moltbot_net::{ListenError, SharedBook};
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Decision, Entry, record};
@@ -31,7 +31,7 @@ use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{clock, credentials, environment, output};
+use crate::{certificate, clock, credentials, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
 const WORKERS: usize = 2;
@@ -92,9 +92,14 @@ pub(crate) fn run(
         let mut signals = Signals::listen()?;
         let (gateway, model) = compose(home, loaded, keys, &ledger, &store).await?;
         running.port = gateway.port();
+        running.addresses = gateway.addresses().iter().copied().take(limits::ADDRESSES_TOLD).collect();
+        running.fingerprint = gateway.fingerprint().map(|fingerprint| fingerprint.to_string());
         lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
         let Running { port, pid, .. } = &running;
         tracing::info!(port, pid, model, version = running.version, "the gateway listens");
+        for (what, told) in running.reached() {
+            tracing::info!(what, told, "the gateway is reached from elsewhere");
+        }
         started(&Ready { running, model, notes })?;
         keep_when_good(home, text);
         Ok(signals.serve(gateway).await)
@@ -273,6 +278,8 @@ async fn compose(
     let book: SharedBook = Arc::new(ledger.clone());
     let servers = sending::servers(&config.ledger, &book);
     let servers = servers.map_err(|error| Exit::Config.because(home::chain(&error)))?;
+    let own_addresses = certificate::own_addresses(&config.gateway)?;
+    let identity = certificate::identity(home, &config.gateway, &own_addresses, ledger)?;
     let gateway = Gateway::start(Parts {
         config,
         config_json: loaded.value,
@@ -284,6 +291,8 @@ async fn compose(
         sandbox,
         servers,
         origin: home.origin()?,
+        identity,
+        own_addresses,
         clock: clock::now_ms,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))
@@ -329,6 +338,7 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 /// A taken port is a reason to try again; a refused bind is a matter of the config.
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
+        StartError::Listen(ListenError::Foreign { .. }) => Exit::Config,
         StartError::Listen(_) | StartError::Unrecorded(_) => Exit::Busy,
         StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
         _ => Exit::Failed,

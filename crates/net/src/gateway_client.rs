@@ -1,18 +1,30 @@
-//! The command line's own connection to a gateway on this machine.
+//! The command line's own connection to a gateway.
 //!
-//! Not in the book: it goes to loopback alone, and the gateway that answers records the sign-in.
+//! One on this machine is not in the book: it goes to loopback alone, and the gateway that answers records the sign-in. One
+//! elsewhere is reached over TLS, for a recorded permit, and is told nothing before it has shown the certificate that was
+//! pinned or one that this machine's authorities vouch for.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use moltbot_config::limits;
+use moltbot_policy::Recorded;
+use moltbot_policy::network::EgressPermit;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
+
+use crate::authorities::Authorities;
+use crate::error::FetchError;
+use crate::identity::Fingerprint;
+use crate::{pin, stream};
 
 /// Why a connection to the gateway failed or ended.
 #[derive(Debug, Error)]
@@ -22,15 +34,23 @@ pub enum GatewayClientError {
     /// The gateway closed the connection and said why.
     #[error("the gateway closed the connection (code {code}{})", explained(reason))]
     Closed { code: u16, reason: String },
+    /// No connection over TLS could be set up.
+    #[error(transparent)]
+    Elsewhere(#[from] FetchError),
     /// What listens there speaks something else, or refused the upgrade.
-    #[error("what listens on port {port} is not a moltbot gateway; choose the gateway's port with `--port`")]
-    Handshake { port: u16, source: Box<WebSocketError> },
+    #[error("what listens at {target} is not a moltbot gateway; correct the address or the port")]
+    Handshake { target: String, source: Box<WebSocketError> },
     /// The connection broke.
     #[error("the connection to the gateway broke; see `moltbot gateway status`")]
     Lost { source: Box<WebSocketError> },
     /// The gateway took too long.
-    #[error("the gateway on port {port} did not answer within {} s; see `moltbot logs`", limits::HANDSHAKE.as_secs())]
-    Silent { port: u16 },
+    #[error("the gateway at {target} did not answer within {} s; see `moltbot logs`", limits::HANDSHAKE.as_secs())]
+    Silent { target: String },
+    /// The certificate is another one than the one that was pinned. Nothing was sent.
+    #[error(
+        "{target} shows another certificate than the one with the fingerprint in gateway.remote.tlsFingerprint, so nothing was sent to it; compare with `moltbot gateway fingerprint` on the gateway's machine"
+    )]
+    Stranger { target: String, source: FetchError },
     /// Nothing listens there.
     #[error("no gateway is running on port {port}; start it with `moltbot up`")]
     Unreachable { port: u16, source: std::io::Error },
@@ -43,10 +63,19 @@ fn explained(reason: &str) -> String {
 /// The largest message that a gateway may send us, in bytes: a history is 6 MiB.
 const INBOUND_BYTES: usize = limits::MESSAGE_BYTES * 64;
 
-/// A WebSocket to the gateway on this machine.
-#[derive(Debug)]
+/// Bytes both ways, as they are or over TLS.
+trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// A WebSocket to a gateway.
 pub struct GatewayClient {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Bytes>>,
+}
+
+impl std::fmt::Debug for GatewayClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GatewayClient").finish_non_exhaustive()
+    }
 }
 
 impl GatewayClient {
@@ -57,18 +86,52 @@ impl GatewayClient {
     #[expect(clippy::disallowed_methods, reason = "this is the door to the network; loopback alone")]
     pub async fn dial(port: u16) -> Result<Self, GatewayClientError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let target = format!("port {port}");
+        let silent = |_| GatewayClientError::Silent { target: target.clone() };
         let stream = timeout(limits::HANDSHAKE, TcpStream::connect(address)).await;
         let unreachable = |source| GatewayClientError::Unreachable { port, source };
-        let stream = stream.map_err(|_| GatewayClientError::Silent { port })?.map_err(unreachable)?;
+        let stream = stream.map_err(silent)?.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let failed = |source| GatewayClientError::Handshake { port, source: Box::new(source) };
-        let request = format!("ws://127.0.0.1:{port}/").into_client_request().map_err(failed)?;
+        Self::upgrade(&format!("ws://127.0.0.1:{port}/"), Box::new(stream), target).await
+    }
+
+    /// Connects over TLS to the gateway that the permit names. With `pin` the certificate of that fingerprint is believed
+    /// and no other.
+    ///
+    /// # Errors
+    /// When it cannot be reached, is not the one that it should be, or is no gateway.
+    pub async fn dial_elsewhere(
+        permit: Recorded<EgressPermit>,
+        pin: Option<Fingerprint>,
+    ) -> Result<Self, GatewayClientError> {
+        let target = permit.permit().destination().target();
+        let failed =
+            |source: rustls::Error| FetchError::Client { target: target.clone(), source: source.into() };
+        let config = match pin {
+            Some(pin) => pin::client_config(pin),
+            None => Authorities::System.client_config(),
+        };
+        let connector = TlsConnector::from(Arc::new(config.map_err(failed)?));
+        let secured = stream::secure(&permit, &connector).await.map_err(|error| match error {
+            FetchError::Tls { .. } if pin.is_some() => {
+                GatewayClientError::Stranger { target: target.clone(), source: error }
+            }
+            other => other.into(),
+        })?;
+        Self::upgrade(&format!("wss://{target}/"), Box::new(secured), target.clone()).await
+    }
+
+    async fn upgrade(url: &str, stream: Box<dyn Bytes>, target: String) -> Result<Self, GatewayClientError> {
+        let failed =
+            |source| GatewayClientError::Handshake { target: target.clone(), source: Box::new(source) };
+        let request = url.into_client_request().map_err(failed)?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(INBOUND_BYTES))
             .max_frame_size(Some(INBOUND_BYTES));
         let upgrade = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
         let upgraded = timeout(limits::HANDSHAKE, upgrade).await;
-        let (socket, _) = upgraded.map_err(|_| GatewayClientError::Silent { port })?.map_err(failed)?;
+        let (socket, _) =
+            upgraded.map_err(|_| GatewayClientError::Silent { target: target.clone() })?.map_err(failed)?;
         Ok(Self { socket })
     }
 

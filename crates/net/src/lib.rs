@@ -1,6 +1,6 @@
 //! The door to the network: the only listener, the only HTTP and WebSocket client.
 //!
-//! [`listen`] takes a recorded permit to bind. A [`Client`] is bound to one purpose and one destination: it
+//! [`listen`] takes a recorded permit to bind, and who the gateway is over TLS. A [`Client`] is bound to one purpose and one destination: it
 //! judges and records each time it is opened, and the [`Door`] that it then hands out sends requests to that
 //! destination alone, to addresses that were judged after the name was resolved. A [`StreamClient`] does the same for a
 //! stream of bytes over TLS, with one decision for each connection. No redirect is followed, no
@@ -13,15 +13,20 @@ mod error;
 mod fetch;
 pub mod gateway_client;
 mod http_client;
+mod identity;
 mod listener;
+mod pin;
 mod recording;
 mod stream;
+mod wire;
 
 pub use authorities::{Authorities, NotCertificates};
 pub use discovery::{LoopbackModel, loopback_answers};
 pub use error::FetchError;
 pub use fetch::{Body, Client, Door, Method, Request, Response};
-pub use listener::{ListenError, Listener, listen};
+pub use identity::{Fingerprint, IdentityError, MadeCertificate, ServerIdentity, make_certificate};
+pub use listener::{ListenError, Listener, listen, own_addresses};
 pub use recording::SharedBook;
 pub use stream::{Stream, StreamClient};
 pub use url::Url;
+pub use wire::{Accepted, Wire};

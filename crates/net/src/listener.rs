@@ -2,15 +2,19 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use moltbot_config::limits;
 use moltbot_policy::Recorded;
-use moltbot_policy::network::BindPermit;
+use moltbot_policy::network::{BindPermit, Endpoint, Transport};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::identity::ServerIdentity;
+use crate::wire::Accepted;
 
 /// Why the gateway does not listen.
 #[derive(Debug, Error)]
@@ -20,63 +24,101 @@ pub enum ListenError {
     /// The operating system refused for another reason.
     #[error("cannot listen on {address}; choose another port with `--port`")]
     Bind { address: SocketAddr, source: io::Error },
+    /// The address is none of this machine's.
+    #[error(
+        "cannot listen on {address}: this machine has no such address now; correct gateway.bind or gateway.customBindHost"
+    )]
+    Foreign { address: SocketAddr, source: io::Error },
     /// Another program listens there.
     #[error(
         "cannot listen on {address}: another program is using that port; stop it or choose another with `--port`"
     )]
     InUse { address: SocketAddr, source: io::Error },
+    /// The permit asks for TLS, and there is no certificate.
+    #[error("cannot listen on {address} over TLS: there is no certificate")]
+    NoCertificate { address: SocketAddr },
     /// The permit names no address, or none that this machine has.
     #[error("cannot listen: this machine has no loopback address; bring up its interface `lo`")]
     Nowhere,
 }
 
 /// Sockets that accept connections, one for each address of the permit.
-#[derive(Debug)]
 pub struct Listener {
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Socket>,
+    acceptor: Option<TlsAcceptor>,
     port: u16,
     next: AtomicUsize,
 }
 
-/// Listens on every address of the permit. Port 0 becomes one free port, the same on each of them. Must be
-/// called inside a tokio runtime.
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("sockets", &self.sockets).finish_non_exhaustive()
+    }
+}
+
+/// A socket, and what connections on it begin with.
+#[derive(Debug)]
+struct Socket {
+    listener: TcpListener,
+    transport: Transport,
+}
+
+/// The addresses of this machine's network cards, loopback among them.
+///
+/// # Errors
+/// When the operating system does not tell.
+pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    Ok(if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip()).collect())
+}
+
+/// Listens on every address of the permit; `identity` is shown where it asks for TLS. Port 0 becomes one free port, the
+/// same on each of them. Must be called inside a tokio runtime.
 ///
 /// # Errors
 /// When one of the addresses cannot be bound: then none is. The one exception is `::1` on a machine without
 /// IPv6, which is logged and left out.
-pub fn listen(permit: Recorded<BindPermit>) -> Result<Listener, ListenError> {
+pub fn listen(
+    permit: Recorded<BindPermit>,
+    identity: Option<&ServerIdentity>,
+) -> Result<Listener, ListenError> {
     let permit = permit.into_permit();
+    let endpoints = permit.endpoints();
+    let secured = endpoints.iter().find(|endpoint| endpoint.transport != Transport::Plain);
+    if let (Some(Endpoint { address, .. }), None) = (secured, identity) {
+        return Err(ListenError::NoCertificate { address: *address });
+    }
+    let acceptor = identity.map(ServerIdentity::acceptor);
     let mut tries = limits::FREE_PORT_TRIES;
     loop {
         tries = tries.saturating_sub(1);
-        match listen_on_all(permit.addresses()) {
+        match listen_on_all(endpoints, acceptor.clone()) {
             // The port drawn for the first address was taken on the second: draw again.
-            Err(ListenError::InUse { .. }) if any_port(permit.addresses()) && tries > 0 => {}
+            Err(ListenError::InUse { .. }) if any_port(endpoints) && tries > 0 => {}
             outcome => return outcome,
         }
     }
 }
 
-fn any_port(addresses: &[SocketAddr]) -> bool {
-    addresses.iter().any(|address| address.port() == 0)
+fn any_port(endpoints: &[Endpoint]) -> bool {
+    endpoints.iter().any(|endpoint| endpoint.address.port() == 0)
 }
 
-fn listen_on_all(addresses: &[SocketAddr]) -> Result<Listener, ListenError> {
-    let mut sockets = Vec::with_capacity(addresses.len());
+fn listen_on_all(endpoints: &[Endpoint], acceptor: Option<TlsAcceptor>) -> Result<Listener, ListenError> {
+    let mut sockets = Vec::with_capacity(endpoints.len());
     let mut port = 0;
-    for address in addresses {
-        let mut address = *address;
+    for Endpoint { mut address, transport } in endpoints.iter().copied() {
         if address.port() == 0 {
             address.set_port(port);
         }
         match bind(address) {
-            Ok(socket) => {
-                port = socket.local_addr().map_err(|source| ListenError::Bind { address, source })?.port();
-                sockets.push(socket);
+            Ok(listener) => {
+                port = listener.local_addr().map_err(|source| ListenError::Bind { address, source })?.port();
+                sockets.push(Socket { listener, transport });
             }
-            Err(source) if address.is_ipv6() && is_missing(&source) => {
-                tracing::warn!(%address, %source, "this machine has no such IPv6 address; listening without it");
+            Err(source) if address.ip() == Ipv6Addr::LOCALHOST && is_missing(&source) => {
+                tracing::warn!(%address, %source, "this machine has no IPv6; listening without it");
             }
+            Err(source) if is_missing(&source) => return Err(ListenError::Foreign { address, source }),
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
                 return Err(ListenError::InUse { address, source });
             }
@@ -86,7 +128,7 @@ fn listen_on_all(addresses: &[SocketAddr]) -> Result<Listener, ListenError> {
     if sockets.is_empty() {
         return Err(ListenError::Nowhere);
     }
-    Ok(Listener { sockets, port, next: AtomicUsize::new(0) })
+    Ok(Listener { sockets, acceptor, port, next: AtomicUsize::new(0) })
 }
 
 /// Binds one address. The address may be used again at once after a restart (`SO_REUSEADDR`), but never
@@ -113,21 +155,22 @@ impl Listener {
     /// # Errors
     /// When the operating system refuses, such as for want of file descriptors: the caller waits a moment and
     /// tries again.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = poll_fn(|context| self.poll_accept(context)).await?;
+    pub async fn accept(&self) -> io::Result<(Accepted, SocketAddr)> {
+        let (stream, peer, transport) = poll_fn(|context| self.poll_accept(context)).await?;
         // Frames are small and each is awaited by somebody: waiting to fill a packet would delay them all.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "connection ended while it was accepted");
         }
-        Ok((stream, peer))
+        let acceptor = self.acceptor.as_ref().filter(|_| transport != Transport::Plain);
+        Ok((Accepted::new(stream, transport, acceptor.cloned()), peer))
     }
 
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr, Transport)>> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let turns = self.sockets.iter().cycle().skip(first % self.sockets.len().max(1));
         for socket in turns.take(self.sockets.len()) {
-            if let Poll::Ready(outcome) = socket.poll_accept(context) {
-                return Poll::Ready(outcome);
+            if let Poll::Ready(outcome) = socket.listener.poll_accept(context) {
+                return Poll::Ready(outcome.map(|(stream, peer)| (stream, peer, socket.transport)));
             }
         }
         Poll::Pending

@@ -70,12 +70,8 @@ impl StreamClient {
         let permit = egress_stream(self.purpose, &self.destination, actor)?;
         let permit = recording::enter(permit, &self.book).await?;
         let connector = self.connector().await?;
-        let name = server_name(permit.permit().destination())?;
-        let tcp = dial(&permit).await?;
         let target = permit.permit().destination().target();
-        let secured = in_time(connector.connect(name, tcp), &target, "setting up TLS").await?;
-        let secured = secured.map_err(|source| broken_tls(&target, source))?;
-        let (reader, writer) = tokio::io::split(secured);
+        let (reader, writer) = tokio::io::split(secure(&permit, connector).await?);
         Ok(Stream { reader, writer, target })
     }
 
@@ -89,6 +85,18 @@ impl StreamClient {
         });
         made.await
     }
+}
+
+/// Connects where a recorded permit says, and sets up TLS.
+pub(crate) async fn secure(
+    permit: &Recorded<EgressPermit>,
+    connector: &TlsConnector,
+) -> Result<TlsStream<TcpStream>, FetchError> {
+    let name = server_name(permit.permit().destination())?;
+    let tcp = dial(permit).await?;
+    let target = permit.permit().destination().target();
+    let secured = in_time(connector.connect(name, tcp), &target, "setting up TLS").await?;
+    secured.map_err(|source| broken_tls(&target, source))
 }
 
 /// A server that was set up badly and one that is somebody else's look alike: both are not the one that was meant.

@@ -232,7 +232,11 @@ mod tests {
     }
 
     fn auth(token: Option<&str>, password: Option<&str>) -> AuthConfig {
-        AuthConfig { mode: None, token: token.map(Into::into), password: password.map(Into::into) }
+        AuthConfig {
+            token: token.map(Into::into),
+            password: password.map(Into::into),
+            ..AuthConfig::default()
+        }
     }
 
     #[test]

@@ -1,62 +1,24 @@
 //! Layer 1, network isolation: where the gateway listens, which requests it looks at, where it may connect.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use moltbot_config::settings::{BindMode, GatewayConfig};
 use url::Url;
 
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
 mod address;
+mod bind;
 mod front;
 
 pub use address::is_public;
+pub use bind::{BindPermit, Endpoint, Transport, bind};
 use front::is_this_machine;
 pub use front::{Caller, Front, RequestHead};
 
 /// What a decision on a connection is called in the book.
 const EGRESS: &str = "egress.open";
-
-/// Proof that the gateway may listen, and where.
-#[derive(Debug)]
-#[must_use = "a permit that is dropped listens nowhere"]
-pub struct BindPermit {
-    addresses: Vec<SocketAddr>,
-}
-
-impl BindPermit {
-    /// Every address to listen on; all of them or none.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-}
-
-impl Permit for BindPermit {
-    fn entry(&self) -> Entry {
-        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-        Entry::new("gateway", "gateway.listen", addresses.join(" "), Decision::Allowed)
-    }
-}
-
-/// Judges where to listen. Only loopback is offered in this version.
-///
-/// # Errors
-/// For every other bind: never a different address than the one asked for.
-pub fn bind(gateway: &GatewayConfig) -> Result<BindPermit, Refusal> {
-    match gateway.bind {
-        BindMode::Loopback => {
-            let port = gateway.port;
-            let addresses = vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-            Ok(BindPermit { addresses })
-        }
-        BindMode::Auto | BindMode::Custom | BindMode::Lan | BindMode::Tailnet => {
-            let message = "refusing to listen beyond this machine: gateway.bind must be \"loopback\", because TLS is not supported yet; reach it through an SSH tunnel";
-            Err(Refusal::new("bind_refused", message))
-        }
-    }
-}
 
 /// What a connection to elsewhere is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,6 +27,8 @@ pub enum Purpose {
     Collector,
     /// Looking for a model server on this machine.
     Discovery,
+    /// A command that talks to the owner's gateway on another machine.
+    Gateway,
     /// Asking a model provider.
     Provider,
     /// Sending the book to a syslog server.
@@ -77,6 +41,7 @@ impl Purpose {
         match self {
             Self::Collector => "collector",
             Self::Discovery => "discovery",
+            Self::Gateway => "gateway",
             Self::Provider => "provider",
             Self::Syslog => "syslog",
         }
@@ -161,6 +126,28 @@ impl Destination {
             return Err(Refusal::new("egress_refused", format!("{host:?} with port {port} is no server")));
         };
         Ok(Self { scheme: Scheme::Tls, host: named.to_string(), port, reach: Reach::Configured })
+    }
+
+    /// The destination of the owner's gateway on another machine, `wss://host:port`.
+    ///
+    /// # Errors
+    /// When `url` is no such address, has more in it than a host and a port, or would send the credential in clear.
+    pub fn gateway(url: &str) -> Result<Self, Refusal> {
+        let refuse = |why: &str| {
+            let message =
+                format!("gateway.remote.url: {why}; write it as \"wss://moltbot.example.com:18789\"");
+            Refusal::new("egress_refused", message)
+        };
+        let url = Url::parse(url).map_err(|_| refuse("it is no address"))?;
+        if url.scheme() != "wss" {
+            return Err(refuse("only wss:// keeps the credential from others on the way"));
+        }
+        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        let (Some(host), true) = (url.host_str(), plain && url.path() == "/" && url.fragment().is_none())
+        else {
+            return Err(refuse("it has more in it than a host and a port"));
+        };
+        Self::tls(host, url.port().unwrap_or(443)).map_err(|_| refuse("it names no server"))
     }
 
     /// The literal address, when the destination is one and not a name.
@@ -326,16 +313,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_loopback_gets_a_bind_permit() {
-        for mode in [BindMode::Auto, BindMode::Custom, BindMode::Lan, BindMode::Tailnet] {
-            let gateway = GatewayConfig { bind: mode, ..GatewayConfig::default() };
-            assert_eq!(bind(&gateway).unwrap_err().code, "bind_refused", "{mode:?}");
-        }
-        let permit = bind(&GatewayConfig::default()).unwrap();
-        assert!(permit.addresses().iter().all(|address| address.ip().is_loopback()));
-    }
-
-    #[test]
     fn a_client_reaches_its_destination_and_nothing_else() {
         let base = Url::parse("http://127.0.0.1:11434/v1").unwrap();
         let destination = Destination::parse(&base, Reach::Configured).unwrap();
@@ -408,6 +385,24 @@ mod tests {
             ("https://user:pw@collector.example.org/", false),
         ] {
             assert_eq!(Destination::collector(&Url::parse(url).unwrap()).is_ok(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_elsewhere_is_reached_over_tls_alone() {
+        for (url, expected) in [
+            ("wss://moltbot.example.com", Some("moltbot.example.com:443")),
+            ("wss://192.168.1.7:18789/", Some("192.168.1.7:18789")),
+            ("wss://[fd12::7]:18789", Some("[fd12::7]:18789")),
+            ("ws://moltbot.example.com:18789", None),
+            ("https://moltbot.example.com", None),
+            ("wss://user:pw@moltbot.example.com", None),
+            ("wss://moltbot.example.com/?token=x", None),
+            ("wss://moltbot.example.com/path", None),
+            ("moltbot.example.com", None),
+        ] {
+            let target = Destination::gateway(url).ok().map(|it| it.target());
+            assert_eq!(target.as_deref(), expected, "{url}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Facts of the config: whether it is valid, and whether its credential is strong.
 
-use moltbot_config::settings::AuthConfig;
+use moltbot_config::settings::{AuthConfig, BindMode, GatewayConfig};
 use moltbot_config::{ConfigErrors, Loaded};
 use moltbot_policy::authentication::Credential;
 
@@ -47,6 +47,37 @@ pub fn credential(auth: &AuthConfig) -> Check {
     }
 }
 
+/// Whether the gateway can be reached from elsewhere, and whether others can listen in then.
+pub fn network(gateway: &GatewayConfig) -> Check {
+    const ID: &str = "gateway.bind";
+    let plaintext = gateway.dangerously_allow_plaintext_bind;
+    match (gateway.bind, gateway.tls.enabled, plaintext) {
+        (BindMode::Loopback, _, false) => Check::ok(ID, "the gateway listens on this machine alone"),
+        (BindMode::Loopback, _, true) | (_, true, true) => Check::warn(
+            ID,
+            "gateway.dangerouslyAllowPlaintextBind is set, and is not needed",
+            "remove it: it opens the network as soon as another setting changes",
+        ),
+        (_, true, false) => Check::ok(ID, "the gateway listens beyond this machine, over TLS alone"),
+        (_, false, true) => Check::warn(
+            ID,
+            "gateway.dangerouslyAllowPlaintextBind: the gateway listens beyond this machine without TLS; whoever listens in \
+             on that network reads the credential and every message",
+            "set gateway.tls.enabled to true and remove gateway.dangerouslyAllowPlaintextBind",
+        ),
+        (BindMode::Auto, false, false) => Check::warn(
+            ID,
+            "gateway.bind is \"auto\", and the gateway does not speak TLS: it starts only where there is no tailnet",
+            "set gateway.tls.enabled to true, or gateway.bind to \"loopback\"",
+        ),
+        (_, false, false) => Check::fail(
+            ID,
+            "gateway.bind asks for more than loopback, and the gateway does not speak TLS: it does not start",
+            "set gateway.tls.enabled to true, or gateway.bind to \"loopback\"",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +89,26 @@ mod tests {
         assert_eq!(credential(&auth("short")).level, Level::Fail);
         assert_eq!(credential(&auth("q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM")).level, Level::Ok);
         assert_eq!(credential(&AuthConfig::default()).level, Level::Fail);
+    }
+
+    #[test]
+    fn plaintext_beyond_loopback_is_always_told() {
+        let level = |bind, tls, dangerously_allow_plaintext_bind| {
+            let mut gateway =
+                GatewayConfig { bind, dangerously_allow_plaintext_bind, ..GatewayConfig::default() };
+            gateway.tls.enabled = tls;
+            network(&gateway).level
+        };
+        for (bind, tls, plaintext, expected) in [
+            (BindMode::Loopback, false, false, Level::Ok),
+            (BindMode::Loopback, false, true, Level::Warn),
+            (BindMode::Lan, true, false, Level::Ok),
+            (BindMode::Lan, true, true, Level::Warn),
+            (BindMode::Lan, false, true, Level::Warn),
+            (BindMode::Auto, false, false, Level::Warn),
+            (BindMode::Tailnet, false, false, Level::Fail),
+        ] {
+            assert_eq!(level(bind, tls, plaintext), expected, "{bind:?} {tls} {plaintext}");
+        }
     }
 }

@@ -189,6 +189,23 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
             "an address that begins with http:// or https://",
             "write it as \"http://127.0.0.1:11434/v1\"",
         ),
+        "address" => (
+            text.parse::<std::net::IpAddr>().is_ok(),
+            "an address without a port",
+            "write it as \"192.168.1.7\"",
+        ),
+        "fingerprint" => (
+            is_fingerprint(text),
+            "64 hexadecimal digits, with or without colons",
+            "copy it from `moltbot gateway fingerprint` on the gateway's machine",
+        ),
+        "gateway-address" => (
+            text.strip_prefix("wss://")
+                .or_else(|| text.strip_prefix("ws://"))
+                .is_some_and(|rest| !rest.is_empty()),
+            "an address that begins with wss://, or with ws:// and names this machine",
+            "write it as \"wss://moltbot.example.com:18789\"",
+        ),
         "network" => (
             Network::parse(text).is_some(),
             "an address, or a network of fewer than all addresses",
@@ -212,6 +229,12 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
         _ => return None,
     };
     (!fits).then_some((expected, fix))
+}
+
+/// Whether a text is a SHA-256 fingerprint.
+fn is_fingerprint(text: &str) -> bool {
+    let digits = text.chars().filter(|c| *c != ':');
+    digits.clone().count() == 64 && digits.into_iter().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Whether a text can be the origin of a page.

@@ -4,14 +4,13 @@ use super::{COUNT, Flag, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text}
 
 /// `gateway`.
 pub(super) const GATEWAY: Shape = Object(&[
-    ("auth", Object(&[("allowTailscale", Flag)])),
     ("controlUi", CONTROL_UI),
     ("http", Object(&[("endpoints", Object(&[("responses", RESPONSES)]))])),
     ("nodes", NODES),
     ("reload", Object(&[("debounceMs", COUNT), ("mode", OneOf(&["hot", "hybrid", "off", "restart"]))])),
     ("remote", REMOTE),
-    ("tailscale", Object(&[("mode", OneOf(&["funnel", "off", "serve"])), ("resetOnExit", Flag)])),
-    ("tls", Noted("the gateway does not serve TLS: keep it on loopback", &TLS)),
+    ("tailscale", Object(&[("resetOnExit", RESET_ON_EXIT)])),
+    ("tls", TLS),
 ]);
 
 const CONTROL_UI: Shape = Object(&[
@@ -41,19 +40,21 @@ const NODES: Shape = Object(&[
 ]);
 
 const REMOTE: Shape = Object(&[
-    ("password", Text),
     ("sshIdentity", Text),
     ("sshTarget", Text),
-    ("tlsFingerprint", Text),
-    ("token", Text),
-    ("transport", OneOf(&["direct", "ssh"])),
-    ("url", Text),
+    (
+        "transport",
+        Noted("commands connect directly; set up a tunnel by yourself", &OneOf(&["direct", "ssh"])),
+    ),
 ]);
 
-const TLS: Shape = Open(&[
-    ("autoGenerate", Flag),
-    ("caPath", Text),
-    ("certPath", Text),
-    ("enabled", Flag),
-    ("keyPath", Text),
-]);
+const RESET_ON_EXIT: Shape =
+    Noted("moltbot does not change Tailscale's settings: `tailscale serve reset` takes them back", &Flag);
+
+const TLS: Shape = Open(&[(
+    "caPath",
+    Noted(
+        "clients are not asked for certificates; what stands between yours and its authority goes into certPath",
+        &Text,
+    ),
+)]);

@@ -7,34 +7,30 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use moltbot_config::limits;
+use moltbot_net::Wire;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// A stream that waits for its peer only so long.
 #[derive(Debug)]
 pub(super) struct Patient {
-    stream: TcpStream,
+    stream: Wire,
     /// Runs while the peer takes nothing. Idle connections have none.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) const fn new(stream: TcpStream) -> Self {
+    pub(super) const fn new(stream: Wire) -> Self {
         Self { stream, waiting: None }
     }
 
     /// The stream itself, for a protocol with signs of life of its own.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Wire {
         self.stream
     }
 
     /// Cuts a write short that has waited for [`limits::UNREAD`].
-    fn settle(
-        &mut self,
-        context: &mut Context<'_>,
-        write: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn settle<T>(&mut self, context: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if write.is_ready() {
             self.waiting = None;
             return write;
@@ -78,11 +74,16 @@ impl AsyncWrite for Patient {
         self.stream.is_write_vectored()
     }
 
+    /// TLS takes what is written into a buffer of its own: what waits there waits for the peer too.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        let flush = Pin::new(&mut this.stream).poll_flush(context);
+        this.settle(context, flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        let shutdown = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.settle(context, shutdown)
     }
 }

@@ -83,6 +83,8 @@ impl House {
             sandbox,
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
+            identity: None,
+            own_addresses: Vec::new(),
             clock: now_ms,
         };
         let gateway = Gateway::start(parts).await.expect("a gateway");

@@ -55,6 +55,7 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
     if loaded.is_ok() {
         let config = home.load()?.config;
         checks.push(posture::credential(&config.gateway.auth));
+        checks.push(posture::network(&config.gateway));
         checks.push(match models::planned(home) {
             Ok(choice) => posture::model::check(&choice),
             Err(error) => posture::credential_files_unusable(&format!("{error:#}")),

@@ -27,7 +27,7 @@ const STOP: Duration = limits::DRAIN.saturating_add(Duration::from_secs(5));
 pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
     match &command {
         // A stop depends on nothing that can be wrong, and a start reads the whole config.
-        Gateway::Run(_) | Gateway::Stop => {}
+        Gateway::Fingerprint | Gateway::Run(_) | Gateway::Stop => {}
         Gateway::Call { .. } | Gateway::Status(_) => home.require_guarded()?,
         // Before the one that runs is stopped: the next one would not start.
         Gateway::Restart => drop(home.load()?),
@@ -37,6 +37,7 @@ pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
             let params = parse_params(params.as_deref())?;
             serve::block_on(call(home, &method, params))
         }
+        Gateway::Fingerprint => fingerprint(home),
         Gateway::Restart => restart(home),
         Gateway::Run(options) => foreground(home, &options),
         Gateway::Status(facts) => serve::block_on(status(home, facts)),
@@ -60,9 +61,25 @@ fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
             "gateway on http://127.0.0.1:{}; model: {}",
             started.running.port, started.model
         ));
+        started.running.reached().iter().for_each(|(name, told)| output::note(&format!("{name}: {told}")));
         started.notes.iter().for_each(|note| output::note(note));
         Ok(())
     })
+}
+
+/// What clients pin. Told by the gateway that runs: a certificate on the disk may not be the one that it shows.
+fn fingerprint(home: &Home) -> anyhow::Result<Exit> {
+    let Some(running) = home.running()? else {
+        return Err(Exit::Unreachable.because("no gateway runs here; start one with `moltbot up`"));
+    };
+    match &running.fingerprint {
+        Some(fingerprint) => output::line(fingerprint)?,
+        None => {
+            let message = "the gateway does not speak TLS; set gateway.tls.enabled to true and restart it";
+            return Err(Exit::Failed.because(message));
+        }
+    }
+    Ok(Exit::Done)
 }
 
 fn stop(home: &Home) -> anyhow::Result<Exit> {
@@ -123,6 +140,9 @@ fn end(home: &Home, running: &Running, signal: Signal) -> anyhow::Result<()> {
 
 async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let Some(running) = home.running()? else {
+        if let Some(url) = home.remote()?.and_then(|remote| remote.url) {
+            return status_elsewhere(home, &url, facts).await;
+        }
         if facts.json {
             output::json(&json!({"running": false}))?;
         } else {
@@ -140,6 +160,21 @@ async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     let since = clock::duration(clock::now_ms().saturating_sub(running.started_at_ms));
     let Running { pid, port, version, .. } = &running;
     output::line(&format!("gateway {version} runs on http://127.0.0.1:{port} (pid {pid}, for {since})"))?;
+    for (name, told) in running.reached() {
+        output::line(&format!("{name:8} {told}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn status_elsewhere(home: &Home, url: &str, facts: Facts) -> anyhow::Result<Exit> {
+    let mut connection = Connection::open(home, &[Scope::Read]).await?;
+    let health = connection.ask(Method::Health.name(), json!({})).await?;
+    connection.close().await;
+    if facts.json {
+        output::json(&json!({"running": true, "remote": url, "health": health}))?;
+    } else {
+        output::line(&format!("the gateway at {} answers", output::harmless(url)))?;
+    }
     Ok(Exit::Done)
 }
 

@@ -65,9 +65,12 @@ async fn ask(home: &Home, all: bool) -> anyhow::Result<Value> {
 fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
     match running {
         None => output::line("gateway  does not run; start it with `moltbot up`")?,
-        Some(Running { pid, port, started_at_ms, version }) => {
+        Some(running @ Running { pid, port, started_at_ms, version, .. }) => {
             let since = clock::duration(clock::now_ms().saturating_sub(*started_at_ms));
             output::line(&format!("gateway  {version} on http://127.0.0.1:{port} (pid {pid}, for {since})"))?;
+            for (name, told) in running.reached() {
+                output::line(&format!("{name:8} {told}"))?;
+            }
         }
     }
     for name in ["model", "token", "config", "state", "logs"] {

@@ -31,10 +31,13 @@ fn detached(home: &Home, options: &Up) -> anyhow::Result<Exit> {
 }
 
 fn say_started(home: &Home, ready: &Ready, stop: &str) -> anyhow::Result<()> {
-    let Ready { running: Running { port, pid, .. }, model, notes } = ready;
+    let Ready { running: running @ Running { port, pid, .. }, model, notes } = ready;
     let title = if home.is_new { "moltbot is set up and runs" } else { "moltbot runs" };
     output::line(&output::paint(title, Paint::Strong))?;
     output::line(&format!("address  http://127.0.0.1:{port} (pid {pid})"))?;
+    for (name, told) in running.reached() {
+        output::line(&format!("{name:8} {told}"))?;
+    }
     output::line(&format!("token    {}", home.credential_place()))?;
     output::line(&format!("model    {model}"))?;
     output::line("chat     `moltbot chat`, or `moltbot agent --message \"…\"`")?;

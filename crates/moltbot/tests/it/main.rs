@@ -43,6 +43,8 @@ mod lockdown;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod open_config;
 #[cfg(test)]
 mod program;

@@ -28,6 +28,25 @@ pub(super) fn is_metadata(address: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is one of a private network's (RFC 1918, RFC 4193).
+pub(super) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private(),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
+}
+
+/// Whether an address is one that Tailscale gives to machines: 100.64.0.0/10 and fd7a:115c:a1e0::/48.
+pub(super) fn is_tailnet(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            a == 100 && (64..128).contains(&b)
+        }
+        IpAddr::V6(v6) => v6.segments().starts_with(&[0xfd7a, 0x115c, 0xa1e0]),
+    }
+}
+
 fn is_public_v4(v4: Ipv4Addr) -> bool {
     let [a, b, c, _] = v4.octets();
     let special = v4.is_loopback()

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use moltbot_config::settings::{GatewayConfig, Network};
+use moltbot_config::settings::{AllowedHost, GatewayConfig, Network};
 use url::{Host, Origin, Url};
 
 use crate::authentication::Locality;
@@ -14,6 +14,8 @@ const HOPS: usize = 16;
 /// What the head of a request says about where it comes from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestHead<'a> {
+    /// Whether it came over TLS that ends here.
+    pub encrypted: bool,
     /// `Host`.
     pub host: Option<&'a str>,
     /// `Origin`.
@@ -41,16 +43,18 @@ pub struct Caller {
 #[derive(Clone, Debug)]
 pub struct Front {
     port: u16,
+    /// What this machine is called besides `localhost`: addresses that are listened on, and names of the owner's.
+    names: Vec<Host>,
     origins: Vec<Origin>,
     proxies: Vec<Network>,
 }
 
 impl Front {
-    /// The rules of a gateway that listens on the port of its config.
+    /// The rules of a gateway that listens on the port of its config, and on `addresses` beyond loopback.
     ///
     /// # Errors
-    /// When an allowed origin is none.
-    pub fn of(gateway: &GatewayConfig) -> Result<Self, Refusal> {
+    /// When an allowed origin or name is none.
+    pub fn of(gateway: &GatewayConfig, addresses: &[IpAddr]) -> Result<Self, Refusal> {
         let origin = |text: &str| match Url::parse(text).map(|url| url.origin()) {
             Ok(origin @ Origin::Tuple(..)) => Ok(origin),
             _ => {
@@ -62,12 +66,31 @@ impl Front {
         };
         let origins =
             gateway.control_ui.allowed_origins.iter().map(|it| origin(&it.0)).collect::<Result<_, _>>()?;
-        Ok(Self { port: gateway.port, origins, proxies: gateway.trusted_proxies.clone() })
+        let bound = addresses.iter().map(|address| match address.to_canonical() {
+            IpAddr::V4(v4) => Host::Ipv4(v4),
+            IpAddr::V6(v6) => Host::Ipv6(v6),
+        });
+        let mut names: Vec<Host> = bound.collect();
+        for AllowedHost(text) in &gateway.allowed_hosts {
+            names.push(name(text).ok_or_else(|| {
+                let message = format!(
+                    "gateway.allowedHosts: {text:?} is no name of a host; nothing stands for several"
+                );
+                Refusal::new("host_invalid", message)
+            })?);
+        }
+        Ok(Self { port: gateway.port, names, origins, proxies: gateway.trusted_proxies.clone() })
     }
 
     /// The same on the port that was taken, when the config left it open.
     pub fn on_port(self, port: u16) -> Self {
         Self { port, ..self }
+    }
+
+    /// The same with another name of this machine, which is taken as it is and with nothing before it.
+    pub fn named(mut self, own: &str) -> Self {
+        self.names.extend(name(own));
+        self
     }
 
     /// Judges a request by its head, before anything else is looked at. A page of another site can neither reach us under
@@ -87,7 +110,7 @@ impl Front {
         if !host.as_ref().is_some_and(|url| plain(url) && self.is_our_name(url)) {
             return Err(Refusal::new(
                 "host_refused",
-                "the Host header must name this machine (localhost, 127.0.0.1 or [::1]) or an origin of gateway.controlUi.allowedOrigins",
+                "the Host header must name this machine (localhost, 127.0.0.1 or [::1]), an address that it listens on, or a name of gateway.allowedHosts or gateway.controlUi.allowedOrigins",
             ));
         }
         let refused = || Refusal::new("origin_refused", "requests from pages of other origins are refused");
@@ -102,8 +125,8 @@ impl Front {
         if self.origins.contains(&url.origin()) {
             return Ok(());
         }
-        let ours = is_this_machine(&url)
-            && url.scheme() == "http"
+        let ours = (is_this_machine(&url) || self.is_bound(&url))
+            && url.scheme() == if head.encrypted { "https" } else { "http" }
             && url.port_or_known_default() == Some(self.port)
             && matches!(head.fetch_site, None | Some("none" | "same-origin"));
         if ours { Ok(()) } else { Err(refused()) }
@@ -153,8 +176,19 @@ impl Front {
 
     fn is_our_name(&self, url: &Url) -> bool {
         let named = |origin: &Origin| matches!(origin, Origin::Tuple(_, host, _) if url.host().is_some_and(|it| it.to_owned() == *host));
-        is_this_machine(url) || self.origins.iter().any(named)
+        is_this_machine(url) || self.is_bound(url) || self.origins.iter().any(named)
     }
+
+    fn is_bound(&self, url: &Url) -> bool {
+        url.host().is_some_and(|host| self.names.contains(&host.to_owned()))
+    }
+}
+
+/// A name or literal address, as URLs write it. One with a wildcard is none.
+fn name(text: &str) -> Option<Host> {
+    let text = text.trim_end_matches('.');
+    let bracketed = if text.parse::<Ipv6Addr>().is_ok() { format!("[{text}]") } else { text.to_owned() };
+    Host::parse(&bracketed).ok().filter(|_| !text.contains('*'))
 }
 
 pub(super) fn is_this_machine(url: &Url) -> bool {
@@ -195,7 +229,7 @@ mod tests {
         gateway.control_ui.allowed_origins =
             origins.iter().map(|it| AllowedOrigin((*it).to_owned())).collect();
         gateway.trusted_proxies = proxies.iter().map(|it| Network::parse(it).unwrap()).collect();
-        Front::of(&gateway).unwrap()
+        Front::of(&gateway, &[]).unwrap()
     }
 
     #[test]
@@ -244,6 +278,40 @@ mod tests {
         ] {
             let verdict = front.judge(&head(host, origin)).err().map(|refusal| refusal.code);
             assert_eq!(verdict, expected, "host {host:?} origin {origin:?}");
+        }
+    }
+
+    #[test]
+    fn d_15_the_addresses_that_are_listened_on_and_the_names_of_the_owner_are_taken_and_nothing_like_them() {
+        let allowed_hosts = vec![AllowedHost("Moltbot.LAN".into()), AllowedHost("fd12::8".into())];
+        let mut gateway = GatewayConfig { allowed_hosts, ..GatewayConfig::default() };
+        let bound = ["192.168.1.7".parse().unwrap(), "fd12::7".parse().unwrap()];
+        let front = Front::of(&gateway, &bound).unwrap().named("desk.tail0123.ts.net.");
+        for (host, origin, encrypted, expected) in [
+            ("192.168.1.7:18789", None, true, None),
+            ("[fd12::7]:18789", None, true, None),
+            ("[fd12::8]", None, true, None),
+            ("moltbot.lan", None, true, None),
+            ("desk.tail0123.ts.net", None, false, None),
+            ("localhost", None, true, None),
+            ("192.168.1.8", None, true, Some("host_refused")),
+            ("evil.moltbot.lan", None, true, Some("host_refused")),
+            ("other.tail0123.ts.net", None, false, Some("host_refused")),
+            ("evil.ts.net", None, false, Some("host_refused")),
+            ("moltbot.lan", Some("https://moltbot.lan:18789"), true, None),
+            ("192.168.1.7:18789", Some("https://192.168.1.7:18789"), true, None),
+            ("moltbot.lan", Some("http://moltbot.lan:18789"), true, Some("origin_refused")),
+            ("moltbot.lan", Some("https://moltbot.lan:18789"), false, Some("origin_refused")),
+            ("moltbot.lan", Some("https://moltbot.lan"), true, Some("origin_refused")),
+            ("moltbot.lan", Some("https://evil.test:18789"), true, Some("origin_refused")),
+        ] {
+            let head = RequestHead { host: Some(host), origin, encrypted, ..RequestHead::default() };
+            let verdict = front.judge(&head).err().map(|refusal| refusal.code);
+            assert_eq!(verdict, expected, "host {host:?} origin {origin:?}");
+        }
+        for wrong in ["*.ts.net", "*", "a b", "https://x"] {
+            gateway.allowed_hosts = vec![AllowedHost(wrong.into())];
+            assert_eq!(Front::of(&gateway, &[]).unwrap_err().code, "host_invalid", "{wrong}");
         }
     }
 
