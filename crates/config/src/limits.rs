@@ -34,6 +34,12 @@ pub const HEAD: Duration = Duration::from_secs(5);
 pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
 /// The largest file with the gateway's certificate or its key that is read, in bytes: a long chain has 10 kB.
 pub const CERTIFICATE_BYTES: u64 = 256 * 1024;
+/// How long a server of this machine may take to answer: it has to look only.
+pub const LOCAL_SOCKET: Duration = Duration::from_secs(2);
+/// The largest answer of one, in bytes: Tailscale's status without the other machines has 10 kB.
+pub const LOCAL_SOCKET_BYTES: usize = 1024 * 1024;
+/// Questions to Tailscale at once about who somebody is; more of them count as unanswered.
+pub const TAILSCALE_QUESTIONS: usize = 8;
 /// Addresses beyond loopback that a gateway's lock tells: machines with more have them for containers.
 pub const ADDRESSES_TOLD: usize = 16;
 /// The largest request head, in bytes: browsers send 2 kB.

@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use moltbot_config::limits;
-use moltbot_policy::authentication::Locality;
+use moltbot_policy::authentication::{Locality, Tailnet};
 use moltbot_policy::authorization::Grant;
 
 use crate::dispatch;
@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     pub(crate) client: IpAddr,
     /// Whether it is on this machine.
     pub(crate) locality: Locality,
+    /// Who it is on the tailnet, as far as that is known.
+    pub(crate) tailnet: Tailnet,
 }
 
 /// How a conversation ended.

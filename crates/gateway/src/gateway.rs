@@ -9,7 +9,7 @@ use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
-use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity};
+use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
 use moltbot_policy::{Refusal, Unrecorded, record};
@@ -26,6 +26,7 @@ use crate::http::admission::Admission;
 use crate::outbox::Closing;
 use crate::sending::Server;
 use crate::shared::Shared;
+use crate::tailnet::{TailnetError, Tailscale};
 use crate::{http, inbound};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
@@ -81,6 +82,9 @@ pub enum StartError {
     /// The unfinished turns of the last run cannot be read.
     #[error("cannot read the unfinished turns of the last run; run `moltbot doctor`")]
     Resume(#[source] StoreError),
+    /// What Tailscale passes on cannot be served.
+    #[error(transparent)]
+    Tailnet(#[from] TailnetError),
     /// The book cannot be written.
     #[error(transparent)]
     Unrecorded(#[from] Unrecorded),
@@ -127,6 +131,9 @@ impl Gateway {
         let permit = permit.map_err(StartError::Refused)?;
         let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
         let front = Front::of(&parts.config.gateway, &addresses).map_err(StartError::Refused)?;
+        let book: SharedBook = Arc::new(parts.ledger.clone());
+        let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
+        let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
         let ledger = parts.ledger.clone();
         let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
         let recorded =
@@ -139,7 +146,8 @@ impl Gateway {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
-        let shared = Shared::new(parts, credential, front.on_port(listener.port()), devices, listener.port());
+        let port = listener.port();
+        let shared = Shared::new(parts, credential, front.on_port(port), tailscale, devices, port);
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));

@@ -143,6 +143,7 @@ impl Connection<Challenged> {
             presented: Presented { token: secret(token), password: secret(password) },
             device,
             locality: self.peer.locality,
+            tailnet: self.peer.tailnet.clone(),
             way: "websocket",
         };
         let standing =

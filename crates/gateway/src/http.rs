@@ -19,11 +19,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use moltbot_config::limits;
 use moltbot_net::{Accepted, Wire};
-use moltbot_policy::authentication::Presented;
+use moltbot_policy::authentication::{Presented, Tailnet};
 use moltbot_policy::authorization::{Grant, grant_request};
 use moltbot_policy::network::{Caller, RequestHead};
 use secrecy::SecretString;
 
+use crate::connection::Peer;
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
 use admission::Seat;
@@ -115,10 +116,16 @@ async fn respond(
     if request.method() == Method::GET && request.uri().path() == "/healthz" {
         return answer::text("ok");
     }
+    let tailnet = match &shared.tailscale {
+        None => Tailnet::Unclaimed,
+        Some(tailscale) => tailscale.ask(link.peer.ip(), &head).await,
+    };
+    let Caller { client, locality } = caller;
+    let peer = Peer { client, locality, tailnet };
     if upgrade::is_asked_for(request.headers()) {
-        return upgrade::accept(shared, caller, seat, &mut request);
+        return upgrade::accept(shared, peer, seat, &mut request);
     }
-    match sign_in(&shared, caller, request.headers()).await {
+    match sign_in(&shared, peer, request.headers()).await {
         Ok(grant) => {
             seat.signed_in();
             route::answer(&shared, &grant, request).await
@@ -138,6 +145,9 @@ fn head<'a>(headers: &'a HeaderMap, hops: &'a Hops) -> RequestHead<'a> {
         forwarded: headers
             .keys()
             .any(|name| FORWARDING.iter().any(|prefix| name.as_str().starts_with(prefix))),
+        forwarded_host: headers.contains_key("x-forwarded-host"),
+        forwarded_proto: headers.contains_key("x-forwarded-proto"),
+        tailscale_login: single(headers, HeaderName::from_static("tailscale-user-login")).unwrap_or(Some("")),
         x_forwarded_for: hops.x_forwarded_for.as_deref(),
         forwarded_for: hops.forwarded.as_deref(),
     }
@@ -177,10 +187,10 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguo
 #[derive(Debug)]
 struct Ambiguous;
 
-async fn sign_in(shared: &Shared, caller: Caller, headers: &HeaderMap) -> Result<Grant, SignInError> {
+async fn sign_in(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Grant, SignInError> {
     let presented = bearer(headers).map(Presented::bearer).unwrap_or_default();
-    let claim =
-        Claim { client: caller.client, presented, device: None, locality: caller.locality, way: "http" };
+    let Peer { client, locality, tailnet } = peer;
+    let claim = Claim { client, presented, device: None, locality, tailnet, way: "http" };
     shared.sign_in.judge(claim, |identity| Ok(grant_request(identity))).await
 }
 

@@ -19,7 +19,9 @@ pub mod sending;
 mod shared;
 mod sign_in;
 mod socket;
+mod tailnet;
 
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};
+pub use tailnet::TailnetError;

@@ -23,6 +23,7 @@ use crate::inbound::Inbound;
 use crate::methods::health::Health;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
+use crate::tailnet::Tailscale;
 
 /// What is told while the book has a change that the owner has not looked at, and its stable code.
 pub(crate) const LOCKED_DOWN: &str = "the ledger was tampered with, so nothing is done; the owner runs `moltbot ledger verify`, stops the gateway, then runs `moltbot ledger accept`";
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) clock: fn() -> u64,
     pub(crate) port: u16,
     pub(crate) front: Front,
+    /// Who is asked about people of the tailnet, when it may let them in.
+    pub(crate) tailscale: Option<Tailscale>,
     pub(crate) began: Instant,
     pub(crate) sign_in: SignIn,
     pub(crate) devices: Devices,
@@ -60,6 +63,7 @@ impl Shared {
         parts: Parts,
         credential: Credential,
         front: Front,
+        tailscale: Option<Tailscale>,
         devices: Devices,
         port: u16,
     ) -> Arc<Self> {
@@ -79,6 +83,7 @@ impl Shared {
             clock,
             port,
             front,
+            tailscale,
             began,
             devices,
             sign_in: SignIn::new(credential, ledger, state, clock, began),

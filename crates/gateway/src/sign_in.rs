@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use moltbot_ledger::Ledger;
-use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
+use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented, Tailnet};
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
@@ -39,6 +39,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) device: Option<DeviceClaim<'a>>,
     /// Whether the peer is on this machine.
     pub(crate) locality: Locality,
+    /// Who it is on the tailnet, as far as that is known.
+    pub(crate) tailnet: Tailnet,
     /// `http` or `websocket`, for the book.
     pub(crate) way: &'static str,
 }
@@ -83,10 +85,14 @@ impl SignIn {
             way: claim.way,
             locality: claim.locality,
             device: claim.device.map(|device| device.proof.id.clone()),
+            tailnet: claim.tailnet.told().map(str::to_owned),
         };
         match self.verify(&claim) {
             Ok(Tested { identity, changed }) => match identity.and_then(rights) {
-                Ok(grant) => self.record_success(grant.by(tried.way), tried.device, changed).await,
+                Ok(grant) => {
+                    let grant = grant.by(tried.way).on_tailnet(tried.tailnet.as_deref());
+                    self.record_success(grant, tried.device, changed).await
+                }
                 Err(refusal) => Err(self.record_failure(tried, refusal, changed).await),
             },
             Err(limited) => {
@@ -123,8 +129,14 @@ impl SignIn {
     fn verify(&self, claim: &Claim<'_>) -> Result<Tested, RateLimited> {
         let mut throttle = lock(&self.tries.throttle);
         let attempt = self.admit(&mut throttle, claim, self.tries.now())?;
-        let Claim { client: _, presented, device, locality, way: _ } = claim;
-        let identity = authentication::verify(&attempt, &self.credential, presented, *device, *locality);
+        let Claim { client: _, presented, device, locality, tailnet, way: _ } = claim;
+        let identity = match tailnet {
+            Tailnet::Known(user) => authentication::verify_tailnet(&attempt, user, *device, *locality),
+            // A claim that does not hold leaves the shared secret, and is told beside what comes of that.
+            Tailnet::Refused(_) | Tailnet::Unclaimed => {
+                authentication::verify(&attempt, &self.credential, presented, *device, *locality)
+            }
+        };
         let changed = identity.is_err() || throttle.succeeded(&attempt);
         Ok(Tested { identity, changed })
     }
@@ -181,6 +193,10 @@ impl SignIn {
             None => entry,
             Some(device) => entry.with("user", device),
         };
+        let entry = match tried.tailnet {
+            None => entry,
+            Some(told) => entry.with("tailnet", told),
+        };
         let (ledger, tries) = (self.ledger.clone(), Arc::clone(&self.tries));
         let write = move || {
             if changed {
@@ -230,6 +246,8 @@ struct Tried {
     locality: Locality,
     /// The device that it claimed to be.
     device: Option<String>,
+    /// What came of a claim to be somebody on the tailnet.
+    tailnet: Option<String>,
 }
 
 fn refused(client: IpAddr, code: &'static str, method: &'static str) -> Entry {

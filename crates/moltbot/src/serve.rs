@@ -10,7 +10,7 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, StartError, StopReason, sending};
+use moltbot_gateway::{Gateway, Parts, StartError, StopReason, TailnetError, sending};
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
 use moltbot_policy::authentication::Credential;
@@ -338,8 +338,10 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 /// A taken port is a reason to try again; a refused bind is a matter of the config.
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
-        StartError::Listen(ListenError::Foreign { .. }) => Exit::Config,
-        StartError::Listen(_) | StartError::Unrecorded(_) => Exit::Busy,
+        StartError::Listen(ListenError::Foreign { .. }) | StartError::Tailnet(TailnetError::Refused(_)) => {
+            Exit::Config
+        }
+        StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
         StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
         _ => Exit::Failed,
     };

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use moltbot_policy::network::{EgressPermit, Purpose, refused_egress};
-use moltbot_policy::{Book, Recorded, Refusal, Unrecorded, record, record_all};
+use moltbot_policy::{Book, Permit, Recorded, Refusal, Unrecorded, record, record_all};
 
 /// A book that several clients write: the gateway's own, or one that another process of its owner has it write.
 pub type SharedBook = Arc<dyn Book + Send + Sync>;
 
 /// Enters a permit.
-pub(crate) async fn enter(
-    permit: EgressPermit,
+pub(crate) async fn enter<P: Permit + Send + 'static>(
+    permit: P,
     book: &SharedBook,
-) -> Result<Recorded<EgressPermit>, Unrecorded> {
+) -> Result<Recorded<P>, Unrecorded> {
     let book = Arc::clone(book);
     let recorded = tokio::task::spawn_blocking(move || record(permit, &*book)).await;
     recorded.map_err(|_| stopped())?

@@ -5,6 +5,7 @@
 
 mod device;
 mod strength;
+mod tailnet;
 
 use std::net::IpAddr;
 
@@ -22,6 +23,7 @@ use crate::throttle::Attempt;
 
 pub use device::device_id;
 pub use strength::{WeakCredential, check_token};
+pub use tailnet::{Tailnet, TailnetClaim, TailnetRules, TailnetUser, verify_tailnet};
 
 /// What every failed sign-in is told.
 pub const UNAUTHORIZED: &str = "unauthorized: the gateway token or password is missing or wrong, or the device's signature is not valid; `moltbot status` on the gateway's machine says where the token is";

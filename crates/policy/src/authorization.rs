@@ -24,9 +24,16 @@ pub struct Grant {
     locality: Locality,
     client: IpAddr,
     way: &'static str,
+    tailnet: Option<String>,
 }
 
 impl Grant {
+    /// Says who the sender is on the tailnet, or why a claim of that did not hold, for the book.
+    pub fn on_tailnet(mut self, told: Option<&str>) -> Self {
+        self.tailnet = told.map(str::to_owned);
+        self
+    }
+
     /// Says by which way it was asked for: `http` or `websocket`, for the book.
     pub const fn by(mut self, way: &'static str) -> Self {
         self.way = way;
@@ -96,6 +103,10 @@ impl Permit for Grant {
             .with("scopes", scopes.join(","))
             .with("locality", self.locality.name())
             .with("way", self.way);
+        let entry = match &self.tailnet {
+            None => entry,
+            Some(told) => entry.with("tailnet", told.clone()),
+        };
         match self.locality {
             Locality::Local => entry.from_reserve(),
             Locality::Remote => entry,
@@ -142,7 +153,7 @@ pub fn grant_request(identity: Identity) -> Grant {
 fn of(identity: Identity, role: Role, scopes: ScopeSet) -> Grant {
     let actor = actor(&identity);
     let Identity { method, device, locality, client, fresh: _ } = identity;
-    Grant { role, scopes, actor, device, method, locality, client, way: "unknown" }
+    Grant { role, scopes, actor, device, method, locality, client, way: "unknown", tailnet: None }
 }
 
 fn actor(identity: &Identity) -> String {
@@ -220,6 +231,7 @@ mod tests {
                         locality: Locality::Local,
                         client: Ipv4Addr::LOCALHOST.into(),
                         way: "",
+                        tailnet: None,
                     };
                     grant.require(method.scope()).is_ok()
                 };

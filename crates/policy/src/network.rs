@@ -11,11 +11,14 @@ use crate::refusal::Refusal;
 mod address;
 mod bind;
 mod front;
+mod socket;
 
 pub use address::is_public;
 pub use bind::{BindPermit, Endpoint, Transport, bind};
 use front::is_this_machine;
+pub(crate) use front::last_hop;
 pub use front::{Caller, Front, RequestHead};
+pub use socket::{SocketPermit, local_socket};
 
 /// What a decision on a connection is called in the book.
 const EGRESS: &str = "egress.open";
@@ -33,6 +36,8 @@ pub enum Purpose {
     Provider,
     /// Sending the book to a syslog server.
     Syslog,
+    /// Asking Tailscale on this machine who somebody is.
+    Tailscale,
 }
 
 impl Purpose {
@@ -44,6 +49,7 @@ impl Purpose {
             Self::Gateway => "gateway",
             Self::Provider => "provider",
             Self::Syslog => "syslog",
+            Self::Tailscale => "tailscale",
         }
     }
 }

@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use moltbot_config::limits;
-use moltbot_policy::network::Caller;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -29,7 +28,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 /// Agrees to a proper request, and serves the WebSocket in a task of its own.
 pub(super) fn accept(
     shared: Arc<Shared>,
-    caller: Caller,
+    peer: Peer,
     seat: Arc<Seat>,
     request: &mut Request<Incoming>,
 ) -> Response<Body> {
@@ -45,8 +44,7 @@ pub(super) fn accept(
     };
     let upgrade = hyper::upgrade::on(request);
     let tracker = shared.connections.clone();
-    let Caller { client, locality } = caller;
-    tracker.spawn(serve(shared, Peer { client, locality }, seat, upgrade));
+    tracker.spawn(serve(shared, peer, seat, upgrade));
     let mut response = Response::new(Empty::new().boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 mod certificates;
 mod elsewhere;
 mod peer;
+mod tailnet;
 
 use peer::{answer, believing, dial, listens, request, secured};
 

@@ -83,9 +83,9 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 /// # Errors
 /// When an address beyond loopback is asked for without TLS, or the one that is asked for is not there: never a different
 /// address than the one asked for.
-pub fn bind(gateway: &GatewayConfig, _strong: &Credential, own: &[IpAddr]) -> Result<BindPermit, Refusal> {
+pub fn bind(gateway: &GatewayConfig, credential: &Credential, own: &[IpAddr]) -> Result<BindPermit, Refusal> {
     let beyond = beyond_loopback(gateway, own)?;
-    require_loopback_for_tailscale(gateway, &beyond)?;
+    require_fit_for_tailscale(gateway, credential, &beyond)?;
     let port = gateway.port;
     let endpoint = |address: IpAddr, transport| Endpoint { address: (address, port).into(), transport };
     let (inside, outside) = match (gateway.tls.enabled, gateway.dangerously_allow_plaintext_bind) {
@@ -148,13 +148,22 @@ fn require_some(found: Vec<IpAddr>, what: &str, mode: &str) -> Result<Vec<IpAddr
     ))
 }
 
-/// Tailscale passes requests on from this machine, and does not need another address to be open.
-fn require_loopback_for_tailscale(gateway: &GatewayConfig, beyond: &[IpAddr]) -> Result<(), Refusal> {
+/// Tailscale passes requests on from this machine, and does not need another address to be open. To the internet a password
+/// is asked for, as upstream does.
+fn require_fit_for_tailscale(
+    gateway: &GatewayConfig,
+    credential: &Credential,
+    beyond: &[IpAddr],
+) -> Result<(), Refusal> {
     match gateway.tailscale.mode {
         TailscaleMode::Off => return Ok(()),
-        TailscaleMode::Funnel | TailscaleMode::Serve if beyond.is_empty() => {
-            return refuse("gateway.tailscale.mode is not served yet; set it to \"off\"");
+        TailscaleMode::Funnel if credential.method() != "password" => {
+            return refuse(
+                "gateway.tailscale.mode \"funnel\" opens the gateway to the internet and needs a password: set \
+                 gateway.auth.mode to \"password\" and gateway.auth.password",
+            );
         }
+        TailscaleMode::Funnel | TailscaleMode::Serve if beyond.is_empty() => return Ok(()),
         TailscaleMode::Funnel | TailscaleMode::Serve => {}
     }
     refuse(format!(
@@ -278,5 +287,10 @@ mod tests {
         (gateway.tls.enabled, gateway.tailscale.mode) = (true, TailscaleMode::Serve);
         let refusal = judged(&gateway, &OWN).unwrap_err();
         assert!(refusal.message.contains("needs gateway.bind \"loopback\""), "{}", refusal.message);
+        gateway.bind = BindMode::Loopback;
+        assert!(judged(&gateway, &OWN).is_ok());
+        gateway.tailscale.mode = TailscaleMode::Funnel;
+        let refusal = judged(&gateway, &OWN).unwrap_err();
+        assert!(refusal.message.contains("needs a password"), "{}", refusal.message);
     }
 }

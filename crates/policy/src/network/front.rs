@@ -24,6 +24,12 @@ pub struct RequestHead<'a> {
     pub fetch_site: Option<&'a str>,
     /// Whether any forwarding header is there: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Via`.
     pub forwarded: bool,
+    /// Whether `X-Forwarded-Host` is there.
+    pub forwarded_host: bool,
+    /// Whether `X-Forwarded-Proto` is there.
+    pub forwarded_proto: bool,
+    /// `Tailscale-User-Login`: empty when it is there twice or unreadable.
+    pub tailscale_login: Option<&'a str>,
     /// `X-Forwarded-For`, all lines in their order, joined with commas.
     pub x_forwarded_for: Option<&'a str>,
     /// `Forwarded` (RFC 7239), all lines in their order, joined with commas.
@@ -198,6 +204,11 @@ pub(super) fn is_this_machine(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
         None => false,
     }
+}
+
+/// The right-most hop of `X-Forwarded-For`, which the nearest proxy wrote.
+pub(crate) fn last_hop(list: &str) -> Option<IpAddr> {
+    address_of(list.rsplit(',').next()?.trim())
 }
 
 /// The `for` of one element of `Forwarded`; empty when it has none.

@@ -1,0 +1,131 @@
+//! Asks tailscaled who somebody on the tailnet is, and what this machine is called there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use moltbot_config::limits;
+use moltbot_config::settings::{GatewayConfig, TailscaleMode};
+use moltbot_net::{LocalSocket, LocalSocketError, SharedBook};
+use moltbot_policy::Refusal;
+use moltbot_policy::authentication::{Credential, Tailnet, TailnetRules};
+use moltbot_policy::network::{Purpose, RequestHead, local_socket};
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+/// Where tailscaled listens on Linux.
+const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
+/// The name that its interface answers to.
+const HOST: &str = "local-tailscaled.sock";
+
+/// Why what Tailscale passes on cannot be served.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TailnetError {
+    /// It does not answer.
+    #[error(
+        "gateway.tailscale.mode is set, and Tailscale does not answer; start it, or set gateway.tailscale.mode to \"off\""
+    )]
+    Ask(#[from] LocalSocketError),
+    /// Its answer makes no sense, or it is not signed in.
+    #[error(
+        "gateway.tailscale.mode is set, and Tailscale {0}; run `tailscale up`, or set gateway.tailscale.mode to \"off\""
+    )]
+    Answer(&'static str),
+    /// The config names no place for it.
+    #[error("gateway.tailscale.socketPath: {0}")]
+    Refused(Refusal),
+}
+
+/// What this machine is on the tailnet, and the way to ask about others.
+pub(crate) struct Tailscale {
+    rules: TailnetRules,
+    socket: LocalSocket,
+    /// The machine's own name, such as `desk.tail0123.ts.net`.
+    pub(crate) name: String,
+    /// Questions at once: who floods us is not passed on to tailscaled.
+    places: Semaphore,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Status {
+    backend_state: String,
+    #[serde(rename = "Self")]
+    own: Option<Own>,
+}
+
+#[derive(Deserialize)]
+struct Own {
+    #[serde(rename = "DNSName")]
+    dns_name: String,
+    #[serde(rename = "TailscaleIPs", default)]
+    addresses: Vec<IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Whois {
+    user_profile: Profile,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Profile {
+    login_name: String,
+}
+
+impl Tailscale {
+    /// Asks tailscaled what this machine is, when the config wants requests from it.
+    ///
+    /// # Errors
+    /// When it does not answer or is not signed in: the gateway must then not start, because nothing would be as asked.
+    pub(crate) async fn open(
+        gateway: &GatewayConfig,
+        credential: &Credential,
+        book: &SharedBook,
+    ) -> Result<Option<Self>, TailnetError> {
+        if gateway.tailscale.mode == TailscaleMode::Off {
+            return Ok(None);
+        }
+        let path = gateway.tailscale.socket_path.as_deref().unwrap_or(SOCKET);
+        let permit = local_socket(Purpose::Tailscale, Path::new(path), "gateway");
+        let socket = LocalSocket::open(permit.map_err(TailnetError::Refused)?, book).await?;
+        let (_, body) = socket.get(HOST, "/localapi/v0/status?peers=false").await?;
+        let unclear = |_| TailnetError::Answer("gives no status that can be read");
+        let status: Status = serde_json::from_slice(&body).map_err(unclear)?;
+        let own = status.own.filter(|own| status.backend_state == "Running" && own.dns_name.contains('.'));
+        let own = own.ok_or(TailnetError::Answer("is not signed in here"))?;
+        let owner = match own.addresses.first() {
+            Some(address) => whois(&socket, *address).await?,
+            None => None,
+        };
+        let rules = TailnetRules::of(gateway, credential, owner.as_deref());
+        let places = Semaphore::new(limits::TAILSCALE_QUESTIONS);
+        Ok(Some(Self { rules, socket, name: own.dns_name.trim_end_matches('.').to_owned(), places }))
+    }
+
+    /// Who the sender of a request is, as far as a claim of it holds.
+    pub(crate) async fn ask(&self, peer: IpAddr, head: &RequestHead<'_>) -> Tailnet {
+        let claim = match self.rules.claim(peer, head) {
+            Ok(claim) => claim,
+            Err(known) => return known,
+        };
+        let Ok(_place) = self.places.try_acquire() else { return self.rules.judge(&claim, None) };
+        let said = whois(&self.socket, claim.address()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "Tailscale does not say who somebody is");
+            None
+        });
+        self.rules.judge(&claim, said.as_deref())
+    }
+}
+
+/// The login of whoever has that address on the tailnet.
+async fn whois(socket: &LocalSocket, address: IpAddr) -> Result<Option<String>, LocalSocketError> {
+    let address = SocketAddr::new(address, 0);
+    // An address has no character that a query would read otherwise, but for the brackets of IPv6.
+    let address = address.to_string().replace('[', "%5B").replace(']', "%5D");
+    let (status, body) = socket.get(HOST, &format!("/localapi/v0/whois?addr={address}")).await?;
+    let said: Option<Whois> = serde_json::from_slice(&body).ok().filter(|_| status == 200);
+    Ok(said.map(|whois| whois.user_profile.login_name))
+}
