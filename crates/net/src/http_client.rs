@@ -82,6 +82,8 @@ impl Resolve for JudgingResolver {
 }
 
 pub(crate) async fn resolve(destination: &Destination, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+    // With the root's dot a resolver may answer otherwise: the name that was judged is looked up.
+    let host = host.trim_end_matches('.');
     let lookup = tokio::net::lookup_host((host, destination.port())).await;
     let lookup = lookup.map_err(|source| ResolveError::Lookup { host: host.into(), source })?;
     let addresses: Vec<SocketAddr> = lookup.collect();

@@ -104,7 +104,7 @@ impl Destination {
         if scheme == Scheme::Http && reach == Reach::Public {
             return Err(refuse("http would send the key in clear; use https"));
         }
-        Ok(Self { scheme, host: host.to_ascii_lowercase(), port, reach })
+        Ok(Self { scheme, host: canonical(host), port, reach })
     }
 
     /// The destination of a collector of the book: nothing goes to it in clear but within this machine.
@@ -131,7 +131,8 @@ impl Destination {
         let Some(named) = named else {
             return Err(Refusal::new("egress_refused", format!("{host:?} with port {port} is no server")));
         };
-        Ok(Self { scheme: Scheme::Tls, host: named.to_string(), port, reach: Reach::Configured })
+        let host = canonical(&named.to_string());
+        Ok(Self { scheme: Scheme::Tls, host, port, reach: Reach::Configured })
     }
 
     /// The destination of the owner's gateway on another machine, `wss://host:port`.
@@ -195,11 +196,16 @@ impl Destination {
             Scheme::Https => "https",
             Scheme::Tls => return false,
         };
-        let host = url.host_str().map(str::to_ascii_lowercase);
+        let host = url.host_str().map(canonical);
         url.scheme() == scheme
             && host.as_deref() == Some(&self.host)
             && url.port_or_known_default() == Some(self.port)
     }
+}
+
+/// A name as it is compared and looked up: in lower case, and without the root's dot, which makes no other name of it.
+fn canonical(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// A URL without what may be secret in it.
@@ -319,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_reaches_its_destination_and_nothing_else() {
+    fn h05_a_client_reaches_its_destination_and_nothing_else() {
         let base = Url::parse("http://127.0.0.1:11434/v1").unwrap();
         let destination = Destination::parse(&base, Reach::Configured).unwrap();
         for (url, expected) in [
@@ -328,6 +334,9 @@ mod tests {
             ("https://127.0.0.1:11434/v1", false),
             ("http://127.0.0.2:11434/v1", false),
             ("http://127.0.0.1.evil.test:11434/", false),
+            ("http://x-127-0-0-1.evil.test:11434/", false),
+            ("http://127.0.0.1@evil.test:11434/", false),
+            ("http://127.0.0.1.:11434/v1", true), // the same address, written with the root's dot
         ] {
             let verdict = egress(Purpose::Provider, &Url::parse(url).unwrap(), &destination, "agent");
             assert_eq!(verdict.is_ok(), expected, "{url}");

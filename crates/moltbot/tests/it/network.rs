@@ -11,7 +11,9 @@ use moltbot_testkit::process::{Gateway, run};
 use serde_json::{Value, json};
 
 mod certificates;
+mod egress;
 mod elsewhere;
+mod locality;
 mod peer;
 mod tailnet;
 

@@ -30,8 +30,8 @@ fn knocking(gateway: u16, model: u16) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_reaches_no_network_and_no_socket_of_the_host() {
-    const NAME: &str = "a_command_reaches_no_network_and_no_socket_of_the_host";
+async fn h11_a_command_reaches_no_network_and_no_socket_of_the_host() {
+    const NAME: &str = "h11_a_command_reaches_no_network_and_no_socket_of_the_host";
     for user in users(NAME) {
         let mut stage = Stage::new(user).await;
         let socket = stage.workspace().join("s");

@@ -88,7 +88,7 @@ async fn a_redirect_is_an_error_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_client_goes_nowhere_but_to_its_destination() {
+async fn h05_a_client_goes_nowhere_but_to_its_destination() {
     let (server, other) =
         (Server::start(whole("200 OK", "", "")).await, Server::start(whole("200 OK", "", "")).await);
     let (_folder, ledger) = book();
@@ -106,15 +106,31 @@ async fn a_client_goes_nowhere_but_to_its_destination() {
 }
 
 #[tokio::test]
-async fn a_public_name_may_not_stand_for_an_address_of_this_machine() {
+async fn h01_h04_a_public_name_may_not_stand_for_an_address_of_this_machine_however_it_is_written() {
     let server = Server::start(whole("200 OK", "", "")).await;
-    for host in ["localhost", "127.0.0.1", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"] {
+    for host in [
+        "localhost",
+        "localhost.",
+        "LocalHost",
+        "127.0.0.1",
+        "127.0.0.1.",
+        "0x7f.1",
+        "2130706433",
+        "１２７.０.０.１",
+        "127。0。0。1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[0:0:0:0:0:ffff:7f00:1]",
+    ] {
         let url = Url::parse(&format!("https://{host}:{}/?key=secret", server.port)).expect("a URL");
         let error = fetch_as(url.as_str(), Reach::Public, get(url.clone())).await.expect_err(host);
         assert!(matches!(error, FetchError::Refused(_)), "{host}: {error:?}");
         assert!(!everything(&error).contains("secret"), "{host}: {error:?}");
     }
     assert_eq!(server.requests(), Vec::<String>::new());
+    for host in ["localhost%00", "127.0.0.1%00.example.com", "local host", "a..b:x"] {
+        assert!(Url::parse(&format!("https://{host}/")).is_err(), "{host} is no host");
+    }
 }
 
 #[tokio::test]
