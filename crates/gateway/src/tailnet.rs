@@ -1,4 +1,8 @@
-//! Asks tailscaled who somebody on the tailnet is, and what this machine is called there.
+//! Asks tailscaled who somebody on the tailnet is, what this machine is called there, and what it passes on.
+//!
+//! Nothing of Tailscale's own settings is changed: they are the owner's.
+
+mod serving;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,10 +12,12 @@ use moltbot_config::settings::{GatewayConfig, TailscaleMode};
 use moltbot_net::{LocalSocket, LocalSocketError, SharedBook};
 use moltbot_policy::Refusal;
 use moltbot_policy::authentication::{Credential, Tailnet, TailnetRules};
-use moltbot_policy::network::{Purpose, RequestHead, local_socket};
+use moltbot_policy::network::{Purpose, RequestHead, judge_forwards, local_socket};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+
+use serving::ServeConfig;
 
 /// Where tailscaled listens on Linux.
 const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
@@ -32,6 +38,9 @@ pub enum TailnetError {
         "gateway.tailscale.mode is set, and Tailscale {0}; run `tailscale up`, or set gateway.tailscale.mode to \"off\""
     )]
     Answer(&'static str),
+    /// It passes on what the config does not ask for.
+    #[error("{0}")]
+    Forwards(Refusal),
     /// The config names no place for it.
     #[error("gateway.tailscale.socketPath: {0}")]
     Refused(Refusal),
@@ -96,6 +105,7 @@ impl Tailscale {
         let status: Status = serde_json::from_slice(&body).map_err(unclear)?;
         let own = status.own.filter(|own| status.backend_state == "Running" && own.dns_name.contains('.'));
         let own = own.ok_or(TailnetError::Answer("is not signed in here"))?;
+        require_fitting(gateway, &socket).await?;
         let owner = match own.addresses.first() {
             Some(address) => whois(&socket, *address).await?,
             None => None,
@@ -118,6 +128,20 @@ impl Tailscale {
         });
         self.rules.judge(&claim, said.as_deref())
     }
+}
+
+/// Demands that Tailscale passes on what the config asks for; says what to run when it passes nothing on.
+async fn require_fitting(gateway: &GatewayConfig, socket: &LocalSocket) -> Result<(), TailnetError> {
+    let (status, body) = socket.get(HOST, "/localapi/v0/serve-config").await?;
+    // `null` when nothing was ever set up.
+    let told: Option<Option<ServeConfig>> = serde_json::from_slice(&body).ok().filter(|_| status == 200);
+    let told = told.ok_or(TailnetError::Answer("does not tell what it passes on"))?.unwrap_or_default();
+    let forwards = told.to_port(gateway.port);
+    let missing = judge_forwards(gateway.tailscale.mode, gateway.port, &forwards);
+    if let Some(command) = missing.map_err(TailnetError::Forwards)? {
+        tracing::warn!(run = command, "Tailscale does not pass anything on to the gateway yet");
+    }
+    Ok(())
 }
 
 /// The login of whoever has that address on the tailnet.

@@ -10,11 +10,13 @@ use crate::refusal::Refusal;
 
 mod address;
 mod bind;
+mod forwarding;
 mod front;
 mod socket;
 
 pub use address::is_public;
 pub use bind::{BindPermit, Endpoint, Transport, bind};
+pub use forwarding::{Forward, judge_forwards};
 use front::is_this_machine;
 pub(crate) use front::last_hop;
 pub use front::{Caller, Front, RequestHead};

@@ -21,6 +21,7 @@ const PASSWORD: &str = "seven green kettles sing";
 /// tailscaled's socket with two people behind it, and what it was asked.
 struct Tailscaled {
     asked: Arc<Mutex<Vec<String>>>,
+    passes_on: Arc<Mutex<Value>>,
 }
 
 impl Tailscaled {
@@ -29,6 +30,8 @@ impl Tailscaled {
         let listener = UnixListener::bind(path).unwrap();
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let heard = Arc::clone(&asked);
+        let passes_on = Arc::new(Mutex::new(Value::Null));
+        let told = Arc::clone(&passes_on);
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
                 let mut head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
@@ -37,7 +40,8 @@ impl Tailscaled {
                     .take_while(|line| !line.is_empty())
                     .any(|line| line.eq_ignore_ascii_case("host: local-tailscaled.sock"));
                 let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-                let (status, body) = if host { answer(&path) } else { (403, json!("wrong host")) };
+                let (status, body) =
+                    if host { answer(&path, &told.lock().unwrap()) } else { (403, json!("wrong host")) };
                 heard.lock().unwrap().push(path);
                 let body = body.to_string();
                 let head = format!(
@@ -47,7 +51,7 @@ impl Tailscaled {
                 drop(stream.write_all((head + &body).as_bytes()));
             }
         });
-        Self { asked }
+        Self { asked, passes_on }
     }
 
     fn questions(&self) -> usize {
@@ -55,7 +59,7 @@ impl Tailscaled {
     }
 }
 
-fn answer(path: &str) -> (u16, Value) {
+fn answer(path: &str, passes_on: &Value) -> (u16, Value) {
     let of =
         |login: &str| (200, json!({"Node": {"Name": "x"}, "UserProfile": {"ID": 1, "LoginName": login}}));
     match path {
@@ -63,6 +67,7 @@ fn answer(path: &str) -> (u16, Value) {
             200,
             json!({"BackendState": "Running", "Self": {"DNSName": format!("{NAME}."), "TailscaleIPs": ["100.64.9.9"]}}),
         ),
+        "/localapi/v0/serve-config" => (200, passes_on.clone()),
         "/localapi/v0/whois?addr=100.64.9.9:0" | "/localapi/v0/whois?addr=100.64.0.7:0" => {
             of("Ann@example.com")
         }
@@ -234,6 +239,28 @@ fn the_internet_needs_a_password_and_tailscale_no_other_bind() {
         super::tls(gateway);
     });
     require_no_start(&home, 78, &["gateway.tailscale.mode", "loopback"]);
+}
+
+/// Tailscale's own settings are looked at: the internet where the tailnet was meant, and connections without a word of who
+/// they are from, stop the start.
+#[test]
+fn what_tailscale_passes_on_has_to_be_what_the_config_asks_for() {
+    let model = ScriptedModel::echo();
+    let (home, tailscaled) = house(&model, "serve", |_| ());
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    let command = format!("tailscale serve --bg {}", home.port());
+    assert!(gateway.printed().contains(&command), "{}", gateway.printed());
+    gateway.terminate();
+    let place = format!("{NAME}:443");
+    let web = json!({&place: {"Handlers": {"/": {"Proxy": format!("http://127.0.0.1:{}", home.port())}}}});
+    let set = |value: Value| *tailscaled.passes_on.lock().unwrap() = value;
+    set(json!({"TCP": {"443": {"HTTPS": true}}, "Web": web, "AllowFunnel": {&place: true}}));
+    require_no_start(&home, 78, &["opens port", "to the internet", "tailscale funnel reset"]);
+    set(json!({"TCP": {"443": {"TCPForward": format!("127.0.0.1:{}", home.port())}}}));
+    require_no_start(&home, 78, &["as it is", "tailscale serve reset"]);
+    set(json!({"TCP": {"443": {"HTTPS": true}}, "Web": web}));
+    gateway.restart(&home);
+    assert_eq!(gateway.printed().matches(&command).count(), 1, "it is set up: {}", gateway.printed());
 }
 
 /// What was asked for is served or the gateway does not start.
