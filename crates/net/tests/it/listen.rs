@@ -119,6 +119,8 @@ async fn d_14_an_address_that_this_machine_has_not_is_an_error_and_nothing_is_li
         assert!(matches!(error, ListenError::Foreign { .. } | ListenError::Bind { .. }), "{error:?}");
         assert!(error.to_string().contains(address), "{error}");
         let free = TcpSocket::new_v4().expect("a socket");
+        free.set_reuseaddr(true).expect("an option"); // old connections may linger; a listener may not
         free.bind((Ipv4Addr::LOCALHOST, port).into()).expect("127.0.0.1 was given back");
+        free.listen(1).expect("nobody listens there");
     }
 }
