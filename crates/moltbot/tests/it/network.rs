@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use moltbot_testkit::home::Home;
-use moltbot_testkit::model::{ScriptedModel, echo_of};
+use moltbot_testkit::model::{Reply, ScriptedModel, echo_of};
 use moltbot_testkit::process::{Gateway, run};
 use serde_json::{Value, json};
 
@@ -181,6 +181,42 @@ fn a_half_open_handshake_is_cut_at_its_deadline() {
         assert!(after > Duration::from_secs(3) && after < Duration::from_secs(12), "{name}: {after:?}");
         assert!(!rest.starts_with(b"HTTP"), "{name}: {rest:?}");
     }
+}
+
+/// What waits in TLS's own buffer waits for the peer as well: who takes nothing of an answer is let go of.
+#[test]
+fn an_answer_that_nobody_takes_over_tls_is_given_up() {
+    const ANSWER: usize = 12 * 1024 * 1024;
+    let model = ScriptedModel::queue([Reply::Huge(ANSWER)]);
+    let home = home(&model, tls);
+    let gateway = Gateway::start(PROGRAM, &home);
+    let body = json!({"model": "moltbot", "messages": [{"role": "user", "content": "go"}]}).to_string();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {ADDRESS}\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        gateway.token(),
+        body.len()
+    );
+    let mut stream = secured(believing(&certificate(&home)), ADDRESS, home.port()).unwrap();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    assert!(is_served(home.port()), "it is connected");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while is_served(home.port()) {
+        assert!(Instant::now() < deadline, "the connection is kept, with nobody at its other end");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let mut taken = Vec::new();
+    drop(std::io::Read::read_to_end(&mut stream, &mut taken));
+    assert!(taken.len() < ANSWER, "all of it arrived: {}", taken.len());
+}
+
+/// Whether the gateway has a connection on [`ADDRESS`] that it has not closed.
+#[expect(clippy::disallowed_methods, reason = "the kernel tells of connections in files")]
+fn is_served(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!("0500007F:{port:04X}");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.into_iter().any(|row| row.get(1) == Some(&local.as_str()) && row.get(3) == Some(&"01"))
 }
 
 /// The names that are taken are those that the gateway is bound to or was told, over TLS as in plaintext, and a page of
