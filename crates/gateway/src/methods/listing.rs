@@ -1,4 +1,4 @@
-//! `agents.list`, `models.list` and `models.test`: who answers, and with which model.
+//! `agents.*`, `models.*` and `system-presence`: who answers, with which model, and who is connected.
 
 use std::time::Instant;
 
@@ -7,7 +7,8 @@ use moltbot_protocol::message::text_of;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Call, Outcome};
+use super::{Call, Outcome, agent_named, session};
+use crate::presence;
 use crate::shared::Shared;
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +40,49 @@ pub(super) fn agents(shared: &Shared, call: &Call) -> Outcome {
         "scope": "per-sender",
         "agents": agents,
     }))
+}
+
+/// Clients that are named: who looks for one among more looks into the log.
+const PRESENT: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IdentityParams {
+    #[serde(default)]
+    agent_id: Option<String>,
+    #[serde(default)]
+    session_key: Option<String>,
+}
+
+/// What an agent is called: of the one that is named, that a session is with, or the default one.
+pub(super) fn identity(shared: &Shared, call: &Call) -> Outcome {
+    let params: IdentityParams = call.params()?;
+    let of_session = params.session_key.as_deref().map(|key| session(shared, key)).transpose()?;
+    let of_session = of_session.map(|session| session.agent());
+    let named = params.agent_id.as_deref().map(|id| agent_named(shared, id)).transpose()?;
+    if let (Some(named), Some(of_session)) = (&named, &of_session)
+        && named != of_session
+    {
+        return Err(WireError::invalid("agentId and sessionKey name two agents; give one of them"));
+    }
+    let id = named.or(of_session).unwrap_or_else(|| shared.default_agent());
+    let agents = shared.agent.agents();
+    let name = agents.into_iter().find(|agent| agent.id == id).and_then(|agent| agent.name);
+    let name = name.unwrap_or_else(|| id.as_str().to_owned());
+    Ok(json!({"agentId": id.as_str(), "name": name, "avatar": null}))
+}
+
+/// The gateway, then the clients that are connected, newest first.
+pub(super) fn presence(shared: &Shared, call: &Call) -> Outcome {
+    let Nothing {} = call.params()?;
+    let (clients, left_out) = shared.hub.present(PRESENT);
+    let mut own = presence::own(shared);
+    if left_out > 0
+        && let Some(members) = own.as_object_mut()
+    {
+        members.insert("tags".into(), json!([format!("{left_out} older clients are not listed")]));
+    }
+    Ok(std::iter::once(own).chain(clients).collect())
 }
 
 pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
