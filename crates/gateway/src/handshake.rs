@@ -117,7 +117,8 @@ impl Connection<Challenged> {
         held: Option<TokenDigest>,
     ) -> (Result<Grant, SignInError>, Pairing) {
         let params = &connect.params;
-        let token = params.auth.as_ref().and_then(|auth| auth.token.as_deref());
+        let token =
+            params.auth.as_ref().and_then(|auth| auth.token.as_deref().or(auth.device_token.as_deref()));
         let password = params.auth.as_ref().and_then(|auth| auth.password.as_deref());
         let secret = |text: Option<&str>| text.map(|text| SecretString::from(text.to_owned()));
         let asked = params.scopes.as_deref().unwrap_or_default();

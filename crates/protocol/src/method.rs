@@ -23,7 +23,7 @@ pub enum Method {
     ChatSend,
     /// The words in a message that are commands.
     CommandsList,
-    /// The configuration, without its secrets.
+    /// The configuration, without its secrets; without [`Scope::Admin`] only that there is one.
     ConfigGet,
     /// The jobs that run at set times.
     CronList,
@@ -198,8 +198,7 @@ impl Method {
     /// The scope a client needs. A new method does not compile until someone decides who may call it.
     pub const fn scope(self) -> Scope {
         match self {
-            Self::ConfigGet
-            | Self::LedgerRelay
+            Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsCompact
             | Self::SessionsDelete
@@ -217,6 +216,7 @@ impl Method {
             | Self::ChannelsStatus
             | Self::ChatHistory
             | Self::CommandsList
+            | Self::ConfigGet
             | Self::CronList
             | Self::CronStatus
             | Self::Health

@@ -17,6 +17,9 @@ use crate::hub::Membership;
 use crate::presence;
 use crate::shared::Shared;
 
+/// What newer clients ask for before they use it: `models.list` names all models that this gateway can ask.
+const CAPABILITIES: [&str; 1] = ["published-model-catalog"];
+
 /// The payload of `hello-ok`.
 pub(super) async fn payload(
     shared: &Arc<Shared>,
@@ -36,6 +39,7 @@ pub(super) async fn payload(
         features: Features {
             methods: Method::ALL.iter().map(|method| method.name()).collect(),
             events: event::ALL.to_vec(),
+            capabilities: &CAPABILITIES,
         },
         snapshot: snapshot(shared, grant, membership).await,
         policy: ConnectionPolicy {

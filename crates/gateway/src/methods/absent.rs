@@ -34,10 +34,17 @@ struct Listing {
     sort_dir: Option<String>,
 }
 
+/// Jobs on a page at most.
+const PAGE: u32 = 200;
+
 /// No job runs at a set time.
 pub(super) fn cron_list(call: &Call) -> Outcome {
-    let _: Listing = call.params()?;
-    Ok(json!({"jobs": [], "total": 0, "offset": 0, "limit": 0, "hasMore": false, "nextOffset": null}))
+    let listing: Listing = call.params()?;
+    let limit = listing.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    Ok(json!({
+        "jobs": [], "total": 0, "offset": 0, "limit": limit, "hasMore": false, "nextOffset": null,
+        "snapshotRevision": "0",
+    }))
 }
 
 /// Nothing runs jobs.

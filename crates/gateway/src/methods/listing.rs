@@ -15,6 +15,23 @@ use crate::shared::Shared;
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
+/// Parameters of `models.list`, of all generations. There is one list: of models that can be asked at this moment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ModelsParams {
+    #[serde(default)]
+    agent_id: Option<String>,
+    /// Only this provider's.
+    #[serde(default)]
+    provider: Option<String>,
+    #[serde(default, rename = "includeDetails")]
+    _include_details: Option<bool>,
+    #[serde(default, rename = "refresh")]
+    _refresh: Option<bool>,
+    #[serde(default, rename = "view")]
+    _view: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestParams {
@@ -86,12 +103,16 @@ pub(super) fn presence(shared: &Shared, call: &Call) -> Outcome {
 }
 
 pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
-    let Nothing {} = call.params()?;
+    let params: ModelsParams = call.params()?;
+    if let Some(agent) = &params.agent_id {
+        agent_named(shared, agent)?;
+    }
     let models: Vec<Value> = shared
         .agent
         .models()
         .list()
         .into_iter()
+        .filter(|model| params.provider.as_ref().is_none_or(|provider| *provider == model.provider))
         .map(|model| {
             json!({
                 "id": model.id,
@@ -100,6 +121,7 @@ pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
                 "contextWindow": model.context_tokens,
                 "reasoning": model.reasoning,
                 "input": ["text"],
+                "available": true,
             })
         })
         .collect();

@@ -1,3 +1,4 @@
+use moltbot_testkit::client::Connect;
 use moltbot_testkit::home::PROVIDER_KEY;
 use serde_json::{Value, json};
 
@@ -39,7 +40,11 @@ async fn every_method_answers_in_the_shape_that_clients_read() {
             "channelAccounts channelDefaultAccountId channelDetailLabels channelLabels channelMeta channelOrder channelSystemImages channels ts",
         ),
         ("commands.list", json!({"agentId": "main", "scope": "text", "includeArgs": false}), "commands"),
-        ("cron.list", json!({"includeDisabled": true}), "hasMore jobs limit nextOffset offset total"),
+        (
+            "cron.list",
+            json!({"includeDisabled": true}),
+            "hasMore jobs limit nextOffset offset snapshotRevision total",
+        ),
         ("cron.status", json!({}), "enabled jobs nextWakeAtMs storePath"),
         ("logs.tail", json!({"limit": 10}), "cursor file lines reset size truncated"),
         ("node.list", json!({}), "nodes ts"),
@@ -72,6 +77,31 @@ async fn the_config_is_shown_without_its_secrets() {
     let text = config.to_string();
     assert!(!text.contains(&house.token()), "the gateway's token");
     assert!(!text.contains(PROVIDER_KEY), "the provider's key");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_administer_is_told_of_the_config_that_it_is_there() {
+    let house = House::echo().await;
+    let reader =
+        Connect::to(house.port()).token(&house.token()).scopes(&["operator.read"]).open().await.unwrap();
+    let config = reader.call("config.get", json!({})).await.unwrap();
+    let expected = [
+        ("exists", json!(true)),
+        ("valid", json!(true)),
+        ("config", json!({})),
+        ("raw", Value::Null),
+        ("parsed", Value::Null),
+        ("path", Value::Null),
+    ];
+    for (member, value) in expected {
+        assert_eq!(config[member], value, "{member}");
+    }
+    let port = house.port().to_string();
+    let text = config.to_string();
+    let path = house.home.config_path();
+    for word in [port.as_str(), "gateway", "scripted", &path.to_string_lossy()] {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
