@@ -10,7 +10,7 @@ pub(crate) mod health;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
-mod sessions;
+pub(crate) mod sessions;
 mod usage;
 
 use std::sync::Arc;

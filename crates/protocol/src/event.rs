@@ -12,7 +12,7 @@ pub const DEVICE_PAIR_REQUESTED: &str = "device.pair.requested";
 pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
-/// A session was changed by a person. For who asked for it with `sessions.subscribe`.
+/// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
 pub const SESSIONS_CHANGED: &str = "sessions.changed";
 /// The gateway is about to stop.
 pub const SHUTDOWN: &str = "shutdown";

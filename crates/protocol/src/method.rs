@@ -203,8 +203,7 @@ impl Method {
             | Self::SessionsCompact
             | Self::SessionsDelete
             | Self::SessionsPatch
-            | Self::SessionsReset
-            | Self::SessionsResolve => Scope::Admin,
+            | Self::SessionsReset => Scope::Admin,
             Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
             Self::DevicePairApprove
             | Self::DevicePairList
@@ -227,6 +226,7 @@ impl Method {
             | Self::SessionsDescribe
             | Self::SessionsList
             | Self::SessionsPreview
+            | Self::SessionsResolve
             | Self::SessionsSubscribe
             | Self::SkillsStatus
             | Self::Status

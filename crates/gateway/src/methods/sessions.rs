@@ -17,6 +17,7 @@ mod find;
 mod patch;
 
 pub(super) use find::{describe, resolve};
+pub(crate) use patch::ended;
 pub(super) use patch::{compact, patch, subscribe};
 
 /// Keys in one preview.

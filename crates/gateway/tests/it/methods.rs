@@ -4,14 +4,11 @@ use serde_json::{Value, json};
 
 use crate::house::House;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_method_answers_in_the_shape_that_clients_read() {
-    let house = House::echo().await;
-    let mut client = house.client().await;
-    client.chat("main", "hello").await;
-    client.chat("notes", "list").await;
-    let session = json!({"key": "agent:main:notes"});
-    for (method, params, members) in [
+type Shape = (&'static str, Value, &'static str);
+
+/// Methods, what they are called with, and the members of their answers.
+fn shapes_of_gateway() -> Vec<Shape> {
+    vec![
         (
             "health",
             json!({}),
@@ -39,6 +36,12 @@ async fn every_method_answers_in_the_shape_that_clients_read() {
             json!({"probe": true, "timeoutMs": 1000}),
             "channelAccounts channelDefaultAccountId channelDetailLabels channelLabels channelMeta channelOrder channelSystemImages channels ts",
         ),
+    ]
+}
+
+fn shapes_of_features() -> Vec<Shape> {
+    let session = json!({"key": "agent:main:notes"});
+    vec![
         ("commands.list", json!({"agentId": "main", "scope": "text", "includeArgs": false}), "commands"),
         (
             "cron.list",
@@ -62,7 +65,16 @@ async fn every_method_answers_in_the_shape_that_clients_read() {
         ("voicewake.get", json!({}), "triggers"),
         ("sessions.reset", session.clone(), "entry key ok"),
         ("sessions.delete", session, "archived deleted key ok"),
-    ] {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_method_answers_in_the_shape_that_clients_read() {
+    let house = House::echo().await;
+    let mut client = house.client().await;
+    client.chat("main", "hello").await;
+    client.chat("notes", "list").await;
+    for (method, params, members) in shapes_of_gateway().into_iter().chain(shapes_of_features()) {
         let answer = client.call(method, params).await.unwrap_or_else(|error| panic!("{method}: {error:?}"));
         let found: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(found.join(" "), members, "{method}");
@@ -307,6 +319,9 @@ async fn who_asked_for_it_is_told_when_a_session_changes() {
     let reset = other.call("sessions.reset", json!({"key": "notes"})).await.unwrap();
     let told = client.event("sessions.changed").await;
     assert_eq!((&told["reason"], &told["sessionId"]), (&json!("reset"), &reset["entry"]["sessionId"]));
+    let run = client.send_chat("notes", "more").await;
+    let told = client.event("sessions.changed").await;
+    assert_eq!((&told["phase"], &told["runId"]), (&json!("end"), &json!(run)));
     // Who did not ask hears of runs, and nothing of sessions.
     other.send_chat("notes", "again").await;
     loop {

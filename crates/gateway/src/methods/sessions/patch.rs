@@ -3,10 +3,11 @@
 //! Kept is what has an effect: the label, and the model that answers. What clients set besides is refused with the reason,
 //! so that nobody relies on it; saying what is so already, or taking away what is not there, is no change.
 
+use moltbot_agent::TurnReport;
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::event;
 use moltbot_protocol::ids::SessionKey;
-use moltbot_store::{SessionPatch, SessionRow, StoreError};
+use moltbot_store::{SessionPatch, SessionRow, StoreError, TurnState};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -175,11 +176,22 @@ pub(in crate::methods) async fn compact(shared: &Shared, call: &Call) -> Outcome
     }
 }
 
-/// From now on this connection is told when a session is changed by a person.
+/// From now on this connection is told when a session is changed by a person, and when a turn of it has ended.
 pub(in crate::methods) fn subscribe(call: &Call, place: &InFlight) -> Outcome {
     let Nothing {} = call.params()?;
     place.subscribe_to_sessions();
     Ok(json!({"subscribed": true}))
+}
+
+/// Tells whoever asked for it that a turn is on disk: clients wait for that before they take a conversation for settled.
+pub(crate) fn ended(shared: &Shared, report: &TurnReport, session_id: &str) {
+    let phase = if report.state == TurnState::Error { "error" } else { "end" };
+    let (key, now) = (&report.session, shared.now_ms());
+    let payload = json!({
+        "sessionKey": key.as_str(), "agentId": key.agent().as_str(), "phase": phase, "runId": report.run.as_str(),
+        "sessionId": session_id, "updatedAt": now, "ts": now,
+    });
+    shared.hub.broadcast_to_subscribers(event::SESSIONS_CHANGED, &payload);
 }
 
 /// Tells whoever asked for it that a session changed.
