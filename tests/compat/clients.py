@@ -57,12 +57,27 @@ class Client:
         closed = "http://127.0.0.1:9"  # the discard port: nothing listens, so that what is asked outside fails at once
         variables = {
             "HOME": str(self.home), "TMPDIR": str(self.home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
-            "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "200", f"{prefix}_GATEWAY_PORT": str(self.stage["port"]),
+            "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "200",
             "NODE_USE_ENV_PROXY": "1", "HTTP_PROXY": closed, "HTTPS_PROXY": closed, "NO_PROXY": "127.0.0.1,localhost",
         }
+        if by == "our config":
+            variables[f"{prefix}_CONFIG_PATH"] = self.stage["config"]
+        elif by != "config":
+            variables[f"{prefix}_GATEWAY_PORT"] = str(self.stage["port"])
         if by == "token":
             variables[f"{prefix}_GATEWAY_TOKEN"] = self.stage["token"]
         return variables
+
+    def with_config(self, run):
+        """Runs with a config of its own that names the gateway, in its place."""
+        place = self.home / self.facts["config"]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        gateway = {"mode": "local", "port": self.stage["port"], "auth": {"mode": "token", "token": self.stage["token"]}}
+        place.write_text(json.dumps({"gateway": gateway}))
+        try:
+            return run()
+        finally:
+            place.unlink()
 
     def argv(self, arguments):
         return [str(self.node), str(self.start), *arguments]
@@ -190,7 +205,9 @@ def call(client, row):
 
 
 def command(client, row):
-    code, out, err = client.run(filled(row["run"], client.stage), row.get("by", "token"))
+    by = row.get("by", "token")
+    run = lambda: client.run(filled(row["run"], client.stage), by)
+    code, out, err = client.with_config(run) if by == "config" else run()
     compare(row, code, row["exit"], out + err, client.stage)
 
 
@@ -312,6 +329,10 @@ def install(tools):
         )
 
 
+# How a client signs in, for the page.
+HOW = {"config": "by its config", "device": "by its device", "our config": "by our config"}
+
+
 def page():
     """The page for people."""
     clients = TABLE["client"]
@@ -340,10 +361,12 @@ def page():
     for row in TABLE["command"]:
         name = " ".join(row["run"]).replace("|", "\\|")
         place = cannot if "because" in row else works
-        how = {"device": "by its device", "nothing": "refused" if row["exit"] else "yes"}.get(row.get("by"), "yes")
+        how = HOW.get(row.get("by"), "yes")
+        how = "refused" if row["exit"] and how == "yes" else how
         for key in clients:
             if row.get("for", key) == key:
-                place.setdefault(name, {})[key] = row.get("because") or how
+                told = place.setdefault(name, {})
+                told[key] = row.get("because") or ", ".join(filter(None, [told.get(key), how]))
     for name, by in works.items():
         lines.append(f"| `{name}` | " + " | ".join(by.get(key, "–") for key in clients) + " |")
     for row in TABLE["method"]:

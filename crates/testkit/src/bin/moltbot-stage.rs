@@ -35,6 +35,7 @@ async fn main() -> ExitCode {
         delay,
     });
     let home = Home::with_model(&model);
+    home.change_config(in_older_forms);
     let gateway = Gateway::start(binary, &home);
     match stay(&gateway, &home).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -42,6 +43,18 @@ async fn main() -> ExitCode {
             eprintln!("the stage fell: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The config as older generations insist on it, too: their programs read the same file.
+fn in_older_forms(config: &mut Value) {
+    if let Some(model) = config.pointer_mut("/agents/defaults/model") {
+        *model = json!({"primary": model.take()});
+    }
+    if let Some(model) =
+        config.pointer_mut("/models/providers/scripted/models/0").and_then(Value::as_object_mut)
+    {
+        model.insert("name".into(), json!("Scripted"));
     }
 }
 
