@@ -1,7 +1,7 @@
 # moltbot: two commands do everything on a fresh Debian machine with Rust.
 #   make run     builds the release and starts the gateway in the foreground
 #   make test    installs what the tests need, then passes every test
-.PHONY: run build test siege test-model bench lint lint-code lint-deny setup clean
+.PHONY: run build test siege compat test-model bench lint lint-code lint-deny setup clean
 
 CARGO ?= cargo
 ARGS ?=
@@ -20,6 +20,10 @@ test:
 
 siege:
 	sh tests/siege.sh
+
+# The command lines and terminal programs of other generations, against the release binary.
+compat: build
+	sh tests/compat/run.sh
 
 test-model: build
 	sh tests/real-model/run.sh

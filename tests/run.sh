@@ -16,6 +16,7 @@ $cargo nextest run --workspace --locked --no-fail-fast
 python3 tests/defects.py target/nextest/default/junit.xml docs/not-applicable.toml $(grep -v '^#' tests/covered.txt)
 $cargo test --workspace --locked --doc --quiet
 make build
+sh tests/compat/run.sh --quick
 sh tests/bench.sh --budgets
 
 echo

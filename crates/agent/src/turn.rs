@@ -46,6 +46,8 @@ struct Turn<'a> {
     clock: Clock<'a>,
     /// Cancelled when the person or the time limit stops the turn.
     stop: CancellationToken,
+    /// The model that a person chose for the session, as `provider/model`.
+    chosen_model: Option<String>,
     transcript: Transcript,
     speech: Speech,
     report: TurnReport,
@@ -87,7 +89,8 @@ impl<'a> Turn<'a> {
         let report = TurnReport::begun(run, session, started_ms);
         let transcript = Transcript::new(Vec::new(), 0, false);
         let speech = Speech::default();
-        Self { inside, pending, watcher, clock, stop, transcript, speech, report, steps: 0 }
+        let chosen_model = None;
+        Self { inside, pending, watcher, clock, stop, chosen_model, transcript, speech, report, steps: 0 }
     }
 
     /// Works until there is an answer, a reason for none, or no more time.

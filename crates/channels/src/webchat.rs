@@ -76,7 +76,9 @@ pub fn agent_message(params: AgentParams, session: SessionKey) -> Result<Inbound
         ("threadId", &params.thread_id),
         ("to", &params.to),
     ];
-    if let Some((name, _)) = later.into_iter().find(|(_, value)| value.is_some()) {
+    // Where an answer is to be delivered means nothing when it is not to be.
+    let idle = |name| params.deliver == Some(false) && matches!(name, "channel" | "replyChannel");
+    if let Some((name, _)) = later.into_iter().find(|(name, value)| value.is_some() && !idle(*name)) {
         return Err(MessageError::Unsupported(name));
     }
     let run = RunId::parse(&params.idempotency_key)?;
@@ -282,7 +284,7 @@ mod tests {
             |value: serde_json::Value| agent_message(serde_json::from_value(value).unwrap(), session());
         let set = json!({"message": "hi", "idempotencyKey": "k", "channel": "telegram"});
         assert_eq!(agent(set).unwrap_err(), MessageError::Unsupported("channel"));
-        let plain = json!({"message": "hi", "idempotencyKey": "k", "timeout": 3, "deliver": false});
+        let plain = json!({"message": "hi", "idempotencyKey": "k", "timeout": 3, "deliver": false, "channel": "whatsapp"});
         assert_eq!(agent(plain).unwrap().timeout_ms, Some(3000));
     }
 

@@ -23,6 +23,7 @@ use serde_json::json;
 
 use crate::connection::{Challenged, Connection, Open, Peer};
 use crate::devices::Issued;
+use crate::presence::Presence;
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
 use crate::socket::{Goodbye, Incoming, Socket};
@@ -116,7 +117,8 @@ impl Connection<Challenged> {
         held: Option<TokenDigest>,
     ) -> (Result<Grant, SignInError>, Pairing) {
         let params = &connect.params;
-        let token = params.auth.as_ref().and_then(|auth| auth.token.as_deref());
+        let token =
+            params.auth.as_ref().and_then(|auth| auth.token.as_deref().or(auth.device_token.as_deref()));
         let password = params.auth.as_ref().and_then(|auth| auth.password.as_deref());
         let secret = |text: Option<&str>| text.map(|text| SecretString::from(text.to_owned()));
         let asked = params.scopes.as_deref().unwrap_or_default();
@@ -178,7 +180,8 @@ impl Connection<Challenged> {
     /// taken, so that nothing is missed in between.
     async fn open(mut self, admitted: Admitted) -> Option<Connection<Open>> {
         let Admitted { connect, grant, held, issued } = admitted;
-        let membership = self.shared.hub.join(&grant);
+        let presence = Presence::of(&connect.params.client, &grant, self.shared.now_ms());
+        let membership = self.shared.hub.join(&grant, presence);
         // What was revoked until now is seen here; what is revoked from now on ends the connection.
         if !self.shared.devices.stands(&grant, held) {
             self.shared.hub.leave(&membership);
@@ -187,7 +190,9 @@ impl Connection<Challenged> {
             return None;
         }
         let Connect { id, protocol, .. } = connect;
-        let hello = hello::payload(&self.shared, protocol, &self.state.connection_id, &grant, issued).await;
+        let hello =
+            hello::payload(&self.shared, protocol, &self.state.connection_id, &grant, &membership, issued)
+                .await;
         let sent = async {
             self.socket.feed(to_text(&ResponseFrame::success(id, hello))).await?;
             self.socket.flush().await?; // both frames at once would double the buffer, for good

@@ -3,7 +3,7 @@
 //! A broadcast is written once and shared. One counter for the process numbers them; a client that some of
 //! them are not for is numbered on without a gap.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use moltbot_policy::authorization::Grant;
@@ -12,6 +12,7 @@ use moltbot_protocol::scope::Scope;
 use serde::Serialize;
 
 use crate::outbox::{Closing, Delivery, Outbox};
+use crate::presence::Presence;
 use crate::shared::lock;
 
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ struct Clients {
     /// The number of the last broadcast.
     seq: u64,
     next: u64,
-    seats: HashMap<u64, Seat>,
+    seats: BTreeMap<u64, Seat>,
 }
 
 /// One client, and what is for it.
@@ -30,6 +31,7 @@ struct Seat {
     device: Option<String>,
     /// Whether it may decide about devices.
     approves: bool,
+    presence: Presence,
 }
 
 /// The open connections.
@@ -53,17 +55,18 @@ impl Membership {
 
 impl Hub {
     /// Adds a client; from now on broadcasts wait for it.
-    pub(crate) fn join(&self, grant: &Grant) -> Membership {
+    pub(crate) fn join(&self, grant: &Grant, presence: Presence) -> Membership {
         let may = |scope| grant.require(scope).is_ok();
-        self.seat(may(Scope::Read), may(Scope::Pairing), grant.device().map(Into::into))
+        let device = grant.device().map(Into::into);
+        self.seat(may(Scope::Read), may(Scope::Pairing), device, presence)
     }
 
-    fn seat(&self, reads: bool, approves: bool, device: Option<String>) -> Membership {
+    fn seat(&self, reads: bool, approves: bool, device: Option<String>, presence: Presence) -> Membership {
         let mut clients = lock(&self.clients);
         let outbox = Arc::new(Outbox::new(reads, clients.seq));
         let key = clients.next;
         clients.next = key.wrapping_add(1);
-        clients.seats.insert(key, Seat { outbox: Arc::clone(&outbox), device, approves });
+        clients.seats.insert(key, Seat { outbox: Arc::clone(&outbox), device, approves, presence });
         Membership { key, outbox }
     }
 
@@ -75,6 +78,24 @@ impl Hub {
     /// How many clients there are.
     pub(crate) fn len(&self) -> usize {
         lock(&self.clients).seats.len()
+    }
+
+    /// The newest clients, newest first, and the number of those that are left out.
+    pub(crate) fn present(&self, most: usize) -> (Vec<serde_json::Value>, usize) {
+        let clients = lock(&self.clients);
+        let newest = clients.seats.values().rev().take(most).map(|seat| seat.presence.value()).collect();
+        (newest, clients.seats.len().saturating_sub(most))
+    }
+
+    /// The entry of one client.
+    pub(crate) fn presence(&self, membership: &Membership) -> Option<serde_json::Value> {
+        lock(&self.clients).seats.get(&membership.key).map(|seat| seat.presence.value())
+    }
+
+    /// Tells the clients that asked to hear of changes of sessions, and may read.
+    pub(crate) fn broadcast_to_subscribers(&self, event: &str, payload: &impl Serialize) {
+        let wants = |seat: &Seat| seat.outbox.reads() && seat.outbox.hears_of_sessions();
+        self.send(event, payload, Delivery::MayDrop, wants);
     }
 
     /// Tells the clients that may read.
@@ -155,10 +176,13 @@ mod tests {
     fn every_client_sees_its_broadcasts_numbered_without_a_gap() {
         let hub = Hub::default();
         hub.broadcast_to_all("tick", &1);
-        let (reader, stranger) = (hub.seat(true, false, None), hub.seat(false, false, None));
+        let (reader, stranger) = (
+            hub.seat(true, false, None, Presence::nobody()),
+            hub.seat(false, false, None, Presence::nobody()),
+        );
         hub.broadcast("chat", &1, Delivery::Must);
         hub.broadcast_to_all("tick", &2);
-        let late = hub.seat(true, false, None);
+        let late = hub.seat(true, false, None, Presence::nobody());
         hub.broadcast("chat", &2, Delivery::Must);
         hub.broadcast_to_all("tick", &3);
         assert_eq!(seqs(&reader), [2, 3, 4, 5]);
@@ -169,7 +193,7 @@ mod tests {
     #[test]
     fn a_client_that_left_is_told_nothing() {
         let hub = Hub::default();
-        let client = hub.seat(true, false, None);
+        let client = hub.seat(true, false, None, Presence::nobody());
         hub.leave(&client);
         hub.broadcast_to_all("tick", &1);
         assert!(client.outbox().pop().is_none());

@@ -17,6 +17,7 @@ use moltbot_protocol::message::InboundMessage;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
 use thiserror::Error;
 
+use crate::methods::sessions;
 use crate::shared::{Shared, lock};
 use progress::Progress;
 
@@ -168,5 +169,6 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     shared.inbound.forget(&report.run);
     run.end(End::Report(Arc::clone(&report)));
     lock(&progress).tell_end(&shared.hub, &report);
+    sessions::ended(shared, &report, &run.session_id);
     shared.health.touch();
 }

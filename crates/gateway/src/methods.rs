@@ -1,13 +1,17 @@
 //! The methods, one file for each family.
 
+mod absent;
 pub(crate) mod agent;
+mod channels;
 mod chat;
 mod config;
 pub(crate) mod devices;
 pub(crate) mod health;
 mod ledger;
 mod listing;
-mod sessions;
+pub(crate) mod logs;
+pub(crate) mod sessions;
+mod usage;
 
 use std::sync::Arc;
 
@@ -54,26 +58,48 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
     let outcome = match call.method {
         method if acts(method) && shared.ledger.lockdown().is_some() => Err(locked_down()),
         Method::Agent => agent::run(&shared, &call, &place).await,
+        Method::AgentIdentityGet => listing::identity(&shared, &call),
         Method::AgentWait => agent::wait(&shared, &call).await,
         Method::AgentsList => listing::agents(&shared, &call),
+        Method::ChannelsStatus => channels::status(&shared, &call),
         Method::ChatAbort => chat::abort(&shared, &call),
         Method::ChatHistory => chat::history(&shared, &call).await,
         Method::ChatSend => chat::send(&shared, &call).await,
+        Method::CommandsList => channels::commands(&shared, &call),
         Method::ConfigGet => config::get(&shared, &call),
+        Method::CronList => absent::cron_list(&call),
+        Method::CronStatus => absent::cron_status(&call),
         Method::DevicePairApprove => devices::approve(&shared, &call).await,
         Method::DevicePairList => devices::list(&shared, &call),
         Method::DevicePairReject => devices::reject(&shared, &call).await,
         Method::DeviceTokenRevoke => devices::revoke(&shared, &call).await,
         Method::DeviceTokenRotate => devices::rotate(&shared, &call).await,
         Method::Health => Ok(shared.health.current(&shared).await.value().clone()),
+        Method::LastHeartbeat => absent::last_heartbeat(&call),
         Method::LedgerRelay => ledger::relay(&shared, &call).await,
+        Method::LogsTail => logs::tail(&shared, &call).await,
         Method::ModelsList => listing::models(&shared, &call),
         Method::ModelsTest => listing::test_model(&shared, &call).await,
+        Method::NodeList => absent::nodes(&shared, &call),
+        Method::PluginApprovalList => absent::plugin_approvals(&call),
+        Method::QuestionList => absent::questions(&call),
+        Method::SessionsCompact => sessions::compact(&shared, &call).await,
         Method::SessionsDelete => sessions::delete(&shared, &call).await,
+        Method::SessionsDescribe => sessions::describe(&shared, &call).await,
         Method::SessionsList => sessions::list(&shared, &call).await,
+        Method::SessionsPatch => sessions::patch(&shared, &call).await,
         Method::SessionsPreview => sessions::preview(&shared, &call).await,
         Method::SessionsReset => sessions::reset(&shared, &call).await,
+        Method::SessionsResolve => sessions::resolve(&shared, &call).await,
+        Method::SessionsSubscribe => sessions::subscribe(&call, &place),
+        Method::SkillsStatus => absent::skills(&call),
         Method::Status => Ok(shared.health.current(&shared).await.status().clone()),
+        Method::SystemPresence => listing::presence(&shared, &call),
+        Method::TaskSuggestionsList => absent::task_suggestions(&call),
+        Method::TtsStatus => absent::tts(&call),
+        Method::UsageCost => usage::cost(&shared, &call).await,
+        Method::UsageStatus => absent::provider_usage(&shared, &call),
+        Method::VoicewakeGet => absent::voicewake(&call),
     };
     place.answer(match outcome {
         Ok(payload) => success(&call.id, &payload.to_string()),
@@ -87,6 +113,24 @@ fn session(shared: &Shared, key: &str) -> Result<SessionKey, WireError> {
         .map_err(|error| WireError::invalid(error.to_string()))?;
     known_agent(shared, &session.agent())?;
     Ok(session)
+}
+
+/// The session that a key names, for an agent when the client names one besides.
+fn session_of(shared: &Shared, key: &str, agent: Option<&str>) -> Result<SessionKey, WireError> {
+    let Some(agent) = agent else { return session(shared, key) };
+    let agent = agent_named(shared, agent)?;
+    let session = SessionKey::parse(key, &agent).map_err(|error| WireError::invalid(error.to_string()))?;
+    if session.agent() == agent {
+        return Ok(session);
+    }
+    Err(WireError::invalid(format!("session {session} is not of agent {}", agent.as_str())))
+}
+
+/// The agent of that id, which must exist.
+fn agent_named(shared: &Shared, id: &str) -> Result<AgentId, WireError> {
+    let agent = AgentId::parse(id).map_err(|error| WireError::invalid(error.to_string()))?;
+    known_agent(shared, &agent)?;
+    Ok(agent)
 }
 
 /// Demands that the agent exists.
@@ -139,22 +183,45 @@ const fn acts(method: Method) -> bool {
         | Method::DeviceTokenRotate
         | Method::ModelsTest
         | Method::SessionsDelete
+        | Method::SessionsPatch
         | Method::SessionsReset => true,
-        Method::AgentWait
+        Method::AgentIdentityGet
+        | Method::AgentWait
         | Method::AgentsList
+        | Method::ChannelsStatus
         | Method::ChatAbort
         | Method::ChatHistory
+        | Method::CommandsList
         | Method::ConfigGet
+        | Method::CronList
+        | Method::CronStatus
         | Method::DevicePairList
         // What takes rights away goes on: it may be the answer to what happened.
         | Method::DevicePairReject
         | Method::DeviceTokenRevoke
         | Method::Health
+        | Method::LastHeartbeat
         | Method::LedgerRelay
+        | Method::LogsTail
         | Method::ModelsList
+        | Method::NodeList
+        | Method::PluginApprovalList
+        | Method::QuestionList
+        // It shortens nothing yet.
+        | Method::SessionsCompact
+        | Method::SessionsDescribe
         | Method::SessionsList
         | Method::SessionsPreview
-        | Method::Status => false,
+        | Method::SessionsResolve
+        | Method::SessionsSubscribe
+        | Method::SkillsStatus
+        | Method::Status
+        | Method::SystemPresence
+        | Method::TaskSuggestionsList
+        | Method::TtsStatus
+        | Method::UsageCost
+        | Method::UsageStatus
+        | Method::VoicewakeGet => false,
     }
 }
 

@@ -4,7 +4,7 @@
 //! that lets more than [`limits::BUFFERED_BYTES`] wait is dropped: its socket is full and its memory ours.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use moltbot_config::limits;
@@ -84,6 +84,8 @@ pub(crate) struct Outbox {
     closed: Notify,
     /// Whether events that need the read scope are for this client.
     reads: bool,
+    /// Whether it asked to be told when sessions change.
+    sessions: AtomicBool,
     missed_ticks: AtomicU8,
     requests: AtomicUsize,
 }
@@ -96,6 +98,7 @@ impl Outbox {
             ready: Notify::new(),
             closed: Notify::new(),
             reads,
+            sessions: AtomicBool::new(false),
             missed_ticks: AtomicU8::new(0),
             requests: AtomicUsize::new(0),
         }
@@ -104,6 +107,11 @@ impl Outbox {
     /// Whether events that need the read scope are for this client.
     pub(crate) const fn reads(&self) -> bool {
         self.reads
+    }
+
+    /// Whether it asked to be told when sessions change.
+    pub(crate) fn hears_of_sessions(&self) -> bool {
+        self.sessions.load(Ordering::Relaxed)
     }
 
     /// Adds a broadcast. It is numbered here, so that a client never sees a gap: neither for an event that
@@ -216,6 +224,13 @@ impl InFlight {
     /// Sends one answer.
     pub(crate) fn answer(&self, text: String) {
         self.outbox.push_response(text);
+    }
+}
+
+impl InFlight {
+    /// From now on the client is told when sessions change.
+    pub(crate) fn subscribe_to_sessions(&self) {
+        self.outbox.sessions.store(true, Ordering::Relaxed);
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) agent: Agent,
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: fn() -> u64,
+    /// The name of this machine, for whoever may read.
+    pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) front: Front,
     /// Who is asked about people of the tailnet, when it may let them in.
@@ -70,6 +72,7 @@ impl Shared {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let began = Instant::now();
+        let host = origin.host.clone();
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
             routes: Routes::of(&config.gateway.http),
@@ -81,6 +84,7 @@ impl Shared {
             agent,
             sandbox,
             clock,
+            host,
             port,
             front,
             tailscale,

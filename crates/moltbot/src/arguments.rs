@@ -1,5 +1,7 @@
 //! The command line: every command, its options, an example and its exit codes.
 
+#[cfg(test)]
+mod access;
 mod devices;
 mod ledger;
 mod secrets;

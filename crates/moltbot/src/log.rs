@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard};
 
 use moltbot_config::settings::{LogLevel, LoggingConfig};
+pub(crate) use moltbot_gateway::{LOG_FILE as FILE, LOG_FOLDER as FOLDER};
 use moltbot_vault::{AppendFile, StateDir};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -17,10 +18,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::home;
 use crate::redacted::Redacted;
 
-/// The folder of logs, in the state folder.
-pub(crate) const FOLDER: &str = "logs";
-/// The log that is written now.
-pub(crate) const FILE: &str = "gateway.jsonl";
 /// The size at which a log is turned over. A busy day fits, and an editor opens it.
 pub(crate) const FILE_BYTES: u64 = 10 * 1024 * 1024;
 /// Old logs that are kept.

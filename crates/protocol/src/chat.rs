@@ -11,6 +11,12 @@ use crate::message::Message;
 pub struct ChatSendParams {
     /// The conversation.
     pub session_key: String,
+    /// The agent that a key without one is of.
+    #[serde(default)]
+    pub agent_id: Option<String>,
+    /// The session's id, where the client knows it: nothing is said in a session that was begun anew since.
+    #[serde(default)]
+    pub session_id: Option<String>,
     /// What is said.
     pub message: String,
     /// The level of thinking asked for.
@@ -35,6 +41,9 @@ pub struct ChatSendParams {
 pub struct ChatHistoryParams {
     /// The conversation.
     pub session_key: String,
+    /// The agent that a key without one is of.
+    #[serde(default)]
+    pub agent_id: Option<String>,
     /// How many messages, 1 to 1000, 200 when absent.
     #[serde(default)]
     pub limit: Option<u32>,
@@ -61,9 +70,15 @@ pub struct ChatHistory {
 pub struct ChatAbortParams {
     /// The conversation.
     pub session_key: String,
+    /// The agent that a key without one is of.
+    #[serde(default)]
+    pub agent_id: Option<String>,
     /// One run of it; all when absent.
     #[serde(default)]
     pub run_id: Option<String>,
+    /// Whether runs beside the conversation go on: there are none.
+    #[serde(default)]
+    pub preserve_side_runs: Option<bool>,
 }
 
 /// Result of an abort.

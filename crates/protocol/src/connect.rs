@@ -98,6 +98,9 @@ pub struct SharedCredential {
     /// The gateway password.
     #[serde(default)]
     pub password: Option<String>,
+    /// The device's own token, where a client does not send it as `token`.
+    #[serde(default)]
+    pub device_token: Option<String>,
 }
 
 impl std::fmt::Debug for SharedCredential {
@@ -207,6 +210,8 @@ pub struct Features {
     pub methods: Vec<&'static str>,
     /// Names of events.
     pub events: Vec<&'static str>,
+    /// What else a client may count on.
+    pub capabilities: &'static [&'static str],
 }
 
 /// Limits, told once and enforced.

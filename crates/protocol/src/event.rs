@@ -12,10 +12,13 @@ pub const DEVICE_PAIR_REQUESTED: &str = "device.pair.requested";
 pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
+/// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
+pub const SESSIONS_CHANGED: &str = "sessions.changed";
 /// The gateway is about to stop.
 pub const SHUTDOWN: &str = "shutdown";
 /// Sent at a fixed interval, so that a client sees a dead connection.
 pub const TICK: &str = "tick";
 
 /// The events that a client may be sent after `hello-ok`.
-pub const ALL: [&str; 7] = [AGENT, CHAT, DEVICE_PAIR_REQUESTED, DEVICE_PAIR_RESOLVED, HEALTH, SHUTDOWN, TICK];
+pub const ALL: &[&str] =
+    &[AGENT, CHAT, DEVICE_PAIR_REQUESTED, DEVICE_PAIR_RESOLVED, HEALTH, SESSIONS_CHANGED, SHUTDOWN, TICK];

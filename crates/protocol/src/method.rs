@@ -7,18 +7,28 @@ use crate::scope::Scope;
 pub enum Method {
     /// Runs a turn and answers twice: accepted, then the result.
     Agent,
+    /// What an agent is called.
+    AgentIdentityGet,
     /// Waits for a run.
     AgentWait,
     /// Lists agents.
     AgentsList,
+    /// The chat channels and how they are.
+    ChannelsStatus,
     /// Aborts runs of a session.
     ChatAbort,
     /// The messages of a session.
     ChatHistory,
     /// Sends a message to the agent.
     ChatSend,
-    /// The configuration, without its secrets.
+    /// The words in a message that are commands.
+    CommandsList,
+    /// The configuration, without its secrets; without [`Scope::Admin`] only that there is one.
     ConfigGet,
+    /// The jobs that run at set times.
+    CronList,
+    /// Whether jobs run at set times.
+    CronStatus,
     /// Approves a device that waits.
     DevicePairApprove,
     /// Lists devices that wait and devices that are paired.
@@ -31,103 +41,221 @@ pub enum Method {
     DeviceTokenRotate,
     /// Whether the gateway and its parts work.
     Health,
+    /// The last time the agent looked around by itself.
+    LastHeartbeat,
     /// Writes into the book what the owner's command line is about to do to config or secrets.
     LedgerRelay,
+    /// The end of the gateway's log.
+    LogsTail,
     /// Lists models.
     ModelsList,
     /// Asks a model for one word, to see whether it answers.
     ModelsTest,
+    /// The nodes.
+    NodeList,
+    /// Acts of plugins that wait for a person's yes.
+    PluginApprovalList,
+    /// Questions of the agent that wait for a person.
+    QuestionList,
+    /// Shortens the transcript of a session.
+    SessionsCompact,
     /// Deletes a session and its transcript.
     SessionsDelete,
+    /// One session.
+    SessionsDescribe,
     /// Lists sessions.
     SessionsList,
+    /// Changes what is kept of a session besides its transcript.
+    SessionsPatch,
     /// The last messages of several sessions.
     SessionsPreview,
     /// Starts a session anew under the same key.
     SessionsReset,
+    /// The key of a session, by its key, id or label.
+    SessionsResolve,
+    /// Asks to be told when sessions change.
+    SessionsSubscribe,
+    /// The skills and whether they can be used.
+    SkillsStatus,
     /// What runs, since when, with what.
     Status,
+    /// The gateway and the clients that are connected.
+    SystemPresence,
+    /// Tasks that the agent suggests.
+    TaskSuggestionsList,
+    /// Whether replies are spoken.
+    TtsStatus,
+    /// What the turns of the last days used.
+    UsageCost,
+    /// What providers say of the owner's allowance with them.
+    UsageStatus,
+    /// The words that wake a listening device.
+    VoicewakeGet,
 }
 
 impl Method {
     /// Every method, in the order of their names.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: &[Self] = &[
         Self::Agent,
+        Self::AgentIdentityGet,
         Self::AgentWait,
         Self::AgentsList,
+        Self::ChannelsStatus,
         Self::ChatAbort,
         Self::ChatHistory,
         Self::ChatSend,
+        Self::CommandsList,
         Self::ConfigGet,
+        Self::CronList,
+        Self::CronStatus,
         Self::DevicePairApprove,
         Self::DevicePairList,
         Self::DevicePairReject,
         Self::DeviceTokenRevoke,
         Self::DeviceTokenRotate,
         Self::Health,
+        Self::LastHeartbeat,
         Self::LedgerRelay,
+        Self::LogsTail,
         Self::ModelsList,
         Self::ModelsTest,
+        Self::NodeList,
+        Self::PluginApprovalList,
+        Self::QuestionList,
+        Self::SessionsCompact,
         Self::SessionsDelete,
+        Self::SessionsDescribe,
         Self::SessionsList,
+        Self::SessionsPatch,
         Self::SessionsPreview,
         Self::SessionsReset,
+        Self::SessionsResolve,
+        Self::SessionsSubscribe,
+        Self::SkillsStatus,
         Self::Status,
+        Self::SystemPresence,
+        Self::TaskSuggestionsList,
+        Self::TtsStatus,
+        Self::UsageCost,
+        Self::UsageStatus,
+        Self::VoicewakeGet,
     ];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Agent => "agent",
+            Self::AgentIdentityGet => "agent.identity.get",
             Self::AgentWait => "agent.wait",
             Self::AgentsList => "agents.list",
+            Self::ChannelsStatus => "channels.status",
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
             Self::ChatSend => "chat.send",
+            Self::CommandsList => "commands.list",
             Self::ConfigGet => "config.get",
+            Self::CronList => "cron.list",
+            Self::CronStatus => "cron.status",
             Self::DevicePairApprove => "device.pair.approve",
             Self::DevicePairList => "device.pair.list",
             Self::DevicePairReject => "device.pair.reject",
             Self::DeviceTokenRevoke => "device.token.revoke",
             Self::DeviceTokenRotate => "device.token.rotate",
             Self::Health => "health",
+            Self::LastHeartbeat => "last-heartbeat",
             Self::LedgerRelay => "ledger.relay",
+            Self::LogsTail => "logs.tail",
             Self::ModelsList => "models.list",
             Self::ModelsTest => "models.test",
+            Self::NodeList => "node.list",
+            Self::PluginApprovalList => "plugin.approval.list",
+            Self::QuestionList => "question.list",
+            Self::SessionsCompact => "sessions.compact",
             Self::SessionsDelete => "sessions.delete",
+            Self::SessionsDescribe => "sessions.describe",
             Self::SessionsList => "sessions.list",
+            Self::SessionsPatch => "sessions.patch",
             Self::SessionsPreview => "sessions.preview",
             Self::SessionsReset => "sessions.reset",
+            Self::SessionsResolve => "sessions.resolve",
+            Self::SessionsSubscribe => "sessions.subscribe",
+            Self::SkillsStatus => "skills.status",
             Self::Status => "status",
+            Self::SystemPresence => "system-presence",
+            Self::TaskSuggestionsList => "taskSuggestions.list",
+            Self::TtsStatus => "tts.status",
+            Self::UsageCost => "usage.cost",
+            Self::UsageStatus => "usage.status",
+            Self::VoicewakeGet => "voicewake.get",
         }
     }
 
     /// The method of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+        Self::ALL.iter().copied().find(|method| method.name() == name)
     }
 
     /// The scope a client needs. A new method does not compile until someone decides who may call it.
     pub const fn scope(self) -> Scope {
         match self {
-            Self::AgentsList
-            | Self::ChatHistory
-            | Self::Health
-            | Self::ModelsList
-            | Self::SessionsList
-            | Self::SessionsPreview
-            | Self::Status => Scope::Read,
-            Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
+            Self::LedgerRelay
+            | Self::ModelsTest
+            | Self::SessionsCompact
+            | Self::SessionsDelete
+            | Self::SessionsPatch
+            | Self::SessionsReset => Scope::Admin,
+            Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
             Self::DevicePairApprove
             | Self::DevicePairList
             | Self::DevicePairReject
             | Self::DeviceTokenRevoke
             | Self::DeviceTokenRotate => Scope::Pairing,
-            Self::ConfigGet
-            | Self::LedgerRelay
-            | Self::ModelsTest
-            | Self::SessionsDelete
-            | Self::SessionsReset => Scope::Admin,
+            Self::AgentIdentityGet
+            | Self::AgentsList
+            | Self::ChannelsStatus
+            | Self::ChatHistory
+            | Self::CommandsList
+            | Self::ConfigGet
+            | Self::CronList
+            | Self::CronStatus
+            | Self::Health
+            | Self::LastHeartbeat
+            | Self::LogsTail
+            | Self::ModelsList
+            | Self::NodeList
+            | Self::SessionsDescribe
+            | Self::SessionsList
+            | Self::SessionsPreview
+            | Self::SessionsResolve
+            | Self::SessionsSubscribe
+            | Self::SkillsStatus
+            | Self::Status
+            | Self::SystemPresence
+            | Self::TaskSuggestionsList
+            | Self::TtsStatus
+            | Self::UsageCost
+            | Self::UsageStatus
+            | Self::VoicewakeGet => Scope::Read,
+            Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::as_conversions, reason = "the number of a variant has no other name")]
+    fn every_method_is_in_the_list_once_in_the_order_of_names() {
+        let names: Vec<&str> = Method::ALL.iter().map(|method| method.name()).collect();
+        assert!(names.is_sorted_by(|one, next| one < next), "{names:?}");
+        // The last variant counts them: each is in the list because none is in it twice.
+        let last = Method::ALL.iter().max().copied();
+        assert_eq!(last, Some(Method::VoicewakeGet), "a variant after it needs a place in the list");
+        assert_eq!(Method::ALL.len(), Method::VoicewakeGet as usize + 1);
+        for method in Method::ALL {
+            assert_eq!(Method::parse(method.name()), Some(*method));
         }
     }
 }

@@ -48,9 +48,15 @@ pub struct SessionRow {
     pub total_tokens: u64,
     /// The number of messages.
     pub message_count: u64,
-    /// The model of the last run.
+    /// The model that was chosen for it, or that of the last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The provider of the model that was chosen for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_provider: Option<String>,
+    /// What a person called it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The text of the first message, shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub derived_title: Option<String>,
@@ -79,6 +85,12 @@ pub struct SessionsPreviewParams {
 pub struct SessionKeyParams {
     /// The key.
     pub key: String,
+    /// The agent that a key without one is of.
+    #[serde(default)]
+    pub agent_id: Option<String>,
+    /// Why a session is begun anew: `new` or `reset`, which are the same here.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Whether a deleted session's transcript goes too; true when absent.
     #[serde(default)]
     pub delete_transcript: Option<bool>,

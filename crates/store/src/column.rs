@@ -17,6 +17,7 @@ pub(crate) enum Column {
     Body,
     Canary,
     Error,
+    Label,
     LastMessage,
     Prompt,
     Reply,
@@ -42,8 +43,16 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Canary, Self::Title, Self::LastMessage, Self::Prompt, Self::Error, Self::Reply, Self::Body];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Canary,
+        Self::Title,
+        Self::Label,
+        Self::LastMessage,
+        Self::Prompt,
+        Self::Error,
+        Self::Reply,
+        Self::Body,
+    ];
 
     /// Its name in the file: a part of every place in it, so it never changes.
     pub(crate) const fn name(self) -> &'static str {
@@ -51,6 +60,7 @@ impl Column {
             Self::Body => "messages.body",
             Self::Canary => "canary.sealed",
             Self::Error => "turns.error",
+            Self::Label => "sessions.label",
             Self::LastMessage => "sessions.last_message",
             Self::Prompt => "turns.extra_system_prompt",
             Self::Reply => "outbox.text",
@@ -62,7 +72,13 @@ impl Column {
     pub(crate) const fn numbers(self) -> usize {
         match self {
             Self::Body => 3,
-            Self::Canary | Self::Error | Self::LastMessage | Self::Prompt | Self::Reply | Self::Title => 1,
+            Self::Canary
+            | Self::Error
+            | Self::Label
+            | Self::LastMessage
+            | Self::Prompt
+            | Self::Reply
+            | Self::Title => 1,
         }
     }
 
@@ -79,6 +95,10 @@ impl Column {
                 "SELECT turns.id, 0, 0, session_id, key, error
                  FROM turns CROSS JOIN sessions ON sessions.id = session
                  WHERE turns.id > ?1 AND error IS NOT NULL ORDER BY turns.id"
+            }
+            Self::Label => {
+                "SELECT id, 0, 0, session_id, key, label FROM sessions
+                 WHERE id > ?1 AND label IS NOT NULL ORDER BY id"
             }
             Self::LastMessage => {
                 "SELECT id, 0, 0, session_id, key, last_message FROM sessions
@@ -107,6 +127,7 @@ impl Column {
             Self::Body => "UPDATE messages SET body = ?4 WHERE session = ?1 AND turn = ?2 AND seq = ?3",
             Self::Canary => "UPDATE canary SET sealed = ?4 WHERE id = ?1",
             Self::Error => "UPDATE turns SET error = ?4 WHERE id = ?1",
+            Self::Label => "UPDATE sessions SET label = ?4 WHERE id = ?1",
             Self::LastMessage => "UPDATE sessions SET last_message = ?4 WHERE id = ?1",
             Self::Prompt => "UPDATE turns SET extra_system_prompt = ?4 WHERE id = ?1",
             Self::Reply => "UPDATE outbox SET text = ?4 WHERE turn = ?1",
@@ -126,6 +147,7 @@ impl fmt::Display for Place<'_> {
             Column::Canary => Ok(()),
             Column::Body
             | Column::Error
+            | Column::Label
             | Column::LastMessage
             | Column::Prompt
             | Column::Reply

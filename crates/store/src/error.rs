@@ -45,6 +45,11 @@ pub enum StoreError {
     /// The disk is full.
     #[error("no space left for {path}; nothing was kept; free some space and try again")]
     Full { path: PathBuf },
+    /// Two sessions of one name could not be told apart by it.
+    #[error(
+        "label already in use: {label} (session {session}); choose another, or take it from that one first"
+    )]
+    LabelTaken { label: String, session: SessionKey },
     /// The file was written by a newer program.
     #[error("{path} has schema {found}, and this moltbot knows {known}; run the newer moltbot again")]
     Newer { path: PathBuf, found: u32, known: u32 },

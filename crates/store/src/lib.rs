@@ -32,6 +32,6 @@ mod writer;
 pub use device::{DeviceChange, DeviceClaims, DeviceRequest, DeviceRole, PairedDevice};
 pub use error::StoreError;
 pub use reseal::Resealed;
-pub use session::{Context, History, SessionFilter, SessionRow};
+pub use session::{Context, History, SessionFilter, SessionPatch, SessionRow};
 pub use store::Store;
-pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};
+pub use turn::{Accepted, DayUsage, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};

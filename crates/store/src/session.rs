@@ -15,6 +15,11 @@ use crate::scrub;
 use crate::sealed::Database;
 use crate::turn::TurnId;
 
+mod patch;
+
+pub use patch::SessionPatch;
+pub(crate) use patch::{get, patch};
+
 /// Which sessions to list.
 #[derive(Clone, Debug, Default)]
 pub struct SessionFilter {
@@ -24,6 +29,8 @@ pub struct SessionFilter {
     pub active_since_ms: Option<u64>,
     /// Only those of this agent.
     pub agent: Option<AgentId>,
+    /// Only the one with this label.
+    pub label: Option<String>,
     /// Only those whose key contains this text; upper and lower case are the same.
     pub search: Option<String>,
 }
@@ -45,6 +52,10 @@ pub struct SessionRow {
     pub usage: Usage,
     /// The model of the last turn that had one.
     pub model: Option<String>,
+    /// What a person called it.
+    pub label: Option<String>,
+    /// The model that a person chose for it, as `provider/model`.
+    pub chosen_model: Option<String>,
     /// The beginning of its first message, in one line.
     pub title: Option<String>,
     /// The beginning of its last message, in one line.
@@ -67,6 +78,8 @@ pub struct Context {
     pub messages: Vec<Message>,
     /// Whether older ones are left out.
     pub cut: bool,
+    /// The model that a person chose for the session, as `provider/model`.
+    pub chosen_model: Option<String>,
 }
 
 /// A session's row, and what its words are bound to.
@@ -136,16 +149,17 @@ pub(crate) fn history(database: &Database, key: &SessionKey, limit: u32) -> Resu
 /// What was said in the turn's session before that turn, beginning with a person's message.
 pub(crate) fn context(database: &Database, turn: TurnId, limit: u32) -> Result<Context, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT session, session_id, key FROM turns JOIN sessions ON sessions.id = session WHERE turns.id = ?1",
+        "SELECT session, session_id, key, chosen_model
+         FROM turns JOIN sessions ON sessions.id = session WHERE turns.id = ?1",
     )?;
-    let session = statement.query_row([turn.0], in_row).optional()?;
-    let session = session.ok_or(StoreError::UnknownTurn { turn })?;
+    let found = statement.query_row([turn.0], |row| Ok((in_row(row)?, row.get(3)?))).optional()?;
+    let (session, chosen_model) = found.ok_or(StoreError::UnknownTurn { turn })?;
     let (mut messages, cut) = newest(database, &session, turn.0, limit)?;
     if cut {
         let begins = messages.iter().position(|message| matches!(message, Message::User { .. }));
         messages.drain(..begins.unwrap_or(messages.len()));
     }
-    Ok(Context { messages, cut })
+    Ok(Context { messages, cut, chosen_model })
 }
 
 /// At most `limit` messages before turn `before`, oldest first, and whether there may be more: the newest
@@ -190,20 +204,27 @@ pub(crate) fn list(database: &Database, filter: &SessionFilter) -> Result<Vec<Se
         ":since": filter.active_since_ms.map_or(0, database::whole),
         ":agent": filter.agent.as_ref().map(AgentId::as_str),
         ":search": filter.search.as_ref().map(|text| text.to_lowercase()),
-        ":limit": limit,
+        ":labelled": filter.label.is_some(),
+        // A label is sealed: rows are compared after they were opened.
+        ":limit": if filter.label.is_some() { limits::SESSIONS_LISTED } else { limit },
     })?;
     let mut sessions = Vec::new();
     while let Some(row) = rows.next()? {
-        sessions.push(read(database, row)?);
+        let session = read(database, row)?;
+        if filter.label.is_none() || session.label == filter.label {
+            sessions.push(session);
+        }
     }
     Ok(sessions)
 }
 
 /// Walks the index of the last change from its end: what it costs depends on the limit, not on the file.
 const LIST: &str =
-    "SELECT id, session_id, key, created_ms, updated_ms, message_count, usage, model, title, last_message
+    "SELECT id, session_id, key, created_ms, updated_ms, message_count, usage, model, title, last_message,
+            label, chosen_model
      FROM sessions
      WHERE current = 1 AND updated_ms >= :since
+       AND (NOT :labelled OR label IS NOT NULL)
        AND (:agent IS NULL OR agent = :agent)
        AND (:search IS NULL OR instr(key, :search) > 0)
      ORDER BY updated_ms DESC LIMIT :limit";
@@ -212,6 +233,7 @@ fn read(database: &Database, row: &Row<'_>) -> Result<SessionRow, Failure> {
     let session = in_row(row)?;
     let title = database.unseal_text(&session.own(Column::Title), row.get_ref(8)?)?;
     let last_message = database.unseal_text(&session.own(Column::LastMessage), row.get_ref(9)?)?;
+    let label = database.unseal_text(&session.own(Column::Label), row.get_ref(10)?)?;
     Ok(SessionRow {
         key: database::session_key(session.key)?,
         session_id: session.session_id,
@@ -220,6 +242,8 @@ fn read(database: &Database, row: &Row<'_>) -> Result<SessionRow, Failure> {
         message_count: row.get(5)?,
         usage: database::from_json("a usage", row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?)?,
         model: row.get(7)?,
+        label,
+        chosen_model: row.get(11)?,
         title,
         last_message,
     })
@@ -233,11 +257,15 @@ pub(crate) fn find(database: &Connection, session_id: &str) -> Result<Option<Ses
     key.map(database::session_key).transpose()
 }
 
-/// Retires the session and begins another under its key. The new id, or nothing when there was no session.
-pub(crate) fn reset(database: &Connection, key: &SessionKey, now_ms: u64) -> Result<Option<String>, Failure> {
+/// Retires the session and begins another under its key, with the label and the model that were chosen for it. The new id,
+/// or nothing when there was no session.
+pub(crate) fn reset(database: &Database, key: &SessionKey, now_ms: u64) -> Result<Option<String>, Failure> {
     let Some(old) = current(database, key)? else { return Ok(None) };
+    let kept = patch::kept(database, &old)?;
     retire(database, old.row)?;
-    Ok(Some(create(database, key, now_ms)?.session_id))
+    let new = create(database, key, now_ms)?;
+    patch::keep(database, &new, &kept)?;
+    Ok(Some(new.session_id))
 }
 
 /// Whether the transcript goes with its session.
@@ -276,7 +304,7 @@ fn forget(database: &Connection, row: i64) -> rusqlite::Result<()> {
         "DELETE FROM messages WHERE session = ?1",
         "DELETE FROM outbox WHERE turn IN (SELECT id FROM turns WHERE session = ?1)",
         "UPDATE turns SET extra_system_prompt = NULL, error = NULL WHERE session = ?1",
-        "UPDATE sessions SET title = NULL, last_message = NULL, message_count = 0 WHERE id = ?1",
+        "UPDATE sessions SET title = NULL, last_message = NULL, label = NULL, message_count = 0 WHERE id = ?1",
     ] {
         database.prepare_cached(sql)?.execute([row])?;
     }

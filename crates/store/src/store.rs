@@ -1,5 +1,6 @@
 //! The face of the store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
@@ -13,8 +14,8 @@ use crate::error::StoreError;
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
 use crate::scrub;
-use crate::session::{self, Context, History, SessionFilter, SessionRow, Transcript};
-use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
+use crate::session::{self, Context, History, SessionFilter, SessionPatch, SessionRow, Transcript};
+use crate::turn::{self, Accepted, DayUsage, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
 use crate::writer::Writer;
 
 /// State that outlives the process. A clone is another handle of the same store.
@@ -129,8 +130,40 @@ impl Store {
         self.0.readers.read(move |database| session::list(database, &filter)).await
     }
 
+    /// The session that `key` names now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn session(&self, key: &SessionKey) -> Result<Option<SessionRow>, StoreError> {
+        let key = key.clone();
+        self.0.readers.read(move |database| session::get(database, &key)).await
+    }
+
+    /// Changes what is kept of a session besides its transcript, and begins the session when nothing was said in it yet.
+    ///
+    /// # Errors
+    /// [`StoreError::LabelTaken`] when another session has that label; or when it cannot be kept.
+    pub async fn patch_session(
+        &self,
+        key: &SessionKey,
+        patch: SessionPatch,
+        now_ms: u64,
+    ) -> Result<SessionRow, StoreError> {
+        let key = key.clone();
+        self.0.writer.write(move |database| session::patch(database, &key, &patch, now_ms)).await
+    }
+
+    /// What turns used on each day since `since_ms`, by the number of the day, UTC, since 1970.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn usage_by_day(&self, since_ms: u64) -> Result<BTreeMap<u64, DayUsage>, StoreError> {
+        self.0.readers.read(move |database| turn::by_day(database, since_ms)).await
+    }
+
     /// Begins a session anew under the same key, and answers its new id; nothing when there is no such
-    /// session. The old transcript stays in the file. Turns that are not finished go on in the old one.
+    /// session. The old transcript stays in the file; the label and the chosen model go on.
+    /// Turns that are not finished go on in the old one.
     ///
     /// # Errors
     /// When it cannot be kept.

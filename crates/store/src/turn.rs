@@ -12,10 +12,13 @@ use moltbot_protocol::message::{InboundMessage, Message, Usage};
 mod accept;
 mod finish;
 mod read;
+mod usage;
 
 pub(crate) use accept::accept;
 pub(crate) use finish::{finish, journal};
 pub(crate) use read::{pending, run_status};
+pub use usage::DayUsage;
+pub(crate) use usage::by_day;
 
 /// The number of a turn. Turns are numbered in the order of their acceptance, over all sessions.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -24,6 +24,7 @@ impl Turn<'_> {
             messages.extend(step.results);
             messages.push(step.answer);
         }
+        self.chosen_model = earlier.chosen_model;
         self.transcript = Transcript::new(messages, question, earlier.cut);
         self.transcript.settle(UNKNOWN_OUTCOME, (self.clock)());
         self.recall();
@@ -62,7 +63,11 @@ impl Turn<'_> {
             let names = self.inside.agent_names();
             return Err(Halt::Failed(format!("there is no agent named {agent}; there are: {names}")));
         };
-        let model = self.inside.models.chosen(&agent).map_err(|error| Halt::Failed(sentence(&error)))?;
+        let model = match self.chosen_model.as_deref() {
+            Some(reference) => self.inside.models.named(reference),
+            None => self.inside.models.chosen(&agent),
+        };
+        let model = model.map_err(|error| Halt::Failed(sentence(&error)))?;
         let (state, session, main) = (self.inside.state.clone(), self.report.session.clone(), main.clone());
         let opened = spawn_blocking(move || workspace::of_session(&state, &session, &main)).await;
         let workspace = opened

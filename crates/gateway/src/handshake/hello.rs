@@ -13,7 +13,12 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::devices::Issued;
+use crate::hub::Membership;
+use crate::presence;
 use crate::shared::Shared;
+
+/// What newer clients ask for before they use it: `models.list` names all models that this gateway can ask.
+const CAPABILITIES: [&str; 1] = ["published-model-catalog"];
 
 /// The payload of `hello-ok`.
 pub(super) async fn payload(
@@ -21,6 +26,7 @@ pub(super) async fn payload(
     protocol: u32,
     connection_id: &str,
     grant: &Grant,
+    membership: &Membership,
     issued: Option<Issued>,
 ) -> Value {
     let hello = HelloOk {
@@ -33,8 +39,9 @@ pub(super) async fn payload(
         features: Features {
             methods: Method::ALL.iter().map(|method| method.name()).collect(),
             events: event::ALL.to_vec(),
+            capabilities: &CAPABILITIES,
         },
-        snapshot: snapshot(shared, grant).await,
+        snapshot: snapshot(shared, grant, membership).await,
         policy: ConnectionPolicy {
             max_payload: limits::MESSAGE_BYTES,
             max_buffered_bytes: limits::BUFFERED_BYTES,
@@ -54,7 +61,7 @@ pub(super) async fn payload(
 }
 
 /// The state at this moment. Paths of this machine are for the owner alone, health for who may read.
-async fn snapshot(shared: &Arc<Shared>, grant: &Grant) -> Value {
+async fn snapshot(shared: &Arc<Shared>, grant: &Grant, membership: &Membership) -> Value {
     let agent = shared.default_agent();
     let mut snapshot = json!({
         "presence": [],
@@ -75,6 +82,9 @@ async fn snapshot(shared: &Arc<Shared>, grant: &Grant) -> Value {
     };
     if grant.require(Scope::Read).is_ok() {
         add("health", shared.health.current(shared).await.value().clone());
+        // The gateway and this client. All clients would be a long greeting for each; `system-presence` names them.
+        let own = shared.hub.presence(membership);
+        add("presence", [Some(presence::own(shared)), own].into_iter().flatten().collect());
     }
     if grant.require(Scope::Admin).is_ok() {
         add("configPath", json!(shared.config_path.to_string_lossy()));

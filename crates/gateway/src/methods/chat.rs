@@ -3,13 +3,13 @@
 use moltbot_channels::webchat;
 use moltbot_protocol::chat::{Aborted, ChatAbortParams, ChatHistory, ChatHistoryParams, ChatSendParams};
 use moltbot_protocol::error::WireError;
-use moltbot_protocol::ids::RunId;
+use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_store::{RunStatus, TurnState};
 use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::{Call, Outcome, not_kept, session, store_failed, unusable};
+use super::{Call, Outcome, not_kept, session_of, store_failed, unusable};
 use crate::inbound::{self, Hearing, Received};
 use crate::shared::Shared;
 
@@ -21,7 +21,10 @@ const HISTORY_MAX: u32 = 1000;
 /// Acknowledges a message once it is on disk, or stops what runs when the message is a word that says so.
 pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     let params: ChatSendParams = call.params()?;
-    let session = session(shared, &params.session_key)?;
+    let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
+    if let Some(id) = &params.session_id {
+        require_same(shared, &session, id).await?;
+    }
     if webchat::is_stop_word(&params.message) {
         return Ok(aborted(shared.inbound.abort_session(&session)));
     }
@@ -33,6 +36,17 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     {
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
+    }
+}
+
+/// Demands that the session is the one that the client knows.
+async fn require_same(shared: &Shared, session: &SessionKey, id: &str) -> Result<(), WireError> {
+    let current = shared.store.session(session).await.map_err(|error| store_failed(&error))?;
+    match current {
+        Some(current) if current.session_id != id => Err(WireError::invalid(format!(
+            "session {session} was begun anew since; look at it and send the message again"
+        ))),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -55,7 +69,7 @@ fn aborted(run_ids: Vec<String>) -> Value {
 /// Stops one run of a session, or all of them.
 pub(super) fn abort(shared: &Shared, call: &Call) -> Outcome {
     let params: ChatAbortParams = call.params()?;
-    let session = session(shared, &params.session_key)?;
+    let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
     let Some(run) = params.run_id else {
         return Ok(aborted(shared.inbound.abort_session(&session)));
     };
@@ -77,7 +91,7 @@ pub(super) async fn history(shared: &Shared, call: &Call) -> Outcome {
     if !(1..=HISTORY_MAX).contains(&limit) {
         return Err(WireError::invalid(format!("limit must be 1 to {HISTORY_MAX}, not {limit}")));
     }
-    let session = session(shared, &params.session_key)?;
+    let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
     let history = shared.store.history(&session, limit).await.map_err(|error| store_failed(&error))?;
     let history = ChatHistory {
         session_key: session.into(),

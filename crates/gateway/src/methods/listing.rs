@@ -1,4 +1,4 @@
-//! `agents.list`, `models.list` and `models.test`: who answers, and with which model.
+//! `agents.*`, `models.*` and `system-presence`: who answers, with which model, and who is connected.
 
 use std::time::Instant;
 
@@ -7,12 +7,30 @@ use moltbot_protocol::message::text_of;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Call, Outcome};
+use super::{Call, Outcome, agent_named, session};
+use crate::presence;
 use crate::shared::Shared;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+/// Parameters of `models.list`, of all generations. There is one list: of models that can be asked at this moment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ModelsParams {
+    #[serde(default)]
+    agent_id: Option<String>,
+    /// Only this provider's.
+    #[serde(default)]
+    provider: Option<String>,
+    #[serde(default, rename = "includeDetails")]
+    _include_details: Option<bool>,
+    #[serde(default, rename = "refresh")]
+    _refresh: Option<bool>,
+    #[serde(default, rename = "view")]
+    _view: Option<String>,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,13 +59,60 @@ pub(super) fn agents(shared: &Shared, call: &Call) -> Outcome {
     }))
 }
 
-pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
+/// Clients that are named: who looks for one among more looks into the log.
+const PRESENT: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IdentityParams {
+    #[serde(default)]
+    agent_id: Option<String>,
+    #[serde(default)]
+    session_key: Option<String>,
+}
+
+/// What an agent is called: of the one that is named, that a session is with, or the default one.
+pub(super) fn identity(shared: &Shared, call: &Call) -> Outcome {
+    let params: IdentityParams = call.params()?;
+    let of_session = params.session_key.as_deref().map(|key| session(shared, key)).transpose()?;
+    let of_session = of_session.map(|session| session.agent());
+    let named = params.agent_id.as_deref().map(|id| agent_named(shared, id)).transpose()?;
+    if let (Some(named), Some(of_session)) = (&named, &of_session)
+        && named != of_session
+    {
+        return Err(WireError::invalid("agentId and sessionKey name two agents; give one of them"));
+    }
+    let id = named.or(of_session).unwrap_or_else(|| shared.default_agent());
+    let agents = shared.agent.agents();
+    let name = agents.into_iter().find(|agent| agent.id == id).and_then(|agent| agent.name);
+    let name = name.unwrap_or_else(|| id.as_str().to_owned());
+    Ok(json!({"agentId": id.as_str(), "name": name, "avatar": null}))
+}
+
+/// The gateway, then the clients that are connected, newest first.
+pub(super) fn presence(shared: &Shared, call: &Call) -> Outcome {
     let Nothing {} = call.params()?;
+    let (clients, left_out) = shared.hub.present(PRESENT);
+    let mut own = presence::own(shared);
+    if left_out > 0
+        && let Some(members) = own.as_object_mut()
+    {
+        members.insert("tags".into(), json!([format!("{left_out} older clients are not listed")]));
+    }
+    Ok(std::iter::once(own).chain(clients).collect())
+}
+
+pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
+    let params: ModelsParams = call.params()?;
+    if let Some(agent) = &params.agent_id {
+        agent_named(shared, agent)?;
+    }
     let models: Vec<Value> = shared
         .agent
         .models()
         .list()
         .into_iter()
+        .filter(|model| params.provider.as_ref().is_none_or(|provider| *provider == model.provider))
         .map(|model| {
             json!({
                 "id": model.id,
@@ -56,6 +121,7 @@ pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
                 "contextWindow": model.context_tokens,
                 "reasoning": model.reasoning,
                 "input": ["text"],
+                "available": true,
             })
         })
         .collect();

@@ -10,8 +10,15 @@ use moltbot_store::SessionFilter;
 use serde_json::{Value, json};
 
 use super::health::defaults;
-use super::{Call, Outcome, session, store_failed};
+use super::{Call, Outcome, session, session_of, store_failed};
 use crate::shared::Shared;
+
+mod find;
+mod patch;
+
+pub(super) use find::{describe, resolve};
+pub(crate) use patch::ended;
+pub(super) use patch::{compact, patch, subscribe};
 
 /// Keys in one preview.
 const PREVIEW_KEYS: usize = 64;
@@ -36,10 +43,11 @@ pub(super) async fn list(shared: &Shared, call: &Call) -> Outcome {
         limit: params.limit,
         active_since_ms: active.map(|age| now.saturating_sub(age)),
         agent: agent.clone(),
+        label: params.label.as_deref().map(|label| label.trim().to_owned()),
         search: params.search.clone(),
     };
-    // Labels and spawned sessions do not exist here: whoever asks for one gets none.
-    let nothing = params.label.is_some() || params.spawned_by.is_some();
+    // No session spawns another: whoever asks for such gets none.
+    let nothing = params.spawned_by.is_some();
     let rows = if nothing {
         Vec::new()
     } else {
@@ -57,6 +65,8 @@ pub(super) async fn list(shared: &Shared, call: &Call) -> Outcome {
 
 fn shown(row: moltbot_store::SessionRow, params: &SessionsListParams) -> SessionRow {
     let wants = |wanted: Option<bool>, text| if wanted == Some(true) { text } else { None };
+    let chosen = row.chosen_model.as_deref().and_then(|chosen| chosen.split_once('/'));
+    let (provider, model) = chosen.map(|(provider, model)| (provider.to_owned(), model.to_owned())).unzip();
     SessionRow {
         kind: kind(&row.key),
         key: row.key.into(),
@@ -65,7 +75,9 @@ fn shown(row: moltbot_store::SessionRow, params: &SessionsListParams) -> Session
         usage: row.usage,
         total_tokens: row.usage.total_tokens,
         message_count: row.message_count,
-        model: row.model,
+        model: model.or(row.model),
+        model_provider: provider,
+        label: row.label,
         derived_title: wants(params.include_derived_titles, row.title),
         last_message_preview: wants(params.include_last_message, row.last_message),
     }
@@ -123,10 +135,13 @@ pub(super) async fn reset(shared: &Shared, call: &Call) -> Outcome {
             "invalid sessions.reset params: deleteTranscript belongs to sessions.delete",
         ));
     }
-    let key = session(shared, &params.key)?;
+    let key = session_of(shared, &params.key, params.agent_id.as_deref())?;
     let now = shared.now_ms();
     let id = shared.store.reset_session(&key, now).await.map_err(|error| store_failed(&error))?;
     shared.health.touch();
+    if id.is_some() {
+        patch::changed(shared, &key, "reset", id.as_deref());
+    }
     // A session that was never spoken in begins with its first message.
     let entry = id.map(|id| json!({"sessionId": id, "updatedAt": now}));
     Ok(json!({"ok": true, "key": key.as_str(), "entry": entry}))
@@ -134,7 +149,10 @@ pub(super) async fn reset(shared: &Shared, call: &Call) -> Outcome {
 
 pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {
     let params: SessionKeyParams = call.params()?;
-    let key = session(shared, &params.key)?;
+    if params.reason.is_some() {
+        return Err(WireError::invalid("invalid sessions.delete params: reason belongs to sessions.reset"));
+    }
+    let key = session_of(shared, &params.key, params.agent_id.as_deref())?;
     if key.is_main() {
         return Err(WireError::invalid(format!("Cannot delete the main session ({key}).")));
     }
@@ -144,6 +162,9 @@ pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {
         other => store_failed(&other),
     })?;
     shared.health.touch();
+    if deleted {
+        patch::changed(shared, &key, "delete", None);
+    }
     Ok(json!({"ok": true, "key": key.as_str(), "deleted": deleted, "archived": []}))
 }
 

@@ -82,7 +82,7 @@ async fn what_is_no_request_is_answered_and_the_connection_stays() {
             (r#"{"type":"req","id":"3","method":"no.such"}"#, "3", "unknown method: no.such"),
             (r#"{"type":"req","id":"4","method":"health","params":{"x":1}}"#, "4", "invalid health params: "),
             (r#"{"type":"req","id":"5","method":"chat.send","params":7}"#, "5", "invalid chat.send params: "),
-            (r#"{"type":"req","id":"6","method":"config.get"}"#, "6", "missing scope: operator.admin"),
+            (r#"{"type":"req","id":"6","method":"sessions.reset"}"#, "6", "missing scope: operator.admin"),
         ] {
             socket.text(sent).unwrap();
             let RawFrame::Text(answer) = socket.next_answer() else { panic!("no answer to {sent}") };

@@ -161,7 +161,7 @@ fn what_is_no_request_of_a_signed_in_client_is_answered_and_changes_nothing() {
         (connect.to_string().as_str(), "2", "connect is only valid as the first request"),
         (r#"{"type":"nonsense","id":"3","method":"health"}"#, "3", "invalid request frame: "),
         (r#"{"type":"req","id":"4","method":"no.such"}"#, "4", "unknown method: no.such"),
-        (r#"{"type":"req","id":"5","method":"config.get"}"#, "5", "missing scope: operator.admin"),
+        (r#"{"type":"req","id":"5","method":"sessions.reset"}"#, "5", "missing scope: operator.admin"),
         (deep.as_str(), "invalid", "invalid request frame: "),
         (r#"{"type":"req","id":"7","method":"chat.send","params":7}"#, "7", "invalid chat.send params: "),
     ] {

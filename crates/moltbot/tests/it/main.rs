@@ -1,6 +1,8 @@
 //! The program from outside: its house rules, its command line, its transcripts.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod advisories;
 #[cfg(test)]
 mod architecture;
@@ -41,7 +43,11 @@ mod known_good;
 #[cfg(test)]
 mod lockdown;
 #[cfg(test)]
+mod methods;
+#[cfg(test)]
 mod modes;
+#[cfg(test)]
+mod names;
 #[cfg(test)]
 mod network;
 #[cfg(test)]

@@ -118,6 +118,10 @@ fn j02_a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
     for arguments in [
         &["config", "get"][..],
         &["gateway", "call", "config.get"],
+        &["gateway", "call", "channels.status"],
+        &["gateway", "call", "logs.tail"],
+        &["gateway", "call", "models.list"],
+        &["gateway", "call", "system-presence"],
         &["status", "--all", "--json"],
         &["doctor", "--json"],
         &["secrets", "list", "--json"],

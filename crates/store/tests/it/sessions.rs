@@ -1,9 +1,9 @@
 //! Sessions: lists, resets, deletions.
 
 use moltbot_protocol::ids::AgentId;
-use moltbot_store::{SessionFilter, SessionRow, StoreError, TurnState};
+use moltbot_store::{DayUsage, SessionFilter, SessionPatch, SessionRow, StoreError, TurnState};
 
-use super::{Place, key, message, run, texts, usage};
+use super::{Place, key, message, run, seals, texts, usage};
 
 #[tokio::test]
 async fn a_session_knows_its_totals_its_title_and_its_last_words() {
@@ -19,6 +19,8 @@ async fn a_session_knows_its_totals_its_title_and_its_last_words() {
         message_count: 4,
         usage: usage(2),
         model: Some("m1".into()),
+        label: None,
+        chosen_model: None,
         title: Some("first words of it".into()),
         last_message: Some("re: more".into()),
     };
@@ -163,4 +165,56 @@ async fn ten_thousand_sessions_are_listed_a_page_at_a_time() {
         .unwrap();
     assert_eq!(all.len(), 1000, "a list has an end");
     assert_eq!(place.store.pending().await.unwrap().len(), 10_000);
+}
+
+#[tokio::test]
+async fn a_label_and_a_chosen_model_are_kept_through_a_reset_and_found_by() {
+    let mut place = Place::new();
+    let labelled = |label: &str| SessionPatch { label: Some(Some(label.into())), chosen_model: None };
+    let row = place.store.patch_session(&key("plans"), labelled("Holiday plans"), 5).await.unwrap();
+    assert_eq!(
+        (row.message_count, row.label.as_deref()),
+        (0, Some("Holiday plans")),
+        "before anything was said"
+    );
+    let model = SessionPatch { label: None, chosen_model: Some(Some("scripted/other".into())) };
+    place.store.patch_session(&key("plans"), model, 6).await.unwrap();
+    place.talk("main", "hello", 7).await;
+
+    let taken = place.store.patch_session(&key("main"), labelled("Holiday plans"), 8).await;
+    assert!(matches!(taken, Err(StoreError::LabelTaken { .. })), "{taken:?}");
+    assert_eq!(place.store.session(&key("main")).await.unwrap().unwrap().label, None, "nothing was kept");
+    place.store.patch_session(&key("plans"), labelled("Holiday plans"), 9).await.expect("its own is free");
+
+    place.reopen();
+    assert!(seals::holders(&place.state, b"Holiday plans").is_empty(), "a label is words");
+    let found = SessionFilter { label: Some("Holiday plans".into()), ..SessionFilter::default() };
+    let old = place.store.sessions(found.clone()).await.unwrap();
+    assert_eq!(old.iter().map(|row| row.key.clone()).collect::<Vec<_>>(), [key("plans")]);
+    place.store.reset_session(&key("plans"), 20).await.unwrap();
+    let new = place.store.sessions(found.clone()).await.unwrap();
+    assert_ne!(new[0].session_id, old[0].session_id);
+    assert_eq!(new[0].chosen_model.as_deref(), Some("scripted/other"));
+    let turn = place.accept("plans", "now", 21).await;
+    let context = place.store.context(turn.id, 10).await.unwrap();
+    assert_eq!(context.chosen_model.as_deref(), Some("scripted/other"));
+
+    let nothing = SessionPatch { label: Some(None), chosen_model: Some(None) };
+    let row = place.store.patch_session(&key("plans"), nothing, 30).await.unwrap();
+    assert_eq!((row.label, row.chosen_model), (None, None));
+    assert!(place.store.sessions(found).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn usage_is_told_by_day_from_the_turns_that_have_ended() {
+    const DAY: u64 = 86_400_000;
+    let place = Place::new();
+    place.talk("main", "long ago", DAY).await;
+    place.talk("main", "one", 9 * DAY).await;
+    place.talk("notes", "two", 9 * DAY + 5).await;
+    place.talk("main", "three", 10 * DAY).await;
+    place.accept("main", "not answered yet", 10 * DAY + 1).await;
+    let days = place.store.usage_by_day(8 * DAY).await.unwrap();
+    let used = |turns| DayUsage { turns, usage: usage(turns) };
+    assert_eq!(days.into_iter().collect::<Vec<_>>(), [(9, used(2)), (10, used(1))]);
 }
