@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::devices::Devices;
+use crate::gate::Gate;
 use crate::gateway::Parts;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) port: u16,
     pub(crate) front: Front,
     pub(crate) began: Instant,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) sign_in: SignIn,
     pub(crate) devices: Devices,
     pub(crate) routes: Routes,
@@ -66,6 +68,7 @@ impl Shared {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let began = Instant::now();
+        let gate = Gate::new(began);
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
             routes: Routes::of(&config.gateway.http),
@@ -81,7 +84,8 @@ impl Shared {
             front,
             began,
             devices,
-            sign_in: SignIn::new(credential, ledger, state, clock, began),
+            sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), clock, began),
+            gate,
             hub: Hub::default(),
             inbound: Inbound::default(),
             health: Health::default(),
