@@ -101,7 +101,8 @@ impl Connection<Challenged> {
             }
         };
         let connect = text.and_then(|text| read(&text)).inspect_err(|failure| {
-            if !matches!(failure, Failure::Gone) {
+            // A request that is none of ours may be an honest client's of another age; what is no request is nobody's.
+            if matches!(failure, Failure::Frame(_)) {
                 seat.is_to_blame(Offence::Malformed);
             }
         })?;
