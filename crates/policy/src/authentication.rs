@@ -5,8 +5,6 @@
 
 mod device;
 mod strength;
-#[cfg(test)]
-mod timing;
 
 use std::net::IpAddr;
 
@@ -219,6 +217,9 @@ pub fn token_from(random: &[u8; 32]) -> Result<SecretString, WeakCredential> {
     check_token(&token)?;
     Ok(token)
 }
+
+#[cfg(test)]
+mod timing;
 
 #[cfg(test)]
 mod tests {
