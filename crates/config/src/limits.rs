@@ -21,12 +21,12 @@ pub const KNOWN_GOOD: Duration = Duration::from_secs(60);
 /// The deepest nesting of a config. The schema has 9 levels.
 pub const CONFIG_DEPTH: usize = 32;
 /// The largest WebSocket message before sign-in, in bytes: a `connect` with every member has 2 kB.
-pub const CONNECT_BYTES: usize = 8 * 1024;
+pub const CONNECT_BYTES: usize = 4 * 1024;
 /// The largest WebSocket message, in bytes: what upstream servers announce.
 pub const MESSAGE_BYTES: usize = 512 * 1024;
 /// How much may wait to be sent to a client before it is dropped, in bytes: what upstream servers announce.
 pub const BUFFERED_BYTES: usize = 1536 * 1024;
-/// How long a peer has to complete the handshake. Upstream clients connect within 1 s.
+/// How long a peer has to sign in, from the moment its connection is accepted. Upstream clients take less than 1 s.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a peer has to send a request head: against slow senders.
 pub const HEAD: Duration = Duration::from_secs(5);
@@ -44,12 +44,43 @@ pub const TAILSCALE_QUESTIONS: usize = 8;
 pub const ADDRESSES_TOLD: usize = 16;
 /// The largest request head, in bytes: browsers send 2 kB.
 pub const HEAD_BYTES: usize = 8 * 1024;
+/// Header lines of one request: browsers send 20.
+pub const HEADERS: usize = 64;
 /// The largest body of a chat completion, in bytes: upstream's limit.
 pub const COMPLETION_BYTES: usize = 1024 * 1024;
 /// The time between ticks. Clients close after two that are missing.
 pub const TICK: Duration = Duration::from_secs(30);
-/// Connections that have not signed in, all together.
+/// How long a client may give no sign of life, although each tick asks for one.
+pub const DEAD: Duration = Duration::from_secs(75);
+/// Connections from elsewhere that have not signed in, all together (OpenSSH's `MaxStartups 10:30:100`).
 pub const UNAUTHENTICATED_CONNECTIONS: usize = 100;
+/// From this many of them on, some that come are turned away by chance, so that nobody can fill all places for sure.
+pub const EARLY_DROP_FROM: usize = 10;
+/// How many of a hundred are turned away there; it grows evenly to all of them at [`UNAUTHENTICATED_CONNECTIONS`].
+pub const EARLY_DROP_PERCENT: usize = 30;
+/// Connections of one source that have not signed in. Programs open one or two at a time.
+pub const UNAUTHENTICATED_EACH: usize = 4;
+/// Connections that have not signed in, of this machine and of proxies that the owner trusts, before the one that has
+/// waited longest for its peer makes room: 20 kB each, for as long as a handshake takes.
+pub const UNAUTHENTICATED_HERE: usize = 100;
+/// What a failed sign-in adds to the penalty of its source. This and the next are OpenSSH's `PerSourcePenalties`.
+pub const PENALTY_FAILED: Duration = Duration::from_secs(5);
+/// What a connection adds that ends before anybody has tried to sign in.
+pub const PENALTY_SILENT: Duration = Duration::from_secs(1);
+/// What a connection adds that has not signed in by its deadline.
+pub const PENALTY_LATE: Duration = Duration::from_secs(10);
+/// What a frame or head adds that no honest client sends.
+pub const PENALTY_MALFORMED: Duration = Duration::from_secs(10);
+/// What a `Host` or `Origin` adds that is not ours.
+pub const PENALTY_FOREIGN: Duration = Duration::from_secs(10);
+/// The least penalty that is enforced: one mistake of an honest client is not.
+pub const PENALTY_LEAST: Duration = Duration::from_secs(15);
+/// The longest penalty.
+pub const PENALTY_MOST: Duration = Duration::from_secs(600);
+/// An IPv6 network of 48 bits is refused when the penalties of its sources come to this many times [`PENALTY_LEAST`].
+pub const PENALTY_SHARE_48: u32 = 8;
+/// Penalties that are remembered, of IPv4 addresses and of IPv6 networks each, with about 200 bytes: 2 MB in all.
+pub const PENALTIES: usize = 4096;
 /// Connections in all: 5 000 idle ones take about 50 MB.
 pub const CONNECTIONS: usize = 10_000;
 /// Failed sign-ins from one address within [`SIGN_IN_WINDOW`] before it is refused. Five forgives a typo.
@@ -150,9 +181,8 @@ pub const LEDGER_BATCH_BYTES: usize = 1024 * 1024;
 pub const LEDGER_LINE_BYTES: usize = 512 * 1024;
 /// The size at which a segment of the book ends, in bytes: verified in a fifth of a second at start.
 pub const LEDGER_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-/// Bytes of frame headers that one WebSocket message may have over its text: about 10 000 fragments, where
-/// clients send one.
-pub const FRAGMENT_BYTES: usize = 64 * 1024;
+/// Frames of one WebSocket message, and control frames before it is whole: clients send one.
+pub const FRAGMENTS: usize = 64;
 /// Requests of one connection that are being answered at the same time. Clients have a handful.
 pub const REQUESTS_IN_FLIGHT: usize = 128;
 /// Runs that wait or work, of all sessions: each may hold [`MESSAGE_CHARS`].

@@ -32,6 +32,7 @@ use moltbot_policy::authentication::{Locality, Tailnet};
 use moltbot_policy::authorization::Grant;
 
 use crate::dispatch;
+use crate::gate::Seat;
 use crate::hub::Membership;
 use crate::outbox::Closing;
 use crate::shared::Shared;
@@ -49,6 +50,7 @@ pub struct Connection<State> {
 pub struct Challenged {
     pub(crate) nonce: String,
     pub(crate) connection_id: String,
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// Somebody has signed in, with these rights.

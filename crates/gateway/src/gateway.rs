@@ -10,6 +10,7 @@ use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
 use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
+use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
 use moltbot_policy::{Refusal, Unrecorded, record};
@@ -22,7 +23,6 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::devices::{DeviceError, Devices};
-use crate::http::admission::Admission;
 use crate::outbox::Closing;
 use crate::sending::Server;
 use crate::shared::Shared;
@@ -186,12 +186,11 @@ impl Gateway {
 
 /// Accepts connections as long as it is polled.
 async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infallible {
-    let admission = Admission::default();
     loop {
         match listener.accept().await {
-            Ok((accepted, peer)) => match admission.admit() {
-                Some(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), accepted, peer, seat))),
-                None => http::turn_away(accepted),
+            Ok((accepted, peer)) => match shared.gate.admit(shared.front.source_of(peer.ip())) {
+                Ok(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), accepted, peer, seat))),
+                Err(Crowded) => http::turn_away(shared, accepted, peer),
             },
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -202,13 +201,17 @@ async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infa
 }
 
 async fn tick(shared: Arc<Shared>) {
-    let mut interval = tokio::time::interval(limits::TICK);
+    let mut interval = tokio::time::interval(limits::TICK / 2);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     interval.tick().await; // the first is at once
     loop {
         interval.tick().await;
+        shared.hub.look_for_life();
+        interval.tick().await;
+        shared.hub.look_for_life();
         shared.hub.tick((shared.clock)());
         shared.sign_in.tell_limited().await;
+        shared.gate.prune();
     }
 }
 

@@ -13,6 +13,7 @@ use moltbot_config::limits;
 use moltbot_policy::authentication::{DeviceClaim, Presented};
 use moltbot_policy::authorization::{Grant, grant};
 use moltbot_policy::pairing::{PAIRING_REQUIRED, Pairing, Standing, TokenDigest};
+use moltbot_policy::penalty::Offence;
 use moltbot_protocol::connect::{CLIENT_MODES, ConnectParams, DeviceText, is_known_client};
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::frame::{EventFrame, RequestFrame, ResponseFrame};
@@ -23,6 +24,7 @@ use serde_json::json;
 
 use crate::connection::{Challenged, Connection, Open, Peer};
 use crate::devices::Issued;
+use crate::gate::Seat;
 use crate::presence::Presence;
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
@@ -59,7 +61,12 @@ struct Admitted {
 
 impl Connection<Challenged> {
     /// Sends the challenge. Nothing is returned when the peer is gone already.
-    pub(crate) async fn challenge(mut socket: Socket, peer: Peer, shared: Arc<Shared>) -> Option<Self> {
+    pub(crate) async fn challenge(
+        mut socket: Socket,
+        peer: Peer,
+        shared: Arc<Shared>,
+        seat: Arc<Seat>,
+    ) -> Option<Self> {
         let draw = || {
             let drawn = moltbot_vault::random_id();
             drawn.inspect_err(|error| tracing::error!(%error, "no challenge can be drawn")).ok()
@@ -70,7 +77,7 @@ impl Connection<Challenged> {
         let frame = EventFrame::single(event::CONNECT_CHALLENGE, payload);
         socket.feed(to_text(&frame)).await.ok()?;
         socket.flush().await.ok()?;
-        Some(Self { socket, peer, shared, state: Challenged { nonce, connection_id } })
+        Some(Self { socket, peer, shared, state: Challenged { nonce, connection_id, seat } })
     }
 
     /// Reads `connect` and answers it. Nothing is returned when the peer was refused: it has been told and
@@ -86,11 +93,21 @@ impl Connection<Challenged> {
     }
 
     async fn judge(&mut self) -> Result<Admitted, Failure> {
-        let text = match tokio::time::timeout(limits::HANDSHAKE, self.first_text()).await {
-            Ok(text) => text?,
-            Err(_) => return Err(Failure::Frame(Goodbye::new(Goodbye::NORMAL, "handshake timeout"))),
+        let seat = Arc::clone(&self.state.seat);
+        let text = match tokio::time::timeout(seat.time_left(), self.first_text()).await {
+            Ok(text) => text,
+            Err(_) => {
+                seat.is_to_blame(Offence::Late);
+                return Err(Failure::Frame(Goodbye::new(Goodbye::NORMAL, "handshake timeout")));
+            }
         };
-        let connect = read(&text)?;
+        let connect = text.and_then(|text| read(&text)).inspect_err(|failure| {
+            // A request that is none of ours may be an honest client's of another age; what is no request is nobody's.
+            if matches!(failure, Failure::Frame(_)) {
+                seat.is_to_blame(Offence::Malformed);
+            }
+        })?;
+        seat.is_judged();
         let held = connect.params.device.as_ref().and_then(|proof| self.shared.devices.token(&proof.id));
         let (grant, pairing) = self.authenticate(&connect, held).await;
         let (grant, issued) = self.settle(&connect, grant, pairing).await?;

@@ -1,7 +1,6 @@
 //! One HTTP request, in one order: its head, the open ways, tries of its source, its credential, the book,
 //! and only then its route. A stranger learns nothing from asking for a path.
 
-pub(crate) mod admission;
 mod answer;
 mod completions;
 mod patient;
@@ -9,8 +8,9 @@ pub(crate) mod route;
 mod upgrade;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Request, Response, StatusCode};
@@ -19,24 +19,29 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use moltbot_config::limits;
 use moltbot_net::{Accepted, Wire};
-use moltbot_policy::authentication::{Presented, Tailnet};
+use moltbot_policy::Refusal;
+use moltbot_policy::authentication::{Locality, Presented, Tailnet};
 use moltbot_policy::authorization::{Grant, grant_request};
 use moltbot_policy::network::{Caller, RequestHead};
+use moltbot_policy::penalty::Offence;
+use moltbot_policy::throttle::Source;
 use secrecy::SecretString;
 
 use crate::connection::Peer;
+use crate::gate::Seat;
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError};
-use admission::Seat;
 use answer::Body;
 use patient::Patient;
 
-/// Header lines of one request: browsers send 20.
-const HEADERS: usize = 64;
 /// The headers that carry the token, besides `Authorization`, under each brand.
 const TOKEN_HEADERS: [&str; 3] = ["x-moltbot-token", "x-clawdbot-token", "x-openclaw-token"];
 /// The headers by which a proxy shows itself.
 const FORWARDING: [&str; 4] = ["forwarded", "x-real-ip", "via", "x-forwarded"];
+/// The code of a refusal for want of a place, in the book.
+const CROWDED: &str = "too_many_connections";
+/// When somebody may come back for whom there was no place.
+const CROWDED_PAUSE: Duration = Duration::from_secs(5);
 /// What a connection beyond the limits is told.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -63,6 +68,9 @@ async fn serve_wire(shared: Arc<Shared>, wire: Wire, peer: SocketAddr, seat: Sea
     let stopping = shared.stopping.clone();
     let link = Link { peer, encrypted: wire.is_encrypted() };
     let seat = Arc::new(seat);
+    let given_up = seat.given_up();
+    let sat = Arc::clone(&seat);
+    let noted = Arc::clone(&shared);
     let service = service_fn(move |request| {
         let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
         async move { Ok::<_, Infallible>(Box::pin(respond(shared, link, seat, request)).await) }
@@ -71,19 +79,24 @@ async fn serve_wire(shared: Arc<Shared>, wire: Wire, peer: SocketAddr, seat: Sea
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD)
         .max_buf_size(limits::HEAD_BYTES)
-        .max_headers(HEADERS)
+        .max_headers(limits::HEADERS)
         .serve_connection(TokioIo::new(Patient::new(wire)), service)
         .with_upgrades();
     let serving = async move {
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
+            () = given_up => return note_refusal(&noted, peer.ip(), CROWDED),
             () = stopping.cancelled() => {
+                sat.makes_room();
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
         if let Err(error) = outcome {
+            if let Some(offence) = offence(&error) {
+                sat.is_to_blame(offence);
+            }
             tracing::debug!(%error, "a connection ended early");
         }
     };
@@ -91,9 +104,29 @@ async fn serve_wire(shared: Arc<Shared>, wire: Wire, peer: SocketAddr, seat: Sea
 }
 
 /// Tells a connection that there is no room, without waiting for anything.
-pub(crate) fn turn_away(accepted: Accepted) {
+pub(crate) fn turn_away(shared: &Arc<Shared>, accepted: Accepted, peer: SocketAddr) {
     if let Err(error) = accepted.turn_away(BUSY) {
         tracing::debug!(%error, "a connection was turned away unheard");
+    }
+    note_refusal(shared, peer.ip(), CROWDED);
+}
+
+/// Counts a refusal for the book, which has one record of each source and minute.
+fn note_refusal(shared: &Arc<Shared>, client: IpAddr, code: &'static str) {
+    if let Some(told) = shared.sign_in.count_refusal(client, code) {
+        let shared = Arc::clone(shared);
+        drop(tokio::spawn(async move { shared.sign_in.enter_refusals(vec![told]).await }));
+    }
+}
+
+/// What is wrong with a connection that ends like that before anybody has signed in.
+fn offence(error: &hyper::Error) -> Option<Offence> {
+    if error.is_timeout() {
+        Some(Offence::Late)
+    } else if error.is_parse() {
+        Some(Offence::Malformed)
+    } else {
+        None
     }
 }
 
@@ -105,16 +138,24 @@ async fn respond(
 ) -> Response<Body> {
     let hops = Hops::of(request.headers());
     let head = RequestHead { encrypted: link.encrypted, ..head(request.headers(), &hops) };
-    let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(link.peer.ip(), &head));
+    let caller = shared.front.caller(link.peer.ip(), &head);
+    let judged = shared.front.judge(&head).and_then(|()| caller.clone());
     let caller = match judged {
         Ok(caller) => caller,
         Err(refusal) => {
-            tracing::debug!(code = refusal.code, cause = %refusal.cause, "a request was not looked at");
+            seat.makes_room(); // what it is charged with is charged here, and to whom
+            not_looked_at(&shared, caller.map_or(link.peer.ip(), |caller| caller.client), &refusal);
             return answer::error(StatusCode::FORBIDDEN, refusal.code, &refusal.message);
         }
     };
     if request.method() == Method::GET && request.uri().path() == "/healthz" {
+        seat.makes_room();
         return answer::text("ok");
+    }
+    if seat.speaks_for(caller).is_err() {
+        seat.makes_room();
+        note_refusal(&shared, caller.client, CROWDED);
+        return crowded();
     }
     let tailnet = match &shared.tailscale {
         None => Tailnet::Unclaimed,
@@ -125,13 +166,35 @@ async fn respond(
     if upgrade::is_asked_for(request.headers()) {
         return upgrade::accept(shared, peer, seat, &mut request);
     }
+    seat.is_judged();
     match sign_in(&shared, peer, request.headers()).await {
         Ok(grant) => {
-            seat.signed_in();
+            seat.makes_room();
             route::answer(&shared, &grant, request).await
         }
-        Err(error) => refused(&error),
+        Err(error) => {
+            seat.makes_room();
+            refused(&error)
+        }
     }
+}
+
+/// A request for a foreign name or of a foreign page is charged to whom it comes from. On this machine that is a page or a
+/// proxy, and never the console, which sends neither.
+fn not_looked_at(shared: &Arc<Shared>, client: IpAddr, refusal: &Refusal) {
+    tracing::debug!(code = refusal.code, cause = %refusal.cause, "a request was not looked at");
+    if matches!(refusal.code, "host_refused" | "origin_refused") {
+        shared.gate.punish(Source::of_peer(client, Locality::Remote), Offence::Foreign);
+    }
+    note_refusal(shared, client, refusal.code);
+}
+
+/// There are too many others that have not signed in.
+fn crowded() -> Response<Body> {
+    let message = "too many connections that have not signed in; try again in a moment";
+    let mut response = answer::error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+    answer::retry_after(&mut response, CROWDED_PAUSE);
+    response
 }
 
 /// What the head says about where the request comes from. A header that is there twice or is not text counts

@@ -140,6 +140,13 @@ impl Hub {
     pub(crate) fn tick(&self, now_ms: u64) {
         self.broadcast_to_all(event::TICK, &serde_json::json!({ "ts": now_ms }));
         for seat in lock(&self.clients).seats.values() {
+            seat.outbox.ask_for_life();
+        }
+    }
+
+    /// Ends the connections of clients that give no sign of life, twice in each [`limits::TICK`].
+    pub(crate) fn look_for_life(&self) {
+        for seat in lock(&self.clients).seats.values() {
             seat.outbox.expect_life();
         }
     }

@@ -8,6 +8,7 @@
 mod connection;
 mod devices;
 mod dispatch;
+mod gate;
 mod gateway;
 mod handshake;
 mod http;

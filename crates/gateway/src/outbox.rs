@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 
 use crate::shared::lock;
 
-/// Ticks without a sign of life before a peer counts as dead. Each tick asks with a ping.
-const MISSED_TICKS: u8 = 3;
+/// Looks without a sign of life in between before a peer counts as dead, at twice in each [`limits::TICK`]: it is dead
+/// after [`limits::DEAD`] at the latest, and was asked with two pings.
+const LOOKS: u128 = limits::DEAD.as_millis() / (limits::TICK.as_millis() / 2);
 
 /// What may wait before nothing more is read from the client, and nothing is added that can be left out.
 const ROOM: usize = limits::BUFFERED_BYTES / 4;
@@ -86,7 +87,7 @@ pub(crate) struct Outbox {
     reads: bool,
     /// Whether it asked to be told when sessions change.
     sessions: AtomicBool,
-    missed_ticks: AtomicU8,
+    missed: AtomicU8,
     requests: AtomicUsize,
 }
 
@@ -99,7 +100,7 @@ impl Outbox {
             closed: Notify::new(),
             reads,
             sessions: AtomicBool::new(false),
-            missed_ticks: AtomicU8::new(0),
+            missed: AtomicU8::new(0),
             requests: AtomicUsize::new(0),
         }
     }
@@ -153,19 +154,23 @@ impl Outbox {
         self.ready.notify_one();
     }
 
-    /// Asks for a sign of life, and gives up on a client that gave none for several ticks.
-    pub(crate) fn expect_life(&self) {
-        let missed = self.missed_ticks.fetch_add(1, Ordering::Relaxed);
-        if missed >= MISSED_TICKS {
-            return self.close(Closing::Dead);
-        }
+    /// Asks for a sign of life.
+    pub(crate) fn ask_for_life(&self) {
         lock(&self.queue).ping = true;
         self.ready.notify_one();
     }
 
+    /// Gives up on a client that gave no sign of life for [`limits::DEAD`].
+    pub(crate) fn expect_life(&self) {
+        let missed = self.missed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if u128::from(missed) >= LOOKS {
+            self.close(Closing::Dead);
+        }
+    }
+
     /// The client gave a sign of life.
     pub(crate) fn is_alive(&self) {
-        self.missed_ticks.store(0, Ordering::Relaxed);
+        self.missed.store(0, Ordering::Relaxed);
     }
 
     /// Ends the connection; frames that wait are sent before when its reason allows.
@@ -283,14 +288,15 @@ mod tests {
     #[test]
     fn a_client_without_a_sign_of_life_counts_as_dead() {
         let outbox = Outbox::new(true, 0);
-        for _ in 0..3 {
+        outbox.ask_for_life();
+        assert!(outbox.take_ping());
+        for _ in 0..4 {
             outbox.expect_life();
-            assert!(outbox.take_ping());
         }
         outbox.is_alive();
-        for _ in 0..4 {
+        for _ in 0..5 {
             assert_eq!(lock(&outbox.queue).closing, None);
-            outbox.expect_life();
+            outbox.expect_life(); // each 15 s: dead after 75 s
         }
         assert_eq!(lock(&outbox.queue).closing, Some(Closing::Dead));
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::devices::Devices;
+use crate::gate::Gate;
 use crate::gateway::Parts;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     /// Who is asked about people of the tailnet, when it may let them in.
     pub(crate) tailscale: Option<Tailscale>,
     pub(crate) began: Instant,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) sign_in: SignIn,
     pub(crate) devices: Devices,
     pub(crate) routes: Routes,
@@ -73,6 +75,7 @@ impl Shared {
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let began = Instant::now();
         let host = origin.host.clone();
+        let gate = Gate::new(began);
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
             routes: Routes::of(&config.gateway.http),
@@ -90,7 +93,8 @@ impl Shared {
             tailscale,
             began,
             devices,
-            sign_in: SignIn::new(credential, ledger, state, clock, began),
+            sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), clock, began),
+            gate,
             hub: Hub::default(),
             inbound: Inbound::default(),
             health: Health::default(),

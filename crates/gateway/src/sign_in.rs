@@ -13,18 +13,22 @@ use std::time::{Duration, Instant};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented, Tailnet};
 use moltbot_policy::authorization::Grant;
-use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
+use moltbot_policy::penalty::Offence;
+use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Source, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
 use moltbot_vault::StateDir;
 
+use crate::gate::Gate;
 use crate::shared::lock;
-use limited::{Limited, Told};
+use limited::Limited;
+pub(crate) use limited::Told;
 use tries::KeptThrottle;
 
 /// Judges sign-ins.
 pub(crate) struct SignIn {
     credential: Credential,
     tries: Arc<KeptThrottle>,
+    gate: Arc<Gate>,
     limited: Mutex<Limited>,
     ledger: Ledger,
 }
@@ -62,11 +66,12 @@ impl SignIn {
         credential: Credential,
         ledger: Ledger,
         state: StateDir,
+        gate: Arc<Gate>,
         clock: fn() -> u64,
         began: Instant,
     ) -> Self {
         let tries = Arc::new(KeptThrottle::open(state, clock, began));
-        Self { credential, tries, limited: Mutex::default(), ledger }
+        Self { credential, tries, gate, limited: Mutex::default(), ledger }
     }
 
     /// How often the book was flushed to disk.
@@ -95,12 +100,18 @@ impl SignIn {
                 }
                 Err(refusal) => Err(self.record_failure(tried, refusal, changed).await),
             },
-            Err(limited) => {
-                let told = lock(&self.limited).refused(tried.client, self.tries.now());
-                self.enter_limited(told.into_iter().collect()).await;
+            Err(Unheard { code, limited }) => {
+                let told = self.count_refusal(tried.client, code);
+                self.enter_refusals(told.into_iter().collect()).await;
                 Err(SignInError::Limited(limited))
             }
         }
+    }
+
+    /// Counts a refusal of somebody who was not heard; what the book is to be told now goes to
+    /// [`SignIn::enter_refusals`].
+    pub(crate) fn count_refusal(&self, client: IpAddr, code: &'static str) -> Option<Told> {
+        lock(&self.limited).refused(client, code, self.tries.now())
     }
 
     /// Makes a device a stranger again: its tries are counted with those of its source from now on.
@@ -115,20 +126,20 @@ impl SignIn {
     /// Enters what was counted of sources that may not try and have been silent for a while.
     pub(crate) async fn tell_limited(&self) {
         let told = lock(&self.limited).over(self.tries.now());
-        self.enter_limited(told).await;
+        self.enter_refusals(told).await;
     }
 
     /// Enters what was counted and not told yet: nothing is forgotten at a stop.
     pub(crate) async fn tell_rest(&self) {
         let told = lock(&self.limited).rest(self.tries.now());
-        self.enter_limited(told).await;
+        self.enter_refusals(told).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
     /// they would be if their tries were open at the same time.
-    fn verify(&self, claim: &Claim<'_>) -> Result<Tested, RateLimited> {
+    fn verify(&self, claim: &Claim<'_>) -> Result<Tested, Unheard> {
         let mut throttle = lock(&self.tries.throttle);
-        let attempt = self.admit(&mut throttle, claim, self.tries.now())?;
+        let Admitted { attempt, source } = self.admit(&mut throttle, claim, self.tries.now())?;
         let Claim { client: _, presented, device, locality, tailnet, way: _ } = claim;
         let identity = match tailnet {
             Tailnet::Known(user) => authentication::verify_tailnet(&attempt, user, *device, *locality),
@@ -137,28 +148,37 @@ impl SignIn {
                 authentication::verify(&attempt, &self.credential, presented, *device, *locality)
             }
         };
+        match (&identity, source) {
+            (Ok(_), Some(source)) => self.gate.forgive(source),
+            (Err(_), Some(source)) if *locality == Locality::Remote => {
+                self.gate.punish(source, Offence::Failed);
+            }
+            (_, _) => {}
+        }
         let changed = identity.is_err() || throttle.succeeded(&attempt);
         Ok(Tested { identity, changed })
     }
 
     /// A known device is told from the strangers around it by its signature. That costs as much as reading its frame,
     /// and nobody else is worth it: who has no failures near is not held up by any.
-    fn admit(
-        &self,
-        throttle: &mut Throttle,
-        claim: &Claim<'_>,
-        now: Duration,
-    ) -> Result<Attempt, RateLimited> {
+    fn admit(&self, throttle: &mut Throttle, claim: &Claim<'_>, now: Duration) -> Result<Admitted, Unheard> {
         let Claim { client, locality, .. } = *claim;
         let asking = Asking { client, locality, credential: self.credential.method() };
-        if !throttle.is_calm()
+        let unheard = |code| move |limited| Unheard { code, limited };
+        if !(throttle.is_calm() && self.gate.is_calm())
             && let Some(device) = claim.device.filter(|device| throttle.knows(&device.proof.id))
             && let Ok(signed) = authentication::prove(&device, locality)
             && let Some(outcome) = throttle.admit_device(&signed, asking, now)
         {
-            return outcome;
+            let admitted = outcome.map(|attempt| Admitted { attempt, source: None });
+            return admitted.map_err(unheard("rate_limited"));
         }
-        throttle.admit(asking, now)
+        let source = Source::of_peer(client, locality);
+        if let Some(retry_after) = self.gate.penalty(source) {
+            return Err(unheard("penalised")(RateLimited { retry_after }));
+        }
+        let attempt = throttle.admit(asking, now).map_err(unheard("rate_limited"))?;
+        Ok(Admitted { attempt, source: Some(source) })
     }
 
     /// A device that signs in is known from then on.
@@ -211,16 +231,17 @@ impl SignIn {
     }
 
     /// Such a source is refused whether or not that can be entered.
-    async fn enter_limited(&self, told: Vec<Told>) {
+    pub(crate) async fn enter_refusals(&self, told: Vec<Told>) {
         if told.is_empty() {
             return;
         }
         let entry = |told: Told| match told.client {
-            Some(client) => refused(client, "rate_limited", self.credential.method())
-                .with("count", told.count.to_string()),
+            Some(client) => {
+                refused(client, told.code, self.credential.method()).with("count", told.count.to_string())
+            }
             None => Entry::new("source:many", "auth.sign_in", "gateway", Decision::Refused)
                 .with("client", "many")
-                .with("code", "rate_limited")
+                .with("code", told.code)
                 .with("count", told.count.to_string())
                 .with("method", self.credential.method()),
         };
@@ -230,6 +251,19 @@ impl SignIn {
             tracing::error!(%error, "refusals of sources that may not try could not be recorded");
         }
     }
+}
+
+/// Who may try.
+struct Admitted {
+    attempt: Attempt,
+    /// Whose tries it was counted with; nothing when it is a known device's own.
+    source: Option<Source>,
+}
+
+/// Who may not, and why, for the book.
+struct Unheard {
+    code: &'static str,
+    limited: RateLimited,
 }
 
 /// What came of a try.

@@ -1,12 +1,15 @@
 //! One WebSocket: text messages in and out, bounded in size, in fragments and in memory.
 //!
-//! The codec is tungstenite's. It bounds frames and messages, but not the number of fragments; the reader
+//! The codec is tungstenite's. It bounds frames and messages, but neither the number of fragments nor of pings; the reader
 //! below it does, by counting what comes in until a message is whole.
+
+mod frames;
 
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use futures_util::{Sink as _, SinkExt as _, StreamExt as _};
 use moltbot_config::limits;
@@ -18,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error};
 
 use crate::outbox::Outbox;
+use frames::{Frames, TooMany};
 
 /// A connection's read buffer. Larger ones cost every idle connection as much.
 const READ_BUFFER: usize = 2048;
@@ -28,8 +32,11 @@ const BATCH: usize = 256;
 /// What is read and thrown away of a peer that is told to go: without reading, the kernel would reset the
 /// connection and our reason would be lost.
 const DISCARDED: usize = 1024 * 1024;
-/// The marker of [`Metered`]'s error.
-const TOO_MUCH: &str = "too many bytes before a message was whole";
+/// The markers of [`Metered`]'s errors.
+const TOO_MUCH: &str = "too many bytes or fragments before a message was whole";
+const TOO_OFTEN: &str = "too many control frames";
+/// The longest head of a frame.
+const FRAME_HEAD: usize = 14;
 
 /// Why a connection ends, with the code and text of the close frame.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -94,7 +101,10 @@ impl Socket {
             .max_write_buffer_size(usize::MAX)
             .max_message_size(Some(limits::MESSAGE_BYTES))
             .max_frame_size(Some(limits::MESSAGE_BYTES));
-        let metered = Metered { stream, allowance: limits::CONNECT_BYTES + READ_BUFFER, full: 0 };
+        let mut frames = Frames::default();
+        let early = frames.pass(&read, Instant::now()).err();
+        let metered =
+            Metered { stream, allowance: limits::CONNECT_BYTES + READ_BUFFER, full: 0, frames, early };
         let stream = WebSocketStream::from_partially_read(metered, read, Role::Server, Some(config)).await;
         Self { stream, unanswered: 0 }
     }
@@ -102,7 +112,7 @@ impl Socket {
     /// Lets the peer send messages of full size from now on.
     pub(crate) fn welcome(&mut self) {
         let metered = self.stream.get_mut();
-        metered.full = limits::MESSAGE_BYTES + limits::FRAGMENT_BYTES + READ_BUFFER;
+        metered.full = limits::MESSAGE_BYTES + limits::FRAGMENTS * FRAME_HEAD + READ_BUFFER;
         metered.allowance = metered.full;
     }
 
@@ -238,6 +248,9 @@ fn broken(error: &Error) -> Incoming {
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.to_string() == TOO_MUCH) => {
             (Goodbye::TOO_LARGE, "message too large or in too many fragments")
         }
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.to_string() == TOO_OFTEN) => {
+            (Goodbye::TOO_LARGE, "too many control frames")
+        }
         Error::Utf8(_) => (Goodbye::NOT_TEXT, "text is not UTF-8"),
         Error::Protocol(error::ProtocolError::ResetWithoutClosingHandshake) => return Incoming::Gone,
         Error::Protocol(_) => (Goodbye::PROTOCOL, "the WebSocket protocol was broken"),
@@ -254,6 +267,9 @@ struct Metered {
     /// What each message may take; nothing before the peer has signed in, so that one small message is all
     /// it can send.
     full: usize,
+    frames: Frames,
+    /// What was wrong already with the bytes that came right after the request's head.
+    early: Option<TooMany>,
 }
 
 impl Metered {
@@ -270,6 +286,15 @@ impl Metered {
     }
 }
 
+impl From<TooMany> for io::Error {
+    fn from(too_many: TooMany) -> Self {
+        Self::other(match too_many {
+            TooMany::Controls => TOO_OFTEN,
+            TooMany::Fragments => TOO_MUCH,
+        })
+    }
+}
+
 impl AsyncRead for Metered {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -277,14 +302,17 @@ impl AsyncRead for Metered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(too_many) = this.early {
+            return Poll::Ready(Err(too_many.into()));
+        }
         if this.allowance == 0 {
             return Poll::Ready(Err(io::Error::other(TOO_MUCH)));
         }
         let before = buffer.filled().len();
-        let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let read = buffer.filled().len().saturating_sub(before);
-        this.allowance = this.allowance.saturating_sub(read);
-        outcome
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        this.allowance = this.allowance.saturating_sub(read.len());
+        Poll::Ready(this.frames.pass(read, Instant::now()).map_err(Into::into))
     }
 }
 

@@ -197,7 +197,9 @@ pub fn verify(
     };
     let method = credential.method();
     let secret = secret.as_ref().filter(|secret| !secret.expose_secret().trim().is_empty());
-    let by_token = held.zip(presented.token.as_ref()).is_some_and(|(held, token)| held.matches(token));
+    // Compared also when none is kept: the time must not tell whether a device is known.
+    let kept = held.unwrap_or(TokenDigest::NOBODYS);
+    let by_token = presented.token.as_ref().is_some_and(|token| kept.matches(token)) && held.is_some();
     match secret {
         Some(secret) if credential.matches(secret) => {
             Ok(Identity { method, device, locality, client, fresh })
@@ -217,6 +219,9 @@ pub fn token_from(random: &[u8; 32]) -> Result<SecretString, WeakCredential> {
     check_token(&token)?;
     Ok(token)
 }
+
+#[cfg(test)]
+mod timing;
 
 #[cfg(test)]
 mod tests {

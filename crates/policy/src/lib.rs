@@ -4,12 +4,14 @@
 //! here, is not `Clone`, and opens a door only after [`record`] has seen it into the book.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod command;
 pub mod file;
 pub mod network;
 pub mod pairing;
+pub mod penalty;
 pub mod profile;
 mod record;
 pub mod redact;

@@ -24,6 +24,9 @@ pub const PAIRING_REQUIRED: &str =
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
+    /// What no token is known to have: compared with where none is kept.
+    pub(crate) const NOBODYS: Self = Self([0; 32]);
+
     /// The digest of a token.
     pub fn of(token: &SecretString) -> Self {
         Self(Sha256::digest(token.expose_secret().as_bytes()).into())

@@ -25,7 +25,7 @@ pub use tries::{Subject, Try};
 /// The address that tries are counted for: IPv4 as it is, also when mapped; IPv6 by its /64. This machine is one
 /// source: anybody on it may speak from any of its 16 million loopback addresses. What comes through a proxy or from
 /// a page on this machine is another one: it may be anybody, and must not use up what the owner may try.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Source {
     address: IpAddr,
     relayed: bool,
@@ -70,7 +70,7 @@ impl Source {
     }
 
     /// The first 48 bits of an IPv6 address, which one customer of a provider has.
-    fn network_48(&self) -> Option<u128> {
+    pub(crate) fn network_48(&self) -> Option<u128> {
         match self.address {
             IpAddr::V6(v6) if !v6.is_loopback() => Some(v6.to_bits() >> 80),
             IpAddr::V4(_) | IpAddr::V6(_) => None,

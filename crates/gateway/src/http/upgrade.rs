@@ -8,15 +8,15 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
-use moltbot_config::limits;
+use moltbot_policy::penalty::Offence;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::admission::Seat;
 use super::answer::{self, Body};
 use super::patient::Patient;
-use super::single;
+use super::{CROWDED, note_refusal, single};
 use crate::connection::{Connection, Open, Peer};
+use crate::gate::Seat;
 use crate::shared::Shared;
 use crate::socket::Socket;
 
@@ -71,16 +71,39 @@ fn websocket_key(request: &Request<Incoming>) -> Option<&str> {
 /// A WebSocket from its challenge to its end. What happens once, at its beginning, is boxed, so that the
 /// thousands that idle afterwards do not keep room for it.
 async fn serve(shared: Arc<Shared>, peer: Peer, seat: Arc<Seat>, upgrade: OnUpgrade) {
-    let Some(open) = Box::pin(open(shared, peer, upgrade)).await else { return };
-    seat.signed_in();
+    let Some(open) = Box::pin(open(shared, peer, &seat, upgrade)).await else { return };
+    seat.makes_room();
     Box::pin(open.serve()).await;
 }
 
-/// Everything up to `hello-ok`. A peer that takes no bytes keeps its seat no longer than one that sends none.
-async fn open(shared: Arc<Shared>, peer: Peer, upgrade: OnUpgrade) -> Option<Connection<Open>> {
-    let challenging = async { Connection::challenge(socket(upgrade).await?, peer, shared).await };
-    let challenged = timeout(limits::HANDSHAKE, challenging).await.ok().flatten()?;
-    challenged.sign_in().await
+/// Everything up to `hello-ok`. A peer that takes no bytes keeps its seat no longer than one that sends none, and neither
+/// keeps it when it must make room for another one of this machine.
+async fn open(
+    shared: Arc<Shared>,
+    peer: Peer,
+    seat: &Arc<Seat>,
+    upgrade: OnUpgrade,
+) -> Option<Connection<Open>> {
+    let (left, given_up, client) = (seat.time_left(), seat.given_up(), peer.client);
+    let noted = Arc::clone(&shared);
+    let opening = async {
+        let challenging =
+            async { Connection::challenge(socket(upgrade).await?, peer, shared, Arc::clone(seat)).await };
+        match timeout(left, challenging).await {
+            Ok(challenged) => challenged?.sign_in().await,
+            Err(_) => {
+                seat.is_to_blame(Offence::Late);
+                None
+            }
+        }
+    };
+    tokio::select! {
+        opened = opening => opened,
+        () = given_up => {
+            note_refusal(&noted, client, CROWDED);
+            None
+        }
+    }
 }
 
 /// The socket under an upgraded connection. HTTP's buffers stay behind.

@@ -1,3 +1,5 @@
+use moltbot_config::limits;
+use moltbot_testkit::raw::{self, RawFrame, RawSocket};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -60,17 +62,36 @@ async fn a_head_that_is_too_large_or_no_websocket_is_refused() {
     assert_eq!(house.http("GET", "/", &headers, b"").await.status, 426);
 }
 
+/// Those who speak for others have four places of each source; the fifth is turned away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_beyond_the_limit_are_turned_away() {
     let house = House::echo().await;
     tokio::task::block_in_place(|| {
-        let port = house.port();
-        let strangers: Vec<_> = (0..100).map(|_| moltbot_testkit::raw::RawSocket::open(port)).collect();
-        assert_eq!(moltbot_testkit::raw::http(port, "GET", "/healthz", &[], b"").status, 503);
+        let open = || RawSocket::upgrade(house.port(), &[("via", "1.1 somebody")]);
+        let strangers: Vec<_> = (0..4).map(|_| open().map_err(|answer| answer.status)).collect();
+        assert!(strangers.iter().all(Result::is_ok));
+        let answer = open().err().unwrap();
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
         drop(strangers);
+        while open().is_err() {} // the gateway hears of their leaving a moment later
     });
-    let mut open = None;
-    while open.is_none() {
-        open = house.owner().open().await.ok(); // the gateway hears of their leaving a moment later
+}
+
+/// Of this machine nobody is turned away: it may be the owner. The one that has waited longest makes room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k02_strangers_of_this_machine_make_room_for_the_next() {
+    let house = House::echo().await;
+    let mut strangers: Vec<_> = tokio::task::block_in_place(|| {
+        (0..limits::UNAUTHENTICATED_HERE).map(|_| RawSocket::open(house.port())).collect()
+    });
+    for _ in 0..3 {
+        house.owner().open().await.expect("the owner is let in at once");
     }
+    tokio::task::block_in_place(|| {
+        assert_eq!(raw::http(house.port(), "GET", "/healthz", &[], b"").status, 200);
+        assert_eq!(strangers.remove(0).end(), RawFrame::Gone, "the one that has waited longest");
+        let mut youngest = strangers.pop().unwrap();
+        youngest.text("{}").unwrap();
+        assert!(matches!(youngest.end(), RawFrame::Close(..)), "the others are still heard");
+    });
 }

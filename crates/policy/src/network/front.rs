@@ -7,6 +7,7 @@ use url::{Host, Origin, Url};
 
 use crate::authentication::Locality;
 use crate::refusal::Refusal;
+use crate::throttle::Source;
 
 /// Hops of a forwarded request that are looked at. More are no proxies in a row, but somebody's invention.
 const HOPS: usize = 16;
@@ -174,6 +175,13 @@ impl Front {
         }
         // Proxies all the way: the last of them is all that is known.
         Ok(remote(peer))
+    }
+
+    /// The source that a peer is by its address alone, before it has sent anything. Nothing for this machine and for trusted
+    /// proxies: their address does not say who speaks.
+    pub fn source_of(&self, peer: IpAddr) -> Option<Source> {
+        let peer = peer.to_canonical();
+        (!peer.is_loopback() && !self.is_trusted(peer)).then(|| Source::of(peer))
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
@@ -368,6 +376,25 @@ mod tests {
         ] {
             let found = client(&front, peer, x, rfc);
             assert_eq!(found.as_deref().map_err(|code| *code), expected, "{peer} {x:?} {rfc:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_speak_for_others_is_no_source_by_its_address() {
+        let front = front(&[], &["10.0.0.0/8"]);
+        for (peer, expected) in [
+            ("127.0.0.1", None),
+            ("127.8.8.8", None),
+            ("::1", None),
+            ("::ffff:127.0.0.1", None),
+            ("10.1.2.3", None),
+            ("::ffff:10.1.2.3", None),
+            ("203.0.113.9", Some("203.0.113.9")),
+            ("::ffff:203.0.113.9", Some("203.0.113.9")),
+            ("2001:db8:1:2:3::4", Some("2001:db8:1:2::")),
+        ] {
+            let source = front.source_of(peer.parse().unwrap()).map(|source| source.address().to_string());
+            assert_eq!(source.as_deref(), expected, "{peer}");
         }
     }
 
