@@ -17,6 +17,7 @@ mod preparing;
 mod speech;
 
 use crate::agent::Inside;
+use crate::external::Boundary;
 use crate::history::Transcript;
 use crate::model::{Answer, Conversation, ModelDelta, ModelError, Prompt};
 use crate::report::{ToolCallReport, TurnEvent, TurnReport};
@@ -47,6 +48,8 @@ struct Turn<'a> {
     /// Cancelled when the person or the time limit stops the turn.
     stop: CancellationToken,
     transcript: Transcript,
+    /// The boundary around what came from outside, when anything did.
+    external: Option<Boundary>,
     speech: Speech,
     report: TurnReport,
     /// Model calls so far.
@@ -87,7 +90,7 @@ impl<'a> Turn<'a> {
         let report = TurnReport::begun(run, session, started_ms);
         let transcript = Transcript::new(Vec::new(), 0, false);
         let speech = Speech::default();
-        Self { inside, pending, watcher, clock, stop, transcript, speech, report, steps: 0 }
+        Self { inside, pending, watcher, clock, stop, transcript, external: None, speech, report, steps: 0 }
     }
 
     /// Works until there is an answer, a reason for none, or no more time.

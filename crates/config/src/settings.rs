@@ -9,10 +9,15 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod front;
+mod hooks;
 mod ledger;
 mod secrets;
 
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
+pub use hooks::{
+    HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
+    ToolName,
+};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
@@ -25,6 +30,8 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
+    /// Hooks: programs that cause a turn.
+    pub hooks: HooksConfig,
     /// The book: where it is sent.
     pub ledger: LedgerConfig,
     /// What is logged.

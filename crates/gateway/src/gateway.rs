@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::devices::{DeviceError, Devices};
+use crate::hooks::{Hooks, HooksError};
 use crate::http::admission::Admission;
 use crate::outbox::Closing;
 use crate::sending::Server;
@@ -67,6 +68,9 @@ pub enum StartError {
     /// What is kept of devices cannot be read, or an older file of them cannot be imported.
     #[error(transparent)]
     Devices(#[from] DeviceError),
+    /// Hooks are on and cannot be answered safely.
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
     /// The socket cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -116,6 +120,7 @@ impl Gateway {
     /// or the unfinished turns cannot be read. Nothing listens then.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
+        let hooks = Hooks::of(&parts.config)?;
         let front = Front::of(&parts.config.gateway).map_err(StartError::Refused)?;
         let permit = network::bind(&parts.config.gateway).map_err(StartError::Refused)?;
         let ledger = parts.ledger.clone();
@@ -126,7 +131,8 @@ impl Gateway {
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
         let listener = moltbot_net::listen(recorded)?;
-        let shared = Shared::new(parts, credential, front.on_port(listener.port()), devices, listener.port());
+        let (front, port) = (front.on_port(listener.port()), listener.port());
+        let shared = Shared::new(parts, credential, front, devices, hooks, port);
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));

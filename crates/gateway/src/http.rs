@@ -4,6 +4,7 @@
 pub(crate) mod admission;
 mod answer;
 mod completions;
+mod hooks;
 mod patient;
 pub(crate) mod route;
 mod upgrade;
@@ -100,6 +101,11 @@ async fn respond(
     }
     if upgrade::is_asked_for(request.headers()) {
         return upgrade::accept(shared, caller, seat, &mut request);
+    }
+    if let Some(hooks) = &shared.hooks
+        && hooks.below(request.uri().path()).is_some()
+    {
+        return hooks::answer(&shared, hooks, caller, &seat, request).await;
     }
     match sign_in(&shared, caller, request.headers()).await {
         Ok(grant) => {

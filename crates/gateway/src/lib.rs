@@ -10,6 +10,7 @@ mod devices;
 mod dispatch;
 mod gateway;
 mod handshake;
+pub mod hooks;
 mod http;
 mod hub;
 mod inbound;

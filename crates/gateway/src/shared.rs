@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::devices::Devices;
 use crate::gateway::Parts;
+use crate::hooks::Hooks;
 use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) sign_in: SignIn,
     pub(crate) devices: Devices,
     pub(crate) routes: Routes,
+    /// Nothing when they are off.
+    pub(crate) hooks: Option<Hooks>,
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
@@ -61,6 +64,7 @@ impl Shared {
         credential: Credential,
         front: Front,
         devices: Devices,
+        hooks: Option<Hooks>,
         port: u16,
     ) -> Arc<Self> {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
@@ -81,6 +85,7 @@ impl Shared {
             front,
             began,
             devices,
+            hooks,
             sign_in: SignIn::new(credential, ledger, state, clock, began),
             hub: Hub::default(),
             inbound: Inbound::default(),

@@ -3,6 +3,7 @@
 //! The order is: may this source try at all, is the credential right, what may it do, and then the book.
 //! What the book cannot take does not happen, and a failure is as much in the book as a success.
 
+mod hooks;
 mod limited;
 mod tries;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
 use moltbot_policy::authorization::Grant;
+use moltbot_policy::hook;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
 use moltbot_vault::StateDir;
@@ -26,6 +28,7 @@ pub(crate) struct SignIn {
     credential: Credential,
     tries: Arc<KeptThrottle>,
     limited: Mutex<Limited>,
+    limited_hooks: Mutex<Limited>,
     ledger: Ledger,
 }
 
@@ -64,7 +67,7 @@ impl SignIn {
         began: Instant,
     ) -> Self {
         let tries = Arc::new(KeptThrottle::open(state, clock, began));
-        Self { credential, tries, limited: Mutex::default(), ledger }
+        Self { credential, tries, limited: Mutex::default(), limited_hooks: Mutex::default(), ledger }
     }
 
     /// How often the book was flushed to disk.
@@ -91,7 +94,7 @@ impl SignIn {
             },
             Err(limited) => {
                 let told = lock(&self.limited).refused(tried.client, self.tries.now());
-                self.enter_limited(told.into_iter().collect()).await;
+                self.enter_limited(told.into_iter().collect(), self.credential.method()).await;
                 Err(SignInError::Limited(limited))
             }
         }
@@ -109,13 +112,17 @@ impl SignIn {
     /// Enters what was counted of sources that may not try and have been silent for a while.
     pub(crate) async fn tell_limited(&self) {
         let told = lock(&self.limited).over(self.tries.now());
-        self.enter_limited(told).await;
+        self.enter_limited(told, self.credential.method()).await;
+        let told = lock(&self.limited_hooks).over(self.tries.now());
+        self.enter_limited(told, hook::CREDENTIAL).await;
     }
 
     /// Enters what was counted and not told yet: nothing is forgotten at a stop.
     pub(crate) async fn tell_rest(&self) {
         let told = lock(&self.limited).rest(self.tries.now());
-        self.enter_limited(told).await;
+        self.enter_limited(told, self.credential.method()).await;
+        let told = lock(&self.limited_hooks).rest(self.tries.now());
+        self.enter_limited(told, hook::CREDENTIAL).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
@@ -174,9 +181,20 @@ impl SignIn {
         // What is wrong with a device is not wrong with the credential that came with it.
         let device = refusal.code.starts_with("device_");
         let method = if device { "device-signature" } else { self.credential.method() };
+        self.enter_failure(tried, refusal, changed, method).await
+    }
+
+    /// Enters a failure, after it is kept that it was one.
+    async fn enter_failure(
+        &self,
+        tried: Tried,
+        refusal: Refusal,
+        changed: bool,
+        method: &'static str,
+    ) -> SignInError {
         let entry = refused(tried.client, refusal.code, method)
             .with("locality", tried.locality.name())
-            .with("way", way);
+            .with("way", tried.way);
         let entry = match tried.device {
             None => entry,
             Some(device) => entry.with("user", device),
@@ -195,18 +213,17 @@ impl SignIn {
     }
 
     /// Such a source is refused whether or not that can be entered.
-    async fn enter_limited(&self, told: Vec<Told>) {
+    async fn enter_limited(&self, told: Vec<Told>, method: &'static str) {
         if told.is_empty() {
             return;
         }
         let entry = |told: Told| match told.client {
-            Some(client) => refused(client, "rate_limited", self.credential.method())
-                .with("count", told.count.to_string()),
+            Some(client) => refused(client, "rate_limited", method).with("count", told.count.to_string()),
             None => Entry::new("source:many", "auth.sign_in", "gateway", Decision::Refused)
                 .with("client", "many")
                 .with("code", "rate_limited")
                 .with("count", told.count.to_string())
-                .with("method", self.credential.method()),
+                .with("method", method),
         };
         let entries: Vec<Entry> = told.into_iter().map(entry).collect();
         let ledger = self.ledger.clone();

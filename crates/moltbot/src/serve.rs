@@ -330,7 +330,7 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
         StartError::Listen(_) | StartError::Unrecorded(_) => Exit::Busy,
-        StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
+        StartError::Credential(_) | StartError::Hooks(_) | StartError::Refused(_) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

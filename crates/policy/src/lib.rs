@@ -6,8 +6,10 @@
 
 pub mod authentication;
 pub mod authorization;
+pub mod cause;
 pub mod command;
 pub mod file;
+pub mod hook;
 pub mod network;
 pub mod pairing;
 pub mod profile;
