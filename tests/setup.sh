@@ -42,6 +42,14 @@ python=$cache/python
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check cryptography==50.0.2
 "$python/bin/python" -c 'from importlib.metadata import version; assert version("opentelemetry-proto") == "1.45.2"' 2> /dev/null ||
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check opentelemetry-proto==1.45.2
+# What signs webhooks as Stripe and Slack do.
+"$python/bin/python" -c 'from importlib.metadata import version; assert version("stripe") == "16.1.0"' 2> /dev/null ||
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check stripe==16.1.0
+"$python/bin/python" -c 'from importlib.metadata import version; assert version("slack_sdk") == "3.48.0"' 2> /dev/null ||
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check slack_sdk==3.48.0
 
 [ -f "$cache/node/node_modules/openai/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0
+# What signs webhooks as GitHub does.
+[ -f "$cache/node/node_modules/@octokit/webhooks-methods/package.json" ] ||
+    npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error @octokit/webhooks-methods@6.0.0

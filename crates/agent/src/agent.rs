@@ -9,6 +9,7 @@ use moltbot_config::settings::AgentConfig;
 use moltbot_ledger::Ledger;
 use moltbot_protocol::ids::AgentId;
 use moltbot_protocol::message::{Message, Part};
+use moltbot_protocol::principal::Principal;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{PendingTurn, Store};
 use moltbot_vault::{FileError, OpenError, StateDir, Workspace};
@@ -147,8 +148,8 @@ impl Agent {
             None => self.parts.models.chosen(&self.parts.default_agent())?,
         };
         let conversation = model.open("owner").await?;
-        let question =
-            Message::User { content: vec![Part::text("Answer with the word: ready")], timestamp: 0 };
+        let content = vec![Part::text("Answer with the word: ready")];
+        let question = Message::User { content, timestamp: 0, principal: Principal::Owner };
         let prompt = Prompt {
             system: "This is a test of the connection. Answer in one word.".into(),
             messages: vec![question],

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use moltbot_protocol::message::{Message, Part};
+use moltbot_protocol::principal::Principal;
 use serde_json::Value;
 
 /// Characters of one token, as estimated.
@@ -269,7 +270,8 @@ fn note_omission(messages: &mut Vec<Message>) {
         Some(Message::User { content, .. }) => content.insert(0, Part::text(OMISSION)),
         first => {
             let timestamp = first.map_or(0, |message| timestamp_of(message));
-            messages.insert(0, Message::User { content: vec![Part::text(OMISSION)], timestamp });
+            let (content, principal) = (vec![Part::text(OMISSION)], Principal::Owner);
+            messages.insert(0, Message::User { content, timestamp, principal });
         }
     }
 }
@@ -302,7 +304,7 @@ mod tests {
     use super::*;
 
     fn user(text: &str) -> Message {
-        Message::User { content: vec![Part::text(text)], timestamp: 1 }
+        Message::User { content: vec![Part::text(text)], timestamp: 1, principal: Principal::Owner }
     }
 
     fn says(content: Vec<Part>) -> Message {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod external;
 mod history;
 pub mod model;
 mod prompt;

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use moltbot_config::limits;
 use moltbot_vault::{FileError, Workspace};
 
+use crate::external::Boundary;
 use crate::model::ToolSpec;
 
 /// The files that every conversation of an agent is told.
@@ -30,6 +31,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) now_ms: u64,
     /// Instructions of the request.
     pub(crate) extra: Option<&'a str>,
+    /// The boundary around what came from outside, when the conversation has such messages.
+    pub(crate) external: Option<&'a Boundary>,
     /// Characters of one file at most.
     pub(crate) max_chars: usize,
 }
@@ -61,6 +64,9 @@ pub(crate) fn write(facts: &Facts<'_>) -> String {
     write_tools(&mut prompt, facts);
     for (name, text) in facts.files {
         line(&mut prompt, format_args!("\n## {name}\n\n{}", bounded(text.trim(), facts.max_chars)));
+    }
+    if let Some(boundary) = facts.external {
+        line(&mut prompt, format_args!("\n## What came from outside\n\n{}", boundary.rule()));
     }
     if let Some(extra) = facts.extra.map(str::trim).filter(|extra| !extra.is_empty()) {
         line(&mut prompt, format_args!("\n## Instructions that came with this request alone\n\n{extra}"));
@@ -140,6 +146,7 @@ mod tests {
             tools,
             now_ms: 1_795_420_800_000,
             extra: None,
+            external: None,
             max_chars: 10,
         }
     }

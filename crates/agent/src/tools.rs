@@ -10,14 +10,16 @@ mod output;
 mod read;
 mod write;
 
+pub(crate) use output::visible;
+
 use std::error::Error;
 use std::sync::Arc;
 
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
+use moltbot_policy::cause::{Cause, Tool};
 use moltbot_policy::file::{self, FileAct, FilePermit};
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
-use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::Workspace;
 use serde_json::{Value, json};
@@ -26,34 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::ToolSpec;
 
-/// A tool. In alphabetical order, which is the order that the model sees.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Tool {
-    Edit,
-    Exec,
-    Read,
-    Write,
-}
-
-impl Tool {
-    const ALL: [Self; 4] = [Self::Edit, Self::Exec, Self::Read, Self::Write];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Edit => "edit",
-            Self::Exec => "exec",
-            Self::Read => "read",
-            Self::Write => "write",
-        }
-    }
-
-    fn spec(self) -> ToolSpec {
-        match self {
-            Self::Edit => edit::spec(),
-            Self::Exec => exec::spec(),
-            Self::Read => read::spec(),
-            Self::Write => write::spec(),
-        }
+fn spec(tool: &Tool) -> ToolSpec {
+    match tool {
+        Tool::Edit => edit::spec(),
+        Tool::Exec => exec::spec(),
+        Tool::Read => read::spec(),
+        Tool::Write => write::spec(),
     }
 }
 
@@ -63,8 +43,8 @@ pub(crate) struct Toolbox {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) workspace: Workspace,
-    pub(crate) session: SessionKey,
-    pub(crate) run: RunId,
+    /// The turn: who caused it decides which tools it has.
+    pub(crate) cause: Cause,
     /// Cancelled when the turn ends before its time; kills a running command.
     pub(crate) stop: CancellationToken,
 }
@@ -93,22 +73,16 @@ impl ToolResult {
     }
 }
 
-/// The tools that the config does not deny.
-fn allowed(config: &Config) -> impl Iterator<Item = Tool> {
-    let denied =
-        |tool: &Tool| config.tools.deny.iter().any(|name| name.trim().eq_ignore_ascii_case(tool.name()));
-    Tool::ALL.into_iter().filter(move |tool| !denied(tool))
-}
-
 impl Toolbox {
-    /// What a model is offered: every tool that the config does not deny.
+    /// What a model is offered: every tool that the turn has.
     pub(crate) fn offered(&self) -> Vec<ToolSpec> {
-        offered(&self.config)
+        self.cause.tools().iter().map(spec).collect()
     }
 
     /// Does what a call asks for. Never fails: what goes wrong is the result.
     pub(crate) async fn call(&self, name: &str, arguments: Value) -> ToolResult {
-        let done = match allowed(&self.config).find(|tool| tool.name() == name) {
+        let done = match Tool::ALL.into_iter().find(|tool| tool.name() == name) {
+            Some(tool) if !self.cause.tools().contains(&tool) => Err(self.refuse_tool(tool).await),
             Some(Tool::Edit) => edit::run(self, arguments).await,
             Some(Tool::Exec) => Box::pin(exec::run(self, arguments)).await,
             Some(Tool::Read) => read::run(self, arguments).await,
@@ -120,11 +94,20 @@ impl Toolbox {
 
     fn unknown(&self, name: &str) -> String {
         let name = output::visible(output::beginning(name, 64));
-        let names: Vec<String> = allowed(&self.config).map(|tool| format!("`{}`", tool.name())).collect();
+        let names: Vec<String> = self.cause.tools().iter().map(|tool| format!("`{}`", tool.name())).collect();
         if names.is_empty() {
             return format!("there is no tool `{name}`, and none at all; answer without tools");
         }
         format!("there is no tool `{name}`; there are {}", names.join(", "))
+    }
+
+    /// Enters the call of a tool that the turn does not have. A model that asks for one may be obeying what came from
+    /// outside.
+    async fn refuse_tool(&self, tool: Tool) -> String {
+        if let Err(refusal) = self.cause.require(&[tool]) {
+            self.refuse("tool.call", tool.name(), &refusal).await;
+        }
+        self.unknown(tool.name())
     }
 
     /// Reads a whole file: judged, recorded, opened beneath the workspace.
@@ -164,7 +147,7 @@ impl Toolbox {
     }
 
     async fn permit_file(&self, act: FileAct, path: &str) -> Result<Recorded<FilePermit>, String> {
-        let permit = match file::judge(act, path, &self.session, &self.run) {
+        let permit = match file::judge(act, path, &self.cause) {
             Ok(permit) => permit,
             Err(refusal) => {
                 let action = match act {
@@ -182,10 +165,8 @@ impl Toolbox {
     /// Enters a refusal and gives its sentence. The act is refused whether or not it can be entered.
     async fn refuse(&self, action: &'static str, target: &str, refusal: &Refusal) -> String {
         let target = output::beginning(target, limits::COMMAND_BYTES);
-        let entry = Entry::new(format!("agent:{}", self.run), action, target, Decision::Refused)
-            .in_session(self.session.as_str())
-            .with("code", refusal.code)
-            .with("reason", refusal.message.clone());
+        let entry = Entry::new(self.cause.actor(), action, target, Decision::Refused);
+        let entry = self.cause.tell(entry).with("code", refusal.code).with("reason", refusal.message.clone());
         let ledger = self.ledger.clone();
         match spawn_blocking(move || ledger.enter(entry)).await {
             Ok(Ok(_)) => {}
@@ -194,10 +175,6 @@ impl Toolbox {
         }
         refusal.message.clone()
     }
-}
-
-fn offered(config: &Config) -> Vec<ToolSpec> {
-    allowed(config).map(Tool::spec).collect()
 }
 
 /// An error and its causes as one sentence.
@@ -230,17 +207,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denied_tool_is_not_offered() {
-        let mut config = Config::default();
-        let names = |config: &Config| offered(config).iter().map(|tool| tool.name).collect::<Vec<_>>();
-        assert_eq!(names(&config), ["edit", "exec", "read", "write"]);
-        config.tools.deny = vec!["Exec".into(), "browser".into()];
-        assert_eq!(names(&config), ["edit", "read", "write"]);
-    }
-
-    #[test]
     fn every_schema_names_what_must_be_there() {
-        for tool in offered(&Config::default()) {
+        for tool in Tool::ALL.iter().map(spec) {
             let required = tool.parameters["required"].as_array().unwrap();
             assert!(!required.is_empty(), "tool {}", tool.name);
             for name in required {

@@ -17,6 +17,7 @@ mod preparing;
 mod speech;
 
 use crate::agent::Inside;
+use crate::external::Boundary;
 use crate::history::Transcript;
 use crate::model::{Answer, Conversation, ModelDelta, ModelError, Prompt};
 use crate::report::{ToolCallReport, TurnEvent, TurnReport};
@@ -49,6 +50,8 @@ struct Turn<'a> {
     /// The model that a person chose for the session, as `provider/model`.
     chosen_model: Option<String>,
     transcript: Transcript,
+    /// The boundary around what came from outside, when anything did.
+    external: Option<Boundary>,
     speech: Speech,
     report: TurnReport,
     /// Model calls so far.
@@ -89,8 +92,19 @@ impl<'a> Turn<'a> {
         let report = TurnReport::begun(run, session, started_ms);
         let transcript = Transcript::new(Vec::new(), 0, false);
         let speech = Speech::default();
-        let chosen_model = None;
-        Self { inside, pending, watcher, clock, stop, chosen_model, transcript, speech, report, steps: 0 }
+        Self {
+            inside,
+            pending,
+            watcher,
+            clock,
+            stop,
+            chosen_model: None,
+            transcript,
+            external: None,
+            speech,
+            report,
+            steps: 0,
+        }
     }
 
     /// Works until there is an answer, a reason for none, or no more time.

@@ -4,4 +4,5 @@
 //! state is kept.
 #![forbid(unsafe_code)]
 
+pub mod hooks;
 pub mod webchat;

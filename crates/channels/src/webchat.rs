@@ -10,6 +10,7 @@ use moltbot_protocol::chat::{ChatEvent, ChatSendParams, ChatState, ChatText};
 use moltbot_protocol::ids::{InvalidId, RunId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::openai::{ChatCompletionRequest, ChatMessage};
+use moltbot_protocol::principal::Principal;
 use thiserror::Error;
 
 /// The channel's name in the store.
@@ -175,6 +176,7 @@ fn message(
         external_id: run.as_str().into(),
         session,
         run,
+        principal: Principal::Owner,
         text,
         extra_system_prompt,
         timeout_ms,

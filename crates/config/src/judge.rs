@@ -1,6 +1,7 @@
 //! Judges a config that was read: each value against the settings that work, then against what is known
 //! and not served yet. It goes on after an error, so that all are found at once.
 
+mod hooks;
 mod known;
 mod nearest;
 mod policies;

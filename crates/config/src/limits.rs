@@ -191,6 +191,20 @@ pub const RUNS: usize = 1000;
 pub const COMPLETIONS_IN_FLIGHT: usize = 64;
 /// How long a client has to send a request's body: 1 MiB takes a slow line 10 s.
 pub const BODY: Duration = Duration::from_secs(30);
+/// Calls of hooks that are answered at the same time: each may hold a body of [`crate::settings::HooksConfig`]'s size.
+pub const HOOKS_IN_FLIGHT: usize = 16;
+/// Calls of hooks whose body is read before it is known who calls, because they are signed: 2 MB at most.
+pub const UNVERIFIED_HOOKS: usize = 8;
+/// How long a caller of a hook has to send its body.
+pub const HOOK_BODY: Duration = Duration::from_secs(10);
+/// How far the time of a signed call may be from now: what Slack and Stripe advise. A call is repeated within it alone.
+pub const HOOK_REPLAY: Duration = Duration::from_secs(300);
+/// The longest text that a template makes, in characters, and what one call may say.
+pub const HOOK_CHARS: usize = 100_000;
+/// `{{…}}` in one template: the longest preset has 4.
+pub const HOOK_PLACEHOLDERS: usize = 64;
+/// Mappings of hooks.
+pub const HOOK_MAPPINGS: usize = 64;
 /// How long a client may take nothing of an HTTP answer. Slow lines take something every second.
 pub const UNREAD: Duration = Duration::from_secs(20);
 /// How long a closing connection may take to say goodbye.

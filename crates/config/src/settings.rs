@@ -9,11 +9,16 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod front;
+mod hooks;
 mod ledger;
 mod reach;
 mod secrets;
 
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
+pub use hooks::{
+    HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
+    ToolName,
+};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;
@@ -27,6 +32,8 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
+    /// Hooks: programs that cause a turn.
+    pub hooks: HooksConfig,
     /// The book: where it is sent.
     pub ledger: LedgerConfig,
     /// What is logged.

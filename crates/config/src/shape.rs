@@ -23,6 +23,8 @@ pub(crate) enum Shape {
     OneOf(&'static [&'static str]),
     /// An object of which only these members are known.
     Open(&'static [(&'static str, Shape)]),
+    /// A setting that must not be there, and why.
+    Refused(&'static str),
     /// The mode of the sandbox: one of the original's, but for `off`.
     SandboxMode,
     /// A text.

@@ -23,6 +23,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 
 use crate::devices::{DeviceError, Devices};
+use crate::hooks::{Hooks, HooksError};
 use crate::outbox::Closing;
 use crate::sending::Server;
 use crate::shared::Shared;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// What is kept of devices cannot be read, or an older file of them cannot be imported.
     #[error(transparent)]
     Devices(#[from] DeviceError),
+    /// Hooks are on and cannot be answered safely.
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
     /// The socket cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -127,6 +131,7 @@ impl Gateway {
     /// or the unfinished turns cannot be read. Nothing listens then.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
+        let hooks = Hooks::of(&parts.config)?;
         let permit = network::bind(&parts.config.gateway, &credential, &parts.own_addresses);
         let permit = permit.map_err(StartError::Refused)?;
         let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
@@ -147,7 +152,7 @@ impl Gateway {
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
-        let shared = Shared::new(parts, credential, front.on_port(port), tailscale, devices, port);
+        let shared = Shared::new(parts, credential, front.on_port(port), tailscale, devices, hooks, port);
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));

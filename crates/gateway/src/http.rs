@@ -3,6 +3,7 @@
 
 mod answer;
 mod completions;
+mod hooks;
 mod patient;
 pub(crate) mod route;
 mod upgrade;
@@ -156,6 +157,12 @@ async fn respond(
         seat.makes_room();
         note_refusal(&shared, caller.client, CROWDED);
         return crowded();
+    }
+    if let Some(hooks) = &shared.hooks
+        && hooks.below(request.uri().path()).is_some()
+    {
+        seat.is_judged();
+        return hooks::answer(&shared, hooks, caller, &seat, request).await;
     }
     let tailnet = match &shared.tailscale {
         None => Tailnet::Unclaimed,

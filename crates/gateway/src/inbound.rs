@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use moltbot_policy::{Book as _, Class, Decision, Entry, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::principal::Principal;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
 use thiserror::Error;
 
@@ -47,6 +48,11 @@ pub(crate) enum InboundError {
     /// The gateway stops.
     #[error("the gateway is stopping; send again when it is back")]
     Stopping,
+    /// A hook's delivery has the name of another one.
+    #[error(
+        "a delivery with this name was taken before and said something else; give each delivery its own name"
+    )]
+    Reused,
     /// The session has as many turns waiting as it may, or the gateway as many runs.
     #[error("too many messages are waiting; wait for answers before you send more")]
     Full,
@@ -78,10 +84,7 @@ pub(crate) async fn receive(
         let place = shared.inbound.reserve(&message.session)?;
         let accepted = record_on_full_disk(&shared, accepted).await?;
         match shared.store.accept(&message, shared.now_ms()).await? {
-            Accepted::Duplicate(status) if status.session != message.session => {
-                Err(InboundError::Elsewhere(status.session))
-            }
-            Accepted::Duplicate(status) => Ok(Received::Duplicate(status)),
+            Accepted::Duplicate(status) => require_same(&message, status).map(Received::Duplicate),
             Accepted::Fresh(turn) => {
                 let run = Arc::new(Run::new(&turn, hearing));
                 if let Some(accepted) = accepted {
@@ -97,6 +100,18 @@ pub(crate) async fn receive(
         tracing::error!(%error, "a message could not be taken");
         Err(InboundError::Broken)
     })
+}
+
+/// Demands that what came twice is one message. A hook's delivery is known by its content, whatever session it would have
+/// begun; any other message by its conversation.
+fn require_same(message: &InboundMessage, status: RunStatus) -> Result<RunStatus, InboundError> {
+    match message.principal {
+        Principal::Hook(_) if status.external_id != message.external_id => Err(InboundError::Reused),
+        Principal::Owner | Principal::Sender(_) if status.session != message.session => {
+            Err(InboundError::Elsewhere(status.session))
+        }
+        Principal::Hook(_) | Principal::Owner | Principal::Sender(_) => Ok(status),
+    }
 }
 
 /// On a full disk nothing is done that is not on it first: a message that could only fail is not taken. Gives the entry

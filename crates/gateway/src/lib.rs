@@ -11,6 +11,7 @@ mod dispatch;
 mod gate;
 mod gateway;
 mod handshake;
+pub mod hooks;
 mod http;
 mod hub;
 mod inbound;

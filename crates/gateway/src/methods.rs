@@ -154,7 +154,7 @@ fn unusable(error: &MessageError) -> WireError {
 fn not_kept(error: &InboundError) -> WireError {
     match error {
         InboundError::Store(error) => store_failed(error),
-        InboundError::Elsewhere(_) => WireError::invalid(error.to_string()),
+        InboundError::Elsewhere(_) | InboundError::Reused => WireError::invalid(error.to_string()),
         InboundError::LockedDown => locked_down(),
         InboundError::Unrecorded(unrecorded) => not_recorded(unrecorded),
         InboundError::Broken | InboundError::Full | InboundError::Stopping => {

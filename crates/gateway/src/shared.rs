@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::devices::Devices;
 use crate::gate::Gate;
 use crate::gateway::Parts;
+use crate::hooks::Hooks;
 use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) sign_in: SignIn,
     pub(crate) devices: Devices,
     pub(crate) routes: Routes,
+    /// Nothing when they are off.
+    pub(crate) hooks: Option<Hooks>,
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
@@ -69,6 +72,7 @@ impl Shared {
         front: Front,
         tailscale: Option<Tailscale>,
         devices: Devices,
+        hooks: Option<Hooks>,
         port: u16,
     ) -> Arc<Self> {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
@@ -93,6 +97,7 @@ impl Shared {
             tailscale,
             began,
             devices,
+            hooks,
             sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), clock, began),
             gate,
             hub: Hub::default(),

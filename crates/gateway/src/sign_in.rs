@@ -3,6 +3,7 @@
 //! The order is: may this source try at all, is the credential right, what may it do, and then the book.
 //! What the book cannot take does not happen, and a failure is as much in the book as a success.
 
+mod hooks;
 mod limited;
 mod tries;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented, Tailnet};
 use moltbot_policy::authorization::Grant;
+use moltbot_policy::hook;
 use moltbot_policy::penalty::Offence;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Source, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
@@ -30,6 +32,7 @@ pub(crate) struct SignIn {
     tries: Arc<KeptThrottle>,
     gate: Arc<Gate>,
     limited: Mutex<Limited>,
+    limited_hooks: Mutex<Limited>,
     ledger: Ledger,
 }
 
@@ -71,7 +74,8 @@ impl SignIn {
         began: Instant,
     ) -> Self {
         let tries = Arc::new(KeptThrottle::open(state, clock, began));
-        Self { credential, tries, gate, limited: Mutex::default(), ledger }
+        let (limited, limited_hooks) = (Mutex::default(), Mutex::default());
+        Self { credential, tries, gate, limited, limited_hooks, ledger }
     }
 
     /// How often the book was flushed to disk.
@@ -127,12 +131,16 @@ impl SignIn {
     pub(crate) async fn tell_limited(&self) {
         let told = lock(&self.limited).over(self.tries.now());
         self.enter_refusals(told).await;
+        let told = lock(&self.limited_hooks).over(self.tries.now());
+        self.enter_refusals_of(told, hook::CREDENTIAL).await;
     }
 
     /// Enters what was counted and not told yet: nothing is forgotten at a stop.
     pub(crate) async fn tell_rest(&self) {
         let told = lock(&self.limited).rest(self.tries.now());
         self.enter_refusals(told).await;
+        let told = lock(&self.limited_hooks).rest(self.tries.now());
+        self.enter_refusals_of(told, hook::CREDENTIAL).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
@@ -206,9 +214,20 @@ impl SignIn {
         // What is wrong with a device is not wrong with the credential that came with it.
         let device = refusal.code.starts_with("device_");
         let method = if device { "device-signature" } else { self.credential.method() };
+        self.enter_failure(tried, refusal, changed, method).await
+    }
+
+    /// Enters a failure, after it is kept that it was one.
+    async fn enter_failure(
+        &self,
+        tried: Tried,
+        refusal: Refusal,
+        changed: bool,
+        method: &'static str,
+    ) -> SignInError {
         let entry = refused(tried.client, refusal.code, method)
             .with("locality", tried.locality.name())
-            .with("way", way);
+            .with("way", tried.way);
         let entry = match tried.device {
             None => entry,
             Some(device) => entry.with("user", device),
@@ -232,18 +251,21 @@ impl SignIn {
 
     /// Such a source is refused whether or not that can be entered.
     pub(crate) async fn enter_refusals(&self, told: Vec<Told>) {
+        self.enter_refusals_of(told, self.credential.method()).await;
+    }
+
+    /// The same, of tries by a method of their own.
+    async fn enter_refusals_of(&self, told: Vec<Told>, method: &'static str) {
         if told.is_empty() {
             return;
         }
         let entry = |told: Told| match told.client {
-            Some(client) => {
-                refused(client, told.code, self.credential.method()).with("count", told.count.to_string())
-            }
+            Some(client) => refused(client, told.code, method).with("count", told.count.to_string()),
             None => Entry::new("source:many", "auth.sign_in", "gateway", Decision::Refused)
                 .with("client", "many")
                 .with("code", told.code)
                 .with("count", told.count.to_string())
-                .with("method", self.credential.method()),
+                .with("method", method),
         };
         let entries: Vec<Entry> = told.into_iter().map(entry).collect();
         let ledger = self.ledger.clone();

@@ -95,6 +95,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Devices(Devices),
+    /// See which programs may cause a turn, and what such a turn may do
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot hooks list
+
+Exit codes: 0, 78 the gateway would not start with them"
+    )]
+    Hooks(Hooks),
     /// See and test the models
     #[command(
         subcommand,
@@ -183,6 +193,18 @@ Exit codes: 0, 2 unknown shell")]
         /// The shell
         shell: Shell,
     },
+}
+
+/// Commands of `hooks`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hooks {
+    /// List the hooks of the config: path, key, agent, session, tools; no secret
+    #[command(after_help = "\
+Example:
+  moltbot hooks list --json
+
+Exit codes: 0, 78 the gateway would not start with them")]
+    List(Facts),
 }
 
 /// Options of `up`.

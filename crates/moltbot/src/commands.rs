@@ -7,6 +7,7 @@ mod devices;
 mod doctor;
 mod files;
 mod gateway;
+mod hooks;
 mod ledger;
 mod logs;
 mod models;
@@ -58,6 +59,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(status::health(&home, facts))
         }
+        Command::Hooks(command) => hooks::run(&open(environment)?, &command),
         Command::Ledger(command) => ledger::run(&open(environment)?, command),
         Command::Logs(options) => logs::run(&open(environment)?, &options),
         Command::Models(command) => {

@@ -341,7 +341,7 @@ fn not_started(error: &StartError) -> anyhow::Error {
         StartError::Listen(ListenError::Foreign { .. })
         | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
         StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
-        StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
+        StartError::Credential(_) | StartError::Hooks(_) | StartError::Refused(_) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

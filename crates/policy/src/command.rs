@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use moltbot_config::limits;
-use moltbot_protocol::ids::{RunId, SessionKey};
 
+use crate::cause::{Cause, Tool};
 use crate::file::relative_path;
 use crate::profile::Profile;
 use crate::record::{Decision, Entry, Permit};
@@ -21,10 +21,8 @@ pub struct CommandRequest {
     pub script: String,
     /// The folder it starts in, relative to the workspace.
     pub directory: String,
-    /// The conversation it is for.
-    pub session: SessionKey,
-    /// The run it is for.
-    pub run: RunId,
+    /// The turn it is for.
+    pub cause: Cause,
 }
 
 /// Proof that a command passed review. The sandbox takes nothing else.
@@ -38,8 +36,8 @@ pub struct CommandPermit {
     script: String,
     directory: String,
     profile: Profile,
-    actor: String,
-    session: Option<String>,
+    /// Nothing for one of the gateway's own.
+    cause: Option<Cause>,
 }
 
 impl CommandPermit {
@@ -64,11 +62,12 @@ impl CommandPermit {
     }
 
     fn told(&self, action: &'static str, decision: Decision) -> Entry {
-        let entry = Entry::new(self.actor.clone(), action, self.script.clone(), decision);
+        let actor = self.cause.as_ref().map_or_else(|| "gateway".to_owned(), Cause::actor);
+        let entry = Entry::new(actor, action, self.script.clone(), decision);
         let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
-        match &self.session {
+        match &self.cause {
             None => entry,
-            Some(session) => entry.in_session(session.clone()),
+            Some(cause) => cause.tell(entry),
         }
     }
 }
@@ -107,9 +106,10 @@ impl Permit for CommandPermit {
 /// Reviews a command of the agent.
 ///
 /// # Errors
-/// When it is empty, longer than [`limits::COMMAND_BYTES`], has a NUL, or starts outside the workspace.
+/// When the turn has no tool that runs commands, or the command is empty, longer than [`limits::COMMAND_BYTES`], has a NUL, or starts outside the workspace.
 pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit, Refusal> {
-    let CommandRequest { script, directory, session, run } = request;
+    let CommandRequest { script, directory, cause } = request;
+    cause.require(&[Tool::Exec])?;
     if script.trim().is_empty() {
         return Err(Refusal::new("command_empty", "the command is empty; give a shell command in `command`"));
     }
@@ -122,13 +122,7 @@ pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit
         return Err(Refusal::new("command_malformed", "the command has a NUL character; remove it"));
     }
     let directory = relative_path(&directory)?;
-    Ok(CommandPermit {
-        script,
-        directory,
-        profile,
-        actor: format!("agent:{run}"),
-        session: Some(session.into()),
-    })
+    Ok(CommandPermit { script, directory, profile, cause: Some(cause) })
 }
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
@@ -137,25 +131,22 @@ pub fn permit_probe(script: &'static str) -> CommandPermit {
         script: script.into(),
         directory: String::new(),
         profile: Profile::for_probe(),
-        actor: "gateway".into(),
-        session: None,
+        cause: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use moltbot_config::Config;
-    use moltbot_protocol::ids::AgentId;
+    use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
+    use moltbot_protocol::principal::Principal;
 
     use super::*;
 
     fn judge(script: &str, directory: &str) -> Result<CommandPermit, &'static str> {
-        let request = CommandRequest {
-            script: script.into(),
-            directory: directory.into(),
-            session: SessionKey::main_of(&AgentId::main()),
-            run: RunId::parse("r").unwrap(),
-        };
+        let (session, run) = (SessionKey::main_of(&AgentId::main()), RunId::parse("r").unwrap());
+        let cause = Cause::of(&Config::default(), session, run, Principal::Owner);
+        let request = CommandRequest { script: script.into(), directory: directory.into(), cause };
         review(request, Profile::for_exec(&Config::default(), None)).map_err(|refusal| refusal.code)
     }
 

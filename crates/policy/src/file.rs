@@ -2,8 +2,7 @@
 //!
 //! The judge sees the path's text; that no link leads elsewhere is the vault's part, by opened handles.
 
-use moltbot_protocol::ids::{RunId, SessionKey};
-
+use crate::cause::{Cause, Tool};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
@@ -42,8 +41,7 @@ pub enum FileAct {
 pub struct FilePermit {
     act: FileAct,
     path: String,
-    session: String,
-    actor: String,
+    cause: Cause,
 }
 
 impl FilePermit {
@@ -64,17 +62,21 @@ impl Permit for FilePermit {
             FileAct::Read => "file.read",
             FileAct::Write => "file.write",
         };
-        Entry::new(self.actor.clone(), action, self.path.clone(), Decision::Allowed)
-            .in_session(self.session.clone())
+        let entry = Entry::new(self.cause.actor(), action, self.path.clone(), Decision::Allowed);
+        self.cause.tell(entry)
     }
 }
 
-/// Judges a file tool's path.
+/// Judges a file tool's path, for a turn of this cause.
 ///
 /// # Errors
-/// When the path is empty or leads out of the workspace, or when a protected file would be written: see
+/// When the turn has no tool that does this, the path is empty or leads out of the workspace, or when a protected file would be written: see
 /// [`PROTECTED_PATHS`], which here holds in every folder, so that a repository inside the workspace is protected too.
-pub fn judge(act: FileAct, path: &str, session: &SessionKey, run: &RunId) -> Result<FilePermit, Refusal> {
+pub fn judge(act: FileAct, path: &str, cause: &Cause) -> Result<FilePermit, Refusal> {
+    cause.require(match act {
+        FileAct::Read => &[Tool::Read, Tool::Edit],
+        FileAct::Write => &[Tool::Write, Tool::Edit],
+    })?;
     let path = relative_path(path)?;
     if path.is_empty() {
         return Err(Refusal::new("path_empty", "the path is empty; name a file of the workspace"));
@@ -85,7 +87,7 @@ pub fn judge(act: FileAct, path: &str, session: &SessionKey, run: &RunId) -> Res
         );
         return Err(Refusal::new("path_protected", message));
     }
-    Ok(FilePermit { act, path, session: session.to_string(), actor: format!("agent:{run}") })
+    Ok(FilePermit { act, path, cause: cause.clone() })
 }
 
 /// Whether a normalized path is, or is below, a protected one, in any folder.
@@ -127,6 +129,10 @@ pub(crate) fn relative_path(text: &str) -> Result<String, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use moltbot_config::Config;
+    use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
+    use moltbot_protocol::principal::Principal;
+
     use super::*;
 
     #[test]
@@ -150,8 +156,9 @@ mod tests {
 
     #[test]
     fn what_programs_of_the_owner_obey_is_read_and_never_written() {
-        let session = SessionKey::main_of(&moltbot_protocol::ids::AgentId::main());
+        let session = SessionKey::main_of(&AgentId::main());
         let run = RunId::parse("r").unwrap();
+        let cause = Cause::of(&Config::default(), session, run, Principal::Owner);
         for path in [
             ".git/config",
             "./.git//config",
@@ -163,12 +170,12 @@ mod tests {
             "project/.git/config",
             "a/b/.envrc",
         ] {
-            let refused = judge(FileAct::Write, path, &session, &run).map_err(|refusal| refusal.code);
+            let refused = judge(FileAct::Write, path, &cause).map_err(|refusal| refusal.code);
             assert_eq!(refused.err(), Some("path_protected"), "{path}");
         }
         for path in [".gitignore", ".git/HEAD", ".envrc.example", "vscode/tasks.json", "x.git/config"] {
-            assert!(judge(FileAct::Write, path, &session, &run).is_ok(), "{path}");
+            assert!(judge(FileAct::Write, path, &cause).is_ok(), "{path}");
         }
-        assert!(judge(FileAct::Read, ".git/config", &session, &run).is_ok());
+        assert!(judge(FileAct::Read, ".git/config", &cause).is_ok());
     }
 }

@@ -7,8 +7,10 @@
 pub mod admission;
 pub mod authentication;
 pub mod authorization;
+pub mod cause;
 pub mod command;
 pub mod file;
+pub mod hook;
 pub mod network;
 pub mod pairing;
 pub mod penalty;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use moltbot_config::limits;
 
 use crate::authentication::{Locality, Signed};
+use crate::hook::CREDENTIAL as HOOK;
 
 mod tries;
 
@@ -107,7 +108,7 @@ pub struct Asking {
     pub client: IpAddr,
     /// Whether it is on this machine.
     pub locality: Locality,
-    /// The credential that it would be compared with: `token` or `password`.
+    /// The credential that it would be compared with: `token`, `password`, or that of hooks.
     pub credential: &'static str,
 }
 
@@ -127,9 +128,19 @@ impl Throttle {
     /// [`RateLimited`] after five failures of the source, for five minutes from the fifth; after forty of its IPv6
     /// /48, likewise; and, unless it speaks from this machine, while strangers have used up their guesses.
     pub fn admit(&mut self, asking: Asking, now: Duration) -> Result<Attempt, RateLimited> {
+        self.look(asking, now)?;
+        let source = Source::of_peer(asking.client, asking.locality);
+        self.count(Subject::Source(source), asking, now)
+    }
+
+    /// Whether a try would be admitted, without counting one: for who has to be heard first, as a body that is signed has.
+    ///
+    /// # Errors
+    /// As [`Throttle::admit`].
+    pub fn look(&mut self, asking: Asking, now: Duration) -> Result<(), RateLimited> {
         self.tries.prune(now);
         let source = Source::of_peer(asking.client, asking.locality);
-        if let Some(retry_after) = self.wait_of_source(source, now) {
+        if let Some(retry_after) = self.wait_of_source(source, asking.credential, now) {
             return Err(RateLimited { retry_after });
         }
         if !source.is_here()
@@ -137,7 +148,7 @@ impl Throttle {
         {
             return Err(RateLimited { retry_after });
         }
-        self.count(Subject::Source(source), asking, now)
+        Ok(())
     }
 
     /// Admits one try of a device that has proved its key and has signed in before. Strangers cannot use up its
@@ -230,13 +241,16 @@ impl Throttle {
         });
     }
 
-    fn wait_of_source(&self, source: Source, now: Duration) -> Option<Duration> {
+    /// Tries at hooks and at the gateway are counted apart: a program with a wrong key does not keep its owner out.
+    fn wait_of_source(&self, source: Source, credential: &'static str, now: Duration) -> Option<Duration> {
         let subject = Subject::Source(source);
+        let is_at = |one: &Try| (one.credential == HOOK) == (credential == HOOK);
         let budget = Budget::Lock(limits::FAILED_SIGN_INS, limits::SIGN_IN_WINDOW);
-        let own = self.tries.wait(budget, now, |one| !one.forgiven && one.subject == subject);
+        let own = self.tries.wait(budget, now, |one| !one.forgiven && one.subject == subject && is_at(one));
         let wide = source.network_48().and_then(|network| {
             let budget = Budget::Lock(limits::FAILED_SIGN_INS_48, limits::SIGN_IN_WINDOW);
-            self.tries.wait(budget, now, tries::in_same_48(network))
+            let in_same = tries::in_same_48(network);
+            self.tries.wait(budget, now, |one| in_same(one) && is_at(one))
         });
         own.max(wide)
     }

@@ -14,6 +14,11 @@ pub enum InvalidId {
         "agent id {0:?} is not valid; use a-z, 0-9, '-' and '_', at most 64, beginning with a letter or digit"
     )]
     Agent(String),
+    /// Not `[a-z0-9][a-z0-9_-]{0,63}`.
+    #[error(
+        "hook name is not valid; use a-z, 0-9, '-' and '_', at most 64, beginning with a letter or digit"
+    )]
+    Hook,
     /// Empty, longer than [`RUN_ID_MAX`], or with a control character.
     #[error("run id is not valid; use 1 to {RUN_ID_MAX} printable characters")]
     Run,
@@ -44,15 +49,44 @@ impl AgentId {
     /// When the text does not have the form of an agent id.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let id = text.trim().to_ascii_lowercase();
-        let ordinary = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let begins = id.chars().next().is_some_and(ordinary);
-        let continues = id.chars().all(|c| ordinary(c) || c == '_' || c == '-');
-        if begins && continues && id.len() <= 64 { Ok(Self(id)) } else { Err(InvalidId::Agent(text.into())) }
+        if is_word(&id) { Ok(Self(id)) } else { Err(InvalidId::Agent(text.into())) }
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Whether a text is `[a-z0-9][a-z0-9_-]{0,63}`.
+fn is_word(text: &str) -> bool {
+    let ordinary = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let begins = text.chars().next().is_some_and(ordinary);
+    begins && text.chars().all(|c| ordinary(c) || c == '_' || c == '-') && text.len() <= 64
+}
+
+/// The name of a hook: `[a-z0-9][a-z0-9_-]{0,63}`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct HookName(String);
+
+impl HookName {
+    /// Reads a name, exactly: two spellings of one name would be two hooks with one principal.
+    ///
+    /// # Errors
+    /// When the text does not have the form of a hook's name.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        if is_word(text) { Ok(Self(text.into())) } else { Err(InvalidId::Hook) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HookName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

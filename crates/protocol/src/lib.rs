@@ -14,6 +14,7 @@ pub mod ids;
 pub mod message;
 pub mod method;
 pub mod openai;
+pub mod principal;
 pub mod scope;
 pub mod sessions;
 

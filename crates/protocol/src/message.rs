@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{RunId, SessionKey};
+use crate::principal::Principal;
 
 /// One entry of a transcript. The shape that `chat.history` shows and upstream transcripts have.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -42,12 +43,15 @@ pub enum Message {
         /// When, in milliseconds since the epoch.
         timestamp: u64,
     },
-    /// What the person said.
+    /// What a person said, or a hook told.
     User {
         /// Text and images, in order.
         content: Vec<Part>,
         /// When, in milliseconds since the epoch.
         timestamp: u64,
+        /// Who caused it; kept with the words, so that those from outside never become the owner's.
+        #[serde(default, skip_serializing_if = "Principal::is_owner")]
+        principal: Principal,
     },
 }
 
@@ -155,6 +159,8 @@ pub struct InboundMessage {
     pub session: SessionKey,
     /// The run's name.
     pub run: RunId,
+    /// Who caused it.
+    pub principal: Principal,
     /// What was said.
     pub text: String,
     /// Instructions of this request alone, added to the system prompt.

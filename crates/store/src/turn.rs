@@ -140,6 +140,8 @@ impl TurnState {
 pub struct RunStatus {
     /// The run.
     pub run: RunId,
+    /// The channel's own id of its message.
+    pub external_id: String,
     /// Its conversation.
     pub session: SessionKey,
     /// Where it is.

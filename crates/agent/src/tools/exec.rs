@@ -62,8 +62,7 @@ async fn permit(
 ) -> Result<CommandPermit, String> {
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
-    let (session, run) = (tools.session.clone(), tools.run.clone());
-    match review(CommandRequest { script, directory, session, run }, profile) {
+    match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
         Ok(permit) => Ok(permit),
         Err(refusal) => Err(tools.refuse("command.start", &target, &refusal).await),
     }

@@ -13,7 +13,7 @@ pub(super) fn from_command(output: &[u8]) -> String {
 
 /// A text with every control and bidirectional character but tab and line feed written as `<U+001B>`. A
 /// carriage return before a line feed is dropped.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {

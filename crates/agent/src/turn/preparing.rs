@@ -1,10 +1,12 @@
 //! What a turn needs before the model is asked: what was said, which model, which tools, which prompt.
 
 use moltbot_config::limits;
+use moltbot_policy::cause::Cause;
 use moltbot_protocol::message::{Message, Part, text_of};
 use tokio::task::spawn_blocking;
 
 use super::{Halt, Turn, calls_in};
+use crate::external;
 use crate::history::{self, Transcript, UNKNOWN_OUTCOME, estimate_text, value_chars};
 use crate::model::{Model, Prompt, ToolSpec};
 use crate::prompt::{self, Facts};
@@ -19,7 +21,9 @@ impl Turn<'_> {
         let mut messages = history::repair(earlier.messages);
         let question = messages.len();
         let content = vec![Part::text(std::mem::take(&mut self.pending.message.text))];
-        messages.push(Message::User { content, timestamp: self.pending.accepted_ms });
+        let principal = self.pending.message.principal.clone();
+        messages.push(Message::User { content, timestamp: self.pending.accepted_ms, principal });
+        self.external = external::mark(&mut messages).map_err(|error| Halt::Failed(sentence(&error)))?;
         for step in std::mem::take(&mut self.pending.steps) {
             messages.extend(step.results);
             messages.push(step.answer);
@@ -78,8 +82,12 @@ impl Turn<'_> {
             ledger: self.inside.ledger.clone(),
             sandbox: self.inside.sandbox.clone(),
             workspace,
-            session: self.report.session.clone(),
-            run: self.report.run.clone(),
+            cause: Cause::of(
+                &self.inside.config,
+                self.report.session.clone(),
+                self.report.run.clone(),
+                self.pending.message.principal.clone(),
+            ),
             stop: self.stop.clone(),
         };
         Ok((model, toolbox))
@@ -102,6 +110,7 @@ impl Turn<'_> {
             tools: &tools,
             now_ms: (self.clock)(),
             extra: self.pending.message.extra_system_prompt.as_deref(),
+            external: self.external.as_ref(),
             max_chars: usize::try_from(max_chars).unwrap_or(usize::MAX),
         });
         Ok(Prompt { system, messages: Vec::new(), tools, max_tokens: None })

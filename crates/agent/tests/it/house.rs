@@ -11,6 +11,7 @@ use moltbot_config::settings::{ModelChoice, ModelConfig, ProviderConfig};
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
+use moltbot_protocol::principal::Principal;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Accepted, PendingTurn, Store};
 use moltbot_testkit::skip::skip;
@@ -131,6 +132,7 @@ impl House {
             external_id: format!("message-{number}"),
             session: SessionKey::parse(session, &AgentId::main()).unwrap(),
             run: RunId::parse(&format!("run-{number}")).unwrap(),
+            principal: Principal::Owner,
             text: text.into(),
             extra_system_prompt: None,
             timeout_ms: None,

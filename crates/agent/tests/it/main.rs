@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
+mod external;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod house;

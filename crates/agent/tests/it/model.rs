@@ -12,6 +12,7 @@ use moltbot_config::settings::{ModelChoice, ModelConfig, ModelsMode, ProviderApi
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_protocol::ids::AgentId;
 use moltbot_protocol::message::{Message, Part, StopReason, Usage};
+use moltbot_protocol::principal::Principal;
 use moltbot_testkit::model::{Call, INPUT_TOKENS, MODEL, OUTPUT_TOKENS, Reply, ScriptedModel};
 use moltbot_vault::StateDir;
 use serde_json::json;
@@ -67,7 +68,8 @@ async fn anthropic(model: &ScriptedModel) -> (TempDir, Conversation) {
 }
 
 fn prompt() -> Prompt {
-    let user = Message::User { content: vec![Part::text("hello")], timestamp: 1 };
+    let content = vec![Part::text("hello")];
+    let user = Message::User { content, timestamp: 1, principal: Principal::Owner };
     Prompt { system: "be brief".into(), messages: vec![user], tools: vec![read_tool()], max_tokens: None }
 }
 

@@ -45,6 +45,11 @@ impl Judge<'_> {
             }
             Kind::Bool(false) | Kind::Null | Kind::Number(_) | Kind::Text(_) => {}
         }
+        if let Shape::Refused(why) = shape {
+            let message = format!("this setting is not accepted: {why}");
+            let fix = Some("remove the setting".to_owned());
+            return self.find(ConfigErrorKind::Refused, node, message, expectation(shape), fix);
+        }
         if matches!(shape, Shape::SandboxMode) {
             return self.sandbox_mode(node);
         }
@@ -190,6 +195,7 @@ fn expectation(shape: &Shape) -> String {
         Shape::Never(_) => "false".into(),
         Shape::Number => "a number".into(),
         Shape::OneOf(texts) => format!("one of {}", quoted_list(texts)),
+        Shape::Refused(_) => "no such setting".into(),
         Shape::SandboxMode => "\"all\" or \"non-main\"".into(),
         Shape::Text => "a text in quotes".into(),
         Shape::TextOr(inner) => format!("a text in quotes, or {}", expectation(inner)),

@@ -226,7 +226,7 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
             "an address that begins with https://, or with http:// and names this machine",
             "write it as \"https://collector.example.org:4318/v1/logs\"",
         ),
-        _ => return None,
+        _ => return super::hooks::misses_form(form, text),
     };
     (!fits).then_some((expected, fix))
 }

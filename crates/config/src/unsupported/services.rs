@@ -28,16 +28,27 @@ pub(super) const DISCOVERY: Shape = Object(&[
 
 /// `hooks`.
 pub(super) const HOOKS: Shape = Object(&[
-    ("enabled", Flag),
     ("gmail", OBJECT),
     ("internal", OBJECT),
-    ("mappings", List(&OBJECT)),
-    ("maxBodyBytes", COUNT),
-    ("path", Text),
-    ("presets", TEXTS),
-    ("token", Text),
-    ("transformsDir", Text),
+    ("mappings", List(&HOOK_MAPPING)),
+    ("transformsDir", Noted("no code is run for a hook; its text is made by templates alone", &Text)),
 ]);
+
+/// What a mapping without it would do more than its owner wants, or less safely, is refused and not left out.
+const HOOK_MAPPING: Shape = Object(&[
+    ("allowUnsafeExternalContent", Shape::Never("what comes from outside would count as the owner's words")),
+    ("channel", REPLIES_STAY),
+    ("deliver", Shape::Never(STAYS)),
+    ("model", Shape::Refused("the model of a turn is the agent's; give the mapping an agent with `agentId`")),
+    ("thinking", Shape::Refused("a level of thinking is not used yet")),
+    ("to", REPLIES_STAY),
+    (
+        "transform",
+        Shape::Refused("no code is run for a hook; write its text with `{{path}}` in `messageTemplate`"),
+    ),
+]);
+const REPLIES_STAY: Shape = Shape::Refused(STAYS);
+const STAYS: &str = "replies of hooks are not sent to a channel yet: they stay in the hook's session";
 
 /// `models`.
 pub(super) const MODELS: Shape = Object(&[("providers", Map(&PROVIDER))]);

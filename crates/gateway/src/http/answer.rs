@@ -28,9 +28,7 @@ fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Resp
 
 /// One word, for anybody. The connection is closed after it: a stranger keeps no place.
 pub(super) fn text(word: &'static str) -> Response<Body> {
-    let mut response = whole(StatusCode::OK, "text/plain; charset=utf-8", word);
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
+    plain(StatusCode::OK, word)
 }
 
 /// JSON.
@@ -38,11 +36,23 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> 
     whole(status, "application/json; charset=utf-8", serde_json::to_vec(body).unwrap_or_default())
 }
 
-/// An error. The connection is closed after it: whoever was refused keeps no place.
-pub(super) fn error(status: StatusCode, kind: &'static str, message: &str) -> Response<Body> {
-    let mut response = json(status, &ErrorBody::new(kind, message));
+/// A few words about what went wrong. The connection is closed after them.
+pub(super) fn plain(status: StatusCode, words: &'static str) -> Response<Body> {
+    let mut response = whole(status, "text/plain; charset=utf-8", words);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// JSON about what went wrong. The connection is closed after it.
+pub(super) fn closing(status: StatusCode, body: &impl Serialize) -> Response<Body> {
+    let mut response = json(status, body);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// An error. The connection is closed after it: whoever was refused keeps no place.
+pub(super) fn error(status: StatusCode, kind: &'static str, message: &str) -> Response<Body> {
+    closing(status, &ErrorBody::new(kind, message))
 }
 
 /// What every failed sign-in is answered, as upstream does.

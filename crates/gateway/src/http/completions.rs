@@ -164,7 +164,7 @@ fn session(
 
 fn not_kept(error: &InboundError) -> Failure {
     let (status, kind) = match error {
-        InboundError::Elsewhere(_) => (StatusCode::CONFLICT, "conflict"),
+        InboundError::Elsewhere(_) | InboundError::Reused => (StatusCode::CONFLICT, "conflict"),
         InboundError::Full => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         InboundError::LockedDown => (StatusCode::SERVICE_UNAVAILABLE, LOCKED_DOWN_CODE),
         InboundError::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, UNRECORDED_CODE),

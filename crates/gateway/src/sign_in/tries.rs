@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
+use moltbot_policy::hook;
 use moltbot_policy::throttle::{Source, Subject, Throttle, Try};
 use moltbot_vault::{DeviceKey, StateDir};
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,7 @@ enum Who {
 #[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Kind {
+    Hook,
     Password,
     Token,
 }
@@ -135,7 +137,11 @@ impl File {
                 Subject::Source(source) if source.is_relayed() => Who::Relayed(source.address()),
                 Subject::Source(source) => Who::Source(source.address()),
             },
-            credential: if one.credential == "password" { Kind::Password } else { Kind::Token },
+            credential: match one.credential {
+                hook::CREDENTIAL => Kind::Hook,
+                "password" => Kind::Password,
+                _ => Kind::Token,
+            },
             age_ms: milliseconds(now.saturating_sub(one.at)),
             forgiven: one.forgiven,
         };
@@ -172,6 +178,7 @@ fn restore(throttle: &mut Throttle, file: File, wall: u64) {
             Who::Source(address) => Subject::Source(Source::of(address)),
         },
         credential: match row.credential {
+            Kind::Hook => hook::CREDENTIAL,
             Kind::Password => "password",
             Kind::Token => "token",
         },

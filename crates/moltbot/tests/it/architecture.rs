@@ -204,3 +204,53 @@ fn every_library_forbids_unsafe_but_the_sandbox() {
         assert!(head.contains("#![forbid(unsafe_code)]"), "moltbot-{name} does not forbid unsafe code");
     }
 }
+
+/// Where what may be secret is compared: each in constant time, over digests or codes of one length.
+const COMPARISONS: [&str; 4] = [
+    "crates/policy/src/authentication.rs",
+    "crates/policy/src/hook/signature.rs",
+    "crates/policy/src/pairing.rs",
+    "crates/vault/src/envelope.rs",
+];
+
+/// A comparison that stops at the first difference tells a guesser how far it matched.
+#[test]
+fn a09_secrets_are_compared_in_constant_time_and_nowhere_else() {
+    let mut places = BTreeSet::new();
+    for (path, code) in production() {
+        for line in code.lines() {
+            assert!(!compares_a_secret(line), "{path}: {line}");
+            if line.contains(".ct_eq(") || line.contains(".verify_slice(") {
+                places.insert(path.clone());
+            }
+        }
+    }
+    assert_eq!(places, COMPARISONS.map(str::to_owned).into());
+    for line in [
+        "if token.expose_secret() == other {",
+        "if *presented != secret.expose_secret().trim() {",
+        "a.expose_secret().as_bytes() != b",
+        "own == &key.expose_secret()",
+    ] {
+        assert!(compares_a_secret(line), "{line}");
+    }
+}
+
+/// Whether a secret stands beside a sign of equality.
+fn compares_a_secret(line: &str) -> bool {
+    let parts: Vec<&str> = line.split("expose_secret()").collect();
+    parts.windows(2).any(|pair| {
+        let [before, after] = pair else { return false };
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '&' | '*');
+        let before = before.trim_end_matches(is_name).trim_end();
+        let mut after = *after;
+        while let Some(call) = after.strip_prefix('.').and_then(|call| call.split_once("()")) {
+            if !call.0.chars().all(|c| c.is_alphanumeric() || c == '_') {
+                break;
+            }
+            after = call.1;
+        }
+        let after = after.trim_start();
+        before.ends_with("==") || before.ends_with("!=") || after.starts_with("==") || after.starts_with("!=")
+    })
+}

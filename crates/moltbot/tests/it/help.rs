@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 30] = [
     "",
     "up",
     "gateway",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 28] = [
     "sessions show",
     "sessions reset",
     "sessions delete",
+    "hooks",
+    "hooks list",
     "models",
     "models list",
     "models status",

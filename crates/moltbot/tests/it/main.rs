@@ -33,6 +33,8 @@ mod full_disk;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod keyring;

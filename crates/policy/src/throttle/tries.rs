@@ -23,7 +23,7 @@ pub enum Subject {
 pub struct Try {
     /// Who tried.
     pub subject: Subject,
-    /// Which credential was guessed at: `token` or `password`.
+    /// Which credential was guessed at: `token`, `password` or `hook`.
     pub credential: &'static str,
     /// When, on the throttle's clock.
     pub at: Duration,

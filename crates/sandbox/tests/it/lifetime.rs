@@ -108,8 +108,7 @@ async fn a_step_that_fails_names_itself_and_runs_nothing() {
     let request = moltbot_policy::command::CommandRequest {
         script: "touch /workspace/ran".into(),
         directory: "no/such".into(),
-        session: moltbot_protocol::ids::SessionKey::main_of(&moltbot_protocol::ids::AgentId::main()),
-        run: moltbot_protocol::ids::RunId::parse("r").unwrap(),
+        cause: super::room::cause("r"),
     };
     let permit = moltbot_policy::command::review(request, profile()).unwrap();
     let permit = moltbot_policy::record(permit, &room.ledger).unwrap();

@@ -7,9 +7,11 @@ use std::time::Duration;
 use moltbot_config::Config;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::Recorded;
+use moltbot_policy::cause::Cause;
 use moltbot_policy::command::{CommandPermit, CommandRequest, review};
 use moltbot_policy::profile::Profile;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
+use moltbot_protocol::principal::Principal;
 use moltbot_sandbox::{Exit, Outcome, RunError, Sandbox};
 use moltbot_vault::StateDir;
 use rustix::fs::{Mode, OFlags};
@@ -58,12 +60,8 @@ impl Room {
     }
 
     pub(crate) fn permit(&self, script: &str, profile: Profile) -> Recorded<CommandPermit> {
-        let request = CommandRequest {
-            script: script.into(),
-            directory: String::new(),
-            session: SessionKey::main_of(&AgentId::main()),
-            run: RunId::parse("test").unwrap(),
-        };
+        let request =
+            CommandRequest { script: script.into(), directory: String::new(), cause: cause("test") };
         moltbot_policy::record(review(request, profile).unwrap(), &self.ledger).unwrap()
     }
 
@@ -111,4 +109,10 @@ pub(crate) fn survivors(marker: &str) -> Vec<String> {
 /// Whether the inside has a program.
 pub(crate) fn has(program: &str) -> bool {
     Path::new(program).exists()
+}
+
+/// The cause of a turn of the owner.
+pub(crate) fn cause(run: &str) -> Cause {
+    let (session, run) = (SessionKey::main_of(&AgentId::main()), RunId::parse(run).unwrap());
+    Cause::of(&moltbot_config::Config::default(), session, run, Principal::Owner)
 }

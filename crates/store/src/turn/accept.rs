@@ -26,7 +26,8 @@ pub(crate) fn accept(
         None => session::create(database, &message.session, now_ms)?,
     };
     let turn = insert(database, message, &session, now_ms)?;
-    let said = Message::User { content: vec![Part::text(message.text.clone())], timestamp: now_ms };
+    let content = vec![Part::text(message.text.clone())];
+    let said = Message::User { content, timestamp: now_ms, principal: message.principal.clone() };
     session::append(database, &session, turn, &[said], now_ms)?;
     Ok(Accepted::Fresh(PendingTurn {
         id: turn,

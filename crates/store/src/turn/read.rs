@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use moltbot_protocol::ids::RunId;
-use moltbot_protocol::message::{InboundMessage, Message, Usage};
+use moltbot_protocol::message::{InboundMessage, Message, Usage, text_of};
+use moltbot_protocol::principal::Principal;
 use rusqlite::Row;
 
 use super::{PendingTurn, RunStatus, Step, TurnId, TurnState};
@@ -30,7 +31,7 @@ pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> 
 
 fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failure> {
     let (session, id) = (session::in_row(row)?, TurnId(row.get(3)?));
-    let (text, steps) = said_in(database, &session, id)?;
+    let Said { text, principal, steps } = said_in(database, &session, id)?;
     let extra_system_prompt = database.unseal_text(&session.turn(Column::Prompt, id), row.get_ref(9)?)?;
     Ok(PendingTurn {
         id,
@@ -43,6 +44,7 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
             run: database::run_id(row.get_ref(8)?.as_str().map_err(rusqlite::Error::from)?)?,
             extra_system_prompt,
             timeout_ms: row.get(10)?,
+            principal,
             text,
         },
         session_id: session.session_id,
@@ -50,22 +52,34 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
     })
 }
 
-/// The person's text of a turn, and its steps: each ends with what the model said.
-fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<(String, Vec<Step>), Failure> {
+/// What was said in a turn.
+struct Said {
+    /// The text that the turn answers.
+    text: String,
+    /// Who caused it: sealed with the text, so that nobody makes one's words another's.
+    principal: Principal,
+    /// Each ends with what the model said.
+    steps: Vec<Step>,
+}
+
+fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<Said, Failure> {
     let mut statement = database
         .prepare_cached("SELECT seq, body FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq")?;
     let mut rows = statement.query([session.row, turn.0])?;
-    let (mut text, mut steps, mut results) = (String::new(), Vec::new(), Vec::new());
+    let (mut asked, mut steps, mut results) = (None, Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         match message(database, session, turn, row)? {
-            user @ Message::User { .. } => text = user.text(),
+            Message::User { content, principal, .. } => asked = Some((text_of(&content), principal)),
             result @ Message::ToolResult { .. } => results.push(result),
             answer @ Message::Assistant { .. } => {
                 steps.push(Step { results: std::mem::take(&mut results), answer });
             }
         }
     }
-    Ok((text, steps))
+    // Without its message nobody knows whose turn it is.
+    let (text, principal) =
+        asked.ok_or_else(|| database::unreadable("a turn without its message", &turn.to_string()))?;
+    Ok(Said { text, principal, steps })
 }
 
 /// The message in a row of its number and its body.
@@ -77,7 +91,8 @@ fn message(database: &Database, session: &Session, turn: TurnId, row: &Row<'_>) 
 /// How far the run is; nothing when there is no such run.
 pub(crate) fn run_status(database: &Database, run: &RunId) -> Result<Option<RunStatus>, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT session, session_id, key, turns.id, state, accepted_ms, ended_ms, error, turns.usage, text
+        "SELECT session, session_id, key, turns.id, state, accepted_ms, ended_ms, error, turns.usage, text,
+                external_id
          FROM turns JOIN sessions ON sessions.id = turns.session LEFT JOIN outbox ON outbox.turn = turns.id
          WHERE run = ?1",
     )?;
@@ -95,6 +110,7 @@ pub(crate) fn run_status(database: &Database, run: &RunId) -> Result<Option<RunS
     };
     Ok(Some(RunStatus {
         run: run.clone(),
+        external_id: row.get(10)?,
         session: database::session_key(session.key)?,
         state,
         accepted_ms: row.get(5)?,

@@ -24,6 +24,7 @@ mod turns;
 
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message, Part, StopReason, Usage};
+use moltbot_protocol::principal::Principal;
 use moltbot_store::{Accepted, Ending, PendingTurn, RunStatus, Store, TurnEnd};
 use moltbot_vault::StateDir;
 use tempfile::TempDir;
@@ -103,6 +104,7 @@ fn message(session: &str, text: &str) -> InboundMessage {
         external_id: text.into(),
         session: key(session),
         run: run(&text.replace(char::is_control, "_")),
+        principal: Principal::Owner,
         text: text.into(),
         extra_system_prompt: None,
         timeout_ms: None,
@@ -110,7 +112,7 @@ fn message(session: &str, text: &str) -> InboundMessage {
 }
 
 fn user(text: &str, timestamp: u64) -> Message {
-    Message::User { content: vec![Part::text(text)], timestamp }
+    Message::User { content: vec![Part::text(text)], timestamp, principal: Principal::Owner }
 }
 
 fn assistant(content: Vec<Part>, timestamp: u64) -> Message {

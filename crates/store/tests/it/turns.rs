@@ -2,7 +2,7 @@
 
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::{InboundMessage, Message, Part};
-use moltbot_store::{Ending, RunStatus, Step, StoreError, TurnEnd, TurnState};
+use moltbot_store::{Ending, RunStatus, Step, Store, StoreError, TurnEnd, TurnState};
 use serde_json::json;
 
 use super::{Place, assistant, done, key, message, run, texts, usage, user};
@@ -18,6 +18,7 @@ async fn a_plain_turn_is_two_commits() {
         status,
         RunStatus {
             run: run("hi"),
+            external_id: "hi".into(),
             session: key("main"),
             state: TurnState::Done,
             accepted_ms: 10,
@@ -197,4 +198,25 @@ async fn a_provider_that_lies_about_its_usage_breaks_nothing() {
     let sessions = place.store.sessions(moltbot_store::SessionFilter::default()).await.unwrap();
     assert_eq!(sessions[0].usage.total_tokens, u64::MAX);
     assert_eq!(sessions[0].key, SessionKey::main_of(&moltbot_protocol::ids::AgentId::main()));
+}
+
+#[tokio::test]
+async fn who_caused_a_turn_is_known_after_a_restart_and_cannot_be_changed_in_the_file() {
+    let mut place = Place::new();
+    let hook = moltbot_protocol::principal::Principal::parse("hook:github").unwrap();
+    let message = InboundMessage { principal: hook.clone(), ..message("main", "m") };
+    place.store.accept(&message, 5).await.unwrap();
+    place.reopen();
+    assert_eq!(place.store.pending().await.unwrap()[0].message, message);
+    let history = place.store.history(&key("main"), 10).await.unwrap();
+    assert!(matches!(&history.messages[0], Message::User { principal, .. } if *principal == hook));
+    place.store.close();
+    let database = crate::seals::raw(&place.state);
+    let words: Vec<u8> = database.query_row("SELECT body FROM messages", [], |row| row.get(0)).unwrap();
+    assert!(!words.windows(4).any(|part| part == b"hook"), "it is sealed with the words");
+    database.execute("DELETE FROM messages", []).unwrap();
+    drop(database);
+    let store = Store::open(&place.state, &moltbot_testkit::vault(&place.state)).unwrap();
+    let error = store.pending().await.unwrap_err();
+    assert!(error.to_string().contains("a turn without its message"), "{error}");
 }

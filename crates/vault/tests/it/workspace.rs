@@ -1,9 +1,12 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use moltbot_config::Config;
+use moltbot_policy::cause::Cause;
 use moltbot_policy::file::{FileAct, FilePermit, judge};
 use moltbot_policy::{Book, Entry, Recorded, Unrecorded, record};
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
+use moltbot_protocol::principal::Principal;
 use moltbot_testkit::skip::skip;
 use moltbot_vault::{FileError, Workspace};
 use rustix::fs::{CWD, FileType, Mode};
@@ -21,8 +24,9 @@ impl Book for Noted {
 }
 
 fn permit(act: FileAct, path: &str) -> Recorded<FilePermit> {
-    let session = SessionKey::main_of(&AgentId::main());
-    record(judge(act, path, &session, &RunId::parse("r").unwrap()).unwrap(), &Noted).unwrap()
+    let (session, run) = (SessionKey::main_of(&AgentId::main()), RunId::parse("r").unwrap());
+    let cause = Cause::of(&Config::default(), session, run, Principal::Owner);
+    record(judge(act, path, &cause).unwrap(), &Noted).unwrap()
 }
 
 fn read(workspace: &Workspace, path: &str) -> Result<Vec<u8>, FileError> {

@@ -1,0 +1,43 @@
+//! Forms of settings of hooks.
+
+use moltbot_protocol::ids::HookName;
+
+/// What is expected and what to do, when a text does not have its form.
+pub(super) fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
+    let (fits, expected, fix) = match form {
+        "header-name" => (
+            !text.is_empty()
+                && text.len() <= 64
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+            "the name of a header: letters, digits and '-', at most 64",
+            "write it as \"X-Signature\"",
+        ),
+        "hook-name" => (
+            HookName::parse(text).is_ok(),
+            "1 to 64 of a-z, 0-9, '-' and '_', beginning with a letter or digit",
+            "choose a name such as \"github\"",
+        ),
+        "hook-path" => (
+            is_path_below(text),
+            "one or more names of a-z, 0-9, '-' and '_' with '/' between them",
+            "write it as \"github\"",
+        ),
+        "hook-session" => (
+            text.strip_prefix("hook:").is_some_and(|rest| !rest.is_empty() && text.len() <= 200),
+            "`hook:` and a name",
+            "write it as \"hook:github\": a hook has no other sessions than those",
+        ),
+        "hooks-path" => (
+            text.strip_prefix('/').is_some_and(is_path_below),
+            "'/' and a name of a-z, 0-9, '-' and '_'; not '/' alone, which would take every path",
+            "write it as \"/hooks\"",
+        ),
+        _ => return None,
+    };
+    (!fits).then_some((expected, fix))
+}
+
+/// Whether a text is a path of plain names, which has one spelling.
+fn is_path_below(text: &str) -> bool {
+    text.len() <= 128 && text.split('/').all(|name| HookName::parse(name).is_ok())
+}

@@ -1,0 +1,185 @@
+//! Who caused a turn, and which tools the turn has for that.
+//!
+//! A turn of the owner, or of a sender that the owner paired, has every tool that the config does not deny. A turn of a
+//! hook has those that only read, or those that its mapping names. Each step takes tools away and none gives any.
+
+use moltbot_config::Config;
+use moltbot_config::settings::{HooksConfig, ToolName};
+use moltbot_protocol::ids::{HookName, RunId, SessionKey};
+use moltbot_protocol::principal::Principal;
+
+use crate::hook;
+use crate::record::Entry;
+use crate::refusal::Refusal;
+
+/// A tool that a model may call. In alphabetical order, which is the order that the model sees.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tool {
+    /// Changes a part of a file.
+    Edit,
+    /// Runs a command.
+    Exec,
+    /// Reads a file.
+    Read,
+    /// Writes a file.
+    Write,
+}
+
+impl Tool {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Edit, Self::Exec, Self::Read, Self::Write];
+
+    /// The name that models call.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Edit => "edit",
+            Self::Exec => "exec",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    /// Whether it changes nothing: neither a file nor, by a command, anything else.
+    const fn only_reads(self) -> bool {
+        match self {
+            Self::Edit | Self::Exec | Self::Write => false,
+            Self::Read => true,
+        }
+    }
+}
+
+impl From<ToolName> for Tool {
+    fn from(name: ToolName) -> Self {
+        match name {
+            ToolName::Edit => Self::Edit,
+            ToolName::Exec => Self::Exec,
+            ToolName::Read => Self::Read,
+            ToolName::Write => Self::Write,
+        }
+    }
+}
+
+/// A turn, as whoever asks for a permit has to name it: its conversation, its run, who caused it, and its tools.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cause {
+    session: SessionKey,
+    run: RunId,
+    principal: Principal,
+    tools: Vec<Tool>,
+}
+
+impl Cause {
+    /// The cause of a turn, with the tools that the config as it is now leaves it.
+    pub fn of(config: &Config, session: SessionKey, run: RunId, principal: Principal) -> Self {
+        let denied =
+            |tool: Tool| config.tools.deny.iter().any(|name| name.trim().eq_ignore_ascii_case(tool.name()));
+        let granted = |tool: Tool| match &principal {
+            Principal::Hook(name) => granted_to_hook(&config.hooks, name, tool),
+            Principal::Owner | Principal::Sender(_) => true,
+        };
+        let tools = Tool::ALL.into_iter().filter(|tool| !denied(*tool) && granted(*tool)).collect();
+        Self { session, run, principal, tools }
+    }
+
+    /// The tools that the turn has.
+    pub fn tools(&self) -> &[Tool] {
+        &self.tools
+    }
+
+    /// Demands one of these tools.
+    ///
+    /// # Errors
+    /// When the turn has none of them; the message names the first.
+    pub fn require(&self, wanted: &[Tool]) -> Result<(), Refusal> {
+        if wanted.iter().any(|tool| self.tools.contains(tool)) {
+            return Ok(());
+        }
+        let name = wanted.first().map_or("this", |tool| tool.name());
+        let message = match &self.principal {
+            Principal::Hook(hook) => format!(
+                "a turn of the hook {hook} has no tool `{name}`; its owner can name it in `tools` of the hook's mapping"
+            ),
+            Principal::Owner | Principal::Sender(_) => {
+                format!("this turn has no tool `{name}`: the config denies it")
+            }
+        };
+        Err(Refusal::new("tool_not_granted", message))
+    }
+
+    /// Who acts, for the book: the agent, in this run.
+    pub fn actor(&self) -> String {
+        format!("agent:{}", self.run)
+    }
+
+    /// Says in an entry for which conversation it is, and who caused it.
+    pub fn tell(&self, entry: Entry) -> Entry {
+        entry.in_session(self.session.as_str()).with("cause", self.principal.to_string())
+    }
+}
+
+/// A hook that the config does not have any more has nothing that writes or executes.
+fn granted_to_hook(config: &HooksConfig, name: &HookName, tool: Tool) -> bool {
+    let mapping = config.mappings.iter().find(|mapping| hook::name_of(mapping).as_ref() == Some(name));
+    match mapping.and_then(|mapping| mapping.tools.as_ref()).filter(|_| config.enabled) {
+        None => tool.only_reads(),
+        Some(named) => named.iter().any(|one| Tool::from(*one) == tool),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moltbot_config::settings::HookMapping;
+    use moltbot_protocol::ids::AgentId;
+
+    use super::*;
+
+    fn config(tools: Option<Vec<ToolName>>) -> Config {
+        let mut config = Config::default();
+        config.hooks.enabled = true;
+        config.hooks.mappings =
+            vec![HookMapping { id: Some("github".into()), tools, ..HookMapping::default() }];
+        config
+    }
+
+    fn tools(config: &Config, principal: &str) -> String {
+        let session = SessionKey::main_of(&AgentId::main());
+        let principal = Principal::parse(principal).unwrap();
+        let cause = Cause::of(config, session, RunId::parse("r").unwrap(), principal);
+        cause.tools().iter().map(|tool| tool.name()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_step_only_takes_tools_away() {
+        let plain = config(None);
+        for (principal, expected) in [
+            ("owner", "edit exec read write"),
+            ("sender:telegram:default:user:7", "edit exec read write"),
+            ("hook:github", "read"),
+            ("hook:wake", "read"),
+            ("hook:gone", "read"),
+        ] {
+            assert_eq!(tools(&plain, principal), expected, "{principal}");
+        }
+        let named = config(Some(vec![ToolName::Exec, ToolName::Read]));
+        assert_eq!(tools(&named, "hook:github"), "exec read");
+        assert_eq!(tools(&named, "hook:agent"), "read", "another hook");
+        assert_eq!(tools(&config(Some(Vec::new())), "hook:github"), "");
+        let mut denied = named.clone();
+        denied.tools.deny = vec!["exec".into()];
+        assert_eq!(tools(&denied, "hook:github"), "read", "what the config denies no mapping gives");
+        let mut off = named;
+        off.hooks.enabled = false;
+        assert_eq!(tools(&off, "hook:github"), "read");
+    }
+
+    #[test]
+    fn a_tool_that_was_not_granted_is_refused_and_the_book_is_told_the_cause() {
+        let session = SessionKey::main_of(&AgentId::main());
+        let principal = Principal::parse("hook:github").unwrap();
+        let cause = Cause::of(&config(None), session, RunId::parse("r").unwrap(), principal);
+        assert_eq!(cause.require(&[Tool::Read, Tool::Edit]), Ok(()));
+        assert_eq!(cause.require(&[Tool::Exec]).unwrap_err().code, "tool_not_granted");
+        let entry = cause.tell(Entry::new(cause.actor(), "file.read", "a", crate::Decision::Allowed));
+        assert_eq!((entry.actor.as_str(), entry.details["cause"].as_str()), ("agent:r", "hook:github"));
+    }
+}
