@@ -172,7 +172,8 @@ pub struct HookSignature {
     #[serde(default)]
     #[schemars(extend("x-moltbot-form" = "header-name"))]
     pub id_header: Option<String>,
-    /// Whose form of signature it is.
+    /// Whose form of signature it is; `generic` when absent.
+    #[serde(default)]
     pub kind: SignatureKind,
     /// `generic` alone: what stands before the signature in its header, such as `sha256=`.
     #[serde(default)]
@@ -188,10 +189,11 @@ pub struct HookSignature {
 }
 
 /// Whose form of signature it is. All are HMAC with SHA-256.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignatureKind {
     /// In hexadecimal digits, in a header of the owner's choice.
+    #[default]
     Generic,
     /// `X-Hub-Signature-256`.
     Github,
