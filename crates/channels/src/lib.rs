@@ -4,4 +4,6 @@
 //! state is kept.
 #![forbid(unsafe_code)]
 
+pub mod driver;
+pub mod text;
 pub mod webchat;

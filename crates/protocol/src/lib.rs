@@ -15,6 +15,7 @@ pub mod message;
 pub mod method;
 pub mod openai;
 pub mod scope;
+pub mod sender;
 pub mod sessions;
 
 /// The oldest protocol that this gateway speaks.
