@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod irc;
 pub mod text;
 pub mod webchat;

@@ -5,6 +5,7 @@ mod arguments;
 mod background;
 mod book;
 mod change;
+mod channels;
 mod client;
 mod clock;
 mod commands;

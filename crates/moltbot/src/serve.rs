@@ -10,7 +10,7 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, StartError, StopReason, sending};
+use moltbot_gateway::{Gateway, Parts, SenderError, StartError, StopReason, sending};
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::SharedBook;
 use moltbot_policy::authentication::Credential;
@@ -31,7 +31,7 @@ use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{clock, credentials, environment, output};
+use crate::{channels, clock, credentials, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
 const WORKERS: usize = 2;
@@ -273,7 +273,9 @@ async fn compose(
     let book: SharedBook = Arc::new(ledger.clone());
     let servers = sending::servers(&config.ledger, &book);
     let servers = servers.map_err(|error| Exit::Config.because(home::chain(&error)))?;
+    let channels = channels::of(&config.channels, &book)?;
     let gateway = Gateway::start(Parts {
+        channels,
         config,
         config_json: loaded.value,
         config_path: home.config_path.clone(),
@@ -283,6 +285,7 @@ async fn compose(
         agent,
         sandbox,
         servers,
+        sender_code_ms: limits::SENDER_CODE_MS,
         origin: home.origin()?,
         clock: clock::now_ms,
     });
@@ -330,7 +333,9 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
         StartError::Listen(_) | StartError::Unrecorded(_) => Exit::Busy,
-        StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
+        StartError::Credential(_)
+        | StartError::Refused(_)
+        | StartError::Senders(SenderError::Import { .. }) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))
