@@ -161,7 +161,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     let (channel, account) = (turn.message.channel.clone(), turn.message.account.clone());
     // Who was let in when the message came may have been shut out while it waited.
     let is_let_in = |origin: &Origin| shared.channels.still_admits(shared, origin);
-    if !turn.message.origin.as_ref().is_none_or(is_let_in) {
+    if !turn.message.origin.as_deref().is_none_or(is_let_in) {
         run.abort();
     }
     let _working = shared.channels.show_working(&turn.message);

@@ -34,7 +34,7 @@ pub enum SenderError {
     /// Who approves has to name the sender in full.
     #[error("{refusal}: {sender}")]
     #[expect(missing_docs, reason = "the message names its fields")]
-    Acknowledge { refusal: Refusal, sender: SenderId, name: Option<String> },
+    Acknowledge { refusal: Refusal, sender: Box<SenderId>, name: Option<String> },
     /// The file of the original cannot be read.
     #[error(
         "credentials/{file} cannot be imported: {detail}; repair it, or move it away and pair its senders again"
@@ -194,7 +194,7 @@ impl Senders {
         let permit = who.decides(SenderAct::Approve, &sender)?;
         let name = request.as_ref().and_then(|(_, request)| request.name.clone());
         if let Err(refusal) = pairing::require_acknowledged(&sender, acknowledged) {
-            return Err(SenderError::Acknowledge { refusal, sender, name });
+            return Err(SenderError::Acknowledge { refusal, sender: Box::new(sender), name });
         }
         let standing = self.standing(&sender);
         let answer =

@@ -155,7 +155,7 @@ pub struct InboundMessage {
     /// The conversation.
     pub session: SessionKey,
     /// Who said it, and where, on a channel that has people; nothing for the gateway's own clients.
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
     /// The run's name.
     pub run: RunId,
     /// What was said.

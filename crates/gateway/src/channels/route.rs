@@ -60,11 +60,11 @@ pub(super) fn message(
         session,
         text,
         extra_system_prompt: None,
-        origin: Some(Origin {
+        origin: Some(Box::new(Origin {
             sender: arrival.sender,
             conversation: arrival.conversation,
             message: arrival.message,
-        }),
+        })),
         timeout_ms: None,
     })
 }

@@ -29,12 +29,13 @@ async fn hello_tells_what_may_be_called_and_heard() {
     let client = house.client().await;
     let features = json!({
         "methods": [
-            "agent", "agent.wait", "agents.list", "chat.abort", "chat.history", "chat.send", "config.get",
+            "agent", "agent.wait", "agents.list", "channels.status", "chat.abort", "chat.history", "chat.send", "config.get",
             "device.pair.approve", "device.pair.list", "device.pair.reject", "device.token.revoke", "device.token.rotate",
-            "health", "ledger.relay", "models.list", "models.test", "sessions.delete", "sessions.list", "sessions.preview",
+            "health", "ledger.relay", "models.list", "models.test", "pairing.approve", "pairing.list", "pairing.reject", "pairing.revoke",
+            "senders.block", "senders.list", "senders.unblock", "sessions.delete", "sessions.list", "sessions.preview",
             "sessions.reset", "status",
         ],
-        "events": ["agent", "chat", "device.pair.requested", "device.pair.resolved", "health", "shutdown", "tick"],
+        "events": ["agent", "chat", "device.pair.requested", "device.pair.resolved", "health", "pairing.requested", "pairing.resolved", "shutdown", "tick"],
     });
     assert_eq!(client.hello["features"], features);
     let policy = json!({"maxPayload": 524_288, "maxBufferedBytes": 1_572_864, "tickIntervalMs": 30_000});
