@@ -138,6 +138,7 @@ impl HookCall {
             session,
             run,
             principal,
+            origin: None,
             text,
             extra_system_prompt: self.instructions,
             timeout_ms: self.timeout_ms,

@@ -4,5 +4,8 @@
 //! state is kept.
 #![forbid(unsafe_code)]
 
+pub mod driver;
 pub mod hooks;
+pub mod irc;
+pub mod text;
 pub mod webchat;

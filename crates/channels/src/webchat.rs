@@ -175,6 +175,7 @@ fn message(
         account: ACCOUNT.into(),
         external_id: run.as_str().into(),
         session,
+        origin: None,
         run,
         principal: Principal::Owner,
         text,

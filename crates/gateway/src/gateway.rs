@@ -22,11 +22,13 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::channels::{ChannelParts, Channels};
 use crate::devices::{DeviceError, Devices};
 use crate::hooks::{Hooks, HooksError};
 use crate::outbox::Closing;
+use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
-use crate::shared::Shared;
+use crate::shared::{Entrances, Shared};
 use crate::tailnet::{TailnetError, Tailscale};
 use crate::{http, inbound};
 
@@ -36,6 +38,8 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// What a gateway is made of.
 pub struct Parts {
+    /// The accounts of chat channels.
+    pub channels: Vec<ChannelParts>,
     /// The settings.
     pub config: Arc<Config>,
     /// The config file as it is written, with references in place of what they stand for, for `config.get`.
@@ -54,6 +58,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// Where the book is sent.
     pub servers: Vec<Server>,
+    /// How long a stranger's pairing code is good, in milliseconds.
+    pub sender_code_ms: u64,
     /// Whose book it is.
     pub origin: Origin,
     /// Who it is over TLS, when that is spoken.
@@ -86,6 +92,9 @@ pub enum StartError {
     /// The unfinished turns of the last run cannot be read.
     #[error("cannot read the unfinished turns of the last run; run `moltbot doctor`")]
     Resume(#[source] StoreError),
+    /// What is kept of senders cannot be read, or an older file of them cannot be imported.
+    #[error(transparent)]
+    Senders(#[from] SenderError),
     /// What Tailscale passes on cannot be served.
     #[error(transparent)]
     Tailnet(#[from] TailnetError),
@@ -146,14 +155,17 @@ impl Gateway {
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
+        let senders = open_senders(&parts).await?;
         let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
-        let shared = Shared::new(parts, credential, front.on_port(port), tailscale, devices, hooks, port);
+        let entrances = Entrances { front: front.on_port(port), tailscale, devices, hooks, senders, port };
+        let shared = Shared::new(parts, credential, entrances);
         inbound::resume(&shared, pending);
+        Channels::start(&shared);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));
         Ok(Self { shared, listener, ticking, addresses, fingerprint })
@@ -187,6 +199,17 @@ impl Gateway {
         let unfinished = drain(&shared, reason).await;
         Stopped { reason, unfinished }
     }
+}
+
+/// The senders that are known, and those that another gateway program knew.
+async fn open_senders(parts: &Parts) -> Result<Senders, SenderError> {
+    let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
+    let senders = Senders::open(store, ledger, parts.clock, parts.sender_code_ms).await?;
+    for ChannelParts { driver, .. } in &parts.channels {
+        let (name, read) = (driver.place().channel, |entry: &str| driver.sender(entry));
+        senders.import(&parts.state, &ImportedChannel { name, read: &read }).await?;
+    }
+    Ok(senders)
 }
 
 /// Accepts connections as long as it is polled.
@@ -229,6 +252,7 @@ async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
     };
     shared.hub.broadcast_to_all(event::SHUTDOWN, &payload);
     let unfinished = shared.inbound.drain(limits::DRAIN).await;
+    shared.channels.stop(shared).await;
     shared.hub.close_all(Closing::Restart);
     shared.stopping.cancel();
     shared.connections.close();

@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod channels;
 mod connection;
 mod devices;
 mod dispatch;
@@ -18,14 +19,17 @@ mod inbound;
 mod methods;
 mod outbox;
 mod presence;
+mod senders;
 pub mod sending;
 mod shared;
 mod sign_in;
 mod socket;
 mod tailnet;
 
+pub use channels::ChannelParts;
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
+pub use senders::{ImportedChannel, SenderError, Senders};
 pub use tailnet::TailnetError;

@@ -10,6 +10,7 @@ pub(crate) mod health;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
+mod senders;
 pub(crate) mod sessions;
 mod usage;
 
@@ -81,8 +82,14 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::ModelsList => listing::models(&shared, &call),
         Method::ModelsTest => listing::test_model(&shared, &call).await,
         Method::NodeList => absent::nodes(&shared, &call),
+        Method::PairingApprove => senders::approve(&shared, &call).await,
+        Method::PairingList | Method::SendersList => senders::list(&shared, &call),
+        Method::PairingReject => senders::reject(&shared, &call).await,
+        Method::PairingRevoke => senders::revoke(&shared, &call).await,
         Method::PluginApprovalList => absent::plugin_approvals(&call),
         Method::QuestionList => absent::questions(&call),
+        Method::SendersBlock => senders::block(&shared, &call).await,
+        Method::SendersUnblock => senders::unblock(&shared, &call).await,
         Method::SessionsCompact => sessions::compact(&shared, &call).await,
         Method::SessionsDelete => sessions::delete(&shared, &call).await,
         Method::SessionsDescribe => sessions::describe(&shared, &call).await,
@@ -182,6 +189,8 @@ const fn acts(method: Method) -> bool {
         | Method::DevicePairApprove
         | Method::DeviceTokenRotate
         | Method::ModelsTest
+        | Method::PairingApprove
+        | Method::SendersUnblock
         | Method::SessionsDelete
         | Method::SessionsPatch
         | Method::SessionsReset => true,
@@ -199,14 +208,19 @@ const fn acts(method: Method) -> bool {
         // What takes rights away goes on: it may be the answer to what happened.
         | Method::DevicePairReject
         | Method::DeviceTokenRevoke
+        | Method::PairingReject
+        | Method::PairingRevoke
+        | Method::SendersBlock
         | Method::Health
         | Method::LastHeartbeat
         | Method::LedgerRelay
         | Method::LogsTail
         | Method::ModelsList
         | Method::NodeList
+        | Method::PairingList
         | Method::PluginApprovalList
         | Method::QuestionList
+        | Method::SendersList
         // It shortens nothing yet.
         | Method::SessionsCompact
         | Method::SessionsDescribe

@@ -15,6 +15,7 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::channels::Channels;
 use crate::devices::Devices;
 use crate::gate::Gate;
 use crate::gateway::Parts;
@@ -23,6 +24,7 @@ use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
+use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
 use crate::tailnet::Tailscale;
@@ -51,7 +53,9 @@ pub(crate) struct Shared {
     pub(crate) began: Instant,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sign_in: SignIn,
+    pub(crate) channels: Channels,
     pub(crate) devices: Devices,
+    pub(crate) senders: Senders,
     pub(crate) routes: Routes,
     /// Nothing when they are off.
     pub(crate) hooks: Option<Hooks>,
@@ -65,16 +69,19 @@ pub(crate) struct Shared {
     pub(crate) connections: TaskTracker,
 }
 
+/// By which ways somebody comes in, and who is known there.
+pub(crate) struct Entrances {
+    pub(crate) front: Front,
+    pub(crate) tailscale: Option<Tailscale>,
+    pub(crate) devices: Devices,
+    pub(crate) hooks: Option<Hooks>,
+    pub(crate) senders: Senders,
+    pub(crate) port: u16,
+}
+
 impl Shared {
-    pub(crate) fn new(
-        parts: Parts,
-        credential: Credential,
-        front: Front,
-        tailscale: Option<Tailscale>,
-        devices: Devices,
-        hooks: Option<Hooks>,
-        port: u16,
-    ) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
+        let Entrances { front, tailscale, devices, hooks, senders, port } = entrances;
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let began = Instant::now();
@@ -96,8 +103,10 @@ impl Shared {
             front,
             tailscale,
             began,
+            channels: Channels::new(parts.channels, config.session.dm_scope),
             devices,
             hooks,
+            senders,
             sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), clock, began),
             gate,
             hub: Hub::default(),

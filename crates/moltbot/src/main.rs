@@ -6,6 +6,7 @@ mod background;
 mod book;
 mod certificate;
 mod change;
+mod channels;
 mod client;
 mod clock;
 mod commands;

@@ -10,7 +10,7 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, StartError, StopReason, TailnetError, sending};
+use moltbot_gateway::{Gateway, Parts, SenderError, StartError, StopReason, TailnetError, sending};
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
 use moltbot_policy::authentication::Credential;
@@ -31,7 +31,7 @@ use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{certificate, clock, credentials, environment, output};
+use crate::{certificate, channels, clock, credentials, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
 const WORKERS: usize = 2;
@@ -280,7 +280,9 @@ async fn compose(
     let servers = servers.map_err(|error| Exit::Config.because(home::chain(&error)))?;
     let own_addresses = certificate::own_addresses(&config.gateway)?;
     let identity = certificate::identity(home, &config.gateway, &own_addresses, ledger)?;
+    let channels = channels::of(&config.channels, &book)?;
     let gateway = Gateway::start(Parts {
+        channels,
         config,
         config_json: loaded.value,
         config_path: home.config_path.clone(),
@@ -290,6 +292,7 @@ async fn compose(
         agent,
         sandbox,
         servers,
+        sender_code_ms: limits::SENDER_CODE_MS,
         origin: home.origin()?,
         identity,
         own_addresses,
@@ -341,7 +344,10 @@ fn not_started(error: &StartError) -> anyhow::Error {
         StartError::Listen(ListenError::Foreign { .. })
         | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
         StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
-        StartError::Credential(_) | StartError::Hooks(_) | StartError::Refused(_) => Exit::Config,
+        StartError::Credential(_)
+        | StartError::Hooks(_)
+        | StartError::Refused(_)
+        | StartError::Senders(SenderError::Import { .. }) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

@@ -19,6 +19,7 @@ mod record;
 pub mod redact;
 mod refusal;
 pub mod secret;
+pub mod senders;
 pub mod throttle;
 
 pub use record::{

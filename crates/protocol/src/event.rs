@@ -14,11 +14,25 @@ pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
 pub const HEALTH: &str = "health";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
 pub const SESSIONS_CHANGED: &str = "sessions.changed";
+/// A person on a channel asks to be let in. For who may approve.
+pub const PAIRING_REQUESTED: &str = "pairing.requested";
+/// It was decided about a person on a channel. For who may approve.
+pub const PAIRING_RESOLVED: &str = "pairing.resolved";
 /// The gateway is about to stop.
 pub const SHUTDOWN: &str = "shutdown";
 /// Sent at a fixed interval, so that a client sees a dead connection.
 pub const TICK: &str = "tick";
 
 /// The events that a client may be sent after `hello-ok`.
-pub const ALL: &[&str] =
-    &[AGENT, CHAT, DEVICE_PAIR_REQUESTED, DEVICE_PAIR_RESOLVED, HEALTH, SESSIONS_CHANGED, SHUTDOWN, TICK];
+pub const ALL: &[&str] = &[
+    AGENT,
+    CHAT,
+    DEVICE_PAIR_REQUESTED,
+    DEVICE_PAIR_RESOLVED,
+    HEALTH,
+    PAIRING_REQUESTED,
+    PAIRING_RESOLVED,
+    SESSIONS_CHANGED,
+    SHUTDOWN,
+    TICK,
+];

@@ -16,6 +16,7 @@ pub mod method;
 pub mod openai;
 pub mod principal;
 pub mod scope;
+pub mod sender;
 pub mod sessions;
 
 /// The oldest protocol that this gateway speaks.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::ids::{RunId, SessionKey};
 use crate::principal::Principal;
+use crate::sender::Origin;
 
 /// One entry of a transcript. The shape that `chat.history` shows and upstream transcripts have.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -157,6 +158,8 @@ pub struct InboundMessage {
     pub external_id: String,
     /// The conversation.
     pub session: SessionKey,
+    /// Who said it, and where, on a channel that has people; nothing for the gateway's own clients.
+    pub origin: Option<Box<Origin>>,
     /// The run's name.
     pub run: RunId,
     /// Who caused it.

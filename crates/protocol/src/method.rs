@@ -53,10 +53,24 @@ pub enum Method {
     ModelsTest,
     /// The nodes.
     NodeList,
+    /// Lets a person in who asked on a channel.
+    PairingApprove,
+    /// Lists who asks to be let in, and who was decided about.
+    PairingList,
+    /// Says no to a person who asks on a channel.
+    PairingReject,
+    /// Ends a person's approval.
+    PairingRevoke,
     /// Acts of plugins that wait for a person's yes.
     PluginApprovalList,
     /// Questions of the agent that wait for a person.
     QuestionList,
+    /// Shuts a person out, whatever a list says.
+    SendersBlock,
+    /// Lists who asks to be let in, and who was decided about.
+    SendersList,
+    /// Ends a block.
+    SendersUnblock,
     /// Shortens the transcript of a session.
     SessionsCompact,
     /// Deletes a session and its transcript.
@@ -120,8 +134,15 @@ impl Method {
         Self::ModelsList,
         Self::ModelsTest,
         Self::NodeList,
+        Self::PairingApprove,
+        Self::PairingList,
+        Self::PairingReject,
+        Self::PairingRevoke,
         Self::PluginApprovalList,
         Self::QuestionList,
+        Self::SendersBlock,
+        Self::SendersList,
+        Self::SendersUnblock,
         Self::SessionsCompact,
         Self::SessionsDelete,
         Self::SessionsDescribe,
@@ -168,8 +189,15 @@ impl Method {
             Self::ModelsList => "models.list",
             Self::ModelsTest => "models.test",
             Self::NodeList => "node.list",
+            Self::PairingApprove => "pairing.approve",
+            Self::PairingList => "pairing.list",
+            Self::PairingReject => "pairing.reject",
+            Self::PairingRevoke => "pairing.revoke",
             Self::PluginApprovalList => "plugin.approval.list",
             Self::QuestionList => "question.list",
+            Self::SendersBlock => "senders.block",
+            Self::SendersList => "senders.list",
+            Self::SendersUnblock => "senders.unblock",
             Self::SessionsCompact => "sessions.compact",
             Self::SessionsDelete => "sessions.delete",
             Self::SessionsDescribe => "sessions.describe",
@@ -209,7 +237,14 @@ impl Method {
             | Self::DevicePairList
             | Self::DevicePairReject
             | Self::DeviceTokenRevoke
-            | Self::DeviceTokenRotate => Scope::Pairing,
+            | Self::DeviceTokenRotate
+            | Self::PairingApprove
+            | Self::PairingList
+            | Self::PairingReject
+            | Self::PairingRevoke
+            | Self::SendersBlock
+            | Self::SendersList
+            | Self::SendersUnblock => Scope::Pairing,
             Self::AgentIdentityGet
             | Self::AgentsList
             | Self::ChannelsStatus

@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::ids::HookName;
 
-/// The longest id of a sender, in bytes.
-const SENDER_MAX: usize = 256;
+/// The longest id of a sender, in bytes: more than any [`crate::sender::SenderId`] has.
+const SENDER_MAX: usize = 512;
 
 /// Who caused a turn. As text: `owner`, `hook:<name>`, `sender:<id>`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

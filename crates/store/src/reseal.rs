@@ -187,7 +187,9 @@ const fn removal(column: Column) -> Option<&'static str> {
         | Column::Error
         | Column::Label
         | Column::LastMessage
+        | Column::Origin
         | Column::Prompt
+        | Column::Sender
         | Column::Title => None,
     }
 }

@@ -135,6 +135,7 @@ impl House {
             principal: Principal::Owner,
             text: text.into(),
             extra_system_prompt: None,
+            origin: None,
             timeout_ms: None,
         };
         change(&mut message);

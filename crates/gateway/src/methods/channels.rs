@@ -2,7 +2,7 @@
 
 use moltbot_channels::webchat;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Call, Outcome};
 use crate::shared::Shared;
@@ -37,28 +37,61 @@ struct CommandsParams {
     _include_args: Option<bool>,
 }
 
-/// The one channel that there is: the gateway's own clients.
+/// The gateway's own clients, and the chat networks of the config.
 pub(super) fn status(shared: &Shared, call: &Call) -> Outcome {
     let params: StatusParams = call.params()?;
-    let name = webchat::CHANNEL;
-    let wanted = params.channel.as_deref().is_none_or(|channel| channel == name);
-    let of = |value: Value| if wanted { json!({ name: value }) } else { json!({}) };
-    let state = json!({"configured": true, "running": true});
-    let account = json!([{
-        "accountId": "default", "enabled": true, "configured": true, "running": true, "connected": true,
-    }]);
-    let order: &[&str] = if wanted { &[name] } else { &[] };
+    let own = json!({
+        "channel": webchat::CHANNEL, "accountId": "default", "enabled": true, "configured": true, "running": true,
+        "connected": true,
+    });
+    let mut told = Channels::default();
+    for account in std::iter::once(own).chain(shared.channels.status()) {
+        let name = account.get("channel").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if params.channel.as_ref().is_none_or(|wanted| *wanted == name) {
+            told.add(name, account);
+        }
+    }
+    let Channels { order, labels, details, states, accounts, defaults } = told;
     Ok(json!({
         "ts": shared.now_ms(),
         "channelOrder": order,
-        "channelLabels": of(json!("WebChat")),
-        "channelDetailLabels": of(json!("the gateway's own clients")),
+        "channelLabels": labels,
+        "channelDetailLabels": details,
         "channelSystemImages": {},
         "channelMeta": [],
-        "channels": of(state),
-        "channelAccounts": of(account),
-        "channelDefaultAccountId": of(json!("default")),
+        "channels": states,
+        "channelAccounts": accounts,
+        "channelDefaultAccountId": defaults,
     }))
+}
+
+/// What is told of channels, each table by their names.
+#[derive(Default)]
+struct Channels {
+    order: Vec<String>,
+    labels: Map<String, Value>,
+    details: Map<String, Value>,
+    states: Map<String, Value>,
+    accounts: Map<String, Value>,
+    defaults: Map<String, Value>,
+}
+
+impl Channels {
+    fn add(&mut self, name: String, account: Value) {
+        if let Some(Value::Array(accounts)) = self.accounts.get_mut(&name) {
+            return accounts.push(account);
+        }
+        let (label, detail) = match name.as_str() {
+            webchat::CHANNEL => ("WebChat", "the gateway's own clients"),
+            other => (other, other),
+        };
+        self.labels.insert(name.clone(), json!(label));
+        self.details.insert(name.clone(), json!(detail));
+        self.states.insert(name.clone(), json!({"configured": true, "running": account.get("running")}));
+        self.defaults.insert(name.clone(), account.get("accountId").cloned().unwrap_or_default());
+        self.accounts.insert(name.clone(), json!([account]));
+        self.order.push(name);
+    }
 }
 
 /// The words that are no message for the agent.

@@ -15,6 +15,8 @@ mod broken;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod channels;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod credentials;

@@ -107,6 +107,7 @@ fn message(session: &str, text: &str) -> InboundMessage {
         principal: Principal::Owner,
         text: text.into(),
         extra_system_prompt: None,
+        origin: None,
         timeout_ms: None,
     }
 }
