@@ -172,6 +172,7 @@ fn message(
         account: ACCOUNT.into(),
         external_id: run.as_str().into(),
         session,
+        origin: None,
         run,
         text,
         extra_system_prompt,

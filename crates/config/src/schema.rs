@@ -61,6 +61,7 @@ fn merge(schema: &mut Value, shape: &'static Shape) {
     match shape.plain() {
         Shape::List(element) => merge_at(schema, "items", element),
         Shape::Map(value) => merge_at(schema, "additionalProperties", value),
+        Shape::Open(_) => open(schema),
         _ => {}
     }
     for (name, member) in shape.members() {
@@ -71,6 +72,13 @@ fn merge(schema: &mut Value, shape: &'static Shape) {
         } else {
             add(schema, "properties", name, member);
         }
+    }
+}
+
+/// Other members are known to be possible.
+fn open(schema: &mut Value) {
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("additionalProperties".into(), Value::Bool(true));
     }
 }
 

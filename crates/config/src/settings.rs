@@ -8,10 +8,15 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+mod channels;
 mod front;
 mod ledger;
 mod secrets;
 
+pub use channels::{
+    ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
+    SenderEntry, SenderSettings,
+};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub(crate) use secrets::SecretSetting;
@@ -23,6 +28,8 @@ pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, 
 pub struct Config {
     /// Agents: who answers.
     pub agents: AgentsConfig,
+    /// Chat networks, and who may speak there.
+    pub channels: ChannelsConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
     /// The book: where it is sent.
@@ -345,9 +352,26 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SessionConfig {
+    /// Which direct messages of channels share a conversation.
+    pub dm_scope: DmScope,
     /// The main session's name. Only `main` is served.
     #[schemars(extend("enum" = ["main"]))]
     pub main_key: Option<String>,
+}
+
+/// Which direct messages of channels share a conversation.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DmScope {
+    /// All of them are the owner's main conversation: one person, on whatever channel. Whoever else was let in reads along.
+    #[default]
+    Main,
+    /// Each sender has one for each channel and account of ours.
+    PerAccountChannelPeer,
+    /// Each sender has one for each channel.
+    PerChannelPeer,
+    /// Each sender id has one.
+    PerPeer,
 }
 
 /// Tools.

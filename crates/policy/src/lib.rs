@@ -15,6 +15,7 @@ mod record;
 pub mod redact;
 mod refusal;
 pub mod secret;
+pub mod senders;
 pub mod throttle;
 
 pub use record::{

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{RunId, SessionKey};
+use crate::sender::Origin;
 
 /// One entry of a transcript. The shape that `chat.history` shows and upstream transcripts have.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -153,6 +154,8 @@ pub struct InboundMessage {
     pub external_id: String,
     /// The conversation.
     pub session: SessionKey,
+    /// Who said it, and where, on a channel that has people; nothing for the gateway's own clients.
+    pub origin: Option<Origin>,
     /// The run's name.
     pub run: RunId,
     /// What was said.

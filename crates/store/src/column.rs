@@ -1,7 +1,7 @@
 //! Layer 6 in the state db: which columns hold words, and what binds a word to its row.
 //!
 //! Sealed is what people, models and tools said: messages, replies, titles, extra prompts, and errors, which may quote
-//! any of them. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
+//! any of them; and what tells which people write: senders, and the origins of messages. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
 //! accounts, the vendors' message ids, runs, models, usage, times, states. It can be read by whoever reads the file,
 //! and changed by whoever may write it.
 //!
@@ -18,8 +18,10 @@ pub(crate) enum Column {
     Canary,
     Error,
     LastMessage,
+    Origin,
     Prompt,
     Reply,
+    Sender,
     Title,
 }
 
@@ -42,8 +44,17 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Canary, Self::Title, Self::LastMessage, Self::Prompt, Self::Error, Self::Reply, Self::Body];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Canary,
+        Self::Sender,
+        Self::Title,
+        Self::LastMessage,
+        Self::Prompt,
+        Self::Origin,
+        Self::Error,
+        Self::Reply,
+        Self::Body,
+    ];
 
     /// Its name in the file: a part of every place in it, so it never changes.
     pub(crate) const fn name(self) -> &'static str {
@@ -52,8 +63,10 @@ impl Column {
             Self::Canary => "canary.sealed",
             Self::Error => "turns.error",
             Self::LastMessage => "sessions.last_message",
+            Self::Origin => "turns.origin",
             Self::Prompt => "turns.extra_system_prompt",
             Self::Reply => "outbox.text",
+            Self::Sender => "senders.body",
             Self::Title => "sessions.title",
         }
     }
@@ -62,7 +75,14 @@ impl Column {
     pub(crate) const fn numbers(self) -> usize {
         match self {
             Self::Body => 3,
-            Self::Canary | Self::Error | Self::LastMessage | Self::Prompt | Self::Reply | Self::Title => 1,
+            Self::Canary
+            | Self::Error
+            | Self::LastMessage
+            | Self::Origin
+            | Self::Prompt
+            | Self::Reply
+            | Self::Sender
+            | Self::Title => 1,
         }
     }
 
@@ -84,6 +104,11 @@ impl Column {
                 "SELECT id, 0, 0, session_id, key, last_message FROM sessions
                  WHERE id > ?1 AND last_message IS NOT NULL ORDER BY id"
             }
+            Self::Origin => {
+                "SELECT turns.id, 0, 0, session_id, key, origin
+                 FROM turns CROSS JOIN sessions ON sessions.id = session
+                 WHERE turns.id > ?1 AND origin IS NOT NULL ORDER BY turns.id"
+            }
             Self::Prompt => {
                 "SELECT turns.id, 0, 0, session_id, key, extra_system_prompt
                  FROM turns CROSS JOIN sessions ON sessions.id = session
@@ -94,6 +119,7 @@ impl Column {
                  FROM outbox CROSS JOIN turns ON turns.id = turn CROSS JOIN sessions ON sessions.id = session
                  WHERE turn > ?1 ORDER BY turn"
             }
+            Self::Sender => "SELECT id, 0, 0, '', '', body FROM senders WHERE id > ?1 ORDER BY id",
             Self::Title => {
                 "SELECT id, 0, 0, session_id, key, title FROM sessions
                  WHERE id > ?1 AND title IS NOT NULL ORDER BY id"
@@ -108,8 +134,10 @@ impl Column {
             Self::Canary => "UPDATE canary SET sealed = ?4 WHERE id = ?1",
             Self::Error => "UPDATE turns SET error = ?4 WHERE id = ?1",
             Self::LastMessage => "UPDATE sessions SET last_message = ?4 WHERE id = ?1",
+            Self::Origin => "UPDATE turns SET origin = ?4 WHERE id = ?1",
             Self::Prompt => "UPDATE turns SET extra_system_prompt = ?4 WHERE id = ?1",
             Self::Reply => "UPDATE outbox SET text = ?4 WHERE turn = ?1",
+            Self::Sender => "UPDATE senders SET body = ?4 WHERE id = ?1",
             Self::Title => "UPDATE sessions SET title = ?4 WHERE id = ?1",
         }
     }
@@ -123,10 +151,11 @@ impl fmt::Display for Place<'_> {
             write!(f, "/{number}")?;
         }
         match self.column {
-            Column::Canary => Ok(()),
+            Column::Canary | Column::Sender => Ok(()),
             Column::Body
             | Column::Error
             | Column::LastMessage
+            | Column::Origin
             | Column::Prompt
             | Column::Reply
             | Column::Title => write!(f, "/{}/{}", self.session_id, self.key),

@@ -17,6 +17,7 @@
 mod canary;
 mod column;
 mod database;
+mod delivery;
 mod device;
 mod error;
 mod readers;
@@ -24,14 +25,17 @@ mod reseal;
 mod schema;
 mod scrub;
 mod sealed;
+mod sender;
 mod session;
 mod store;
 mod turn;
 mod writer;
 
+pub use delivery::{Delivery, WaitingReply};
 pub use device::{DeviceChange, DeviceClaims, DeviceRequest, DeviceRole, PairedDevice};
 pub use error::StoreError;
 pub use reseal::Resealed;
+pub use sender::{Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, WrongCodes};
 pub use session::{Context, History, SessionFilter, SessionRow};
 pub use store::Store;
 pub use turn::{Accepted, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};

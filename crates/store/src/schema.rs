@@ -24,10 +24,11 @@ pub(crate) enum Migration {
 }
 
 /// Every schema, oldest first.
-pub(crate) const MIGRATIONS: [Migration; 3] = [
+pub(crate) const MIGRATIONS: [Migration; 4] = [
     Migration::Sql(include_str!("schema/1.sql")),
     Migration::Seal { before: include_str!("schema/2.sql"), after: include_str!("schema/2-after.sql") },
     Migration::Sql(include_str!("schema/3.sql")),
+    Migration::Sql(include_str!("schema/4.sql")),
 ];
 /// The first schema whose words are sealed.
 pub(crate) const SEALED: u32 = 2;

@@ -275,7 +275,7 @@ fn forget(database: &Connection, row: i64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM messages WHERE session = ?1",
         "DELETE FROM outbox WHERE turn IN (SELECT id FROM turns WHERE session = ?1)",
-        "UPDATE turns SET extra_system_prompt = NULL, error = NULL WHERE session = ?1",
+        "UPDATE turns SET extra_system_prompt = NULL, origin = NULL, error = NULL WHERE session = ?1",
         "UPDATE sessions SET title = NULL, last_message = NULL, message_count = 0 WHERE id = ?1",
     ] {
         database.prepare_cached(sql)?.execute([row])?;

@@ -8,11 +8,13 @@ use moltbot_vault::{StateDir, Vault};
 
 use crate::column::Column;
 use crate::database;
+use crate::delivery::{self, Delivery, WaitingReply};
 use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
 use crate::scrub;
+use crate::sender::{self, SenderChange, SenderFact};
 use crate::session::{self, Context, History, SessionFilter, SessionRow, Transcript};
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
 use crate::writer::Writer;
@@ -181,6 +183,66 @@ impl Store {
     /// When it cannot be kept; nothing has changed then.
     pub async fn change_devices(&self, change: DeviceChange) -> Result<(), StoreError> {
         self.0.writer.write(move |database| device::change(database, &change)).await
+    }
+
+    /// Everything that is known of people on channels, by its number.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn senders(&self) -> Result<Vec<(i64, SenderFact)>, StoreError> {
+        // On the writer's connection: at the start of a process it is the only one that is open.
+        self.0.writer.write(sender::all).await
+    }
+
+    /// Keeps what changed about people on channels, in one commit.
+    ///
+    /// # Errors
+    /// When it cannot be kept; nothing has changed then.
+    pub async fn change_senders(&self, change: SenderChange) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| sender::change(database, &change)).await
+    }
+
+    /// The first `limit` answers that wait for an account of a channel, in the order of their turns.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn waiting_replies(
+        &self,
+        channel: &str,
+        account: &str,
+        limit: u32,
+    ) -> Result<Vec<WaitingReply>, StoreError> {
+        let (channel, account) = (channel.to_owned(), account.to_owned());
+        self.0.readers.read(move |database| delivery::waiting(database, &channel, &account, limit)).await
+    }
+
+    /// Keeps how far an answer is that waits to be sent; one that does not wait stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn deliver(&self, turn: TurnId, delivery: Delivery) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| delivery::deliver(database, turn, delivery)).await
+    }
+
+    /// Where the driver of an account of a channel was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn cursor(&self, channel: &str, account: &str) -> Result<Option<String>, StoreError> {
+        let (channel, account) = (channel.to_owned(), account.to_owned());
+        self.0.readers.read(move |database| delivery::cursor(database, &channel, &account)).await
+    }
+
+    /// Keeps where the driver of an account of a channel is.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn keep_cursor(&self, channel: &str, account: &str, cursor: String) -> Result<(), StoreError> {
+        let (channel, account) = (channel.to_owned(), account.to_owned());
+        self.0
+            .writer
+            .write(move |database| delivery::keep_cursor(database, &channel, &account, &cursor))
+            .await
     }
 
     /// Seals with the newest root key what was sealed with an older one: the step of a rotation. `progress` is told

@@ -133,6 +133,7 @@ impl House {
             run: RunId::parse(&format!("run-{number}")).unwrap(),
             text: text.into(),
             extra_system_prompt: None,
+            origin: None,
             timeout_ms: None,
         };
         change(&mut message);

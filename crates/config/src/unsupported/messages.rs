@@ -30,7 +30,32 @@ const MATCH: Shape = Object(&[
 
 /// `channels`: the names are those of channels and of plugins. Policies in it are judged wherever they
 /// stand, by [`refusals`](crate::refusals).
-pub(super) const CHANNELS: Shape = Map(&Open(&[
+pub(super) const CHANNELS: Shape = Open(&[
+    ("bluebubbles", CHANNEL),
+    ("defaults", Open(&[])),
+    ("discord", CHANNEL),
+    ("googlechat", CHANNEL),
+    ("imessage", CHANNEL),
+    ("irc", Object(IRC)),
+    ("line", CHANNEL),
+    ("matrix", CHANNEL),
+    ("mattermost", CHANNEL),
+    ("msteams", CHANNEL),
+    ("nextcloud-talk", CHANNEL),
+    ("nostr", CHANNEL),
+    ("signal", CHANNEL),
+    ("slack", CHANNEL),
+    ("telegram", CHANNEL),
+    ("tlon", CHANNEL),
+    ("twitch", CHANNEL),
+    ("voice-call", CHANNEL),
+    ("whatsapp", CHANNEL),
+    ("zalo", CHANNEL),
+    ("zalouser", CHANNEL),
+]);
+
+/// One channel.
+const CHANNEL: Shape = Open(&[
     ("accounts", Map(&Open(ACCOUNT))),
     ("allowFrom", List(&Any)),
     ("chunkMode", OneOf(&["length", "newline"])),
@@ -41,10 +66,34 @@ pub(super) const CHANNELS: Shape = Map(&Open(&[
     ("historyLimit", COUNT),
     ("mediaMaxMb", Shape::Number),
     ("textChunkLimit", COUNT),
-]));
+]);
+
+/// What is known of IRC and not served yet.
+const IRC: super::super::shape::Members = &[
+    ("accounts", Noted("one network is served: the one that stands here", &Map(&Open(&[])))),
+    ("blockStreaming", Flag),
+    ("configWrites", Flag),
+    ("dmHistoryLimit", COUNT),
+    ("groups", Map(&Object(GROUP))),
+    ("historyLimit", COUNT),
+    ("mediaMaxMb", Shape::Number),
+    ("mentionPatterns", TEXTS),
+    ("name", Text),
+    ("nickserv", Noted("use `sasl`", &Open(&[]))),
+    ("responsePrefix", Text),
+    ("textChunkLimit", COUNT),
+];
 
 const ACCOUNT: super::super::shape::Members =
     &[("allowFrom", List(&Any)), ("configWrites", Flag), ("enabled", Flag), ("groupAllowFrom", List(&Any))];
+
+/// What is known of a group and not served yet.
+const GROUP: super::super::shape::Members = &[
+    ("skills", TEXTS),
+    ("systemPrompt", Text),
+    ("tools", Noted("name the tools that nobody gets in `tools.deny`", &Open(&[]))),
+    ("toolsBySender", Noted("name the tools that nobody gets in `tools.deny`", &Open(&[]))),
+];
 
 /// `commands`.
 pub(super) const COMMANDS: Shape = Object(&[
@@ -80,7 +129,6 @@ const QUEUE: Shape = Object(&[
 /// `session`.
 pub(super) const SESSION: Shape = Object(&[
     ("agentToAgent", Object(&[("maxPingPongTurns", Shape::Whole(0, 5))])),
-    ("dmScope", OneOf(&["main", "per-account-channel-peer", "per-channel-peer", "per-peer"])),
     ("identityLinks", Map(&TEXTS)),
     ("mainKey", Noted("the main session is always named `main`", &Text)),
     ("reset", RESET),

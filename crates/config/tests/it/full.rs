@@ -118,9 +118,9 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
     assert!(port["description"].as_str().unwrap().contains("18789"));
     assert_eq!(port["x-moltbot-supported"], Value::Null);
     for path in [
-        "channels",
+        "channels.telegram",
         "gateway.controlUi.basePath",
-        "session.dmScope",
+        "session.identityLinks",
         "agents.defaults.sandbox",
         "tools.exec.host",
     ] {

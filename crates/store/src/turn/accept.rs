@@ -77,5 +77,11 @@ fn insert(
             database.prepare_cached("UPDATE turns SET extra_system_prompt = ?1 WHERE id = ?2")?;
         update.execute((prompt, turn.0))?;
     }
+    if let Some(origin) = &message.origin {
+        let origin = database::to_json(origin)?;
+        let origin = database.seal(&session.turn(Column::Origin, turn), origin.as_bytes())?;
+        let mut update = database.prepare_cached("UPDATE turns SET origin = ?1 WHERE id = ?2")?;
+        update.execute((origin, turn.0))?;
+    }
     Ok(turn)
 }

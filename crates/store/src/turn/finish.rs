@@ -31,7 +31,10 @@ pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result
     }
     session::append(database, &session, turn, &end.messages, end.ended_ms)?;
     if let Some(reply) = &end.reply {
-        let mut statement = database.prepare_cached("INSERT INTO outbox (turn, text) VALUES (?1, ?2)")?;
+        let mut statement = database.prepare_cached(
+            "INSERT INTO outbox (turn, text, state)
+             SELECT id, ?2, CASE WHEN origin IS NULL THEN NULL ELSE 'waiting' END FROM turns WHERE id = ?1",
+        )?;
         let reply = database.seal(&session.turn(Column::Reply, turn), reply.as_bytes())?;
         statement.execute((turn.0, reply))?;
     }

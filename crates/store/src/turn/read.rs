@@ -16,7 +16,7 @@ use crate::session::{self, Session};
 pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> {
     let mut statement = database.prepare_cached(
         "SELECT session, session_id, key, turns.id, accepted_ms, channel, account, external_id, run,
-                extra_system_prompt, timeout_ms
+                extra_system_prompt, timeout_ms, origin
          FROM turns JOIN sessions ON sessions.id = turns.session
          WHERE state = 'received' ORDER BY turns.id",
     )?;
@@ -32,6 +32,8 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
     let (session, id) = (session::in_row(row)?, TurnId(row.get(3)?));
     let (text, steps) = said_in(database, &session, id)?;
     let extra_system_prompt = database.unseal_text(&session.turn(Column::Prompt, id), row.get_ref(9)?)?;
+    let origin = database.unseal_text(&session.turn(Column::Origin, id), row.get_ref(11)?)?;
+    let origin = origin.map(|origin| database::from_json("an origin", origin)).transpose()?;
     Ok(PendingTurn {
         id,
         accepted_ms: row.get(4)?,
@@ -42,6 +44,7 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
             session: database::session_key(session.key)?,
             run: database::run_id(row.get_ref(8)?.as_str().map_err(rusqlite::Error::from)?)?,
             extra_system_prompt,
+            origin,
             timeout_ms: row.get(10)?,
             text,
         },
@@ -77,7 +80,7 @@ fn message(database: &Database, session: &Session, turn: TurnId, row: &Row<'_>) 
 /// How far the run is; nothing when there is no such run.
 pub(crate) fn run_status(database: &Database, run: &RunId) -> Result<Option<RunStatus>, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT session, session_id, key, turns.id, state, accepted_ms, ended_ms, error, turns.usage, text
+        "SELECT session, session_id, key, turns.id, turns.state, accepted_ms, ended_ms, error, turns.usage, text
          FROM turns JOIN sessions ON sessions.id = turns.session LEFT JOIN outbox ON outbox.turn = turns.id
          WHERE run = ?1",
     )?;

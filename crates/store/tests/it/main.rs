@@ -105,6 +105,7 @@ fn message(session: &str, text: &str) -> InboundMessage {
         run: run(&text.replace(char::is_control, "_")),
         text: text.into(),
         extra_system_prompt: None,
+        origin: None,
         timeout_ms: None,
     }
 }
