@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod telegram;
 pub mod text;
 pub mod webchat;

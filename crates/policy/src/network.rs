@@ -69,6 +69,8 @@ pub enum Purpose {
     Provider,
     /// Sending the book to a syslog server.
     Syslog,
+    /// Talking on a chat network.
+    Vendor,
 }
 
 impl Purpose {
@@ -79,6 +81,7 @@ impl Purpose {
             Self::Discovery => "discovery",
             Self::Provider => "provider",
             Self::Syslog => "syslog",
+            Self::Vendor => "vendor",
         }
     }
 }

@@ -249,6 +249,11 @@ impl TelegramApi {
         self.shared.state().blocked.insert(person.id);
     }
 
+    /// Another program has updates posted to `url`.
+    pub fn set_webhook(&self, url: &str) {
+        self.shared.state().webhook = Some(state::Webhook { url: url.to_owned(), allowed: Vec::new() });
+    }
+
     /// A group becomes a supergroup of another id.
     pub fn migrate(&self, from: i64, to: i64) {
         self.shared.state().migrated.insert(from, to);
