@@ -12,6 +12,7 @@ mod channels;
 mod front;
 mod ledger;
 mod secrets;
+mod telegram;
 
 pub use channels::{
     ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
@@ -21,6 +22,7 @@ pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
+pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
