@@ -39,15 +39,17 @@ const UPDATES: [&str; 2] = ["message", "edited_message"];
 pub struct Telegram {
     place: Place,
     root: Url,
-    token: BotToken,
+    /// Its token, or why there is none and what to do, for the owner.
+    token: Result<BotToken, String>,
     client: Client,
     /// The way there, while updates are asked for.
     api: Mutex<Option<Arc<Api>>>,
 }
 
 impl Telegram {
-    /// The bot with that token, as our `account`. `client` is bound to the API at `root`.
-    pub fn new(account: &str, token: BotToken, root: Url, client: Client) -> Self {
+    /// The bot with that token, as our `account`. `client` is bound to the API at `root`. A bot without a token says why
+    /// when it is run, and asks nobody anything.
+    pub fn new(account: &str, token: Result<BotToken, String>, root: Url, client: Client) -> Self {
         let place = Place { channel: CHANNEL, account: account.to_owned() };
         Self { place, root, token, client, api: Mutex::default() }
     }
@@ -55,9 +57,10 @@ impl Telegram {
     /// Connects and asks for updates until something fails.
     async fn poll(&self, link: &dyn Link) -> Result<std::convert::Infallible, Broken> {
         let account = &self.place.account;
+        let token = self.token.clone().map_err(Broken::lasting)?;
         let door = self.client.open(&self.root, &format!("channel:{}", self.place)).await;
         let door = door.map_err(|error| CallError::from(error).broken(account))?;
-        let api = Arc::new(Api { door, root: self.root.clone(), token: self.token.clone() });
+        let api = Arc::new(Api { door, root: self.root.clone(), token });
         let me = self.introduce(&api).await.map_err(|error| error.broken(account))?;
         let _connected = Connected::new(self, &api);
         link.connected();

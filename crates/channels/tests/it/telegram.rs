@@ -35,7 +35,7 @@ impl House {
         let root = Url::parse(&api.root()).unwrap();
         let destination = Destination::parse(&root, Reach::Configured).unwrap();
         let client = Client::new(Purpose::Vendor, destination, ledger);
-        let token = BotToken::parse(&token.into()).unwrap();
+        let token = BotToken::parse(&token.into()).map_err(|error| error.to_string());
         Self { folder, telegram: Arc::new(Telegram::new("default", token, root, client)) }
     }
 
@@ -232,6 +232,11 @@ async fn what_ends_a_run_says_whether_its_owner_must_act() {
     assert!(broken.needs_owner && broken.what.contains("@BotFather"), "{broken:?}");
     let told = format!("{broken:?} {:?}", stranger.book());
     assert!(!told.contains("canary"), "{told}");
+    let calls = api.calls().len();
+    let without = House::with_token(&api, "canary");
+    let broken = without.run(&desk).await;
+    assert!(broken.needs_owner && broken.what.contains("does not look like a bot token"), "{broken:?}");
+    assert!(without.book().is_empty() && api.calls().len() == calls, "nobody was asked anything");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
