@@ -18,6 +18,8 @@ need setpriv util-linux
 need dbus-daemon dbus-daemon
 need dbus-send dbus-bin
 need gnome-keyring-daemon gnome-keyring
+# An IRC server for the tests of channels; they start their own.
+[ -x /usr/sbin/ngircd ] || missing="$missing ngircd"
 # A syslog server for the tests that send the book to one; they start their own.
 [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
 for driver in /usr/lib/*/rsyslog/lmnsd_gtls.so; do

@@ -154,6 +154,8 @@ pub struct Piece {
     pub key: String,
     /// Where to.
     pub conversation: Conversation,
+    /// Whom it answers. Where addresses change hands, the driver sees first that the conversation's is still this sender's.
+    pub to: SenderId,
     /// What it answers, for the first piece of an answer.
     pub answers: Option<String>,
     /// The text, as [`Driver::pieces`] made it.
@@ -162,7 +164,6 @@ pub struct Piece {
 
 /// Why a piece was not sent.
 #[derive(Clone, Debug, Error)]
-#[non_exhaustive]
 pub enum NotSent {
     /// The vendor asks us to wait that long, for this conversation.
     #[error("the vendor asks to wait {} s", .0.as_secs_f32())]

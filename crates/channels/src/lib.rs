@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+pub mod irc;
 pub mod telegram;
 pub mod text;
 pub mod webchat;

@@ -313,6 +313,7 @@ mod tests {
         let piece = Piece {
             key: "k".into(),
             conversation,
+            to: SenderId::parse("telegram:default:user:1").unwrap(),
             answers: Some("5".into()),
             text: "<b>a</b> &amp; b".into(),
         };

@@ -307,3 +307,49 @@ pub const TELEGRAM_UPDATES: usize = 20;
 pub const TELEGRAM_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to stay away while another program polls with the same token: each of its requests ends ours.
 pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
+/// Strangers on one account of a channel that have a pairing code at once.
+pub const SENDER_CODES: usize = 3;
+/// Strangers on one account of a channel that are remembered without a code while no place is free, so that the owner sees
+/// them and may approve one by id.
+pub const SENDERS_WAITING: usize = 32;
+/// How long a pairing code is good, in milliseconds: as upstream.
+pub const SENDER_CODE_MS: u64 = 60 * 60 * 1000;
+/// Wrong pairing codes for one channel within [`SENDER_GUESSES_MS`]. Five forgives a typo.
+pub const SENDER_GUESSES: usize = 5;
+/// The time of [`SENDER_GUESSES`], in milliseconds.
+pub const SENDER_GUESSES_MS: u64 = 60 * 60 * 1000;
+/// Senders that are known, approved or blocked: 300 bytes each.
+pub const KNOWN_SENDERS: usize = 1000;
+/// Characters of a sender's name that are kept and shown.
+pub const SENDER_NAME_CHARS: usize = 64;
+/// The largest file of senders that is imported, in bytes.
+pub const SENDERS_FILE_BYTES: u64 = 1024 * 1024;
+/// Senders whose refused messages are told apart in the book within a minute; those of others are counted together.
+pub const REFUSED_SENDERS: usize = 64;
+/// The first wait before a channel's driver that failed is run again, and a piece that was not sent is sent again; each
+/// later one is twice as long.
+pub const CHANNEL_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest such wait. Networks that are gone for hours are asked twelve times an hour.
+pub const CHANNEL_BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// A driver that ran this long was well: the next wait is a short one again.
+pub const CHANNEL_WELL: Duration = Duration::from_secs(60);
+/// How long a driver may take to send one piece.
+pub const CHANNEL_SEND: Duration = Duration::from_secs(30);
+/// How often it is shown that an answer is being written. Vendors show it for five seconds or so.
+pub const CHANNEL_WORKING: Duration = Duration::from_secs(4);
+/// Answers for one account of a channel that are looked at for the next to be sent.
+pub const CHANNEL_WAITING: u32 = 256;
+/// Pieces that one answer is cut into at most: more is a model that does not end.
+pub const CHANNEL_PIECES: usize = 64;
+/// The longest line that an IRC server sends, in bytes: 512, and 8191 of tags before them.
+pub const IRC_LINE_BYTES: usize = 8191 + 512;
+/// How long the sign-in to an IRC server may take: servers look up names and identities for 30 s.
+pub const IRC_SIGN_IN: Duration = Duration::from_secs(60);
+/// How long an IRC server may be silent before it is asked for a sign of life, and then before it counts as gone.
+pub const IRC_SILENCE: Duration = Duration::from_secs(90);
+/// How long an IRC server may take to say what became of a message.
+pub const IRC_ANSWER: Duration = Duration::from_secs(20);
+/// Messages that are sent to an IRC server at once. RFC 2813 (5.8) allows ten seconds' worth.
+pub const IRC_BURST: u32 = 5;
+/// The pace after that: two seconds for each (RFC 2813, 5.8).
+pub const IRC_PACE: Duration = Duration::from_secs(2);

@@ -20,9 +20,11 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::channels::{ChannelParts, Channels};
 use crate::devices::{DeviceError, Devices};
 use crate::http::admission::Admission;
 use crate::outbox::Closing;
+use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::Shared;
 use crate::{http, inbound};
@@ -33,6 +35,8 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// What a gateway is made of.
 pub struct Parts {
+    /// The accounts of chat channels.
+    pub channels: Vec<ChannelParts>,
     /// The settings.
     pub config: Arc<Config>,
     /// The config file as it is written, with references in place of what they stand for, for `config.get`.
@@ -51,6 +55,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// Where the book is sent.
     pub servers: Vec<Server>,
+    /// How long a stranger's pairing code is good, in milliseconds.
+    pub sender_code_ms: u64,
     /// Whose book it is.
     pub origin: Origin,
     /// The time, in milliseconds since the epoch.
@@ -76,6 +82,9 @@ pub enum StartError {
     /// The unfinished turns of the last run cannot be read.
     #[error("cannot read the unfinished turns of the last run; run `moltbot doctor`")]
     Resume(#[source] StoreError),
+    /// What is kept of senders cannot be read, or an older file of them cannot be imported.
+    #[error(transparent)]
+    Senders(#[from] SenderError),
     /// The book cannot be written.
     #[error(transparent)]
     Unrecorded(#[from] Unrecorded),
@@ -125,9 +134,12 @@ impl Gateway {
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
+        let senders = open_senders(&parts).await?;
         let listener = moltbot_net::listen(recorded)?;
-        let shared = Shared::new(parts, credential, front.on_port(listener.port()), devices, listener.port());
+        let (front, port) = (front.on_port(listener.port()), listener.port());
+        let shared = Shared::new(parts, credential, front, devices, senders, port);
         inbound::resume(&shared, pending);
+        Channels::start(&shared);
         shared.health.probe_sandbox(&shared);
         let ticking = tokio::spawn(tick(Arc::clone(&shared)));
         Ok(Self { shared, listener, ticking })
@@ -151,6 +163,17 @@ impl Gateway {
         let unfinished = drain(&shared, reason).await;
         Stopped { reason, unfinished }
     }
+}
+
+/// The senders that are known, and those that another gateway program knew.
+async fn open_senders(parts: &Parts) -> Result<Senders, SenderError> {
+    let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
+    let senders = Senders::open(store, ledger, parts.clock, parts.sender_code_ms).await?;
+    for ChannelParts { driver, .. } in &parts.channels {
+        let (name, read) = (driver.place().channel, |entry: &str| driver.sender(entry));
+        senders.import(&parts.state, &ImportedChannel { name, read: &read }).await?;
+    }
+    Ok(senders)
 }
 
 /// Accepts connections as long as it is polled.
@@ -190,6 +213,7 @@ async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
     };
     shared.hub.broadcast_to_all(event::SHUTDOWN, &payload);
     let unfinished = shared.inbound.drain(limits::DRAIN).await;
+    shared.channels.stop(shared).await;
     shared.hub.close_all(Closing::Restart);
     shared.stopping.cancel();
     shared.connections.close();

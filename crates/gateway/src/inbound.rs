@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use moltbot_policy::{Book as _, Class, Decision, Entry, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::sender::Origin;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
 use thiserror::Error;
 
@@ -113,7 +114,7 @@ async fn record_on_full_disk(shared: &Arc<Shared>, accepted: Entry) -> Result<Op
 
 /// Says in the book who caused what the turn will do. It permits nothing, so nobody waits for it: it is on disk with
 /// the turn's first act.
-fn note(shared: &Arc<Shared>, entry: Entry) {
+pub(crate) fn note(shared: &Shared, entry: Entry) {
     if let Err(error) = shared.ledger.enter(entry) {
         tracing::error!(%error, "a message could not be recorded");
     }
@@ -157,6 +158,13 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
         lock(&progress).tell(&shared.hub, run, event, shared.now_ms());
     };
     let clock = shared.clock;
+    let (channel, account) = (turn.message.channel.clone(), turn.message.account.clone());
+    // Who was let in when the message came may have been shut out while it waited.
+    let is_let_in = |origin: &Origin| shared.channels.still_admits(shared, origin);
+    if !turn.message.origin.as_ref().is_none_or(is_let_in) {
+        run.abort();
+    }
+    let _working = shared.channels.show_working(&turn.message);
     let taking = shared.agent.take_turn(turn, &watcher, run.abort_token(), &clock);
     let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
         tracing::error!(run = %run.id, "a turn broke; it is taken up again at the next start");
@@ -168,5 +176,6 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     shared.inbound.forget(&report.run);
     run.end(End::Report(Arc::clone(&report)));
     lock(&progress).tell_end(&shared.hub, &report);
+    shared.channels.wake(&channel, &account);
     shared.health.touch();
 }

@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod channels;
 mod connection;
 mod devices;
 mod dispatch;
@@ -15,11 +16,14 @@ mod hub;
 mod inbound;
 mod methods;
 mod outbox;
+mod senders;
 pub mod sending;
 mod shared;
 mod sign_in;
 mod socket;
 
+pub use channels::ChannelParts;
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};
+pub use senders::{ImportedChannel, SenderError, Senders};

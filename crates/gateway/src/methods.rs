@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod health;
 mod ledger;
 mod listing;
+mod senders;
 mod sessions;
 
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::Agent => agent::run(&shared, &call, &place).await,
         Method::AgentWait => agent::wait(&shared, &call).await,
         Method::AgentsList => listing::agents(&shared, &call),
+        Method::ChannelsStatus => senders::status(&shared, &call),
         Method::ChatAbort => chat::abort(&shared, &call),
         Method::ChatHistory => chat::history(&shared, &call).await,
         Method::ChatSend => chat::send(&shared, &call).await,
@@ -69,6 +71,12 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::LedgerRelay => ledger::relay(&shared, &call).await,
         Method::ModelsList => listing::models(&shared, &call),
         Method::ModelsTest => listing::test_model(&shared, &call).await,
+        Method::PairingApprove => senders::approve(&shared, &call).await,
+        Method::PairingList | Method::SendersList => senders::list(&shared, &call),
+        Method::PairingReject => senders::reject(&shared, &call).await,
+        Method::PairingRevoke => senders::revoke(&shared, &call).await,
+        Method::SendersBlock => senders::block(&shared, &call).await,
+        Method::SendersUnblock => senders::unblock(&shared, &call).await,
         Method::SessionsDelete => sessions::delete(&shared, &call).await,
         Method::SessionsList => sessions::list(&shared, &call).await,
         Method::SessionsPreview => sessions::preview(&shared, &call).await,
@@ -138,10 +146,13 @@ const fn acts(method: Method) -> bool {
         | Method::DevicePairApprove
         | Method::DeviceTokenRotate
         | Method::ModelsTest
+        | Method::PairingApprove
+        | Method::SendersUnblock
         | Method::SessionsDelete
         | Method::SessionsReset => true,
         Method::AgentWait
         | Method::AgentsList
+        | Method::ChannelsStatus
         | Method::ChatAbort
         | Method::ChatHistory
         | Method::ConfigGet
@@ -149,9 +160,14 @@ const fn acts(method: Method) -> bool {
         // What takes rights away goes on: it may be the answer to what happened.
         | Method::DevicePairReject
         | Method::DeviceTokenRevoke
+        | Method::PairingReject
+        | Method::PairingRevoke
+        | Method::SendersBlock
         | Method::Health
         | Method::LedgerRelay
         | Method::ModelsList
+        | Method::PairingList
+        | Method::SendersList
         | Method::SessionsList
         | Method::SessionsPreview
         | Method::Status => false,

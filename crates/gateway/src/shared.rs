@@ -15,12 +15,14 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::channels::Channels;
 use crate::devices::Devices;
 use crate::gateway::Parts;
 use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
+use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
 
@@ -43,7 +45,9 @@ pub(crate) struct Shared {
     pub(crate) front: Front,
     pub(crate) began: Instant,
     pub(crate) sign_in: SignIn,
+    pub(crate) channels: Channels,
     pub(crate) devices: Devices,
+    pub(crate) senders: Senders,
     pub(crate) routes: Routes,
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
@@ -61,6 +65,7 @@ impl Shared {
         credential: Credential,
         front: Front,
         devices: Devices,
+        senders: Senders,
         port: u16,
     ) -> Arc<Self> {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
@@ -80,7 +85,9 @@ impl Shared {
             port,
             front,
             began,
+            channels: Channels::new(parts.channels, config.session.dm_scope),
             devices,
+            senders,
             sign_in: SignIn::new(credential, ledger, state, clock, began),
             hub: Hub::default(),
             inbound: Inbound::default(),

@@ -3,6 +3,7 @@
 mod devices;
 mod ledger;
 mod secrets;
+mod senders;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -10,6 +11,7 @@ use clap_complete::Shell;
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
+pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -93,6 +95,26 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Devices(Devices),
+    /// See who asks to be let in on chat channels, and approve, refuse or revoke them
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot pairing approve irc ABCD2345
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Pairing(Pairing),
+    /// See who was decided about on chat channels, block and unblock them
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot senders list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Senders(Senders),
     /// See and test the models
     #[command(
         subcommand,

@@ -12,6 +12,7 @@ mod logs;
 mod models;
 mod secrets;
 mod security;
+mod senders;
 mod sessions;
 mod status;
 mod up;
@@ -64,6 +65,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(models::run(&home, command))
         }
+        Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
+        Command::Senders(command) => senders::senders(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(&open(environment)?, &command),
         Command::Sessions(command) => {

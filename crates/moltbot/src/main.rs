@@ -4,7 +4,9 @@
 mod arguments;
 mod background;
 mod book;
+mod bots;
 mod change;
+mod channels;
 mod client;
 mod clock;
 mod commands;

@@ -10,7 +10,7 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, StartError, StopReason, sending};
+use moltbot_gateway::{Gateway, Parts, SenderError, StartError, StopReason, sending};
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::SharedBook;
 use moltbot_policy::authentication::Credential;
@@ -26,12 +26,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
+use crate::bots::BotTokens;
 use crate::credentials::Opened;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{clock, credentials, environment, output};
+use crate::{channels, clock, credentials, environment, output};
 
 /// Two workers serve 25,000 calls a second; more only cost memory.
 const WORKERS: usize = 2;
@@ -80,7 +81,7 @@ pub(crate) fn run(
     require_private(home, &lock, running.started_at_ms)?;
     let text = config_text(home, start.source)?;
     let ledger = home.ledger()?.clone();
-    let (loaded, keys) = load(home, &text, &ledger)?;
+    let (loaded, keys, bots) = load(home, &text, &ledger)?;
     start.levels.follow(&loaded.config.logging);
     let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
@@ -90,7 +91,7 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let (gateway, model) = compose(home, loaded, keys, &ledger, &store).await?;
+        let (gateway, model) = compose(home, loaded, (keys, bots), &ledger, &store).await?;
         running.port = gateway.port();
         lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
         let Running { port, pid, .. } = &running;
@@ -166,16 +167,18 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
 }
 
 /// Opens the secrets of the config and of the files of credentials, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys)> {
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys, BotTokens)> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
     let loaded = home.load_recorded(text, &permit, ledger)?;
     let Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
     environment::add_provider_keys(&mut keys);
+    let bots = BotTokens::find(&loaded.config.channels);
     // From here on no log and no record can have one of them in it.
     let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
     let known = loaded.secrets.iter().chain(&secrets).chain(environment).cloned();
+    let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
     ledger.conceal(redactor().clone());
@@ -187,7 +190,7 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, Pr
             "a secret stands in the config as plaintext; it is sealed at the next change"
         );
     }
-    Ok((loaded, keys))
+    Ok((loaded, keys, bots))
 }
 
 fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
@@ -252,7 +255,7 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
 async fn compose(
     home: &Home,
     loaded: Loaded,
-    keys: ProviderKeys,
+    (keys, bots): (ProviderKeys, BotTokens),
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
@@ -273,7 +276,9 @@ async fn compose(
     let book: SharedBook = Arc::new(ledger.clone());
     let servers = sending::servers(&config.ledger, &book);
     let servers = servers.map_err(|error| Exit::Config.because(home::chain(&error)))?;
+    let channels = channels::of(&config.channels, &bots, &book)?;
     let gateway = Gateway::start(Parts {
+        channels,
         config,
         config_json: loaded.value,
         config_path: home.config_path.clone(),
@@ -283,6 +288,7 @@ async fn compose(
         agent,
         sandbox,
         servers,
+        sender_code_ms: limits::SENDER_CODE_MS,
         origin: home.origin()?,
         clock: clock::now_ms,
     });
@@ -330,7 +336,9 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
         StartError::Listen(_) | StartError::Unrecorded(_) => Exit::Busy,
-        StartError::Credential(_) | StartError::Refused(_) => Exit::Config,
+        StartError::Credential(_)
+        | StartError::Refused(_)
+        | StartError::Senders(SenderError::Import { .. }) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

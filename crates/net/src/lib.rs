@@ -3,7 +3,7 @@
 //! [`listen`] takes a recorded permit to bind. A [`Client`] is bound to one purpose and one destination: it
 //! judges and records each time it is opened, and the [`Door`] that it then hands out sends requests to that
 //! destination alone, to addresses that were judged after the name was resolved. A [`StreamClient`] does the same for a
-//! stream of bytes over TLS, with one decision for each connection. No redirect is followed, no
+//! stream of bytes, with one decision for each connection. No redirect is followed, no
 //! proxy is taken from the environment, no cookie is kept. What the bytes mean is for others to know.
 #![forbid(unsafe_code)]
 
@@ -23,5 +23,5 @@ pub use error::FetchError;
 pub use fetch::{Body, Client, Door, Method, Request, Response};
 pub use listener::{ListenError, Listener, listen};
 pub use recording::SharedBook;
-pub use stream::{Stream, StreamClient};
+pub use stream::{Stream, StreamClient, StreamReader, StreamWriter};
 pub use url::Url;

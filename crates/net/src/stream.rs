@@ -1,4 +1,5 @@
-//! A stream of bytes to one server over TLS, for what has no answers: a syslog server.
+//! A stream of bytes to one server: over TLS, and in clear within the owner's network. A chat network is read and written
+//! at the same time ([`Stream::split`]); a syslog server has no answers.
 //!
 //! What was written is not what was read: [`Stream::finish`] says whether the other side read to the end.
 
@@ -10,12 +11,11 @@ use moltbot_config::limits;
 use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress_stream};
 use moltbot_policy::{Recorded, Refusal};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::authorities::Authorities;
 use crate::error::{FetchError, ResolveError};
@@ -49,8 +49,8 @@ impl StreamClient {
         Self { purpose, destination, authorities, book, connector: OnceCell::new() }
     }
 
-    /// Judges a connection, enters the decision into the book, and connects: the server has shown a certificate with its
-    /// name from one of the authorities when this returns. One decision for each connection.
+    /// Judges a connection, enters the decision into the book, and connects. Over TLS, the server has shown a certificate
+    /// with its name from one of the authorities when this returns. One decision for each connection.
     ///
     /// # Errors
     /// When an address is out of reach, the book cannot be written, nothing answers in time, or the server is not the
@@ -69,14 +69,16 @@ impl StreamClient {
     async fn try_connect(&self, actor: &str) -> Result<Stream, FetchError> {
         let permit = egress_stream(self.purpose, &self.destination, actor)?;
         let permit = recording::enter(permit, &self.book).await?;
+        let target = permit.permit().destination().target();
+        if !permit.permit().destination().is_encrypted() {
+            return Ok(Stream::new(Box::new(dial(&permit).await?), target));
+        }
         let connector = self.connector().await?;
         let name = server_name(permit.permit().destination())?;
         let tcp = dial(&permit).await?;
-        let target = permit.permit().destination().target();
         let secured = in_time(connector.connect(name, tcp), &target, "setting up TLS").await?;
         let secured = secured.map_err(|source| broken_tls(&target, source))?;
-        let (reader, writer) = tokio::io::split(secured);
-        Ok(Stream { reader, writer, target })
+        Ok(Stream::new(Box::new(secured), target))
     }
 
     async fn connector(&self) -> Result<&TlsConnector, FetchError> {
@@ -150,38 +152,107 @@ fn timed_out(target: &str, what: &'static str, limit: Duration) -> FetchError {
     FetchError::Timeout { target: target.to_owned(), what, limit }
 }
 
+/// What a connection is, encrypted or not.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 /// A connection to the server of a recorded permit. Dropping it ends it.
 #[derive(Debug)]
 pub struct Stream {
-    reader: ReadHalf<TlsStream<TcpStream>>,
-    writer: WriteHalf<TlsStream<TcpStream>>,
+    reader: StreamReader,
+    writer: StreamWriter,
+}
+
+/// The half of a connection that is read.
+pub struct StreamReader {
+    half: ReadHalf<Box<dyn Wire>>,
     target: String,
 }
 
-impl Stream {
+/// The half of a connection that is written. The connection ends when both halves are dropped.
+pub struct StreamWriter {
+    half: WriteHalf<Box<dyn Wire>>,
+    target: String,
+}
+
+impl std::fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamReader").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamWriter").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl StreamReader {
+    /// Reads some bytes; 0 at the end. Nothing is lost when the wait is given up.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn read(&mut self, into: &mut [u8]) -> Result<usize, FetchError> {
+        let read = self.half.read(into).await;
+        read.map_err(|source| interrupted(&self.target, source))
+    }
+
+    /// Reads to the end and throws it away.
+    async fn drain(&mut self) -> io::Result<()> {
+        let mut thrown_away = [0; 256];
+        while self.half.read(&mut thrown_away).await? > 0 {}
+        Ok(())
+    }
+}
+
+impl StreamWriter {
     /// Hands `bytes` over to the operating system. The server may not have read them yet.
     ///
     /// # Errors
     /// When the connection is gone, or takes nothing for [`limits::STREAM_WRITE`].
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
         let sent = async {
-            self.writer.write_all(bytes).await?;
-            self.writer.flush().await
+            self.half.write_all(bytes).await?;
+            self.half.flush().await
         };
         match timeout(limits::STREAM_WRITE, sent).await {
-            Ok(sent) => sent.map_err(|source| self.interrupted(source)),
+            Ok(sent) => sent.map_err(|source| interrupted(&self.target, source)),
             Err(_) => Err(timed_out(&self.target, "taking what was sent", limits::STREAM_WRITE)),
         }
+    }
+}
+
+impl Stream {
+    fn new(wire: Box<dyn Wire>, target: String) -> Self {
+        let (reader, writer) = tokio::io::split(wire);
+        Self {
+            reader: StreamReader { half: reader, target: target.clone() },
+            writer: StreamWriter { half: writer, target },
+        }
+    }
+
+    /// Its halves, for what is read and written at the same time.
+    pub fn split(self) -> (StreamReader, StreamWriter) {
+        (self.reader, self.writer)
+    }
+
+    /// Hands `bytes` over to the operating system. The server may not have read them yet.
+    ///
+    /// # Errors
+    /// When the connection is gone, or takes nothing for [`limits::STREAM_WRITE`].
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+        self.writer.send(bytes).await
     }
 
     /// Waits until the server ends the connection, and says how. Whatever it sends is thrown away. Nothing is lost when
     /// the wait is given up.
     pub async fn ended(&mut self) -> FetchError {
-        let source = match drain(&mut self.reader).await {
+        let source = match self.reader.drain().await {
             Ok(()) => None,
             Err(source) => Some(source.into()),
         };
-        FetchError::Interrupted { target: self.target.clone(), source }
+        FetchError::Interrupted { target: self.reader.target.clone(), source }
     }
 
     /// Ends the connection from this side, and waits for the server to end it as well: it then has read everything, for
@@ -192,26 +263,19 @@ impl Stream {
     /// then be lost.
     pub async fn finish(mut self) -> Result<(), FetchError> {
         let end = async {
-            self.writer.shutdown().await?;
-            drain(&mut self.reader).await
+            self.writer.half.shutdown().await?;
+            self.reader.drain().await
         };
         match timeout(limits::STREAM_END, end).await {
             Ok(Ok(())) => Ok(()),
             // The end without a goodbye of TLS is an end: nothing is read from it that could be cut.
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            Ok(Err(error)) => Err(self.interrupted(error)),
-            Err(_) => Err(timed_out(&self.target, "reading to the end", limits::STREAM_END)),
+            Ok(Err(error)) => Err(interrupted(&self.reader.target, error)),
+            Err(_) => Err(timed_out(&self.reader.target, "reading to the end", limits::STREAM_END)),
         }
-    }
-
-    fn interrupted(&self, source: io::Error) -> FetchError {
-        FetchError::Interrupted { target: self.target.clone(), source: Some(source.into()) }
     }
 }
 
-/// Reads to the end.
-async fn drain(reader: &mut ReadHalf<TlsStream<TcpStream>>) -> io::Result<()> {
-    let mut thrown_away = [0; 256];
-    while reader.read(&mut thrown_away).await? > 0 {}
-    Ok(())
+fn interrupted(target: &str, source: io::Error) -> FetchError {
+    FetchError::Interrupted { target: target.to_owned(), source: Some(source.into()) }
 }

@@ -69,7 +69,7 @@ pub enum Purpose {
     Provider,
     /// Sending the book to a syslog server.
     Syslog,
-    /// Talking on a chat network.
+    /// Talking to a chat network.
     Vendor,
 }
 
@@ -100,6 +100,8 @@ pub struct Destination {
 enum Scheme {
     Http,
     Https,
+    /// Bytes in clear, with nothing of HTTP in them.
+    Plain,
     /// TLS with nothing of HTTP in it.
     Tls,
 }
@@ -157,13 +159,25 @@ impl Destination {
     /// # Errors
     /// When `host` is neither, or `port` is 0.
     pub fn tls(host: &str, port: u16) -> Result<Self, Refusal> {
+        Self::stream(Scheme::Tls, host, port)
+    }
+
+    /// The destination of a stream in clear to a server of this machine or the owner's network that the owner named.
+    ///
+    /// # Errors
+    /// As [`Self::tls`].
+    pub fn plain(host: &str, port: u16) -> Result<Self, Refusal> {
+        Self::stream(Scheme::Plain, host, port)
+    }
+
+    fn stream(scheme: Scheme, host: &str, port: u16) -> Result<Self, Refusal> {
         // The form of an address in brackets is that of a URL; a person may leave them out.
         let host = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() };
         let named = url::Host::parse(&host).ok().filter(|_| port > 0);
         let Some(named) = named else {
             return Err(Refusal::new("egress_refused", format!("{host:?} with port {port} is no server")));
         };
-        Ok(Self { scheme: Scheme::Tls, host: named.to_string(), port, reach: Reach::Configured })
+        Ok(Self { scheme, host: named.to_string(), port, reach: Reach::Configured })
     }
 
     /// The literal address, when the destination is one and not a name.
@@ -174,6 +188,11 @@ impl Destination {
     /// The host's name or literal address.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether what is sent to it is encrypted on the way.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.scheme, Scheme::Https | Scheme::Tls)
     }
 
     /// The port.
@@ -189,13 +208,15 @@ impl Destination {
     /// Whether a connection to that address is one to this destination. Judged after the name was resolved,
     /// for every address that it stands for.
     ///
-    /// Plain HTTP goes to addresses of this machine and the owner's network alone: on the way through the
+    /// What is in clear goes to addresses of this machine and the owner's network alone: on the way through the
     /// internet anybody could read the key.
     pub fn permits_address(&self, address: IpAddr) -> bool {
         match (self.reach, self.scheme) {
             (Reach::Public, _) => is_public(address),
             (Reach::Configured, Scheme::Https | Scheme::Tls) => !address::is_metadata(address),
-            (Reach::Configured, Scheme::Http) => !is_public(address) && !address::is_metadata(address),
+            (Reach::Configured, Scheme::Http | Scheme::Plain) => {
+                !is_public(address) && !address::is_metadata(address)
+            }
         }
     }
 
@@ -203,7 +224,7 @@ impl Destination {
         let scheme = match self.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
-            Scheme::Tls => return false,
+            Scheme::Plain | Scheme::Tls => return false,
         };
         let host = url.host_str().map(str::to_ascii_lowercase);
         url.scheme() == scheme
@@ -302,7 +323,7 @@ pub fn egress(
     Err(Refusal::new("egress_refused", message))
 }
 
-/// Judges a stream over TLS to `destination`. The addresses that its name stands for are judged when it is resolved, by
+/// Judges a stream to `destination`. The addresses that its name stands for are judged when it is resolved, by
 /// [`Destination::permits_address`].
 ///
 /// # Errors
@@ -313,7 +334,7 @@ pub fn egress_stream(
     actor: &str,
 ) -> Result<EgressPermit, Refusal> {
     let refuse = |message: String| Err(Refusal::new("egress_refused", message));
-    if destination.scheme != Scheme::Tls {
+    if !matches!(destination.scheme, Scheme::Plain | Scheme::Tls) {
         return refuse(format!("{} is not a destination for a stream", destination.target()));
     }
     match destination.address() {
@@ -395,6 +416,12 @@ mod tests {
         assert_eq!(egress_stream(Purpose::Syslog, &metadata, "x").unwrap_err().code, "egress_refused");
         let http = Destination::parse(&Url::parse("http://127.0.0.1").unwrap(), Reach::Configured).unwrap();
         assert!(egress_stream(Purpose::Syslog, &http, "x").is_err());
+        let public = Destination::plain("203.0.114.1", 6667).unwrap();
+        assert!(
+            egress_stream(Purpose::Vendor, &public, "x").is_err(),
+            "nothing goes through the internet in clear"
+        );
+        assert!(egress_stream(Purpose::Vendor, &Destination::plain("10.0.0.1", 6667).unwrap(), "x").is_ok());
         let tls = Destination::tls("127.0.0.1", 443).unwrap();
         assert!(egress(Purpose::Syslog, &Url::parse("https://127.0.0.1").unwrap(), &tls, "x").is_err());
     }

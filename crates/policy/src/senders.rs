@@ -10,6 +10,8 @@ use moltbot_protocol::sender::{Conversation, SenderId};
 
 use crate::refusal::Refusal;
 
+pub mod pairing;
+
 /// Who may speak to one account of a channel.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SenderRules {

@@ -12,10 +12,24 @@ pub const DEVICE_PAIR_REQUESTED: &str = "device.pair.requested";
 pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
+/// A person on a channel asks to be let in. For who may approve.
+pub const PAIRING_REQUESTED: &str = "pairing.requested";
+/// It was decided about a person on a channel. For who may approve.
+pub const PAIRING_RESOLVED: &str = "pairing.resolved";
 /// The gateway is about to stop.
 pub const SHUTDOWN: &str = "shutdown";
 /// Sent at a fixed interval, so that a client sees a dead connection.
 pub const TICK: &str = "tick";
 
 /// The events that a client may be sent after `hello-ok`.
-pub const ALL: [&str; 7] = [AGENT, CHAT, DEVICE_PAIR_REQUESTED, DEVICE_PAIR_RESOLVED, HEALTH, SHUTDOWN, TICK];
+pub const ALL: [&str; 9] = [
+    AGENT,
+    CHAT,
+    DEVICE_PAIR_REQUESTED,
+    DEVICE_PAIR_RESOLVED,
+    HEALTH,
+    PAIRING_REQUESTED,
+    PAIRING_RESOLVED,
+    SHUTDOWN,
+    TICK,
+];

@@ -11,6 +11,8 @@ pub enum Method {
     AgentWait,
     /// Lists agents.
     AgentsList,
+    /// How each account of a chat channel is.
+    ChannelsStatus,
     /// Aborts runs of a session.
     ChatAbort,
     /// The messages of a session.
@@ -37,6 +39,20 @@ pub enum Method {
     ModelsList,
     /// Asks a model for one word, to see whether it answers.
     ModelsTest,
+    /// Lets a person in who asked on a channel.
+    PairingApprove,
+    /// Lists who asks to be let in, and who was decided about.
+    PairingList,
+    /// Says no to a person who asks on a channel.
+    PairingReject,
+    /// Ends a person's approval.
+    PairingRevoke,
+    /// Shuts a person out, whatever a list says.
+    SendersBlock,
+    /// Lists who asks to be let in, and who was decided about.
+    SendersList,
+    /// Ends a block.
+    SendersUnblock,
     /// Deletes a session and its transcript.
     SessionsDelete,
     /// Lists sessions.
@@ -51,10 +67,11 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order of their names.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 29] = [
         Self::Agent,
         Self::AgentWait,
         Self::AgentsList,
+        Self::ChannelsStatus,
         Self::ChatAbort,
         Self::ChatHistory,
         Self::ChatSend,
@@ -68,6 +85,13 @@ impl Method {
         Self::LedgerRelay,
         Self::ModelsList,
         Self::ModelsTest,
+        Self::PairingApprove,
+        Self::PairingList,
+        Self::PairingReject,
+        Self::PairingRevoke,
+        Self::SendersBlock,
+        Self::SendersList,
+        Self::SendersUnblock,
         Self::SessionsDelete,
         Self::SessionsList,
         Self::SessionsPreview,
@@ -81,6 +105,7 @@ impl Method {
             Self::Agent => "agent",
             Self::AgentWait => "agent.wait",
             Self::AgentsList => "agents.list",
+            Self::ChannelsStatus => "channels.status",
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
             Self::ChatSend => "chat.send",
@@ -94,6 +119,13 @@ impl Method {
             Self::LedgerRelay => "ledger.relay",
             Self::ModelsList => "models.list",
             Self::ModelsTest => "models.test",
+            Self::PairingApprove => "pairing.approve",
+            Self::PairingList => "pairing.list",
+            Self::PairingReject => "pairing.reject",
+            Self::PairingRevoke => "pairing.revoke",
+            Self::SendersBlock => "senders.block",
+            Self::SendersList => "senders.list",
+            Self::SendersUnblock => "senders.unblock",
             Self::SessionsDelete => "sessions.delete",
             Self::SessionsList => "sessions.list",
             Self::SessionsPreview => "sessions.preview",
@@ -111,6 +143,7 @@ impl Method {
     pub const fn scope(self) -> Scope {
         match self {
             Self::AgentsList
+            | Self::ChannelsStatus
             | Self::ChatHistory
             | Self::Health
             | Self::ModelsList
@@ -122,7 +155,14 @@ impl Method {
             | Self::DevicePairList
             | Self::DevicePairReject
             | Self::DeviceTokenRevoke
-            | Self::DeviceTokenRotate => Scope::Pairing,
+            | Self::DeviceTokenRotate
+            | Self::PairingApprove
+            | Self::PairingList
+            | Self::PairingReject
+            | Self::PairingRevoke
+            | Self::SendersBlock
+            | Self::SendersList
+            | Self::SendersUnblock => Scope::Pairing,
             Self::ConfigGet
             | Self::LedgerRelay
             | Self::ModelsTest

@@ -12,6 +12,8 @@ use crate::tools::sentence;
 
 /// The wait before an end that could not be kept is tried again.
 const KEEP_AGAIN: Duration = Duration::from_millis(250);
+/// What somebody on a channel is told when his message could not be answered.
+const FAILED: &str = "I could not answer this. Please try again later.";
 /// How often an end is tried that waits for the one before: five seconds long.
 const KEEP_TRIES: u32 = 20;
 
@@ -35,7 +37,7 @@ impl Turn<'_> {
         let end = TurnEnd {
             ending,
             messages: transcript.into_unsaved(),
-            reply: (ending == Ending::Done && !report.text.is_empty()).then(|| report.text.clone()),
+            reply: reply(ending, &report.text, pending.message.origin.is_some()),
             error: report.error.clone(),
             usage: report.usage,
             model: (!report.model.is_empty()).then(|| report.model.clone()),
@@ -77,6 +79,15 @@ impl Turn<'_> {
             stop_reason,
             error_message,
         });
+    }
+}
+
+/// What is delivered. A person on a channel sees no run fail: he is told so, and nothing of why.
+fn reply(ending: Ending, text: &str, has_origin: bool) -> Option<String> {
+    match ending {
+        Ending::Done => (!text.is_empty()).then(|| text.to_owned()),
+        Ending::Error if has_origin => Some(FAILED.into()),
+        Ending::Aborted | Ending::Error => None,
     }
 }
 

@@ -10,7 +10,7 @@ use moltbot_ledger::query::Reader;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_net::{Client, Url};
 use moltbot_policy::network::{Destination, Purpose, Reach};
-use moltbot_protocol::sender::Conversation;
+use moltbot_protocol::sender::{Conversation, SenderId};
 use moltbot_testkit::telegram::{Fault, Person, TelegramApi};
 use moltbot_vault::StateDir;
 use serde_json::json;
@@ -54,7 +54,8 @@ impl House {
     }
 
     async fn send(&self, conversation: Conversation, text: &str) -> Result<(), NotSent> {
-        let piece = Piece { key: "k".into(), conversation, answers: None, text: text.into() };
+        let to = SenderId::parse("telegram:default:user:1").unwrap();
+        let piece = Piece { key: "k".into(), conversation, to, answers: None, text: text.into() };
         self.telegram.send(&piece).await
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::sender::SenderId;
 use moltbot_store::PendingTurn;
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
@@ -139,6 +140,12 @@ impl Inbound {
             run.abort();
         }
         runs.into_iter().map(|run| run.id.as_str().to_owned()).collect()
+    }
+
+    /// Stops every run that answers the sender.
+    pub(crate) fn abort_sender(&self, sender: &SenderId) {
+        let lines = lock(&self.lines);
+        lines.runs.values().filter(|run| run.sender.as_ref() == Some(sender)).for_each(|run| run.abort());
     }
 
     /// How many runs wait or work.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use moltbot_agent::TurnReport;
 use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::sender::SenderId;
 use moltbot_store::PendingTurn;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) session: SessionKey,
     pub(crate) session_id: String,
     pub(crate) accepted_ms: u64,
+    /// The person on a channel that it answers.
+    pub(super) sender: Option<SenderId>,
     abort: CancellationToken,
     end: watch::Sender<Option<End>>,
     words: Option<Words>,
@@ -59,6 +62,7 @@ impl Run {
             session: turn.message.session.clone(),
             session_id: turn.session_id.clone(),
             accepted_ms: turn.accepted_ms,
+            sender: turn.message.origin.as_ref().map(|origin| origin.sender.clone()),
             abort: CancellationToken::new(),
             end: watch::Sender::new(None),
             words,

@@ -73,6 +73,8 @@ impl House {
             home: home.path().to_owned(),
         });
         let parts = Parts {
+            channels: Vec::new(),
+            sender_code_ms: 3_600_000,
             config,
             config_json: loaded.value,
             config_path: home.config_path(),

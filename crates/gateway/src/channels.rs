@@ -1,0 +1,179 @@
+//! Chat channels, whatever their vendors: each driver is run, what it hands in is judged and kept, and what is to be sent
+//! is handed to it in order.
+//!
+//! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
+
+mod backoff;
+mod intake;
+mod refusals;
+mod route;
+mod sending;
+mod state;
+
+use std::sync::Arc;
+
+use moltbot_channels::driver::{Broken, Place, SharedDriver};
+use moltbot_config::limits;
+use moltbot_config::settings::DmScope;
+use moltbot_policy::senders::{Admission, SenderRules};
+use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::sender::Origin;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::shared::Shared;
+use backoff::Backoff;
+use refusals::Refusals;
+use state::State;
+
+/// A driver, and who may speak to it.
+pub struct ChannelParts {
+    /// The driver.
+    pub driver: SharedDriver,
+    /// The rules.
+    pub rules: SenderRules,
+}
+
+/// One account of a channel.
+struct Served {
+    driver: SharedDriver,
+    rules: SenderRules,
+    state: State,
+    /// Something may be there to be sent.
+    wake: Notify,
+}
+
+impl Served {
+    fn place(&self) -> &Place {
+        self.driver.place()
+    }
+}
+
+/// The channels of a gateway.
+pub(crate) struct Channels {
+    served: Vec<Arc<Served>>,
+    scope: DmScope,
+    refusals: Refusals,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Channels {
+    pub(crate) fn new(parts: Vec<ChannelParts>, scope: DmScope) -> Self {
+        let served = parts.into_iter().map(|ChannelParts { driver, rules }| {
+            for entry in rules.ignored() {
+                let (place, entry) = (driver.place().to_string(), entry.escape_debug());
+                tracing::warn!(place, %entry, "an entry of an allow-list is no immutable id; it lets nobody in");
+            }
+            Arc::new(Served { driver, rules, state: State::default(), wake: Notify::new() })
+        });
+        Self {
+            served: served.collect(),
+            scope,
+            refusals: Refusals::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Runs every driver. Nothing runs while the book has a change that the owner has not looked at.
+    pub(crate) fn start(shared: &Arc<Shared>) {
+        let channels = &shared.channels;
+        for served in &channels.served {
+            channels.tasks.spawn(keep_running(Arc::clone(shared), Arc::clone(served)));
+            channels.tasks.spawn(sending::keep_sending(Arc::clone(shared), Arc::clone(served)));
+        }
+    }
+
+    fn of(&self, channel: &str, account: &str) -> Option<&Arc<Served>> {
+        let is_it = |served: &&Arc<Served>| {
+            let place = served.place();
+            place.channel == channel && place.account == account
+        };
+        self.served.iter().find(is_it)
+    }
+
+    /// Whether what came from there would still be answered: looked at again before each use.
+    pub(crate) fn still_admits(&self, shared: &Shared, origin: &Origin) -> bool {
+        let Origin { sender, conversation, .. } = origin;
+        let Some(served) = self.of(sender.channel(), sender.account()) else { return false };
+        let standing = shared.senders.standing(sender);
+        // That it was said to us was looked at when it came.
+        matches!(served.rules.admit(sender, conversation, true, standing), Admission::Admit(_))
+    }
+
+    /// Something waits to be sent where a message came from.
+    pub(crate) fn wake(&self, channel: &str, account: &str) {
+        if let Some(served) = self.of(channel, account) {
+            served.wake.notify_one();
+        }
+    }
+
+    /// Shows that a message is being answered, until the answer to this is dropped.
+    pub(crate) fn show_working(&self, message: &InboundMessage) -> Option<AbortOnDropHandle<()>> {
+        let conversation = message.origin.as_ref()?.conversation.clone();
+        let served = Arc::clone(self.of(&message.channel, &message.account)?);
+        let showing = self.tasks.spawn(async move {
+            loop {
+                served.driver.show_working(&conversation).await;
+                tokio::time::sleep(limits::CHANNEL_WORKING).await;
+            }
+        });
+        Some(AbortOnDropHandle::new(showing))
+    }
+
+    /// How each account of a channel is.
+    pub(crate) fn status(&self) -> Vec<Value> {
+        self.served.iter().map(|served| served.state.status(served.place())).collect()
+    }
+
+    /// Sends what is ready, for a second at most, and ends every driver.
+    pub(crate) async fn stop(&self, shared: &Shared) {
+        let flush = self.served.iter().map(|served| sending::send_ready(shared, served));
+        let flushed = futures_util::future::join_all(flush);
+        if tokio::time::timeout(limits::LINGER, flushed).await.is_err() {
+            tracing::info!("some answers are sent after the next start");
+        }
+        self.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(limits::LINGER, self.tasks.wait()).await.is_err() {
+            tracing::warn!("a channel did not stop in time and was dropped");
+        }
+    }
+}
+
+/// Runs a driver until the gateway stops, and again whenever it fails.
+async fn keep_running(shared: Arc<Shared>, served: Arc<Served>) {
+    let stopping = shared.channels.stopping.clone();
+    let place = served.place().to_string();
+    let mut backoff = Backoff::default();
+    loop {
+        let broken = tokio::select! {
+            () = stopping.cancelled() => return,
+            broken = run_once(&shared, &served) => broken,
+        };
+        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()));
+        tracing::warn!(place, why = %broken, seconds = wait.as_secs_f32(), "a channel broke off; it is tried again");
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Runs a driver to its end. In a task of its own: one that panics ends itself alone.
+async fn run_once(shared: &Arc<Shared>, served: &Arc<Served>) -> Broken {
+    if shared.ledger.lockdown().is_some() {
+        return Broken::lasting(crate::shared::LOCKED_DOWN);
+    }
+    served.state.starts();
+    let link = intake::Port::new(Arc::clone(shared), Arc::clone(served));
+    let driver = Arc::clone(&served.driver);
+    let running = tokio::spawn(async move { driver.run(&link).await });
+    let ended = AbortOnDropHandle::new(running).await;
+    ended.unwrap_or_else(|_| {
+        Broken::passing("the driver broke; this is a fault in moltbot, and is in its log")
+    })
+}

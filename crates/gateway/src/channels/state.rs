@@ -1,0 +1,74 @@
+//! How an account of a channel is, for people who ask.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use moltbot_channels::driver::{Broken, Place};
+use serde_json::{Value, json};
+
+use crate::shared::lock;
+
+/// How one account is.
+#[derive(Debug, Default)]
+pub(super) struct State(Mutex<Now>);
+
+#[derive(Debug, Default)]
+struct Now {
+    running: bool,
+    connected: Option<(Instant, u64)>,
+    starts: u64,
+    last_error: Option<(String, u64)>,
+    last_in_ms: Option<u64>,
+    last_out_ms: Option<u64>,
+}
+
+impl State {
+    pub(super) fn starts(&self) {
+        let mut now = lock(&self.0);
+        now.running = true;
+        now.starts = now.starts.saturating_add(1);
+    }
+
+    pub(super) fn connected(&self, now_ms: u64) {
+        lock(&self.0).connected = Some((Instant::now(), now_ms));
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        lock(&self.0).connected.is_some()
+    }
+
+    /// The driver broke. Answers how long it was connected.
+    pub(super) fn broke(&self, broken: &Broken, now_ms: u64) -> Duration {
+        let mut now = lock(&self.0);
+        now.running = false;
+        now.last_error = Some((broken.what.clone(), now_ms));
+        now.connected.take().map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    }
+
+    pub(super) fn heard(&self, now_ms: u64) {
+        lock(&self.0).last_in_ms = Some(now_ms);
+    }
+
+    pub(super) fn sent(&self, now_ms: u64) {
+        lock(&self.0).last_out_ms = Some(now_ms);
+    }
+
+    pub(super) fn status(&self, place: &Place) -> Value {
+        let now = lock(&self.0);
+        let error = now.last_error.as_ref();
+        json!({
+            "channel": place.channel,
+            "accountId": place.account,
+            "enabled": true,
+            "configured": true,
+            "running": now.running,
+            "connected": now.connected.is_some(),
+            "lastConnectedAt": now.connected.map(|(_, at)| at),
+            "reconnectAttempts": now.starts.saturating_sub(1),
+            "lastError": error.map(|(what, _)| what),
+            "lastErrorAt": error.map(|(_, at)| at),
+            "lastInboundAt": now.last_in_ms,
+            "lastOutboundAt": now.last_out_ms,
+        })
+    }
+}
