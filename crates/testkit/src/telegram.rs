@@ -226,7 +226,10 @@ impl TelegramApi {
     /// Nothing is answered until [`TelegramApi::come_back`]: every connection ends.
     pub fn go_down(&self) {
         self.shared.down.store(true, Ordering::Relaxed);
-        self.shared.state().end_polls();
+        let mut state = self.shared.state();
+        state.end_polls();
+        state.cut = state.poll;
+        drop(state);
         self.shared.touch();
     }
 

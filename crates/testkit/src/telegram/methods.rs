@@ -13,6 +13,8 @@ use super::{Call, Shared, html};
 const TEXT_UNITS: usize = 4096;
 /// The largest file that bots may download, in bytes.
 const FILE_BYTES: usize = 20 * 1024 * 1024;
+/// Not a refusal: the connection ends instead of an answer.
+pub(super) const CUT: u16 = 0;
 /// What a bot may be shown to do.
 const ACTIONS: [&str; 11] = [
     "choose_sticker",
@@ -122,6 +124,9 @@ async fn get_updates(shared: &Shared, parameters: &Parameters) -> Result<Value, 
         changed.as_mut().enable();
         {
             let state = shared.state();
+            if poll < state.cut {
+                return Err(Refusal::new(CUT, ""));
+            }
             if state.poll != poll {
                 let text = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
                 return Err(if state.revoked { Refusal::unauthorized() } else { Refusal::new(409, text) });

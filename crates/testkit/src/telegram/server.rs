@@ -57,7 +57,7 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
             answered = answering => answered,
             _gone = reading.read_u8() => return,
         };
-        let Some(reply) = answered else { return };
+        let Some(reply) = answered.filter(|_| !shared.is_down()) else { return };
         if send(&mut writing, reply).await.is_err() || last {
             return;
         }
@@ -119,7 +119,8 @@ async fn answer(request: Request, shared: &Arc<Shared>) -> Option<Reply> {
         Err(refusal) => return Some(Reply::refused(&refusal)),
     };
     let result = methods::call(shared, second, parameters).await;
-    if matches!(fault, Some(Fault::DropAfter)) {
+    let is_cut = matches!(&result, Err(refusal) if refusal.code == methods::CUT);
+    if is_cut || matches!(fault, Some(Fault::DropAfter)) {
         return None;
     }
     Some(match result {

@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) allowed: Vec<String>,
     /// The number of the poll that may wait: an older one ends.
     pub(super) poll: u64,
+    /// Polls before this number end with their connection: the server went down.
+    pub(super) cut: u64,
     pub(super) webhook: Option<Webhook>,
     /// Chats that the bot may write to, with the last message's id.
     chats: BTreeMap<i64, Chat>,
@@ -77,6 +79,7 @@ impl Default for State {
             next_update: 880_000_001,
             allowed: USUAL.map(str::to_owned).to_vec(),
             poll: 0,
+            cut: 0,
             webhook: None,
             chats: BTreeMap::new(),
             migrated: BTreeMap::new(),

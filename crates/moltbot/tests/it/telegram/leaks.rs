@@ -17,14 +17,11 @@ fn j_01_a_bot_token_is_in_no_log_no_error_no_record_and_no_file() {
     let (status, text) = stage.moltbot(&["config", "set", "channels.telegram.enabled", "true"]);
     assert_eq!(status, 0, "{text}");
     stage.gateway.restart(&stage.home);
-    for fault in
-        [Fault::Drop, Fault::Status(502), Fault::Busy(1), Fault::Refuse(400, format!("Bad Request: {token}"))]
-    {
-        stage.api.fail("sendMessage", [fault.clone()]);
-        stage.api.fail("getUpdates", [fault]);
-    }
+    // A vendor that repeats the token in what it says, and a connection that ends.
+    let repeated = Fault::Refuse(400, format!("Bad Request: {token}"));
+    stage.api.fail("sendMessage", [repeated.clone()]);
+    stage.api.fail("getUpdates", [repeated]);
     stage.api.write(&ann, "hi");
-    stage.api.wait_for_calls("getUpdates", 6);
     stage.api.go_down();
     stage.api.come_back();
     stage.api.write(&ann, "again");
