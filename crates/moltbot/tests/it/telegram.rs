@@ -165,7 +165,7 @@ fn in_a_group_only_those_are_answered_who_are_listed_and_speak_to_us() {
 }
 
 #[test]
-fn d_01_a_stranger_with_the_name_of_a_friend_is_a_stranger() {
+fn d01_a_stranger_with_the_name_of_a_friend_is_a_stranger() {
     let stage = Stage::with(|_| json!({"dmPolicy": "allowlist", "allowFrom": [ann().id]}));
     let (api, ann) = (&stage.api, ann());
     let thief = Person { id: 6666, ..ann.clone() };

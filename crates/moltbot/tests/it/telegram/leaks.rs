@@ -7,7 +7,7 @@ use super::{Stage, ann};
 use crate::secrets::files;
 
 #[test]
-fn j_01_a_bot_token_is_in_no_log_no_error_no_record_and_no_file() {
+fn j01_a_bot_token_is_in_no_log_no_error_no_record_and_no_file() {
     let mut stage = Stage::with(|_| json!({"allowFrom": [ann().id]}));
     stage.home.change_config(|config| config["logging"] = json!({"level": "trace", "consoleLevel": "trace"}));
     stage.gateway.restart(&stage.home);
