@@ -49,6 +49,9 @@ python=$cache/python
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check stripe==16.1.0
 "$python/bin/python" -c 'from importlib.metadata import version; assert version("slack_sdk") == "3.48.0"' 2> /dev/null ||
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check slack_sdk==3.48.0
+# A client of the Telegram Bot API that other people wrote, for the check of our stand-in.
+"$python/bin/python" -c 'from importlib.metadata import version; assert version("python-telegram-bot") == "22.8"' 2> /dev/null ||
+    "$python/bin/python" -m pip install --quiet --disable-pip-version-check python-telegram-bot==22.8
 
 [ -f "$cache/node/node_modules/openai/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0

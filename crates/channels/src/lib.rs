@@ -7,5 +7,6 @@
 pub mod driver;
 pub mod hooks;
 pub mod irc;
+pub mod telegram;
 pub mod text;
 pub mod webchat;

@@ -353,6 +353,16 @@ pub const DEVICE_TEXT_CHARS: usize = 128;
 pub const DEVICES_FILE_BYTES: u64 = 1024 * 1024;
 /// How old the time of a device's last sign-in may be before it is written again, in milliseconds.
 pub const DEVICE_SEEN_MS: u64 = 60_000;
+/// How long Telegram holds a request for updates when there are none: proxies on the way end silent connections after a minute.
+pub const TELEGRAM_POLL: Duration = Duration::from_secs(25);
+/// How long Telegram may be silent beyond that.
+pub const TELEGRAM_IDLE: Duration = Duration::from_secs(15);
+/// Updates in one answer of Telegram: few, because what comes after one that cannot be kept is told again.
+pub const TELEGRAM_UPDATES: usize = 20;
+/// An answer of Telegram, in bytes: so many updates, each as long as Telegram makes one, have half of it.
+pub const TELEGRAM_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// How long to stay away while another program polls with the same token: each of its requests ends ours.
+pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
 /// Strangers on one account of a channel that have a pairing code at once.
 pub const SENDER_CODES: usize = 3;
 /// Strangers on one account of a channel that are remembered without a code while no place is free, so that the owner sees

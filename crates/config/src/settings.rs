@@ -14,6 +14,7 @@ mod hooks;
 mod ledger;
 mod reach;
 mod secrets;
+mod telegram;
 
 pub use channels::{
     ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
@@ -28,6 +29,7 @@ pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
+pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

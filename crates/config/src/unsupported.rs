@@ -9,6 +9,7 @@ mod agents;
 mod gateway;
 mod messages;
 mod services;
+mod telegram;
 mod tools;
 
 use crate::shape::{COUNT, OBJECT, Shape, TEXTS};

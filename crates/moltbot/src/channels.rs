@@ -12,14 +12,19 @@ use moltbot_net::{Authorities, SharedBook, StreamClient};
 use moltbot_policy::network::{Destination, Purpose};
 use moltbot_policy::senders::SenderRules;
 
+use crate::bots::{self, BotTokens};
 use crate::exit::Exit;
 
 /// The account of a channel that has one.
 const ACCOUNT: &str = "default";
 
 /// The drivers of the channels that are served, and who may speak to them.
-pub(crate) fn of(config: &ChannelsConfig, book: &SharedBook) -> anyhow::Result<Vec<ChannelParts>> {
-    let mut channels = Vec::new();
+pub(crate) fn of(
+    config: &ChannelsConfig,
+    bots: &BotTokens,
+    book: &SharedBook,
+) -> anyhow::Result<Vec<ChannelParts>> {
+    let mut channels = bots::parts(config, bots, book)?;
     if let Some(irc) = config.irc.as_ref().filter(|irc| irc.enabled) {
         let driver: SharedDriver = Arc::new(self::irc(irc, book)?);
         let rules = SenderRules::new(&irc.senders(config.defaults), |entry| driver.sender(entry));

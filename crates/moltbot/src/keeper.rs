@@ -118,7 +118,7 @@ impl Keeper for VaultKeeper<'_> {
 }
 
 /// The text of an owner-only file, without its last line feed.
-fn read_file(path: &str) -> Result<SecretString, String> {
+pub(crate) fn read_file(path: &str) -> Result<SecretString, String> {
     let bytes = OwnerFile::at(path).read(limits::SECRET_FILE_BYTES).map_err(told)?;
     let bytes = Zeroizing::new(bytes.ok_or_else(|| format!("there is no file {path}"))?);
     let text = std::str::from_utf8(&bytes).map_err(|_| format!("{path} is not UTF-8"))?;

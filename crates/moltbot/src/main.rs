@@ -4,6 +4,7 @@
 mod arguments;
 mod background;
 mod book;
+mod bots;
 mod certificate;
 mod change;
 mod channels;

@@ -26,6 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
+use crate::bots::BotTokens;
 use crate::credentials::Opened;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
@@ -80,7 +81,7 @@ pub(crate) fn run(
     require_private(home, &lock, running.started_at_ms)?;
     let text = config_text(home, start.source)?;
     let ledger = home.ledger()?.clone();
-    let (loaded, keys) = load(home, &text, &ledger)?;
+    let (loaded, keys, bots) = load(home, &text, &ledger)?;
     start.levels.follow(&loaded.config.logging);
     let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
@@ -90,7 +91,7 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let (gateway, model) = compose(home, loaded, keys, &ledger, &store).await?;
+        let (gateway, model) = compose(home, loaded, (keys, bots), &ledger, &store).await?;
         running.port = gateway.port();
         running.addresses = gateway.addresses().iter().copied().take(limits::ADDRESSES_TOLD).collect();
         running.fingerprint = gateway.fingerprint().map(|fingerprint| fingerprint.to_string());
@@ -171,16 +172,18 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
 }
 
 /// Opens the secrets of the config and of the files of credentials, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys)> {
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys, BotTokens)> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
     let loaded = home.load_recorded(text, &permit, ledger)?;
     let Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
     environment::add_provider_keys(&mut keys);
+    let bots = BotTokens::find(&loaded.config.channels);
     // From here on no log and no record can have one of them in it.
     let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
     let known = loaded.secrets.iter().chain(&secrets).chain(environment).cloned();
+    let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
     ledger.conceal(redactor().clone());
@@ -192,7 +195,7 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, Pr
             "a secret stands in the config as plaintext; it is sealed at the next change"
         );
     }
-    Ok((loaded, keys))
+    Ok((loaded, keys, bots))
 }
 
 fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
@@ -257,7 +260,7 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
 async fn compose(
     home: &Home,
     loaded: Loaded,
-    keys: ProviderKeys,
+    (keys, bots): (ProviderKeys, BotTokens),
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
@@ -280,7 +283,7 @@ async fn compose(
     let servers = servers.map_err(|error| Exit::Config.because(home::chain(&error)))?;
     let own_addresses = certificate::own_addresses(&config.gateway)?;
     let identity = certificate::identity(home, &config.gateway, &own_addresses, ledger)?;
-    let channels = channels::of(&config.channels, &book)?;
+    let channels = channels::of(&config.channels, &bots, &book)?;
     let gateway = Gateway::start(Parts {
         channels,
         config,

@@ -143,8 +143,21 @@ impl Door {
     /// When the URL or an address is out of reach, nothing answers in time, or the answer is a redirect.
     /// Any other status is an answer.
     pub async fn send(&self, request: Request) -> Result<Response, FetchError> {
+        self.send_with(None, request).await
+    }
+
+    /// Like [`Self::send`], at a path that has a secret in it, as some vendors want it. It takes the place of the URL's path;
+    /// the URL itself, which errors and logs may tell of, has no part of it.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_at(&self, path: &SecretString, request: Request) -> Result<Response, FetchError> {
+        self.send_with(Some(path), request).await
+    }
+
+    async fn send_with(&self, path: Option<&SecretString>, request: Request) -> Result<Response, FetchError> {
         let url = request.url.clone();
-        match self.try_send(request).await {
+        match self.try_send(path, request).await {
             Err(FetchError::Refused(refusal)) => {
                 Err(self.client.refused(&url, self.permit.permit().actor(), refusal).await)
             }
@@ -152,11 +165,14 @@ impl Door {
         }
     }
 
-    async fn try_send(&self, request: Request) -> Result<Response, FetchError> {
+    async fn try_send(&self, path: Option<&SecretString>, request: Request) -> Result<Response, FetchError> {
         let target = self.judge(&request.url)?;
         let idle = request.idle;
         let http = self.http(&request.url, &target).await?;
-        let request = into_http(request, &target)?;
+        let mut request = into_http(request, &target)?;
+        if let Some(path) = path {
+            request.url_mut().set_path(path.expose_secret());
+        }
         let answer = match timeout(idle, http.execute(request)).await {
             Ok(answer) => answer.map_err(|error| FetchError::sending(error, target.clone()))?,
             Err(_) => return Err(FetchError::Timeout { target, what: "answering", limit: idle }),

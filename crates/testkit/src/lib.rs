@@ -7,6 +7,7 @@
 //! - [`ordinary_user`]: the tests again, without root's rights.
 //! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules; [`hostile`]: attacks that are data.
 //! - [`figure`]: what a benchmark prints.
+//! - [`telegram::TelegramApi`]: the Bot API of Telegram, as far as a bot uses it.
 //! - [`skip`]: a test that cannot run here says so.
 //!
 //! What goes wrong in here panics with what was expected: a helper of a test fails its test.
@@ -22,6 +23,7 @@ pub mod ordinary_user;
 pub mod process;
 pub mod raw;
 pub mod skip;
+pub mod telegram;
 
 /// The vault of a test's state folder, with a key that nothing wraps; made when there is none.
 pub fn vault(state: &moltbot_vault::StateDir) -> moltbot_vault::Vault {

@@ -18,6 +18,9 @@ mod openai;
 mod render;
 mod server;
 
+/// A listener on a free port of loopback, for every stand-in here.
+pub(crate) use server::listen;
+
 /// The name of the only model that it offers.
 pub const MODEL: &str = "scripted";
 /// Tokens that every answer says were read.

@@ -18,6 +18,25 @@ const GROUP: &[&str] = &["allowlist", "disabled"];
 pub(super) const GUIDE: &str = "docs/security/breaking-changes.md";
 
 impl Judge<'_> {
+    /// Whether the value that is looked at is a policy of a channel, which [`Self::policies`] judges.
+    pub(super) fn is_at_policy(&self) -> bool {
+        let names: Vec<String> = self
+            .path
+            .0
+            .iter()
+            .map(|step| match step {
+                Step::Key(key) => fold(key),
+                Step::Index(_) => String::new(),
+            })
+            .collect();
+        match names.as_slice() {
+            [channels, .., last] if channels == "channels" && last == "dmpolicy" => true,
+            [channels, .., last] if channels == "channels" && last == "grouppolicy" => true,
+            [channels, .., dm, last] => channels == "channels" && dm == "dm" && last == "policy",
+            _ => false,
+        }
+    }
+
     /// Judges every policy in `node`, which is the value of a key with the folded name `parent`.
     pub(super) fn policies(&mut self, node: &Node, parent: &str) {
         match &node.kind {
@@ -93,8 +112,9 @@ impl Judge<'_> {
                 }
             }
             Kind::Text(text) if is_list => {
+                let Ok(text) = expand(text, self.environment) else { return };
                 // No id of any vendor has a star in it.
-                if expand(text, self.environment).is_ok_and(|text| text.expose().contains('*')) {
+                if text.expose().contains('*') {
                     let message = format!(
                         "{} is not accepted: a wildcard lets anybody give orders to your assistant",
                         self.show(node)
@@ -103,10 +123,23 @@ impl Judge<'_> {
                         "list the ids of those who may, or remove it and approve them by pairing; see {GUIDE}"
                     );
                     self.find(ConfigErrorKind::Refused, node, message, "ids without `*`".into(), Some(fix));
+                } else if self.is_in_telegram() && !is_telegram_user(text.expose()) {
+                    let message = format!(
+                        "{} is not accepted: a name may be somebody else's tomorrow",
+                        self.show(node)
+                    );
+                    let fix = "write the user's number, which Telegram never changes; a newcomer who writes to your bot is told it with the pairing code";
+                    let expected = "the number of a user, such as 123456789";
+                    self.find(ConfigErrorKind::Refused, node, message, expected.into(), Some(fix.into()));
                 }
             }
             Kind::Bool(_) | Kind::Null | Kind::Number(_) | Kind::Text(_) => {}
         }
+    }
+
+    fn is_in_telegram(&self) -> bool {
+        let is = |step: Option<&Step>, name: &str| matches!(step, Some(Step::Key(key)) if key == name);
+        is(self.path.0.first(), "channels") && is(self.path.0.get(1), "telegram")
     }
 
     fn policy(&mut self, node: &Node, allowed: &[&str]) {
@@ -120,6 +153,20 @@ impl Judge<'_> {
             self.not_one_of(node, expanded.expose(), allowed, None);
         }
     }
+}
+
+/// Whether an entry of a list names a user of Telegram by its number: `123`, `tg:123`, `telegram:123`, or in full
+/// `telegram:account:user:123`.
+fn is_telegram_user(entry: &str) -> bool {
+    let parts: Vec<&str> = entry.trim().split(':').collect();
+    let is_prefix = |name: &str| ["telegram", "tg"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let number = match parts.as_slice() {
+        [number] => number,
+        [prefix, number] if is_prefix(prefix) => number,
+        ["telegram", _account, "user", number] => number,
+        _ => return false,
+    };
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A name without case, spaces and marks: `dm_policy` and ` Open ` are what they look like.

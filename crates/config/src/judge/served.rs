@@ -16,6 +16,9 @@ use crate::tree::{Kind, Member, Node, Number};
 impl Judge<'_> {
     /// Judges a value of a setting that works. `shape` is what is known beyond that.
     pub(super) fn value(&mut self, node: &Node, schema: &Value, shape: Option<&'static Shape>) -> Verdict {
+        if self.is_at_policy() {
+            return Verdict::Served; // judged wherever in `channels` it stands, by more than its values
+        }
         let possible = alternatives(schema);
         let fitting: Vec<&Value> = possible.iter().copied().filter(|one| takes(one, node)).collect();
         let Some(first) = fitting.first() else {

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::secrets::SecretSetting;
+use super::telegram::TelegramConfig;
 
 /// Chat networks. One is served when it has an entry here that is not `enabled: false`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -16,6 +17,8 @@ pub struct ChannelsConfig {
     pub defaults: ChannelDefaults,
     /// Internet Relay Chat.
     pub irc: Option<IrcConfig>,
+    /// Telegram, by bots.
+    pub telegram: Option<TelegramConfig>,
 }
 
 /// What holds for every channel that does not say otherwise.

@@ -45,7 +45,7 @@ pub(super) const CHANNELS: Shape = Open(&[
     ("nostr", CHANNEL),
     ("signal", CHANNEL),
     ("slack", CHANNEL),
-    ("telegram", CHANNEL),
+    ("telegram", super::telegram::TELEGRAM),
     ("tlon", CHANNEL),
     ("twitch", CHANNEL),
     ("voice-call", CHANNEL),

@@ -177,7 +177,7 @@ fn what_would_lower_a_guard_is_refused() {
     for (text, expected) in [
         ("{channels: {telegram: {dmPolicy: 'open'}}}", open("channels.telegram.dmPolicy", "\"open\"")),
         ("{channels: {telegram: {dmPolicy: ' OPEN '}}}", open("channels.telegram.dmPolicy", "\" OPEN \"")),
-        ("{channels: {telegram: {dm_policy: 'o-p-e-n'}}}", open("channels.telegram.dm_policy", "\"o-p-e-n\"")),
+        ("{channels: {x: {dm_policy: 'o-p-e-n'}}}", open("channels.x.dm_policy", "\"o-p-e-n\"")),
         ("{channels: {x: {dmPolicy: '${TEST_OPEN}'}}}", open("channels.x.dmPolicy", "\"${TEST_OPEN}\"")),
         ("{channels: {discord: {dm: {policy: 'open'}}}}", open("channels.discord.dm.policy", "\"open\"")),
         ("{channels: {defaults: {dmPolicy: 'open'}}}", open("channels.defaults.dmPolicy", "\"open\"")),
@@ -225,6 +225,57 @@ fn what_would_lower_a_guard_is_refused() {
     let report = read("{channels: {telegram: {dmPolicy: 'open'}}}").unwrap_err().to_string();
     assert!(report.contains("write \"pairing\""), "it says what to do: {report}");
     assert!(report.contains("docs/security/breaking-changes.md"), "and where more is told: {report}");
+}
+
+#[test]
+fn what_would_lower_a_guard_of_telegram_is_refused() {
+    let open = |path: &str, shown: &str| {
+        format!("{path}: {shown} is not accepted: anybody could give orders to your assistant")
+    };
+    let open_group = |path: &str, shown: &str| {
+        format!("{path}: {shown} is not accepted: anybody in any group could give orders to your assistant")
+    };
+    let name = |path: &str, shown: &str| {
+        format!("{path}: {shown} is not accepted: a name may be somebody else's tomorrow")
+    };
+    for (text, expected) in [
+        (
+            "{channels: {telegram: {dm_policy: 'o-p-e-n'}}}",
+            format!(
+                "channels.telegram.dm_policy: there is no setting \"dm_policy\" | {}",
+                open("channels.telegram.dm_policy", "\"o-p-e-n\"")
+            ),
+        ),
+        ("{channels: {telegram: {dm: {policy: 'open'}}}}", open("channels.telegram.dm.policy", "\"open\"")),
+        (
+            "{channels: {telegram: {accounts: {a: {dmPolicy: 'open'}}}}}",
+            open("channels.telegram.accounts.a.dmPolicy", "\"open\""),
+        ),
+        (
+            "{channels: {telegram: {groupPolicy: 'open'}}}",
+            open_group("channels.telegram.groupPolicy", "\"open\""),
+        ),
+        (
+            "{channels: {telegram: {groupPolicy: 'all'}}}",
+            "channels.telegram.groupPolicy: \"all\" is not a value that there is".into(),
+        ),
+        ("{channels: {telegram: {dmPolicy: 7}}}", "channels.telegram.dmPolicy: 7 is a number".into()),
+        ("{channels: {telegram: {allowFrom: ['@ann']}}}", name("channels.telegram.allowFrom[0]", "\"@ann\"")),
+        (
+            "{channels: {telegram: {groupAllowFrom: [1, 'tg:ann']}}}",
+            name("channels.telegram.groupAllowFrom[1]", "\"tg:ann\""),
+        ),
+        (
+            "{channels: {telegram: {accounts: {a: {groups: {'-1': {allowFrom: ['ann']}}}}}}}",
+            name("channels.telegram.accounts.a.groups.-1.allowFrom[0]", "\"ann\""),
+        ),
+        (
+            "{channels: {telegram: {allowFrom: [1, '2', 'tg:3', 'Telegram:4', 'telegram:default:user:5']}}}",
+            "no error".into(),
+        ),
+    ] {
+        assert_eq!(error_of(text), expected, "{text}");
+    }
 }
 
 #[test]

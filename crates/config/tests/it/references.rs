@@ -174,7 +174,7 @@ fn a_program_is_asked_once_for_all_and_what_nobody_asked_for_is_a_value_that_nob
 
 #[test]
 fn what_no_setting_uses_yet_is_not_looked_up() {
-    let text = "{ channels: { telegram: { botToken: { source: 'exec', provider: 'vault', id: 'x' } } }, skills: { entries: { a: { apiKey: { source: 'env', id: 'NOT_THERE' } } } } }";
+    let text = "{ channels: { discord: { token: { source: 'exec', provider: 'vault', id: 'x' } } }, skills: { entries: { a: { apiKey: { source: 'env', id: 'NOT_THERE' } } } } }";
     let loaded = with(&Toy(1), true, text).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(loaded.secrets.is_empty(), "nothing is taken out of logs for it, least of all the empty text");
     let served = "{ models: { providers: { a: { headers: { X: { source: 'env', id: 'NOT_THERE' } } } } } }";

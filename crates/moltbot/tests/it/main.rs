@@ -74,6 +74,8 @@ mod sending;
 #[cfg(test)]
 mod talk;
 #[cfg(test)]
+mod telegram;
+#[cfg(test)]
 mod turns;
 #[cfg(test)]
 mod walls;

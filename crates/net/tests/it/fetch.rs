@@ -6,6 +6,7 @@ use std::time::Duration;
 use moltbot_net::{Client, FetchError, Method, Request, Response, Url};
 use moltbot_policy::network::{Destination, Purpose, Reach};
 use moltbot_testkit::skip::skip;
+use secrecy::SecretString;
 
 use crate::book::{book, decisions};
 use crate::server::{Reply, Server, whole};
@@ -284,4 +285,30 @@ async fn one_door_serves_many_requests_over_one_line_of_the_book() {
         assert_eq!(response.text(5).await.expect("the body"), "again");
     }
     assert_eq!((server.requests().len(), ledger.flushes()), (3, flushes));
+}
+
+#[tokio::test]
+async fn a_path_with_a_secret_is_asked_for_and_never_told() {
+    let path = SecretString::from("/bot7:canary-in-a-path/getMe");
+    for (reply, is_answer) in [
+        (whole("200 OK", "", ""), true),
+        (Reply::Bytes("garbage".into()), false),
+        (whole("302 Found", "location: /elsewhere\r\n", ""), false),
+    ] {
+        let server = Server::start(reply).await;
+        let (folder, ledger) = book();
+        let base = server.url("/");
+        let destination = Destination::parse(&base, Reach::Configured).expect("a destination");
+        let client = Client::new(Purpose::Provider, destination, ledger);
+        let door = client.open(&base, "channel").await.expect("a door");
+        let answer = door.send_at(&path, get(base)).await;
+        assert_eq!(answer.is_ok(), is_answer, "{answer:?}");
+        assert!(server.requests().concat().starts_with("GET /bot7:canary-in-a-path/getMe HTTP/1.1\r\n"));
+        let told = format!(
+            "{} {door:?} {:?}",
+            answer.err().map_or_else(String::new, |e| everything(&e)),
+            decisions(&folder)
+        );
+        assert!(!told.contains("canary"), "{told}");
+    }
 }

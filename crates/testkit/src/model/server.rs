@@ -20,7 +20,7 @@ const REQUEST_BYTES: usize = 64 * 1024 * 1024;
     clippy::disallowed_methods,
     reason = "a stand-in of the tests, on loopback; crate net holds our own door"
 )]
-pub(super) fn listen() -> (std::net::TcpListener, SocketAddr) {
+pub(crate) fn listen() -> (std::net::TcpListener, SocketAddr) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
     listener.set_nonblocking(true).expect("a listener for Tokio");
     let address = listener.local_addr().expect("the port of the listener");

@@ -6,3 +6,5 @@ mod client;
 mod model;
 #[cfg(test)]
 mod raw;
+#[cfg(test)]
+mod telegram;
