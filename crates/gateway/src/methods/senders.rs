@@ -1,4 +1,4 @@
-//! `pairing.*` and `senders.*`: who asks to be let in, who was decided about, and the decisions; `channels.status`.
+//! `pairing.*` and `senders.*`: who asks to be let in, who was decided about, and the decisions.
 
 use moltbot_policy::senders::pairing::POWERS;
 use moltbot_protocol::error::{ErrorCode, WireError};
@@ -30,17 +30,6 @@ struct Request {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Sender {
     sender: String,
-}
-
-/// What clients of all generations may ask of the status.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "there is nothing to probe beyond what is known")]
-struct Probe {
-    #[serde(default)]
-    probe: bool,
-    #[serde(default)]
-    timeout_ms: Option<u64>,
 }
 
 pub(super) fn list(shared: &Shared, call: &Call) -> Outcome {

@@ -206,10 +206,11 @@ fn every_library_forbids_unsafe_but_the_sandbox() {
 }
 
 /// Where what may be secret is compared: each in constant time, over digests or codes of one length.
-const COMPARISONS: [&str; 4] = [
+const COMPARISONS: [&str; 5] = [
     "crates/policy/src/authentication.rs",
     "crates/policy/src/hook/signature.rs",
     "crates/policy/src/pairing.rs",
+    "crates/policy/src/senders/pairing.rs",
     "crates/vault/src/envelope.rs",
 ];
 
