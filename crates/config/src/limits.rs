@@ -66,6 +66,9 @@ pub const KNOWN_DEVICES: usize = 256;
 pub const THROTTLE_BYTES: u64 = 1024 * 1024;
 /// Sources whose refusals for too many tries are told apart in the book; those of others are counted together.
 pub const LIMITED_SOURCES: usize = 64;
+/// Sources and credentials of HTTP requests whose successes share a record for a minute; those of more are recorded one by
+/// one.
+pub const SHARED_SUCCESSES: usize = 256;
 /// How far a device's clock may be off.
 pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
 /// Turns that may wait in one session. More is a client that does not listen.

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 mod front;
 mod ledger;
 mod secrets;
+mod security;
 
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
+pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -35,6 +37,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// Where secrets are that are not in the config.
     pub secrets: SecretsConfig,
+    /// How strict the gateway is.
+    pub security: SecurityConfig,
     /// Sessions.
     pub session: SessionConfig,
     /// Tools.
@@ -59,6 +63,8 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// The address to listen on. Loopback: being reachable is a decision, not an accident.
     pub bind: BindMode,
+    /// How long a client stays signed in.
+    pub clients: ClientsConfig,
     /// The page in the browser.
     pub control_ui: ControlUiConfig,
     /// The HTTP interface.
@@ -78,6 +84,7 @@ impl Default for GatewayConfig {
         Self {
             auth: AuthConfig::default(),
             bind: BindMode::Loopback,
+            clients: ClientsConfig::default(),
             control_ui: ControlUiConfig::default(),
             http: HttpConfig::default(),
             mode: GatewayMode::Local,

@@ -11,7 +11,7 @@ use moltbot_ledger::export::Origin;
 use moltbot_net::{ListenError, Listener};
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
-use moltbot_policy::{Refusal, Unrecorded, record};
+use moltbot_policy::{Book as _, Refusal, Unrecorded, clients, record};
 use moltbot_protocol::event;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Store, StoreError};
@@ -31,6 +31,9 @@ use crate::{http, inbound};
 /// descriptors: other connections end meanwhile.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// Reads the gateway's own credential from the config anew; why it cannot, when it cannot. May block.
+pub type ReadCredential = Arc<dyn Fn() -> Result<Credential, String> + Send + Sync>;
+
 /// What a gateway is made of.
 pub struct Parts {
     /// The settings.
@@ -49,6 +52,8 @@ pub struct Parts {
     pub agent: Agent,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
+    /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
+    pub credential: ReadCredential,
     /// Where the book is sent.
     pub servers: Vec<Server>,
     /// Whose book it is.
@@ -103,7 +108,7 @@ pub struct Stopped {
 pub struct Gateway {
     shared: Arc<Shared>,
     listener: Listener,
-    ticking: JoinHandle<()>,
+    ticking: [JoinHandle<()>; 2],
 }
 
 impl Gateway {
@@ -129,7 +134,7 @@ impl Gateway {
         let shared = Shared::new(parts, credential, front.on_port(listener.port()), devices, listener.port());
         inbound::resume(&shared, pending);
         shared.health.probe_sandbox(&shared);
-        let ticking = tokio::spawn(tick(Arc::clone(&shared)));
+        let ticking = [tokio::spawn(tick(Arc::clone(&shared))), tokio::spawn(look(Arc::clone(&shared)))];
         Ok(Self { shared, listener, ticking })
     }
 
@@ -147,7 +152,7 @@ impl Gateway {
             never = accept(&shared, &listener) => match never {},
         };
         drop(listener);
-        ticking.abort();
+        ticking.iter().for_each(JoinHandle::abort);
         let unfinished = drain(&shared, reason).await;
         Stopped { reason, unfinished }
     }
@@ -178,6 +183,21 @@ async fn tick(shared: Arc<Shared>) {
         interval.tick().await;
         shared.hub.tick((shared.clock)());
         shared.sign_in.tell_limited().await;
+    }
+}
+
+/// Ends sessions that are over by their limits.
+async fn look(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(shared.clients.look());
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        for over in shared.clients.end_expired() {
+            // Buffered: it permits nothing, and does not wait for the disk.
+            if let Err(error) = shared.ledger.enter(clients::expired(&over.id, &over.whose, over.why)) {
+                tracing::error!(%error, "the end of a session could not be recorded");
+            }
+        }
     }
 }
 

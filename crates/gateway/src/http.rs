@@ -10,7 +10,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, Request, Response, StatusCode};
@@ -18,14 +18,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use moltbot_config::limits;
-use moltbot_policy::authentication::Presented;
+use moltbot_policy::Refusal;
+use moltbot_policy::authentication::{Presented, UNAUTHORIZED};
 use moltbot_policy::authorization::{Grant, grant_request};
 use moltbot_policy::network::{Caller, RequestHead};
+use moltbot_policy::pairing::TokenDigest;
 use secrecy::SecretString;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
-use crate::shared::Shared;
-use crate::sign_in::{Claim, SignInError};
+use crate::clients::{Opening, Registered};
+use crate::shared::{Shared, lock};
+use crate::sign_in::{Claim, SignInError, SignedIn};
 use admission::Seat;
 use answer::Body;
 use patient::Patient;
@@ -40,14 +44,24 @@ const FORWARDING: [&str; 4] = ["forwarded", "x-real-ip", "via", "x-forwarded"];
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// One connection: its place, and who has signed in on it. A request's session lasts until the next one or the end.
+struct Line {
+    peer: SocketAddr,
+    seat: Arc<Seat>,
+    session: Mutex<Option<Registered>>,
+    /// Cut when the session is ended from outside.
+    cut: CancellationToken,
+}
+
 /// Serves one connection until it ends or becomes a WebSocket.
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
     let tracker = shared.connections.clone();
     let stopping = shared.stopping.clone();
-    let seat = Arc::new(seat);
+    let cut = CancellationToken::new();
+    let line = Arc::new(Line { peer, seat: Arc::new(seat), session: Mutex::default(), cut: cut.clone() });
     let service = service_fn(move |request| {
-        let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
-        async move { Ok::<_, Infallible>(Box::pin(respond(shared, peer, seat, request)).await) }
+        let (shared, line) = (Arc::clone(&shared), Arc::clone(&line));
+        async move { Ok::<_, Infallible>(Box::pin(respond(shared, line, request)).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -60,6 +74,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
+            () = cut.cancelled() => return tracing::debug!("a connection was cut: its session was ended"),
             () = stopping.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -79,15 +94,10 @@ pub(crate) fn turn_away(stream: &TcpStream) {
     }
 }
 
-async fn respond(
-    shared: Arc<Shared>,
-    peer: SocketAddr,
-    seat: Arc<Seat>,
-    mut request: Request<Incoming>,
-) -> Response<Body> {
+async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Incoming>) -> Response<Body> {
     let hops = Hops::of(request.headers());
     let head = head(request.headers(), &hops);
-    let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(peer.ip(), &head));
+    let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(line.peer.ip(), &head));
     let caller = match judged {
         Ok(caller) => caller,
         Err(refusal) => {
@@ -99,11 +109,11 @@ async fn respond(
         return answer::text("ok");
     }
     if upgrade::is_asked_for(request.headers()) {
-        return upgrade::accept(shared, caller, seat, &mut request);
+        return upgrade::accept(shared, caller, Arc::clone(&line.seat), &mut request);
     }
-    match sign_in(&shared, caller, request.headers()).await {
+    match sign_in(&shared, caller, &line, request.headers()).await {
         Ok(grant) => {
-            seat.signed_in();
+            line.seat.signed_in();
             route::answer(&shared, &grant, request).await
         }
         Err(error) => refused(&error),
@@ -159,11 +169,50 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguo
 #[derive(Debug)]
 struct Ambiguous;
 
-async fn sign_in(shared: &Shared, caller: Caller, headers: &HeaderMap) -> Result<Grant, SignInError> {
-    let presented = bearer(headers).map(Presented::bearer).unwrap_or_default();
-    let claim =
-        Claim { client: caller.client, presented, device: None, locality: caller.locality, way: "http" };
-    shared.sign_in.judge(claim, |identity| Ok(grant_request(identity))).await
+async fn sign_in(
+    shared: &Shared,
+    caller: Caller,
+    line: &Line,
+    headers: &HeaderMap,
+) -> Result<Arc<Grant>, SignInError> {
+    let bearer = bearer(headers);
+    let held = bearer.as_ref().map(TokenDigest::of);
+    let claim = Claim {
+        client: caller.client,
+        presented: bearer.map(Presented::bearer).unwrap_or_default(),
+        device: None,
+        locality: caller.locality,
+        bearers: Some(&shared.devices),
+        way: "http",
+    };
+    let standing = |device: &str| shared.devices.standing(device);
+    let signed_in = shared.sign_in.judge(claim, |identity| grant_request(identity, standing)).await?;
+    register(shared, line, signed_in, held)
+}
+
+/// Lists the request's session. What was revoked or changed until then is seen here; what is from now on cuts the
+/// connection.
+fn register(
+    shared: &Shared,
+    line: &Line,
+    signed_in: SignedIn,
+    held: Option<TokenDigest>,
+) -> Result<Arc<Grant>, SignInError> {
+    let SignedIn { grant, credential } = signed_in;
+    let grant = Arc::new(grant);
+    let id = moltbot_vault::random_id().map_err(|error| {
+        tracing::error!(%error, "no id can be drawn for a session");
+        SignInError::Refused(Refusal::new("no_randomness", UNAUTHORIZED))
+    })?;
+    let opening = Opening { id, says: None, credential, since_ms: shared.now_ms() };
+    let session = shared.clients.open_request(opening, Arc::clone(&grant), &line.cut);
+    *lock(&line.session) = Some(session);
+    let is_current = grant.by_device_token() || credential == shared.sign_in.credential();
+    if is_current && shared.devices.stands(&grant, held) {
+        return Ok(grant);
+    }
+    lock(&line.session).take();
+    Err(SignInError::Refused(Refusal::new("outdated", UNAUTHORIZED)))
 }
 
 /// The credential of a request: `Authorization: Bearer`, else a brand's own header.

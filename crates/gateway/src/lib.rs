@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod clients;
 mod connection;
 mod devices;
 mod dispatch;
@@ -22,4 +23,4 @@ mod socket;
 
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
-pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};
+pub use gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, Stopped};

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod chat;
+mod clients;
 mod config;
 pub(crate) mod devices;
 pub(crate) mod health;
@@ -35,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) grant: Arc<Grant>,
+    /// The id of the session that it came in.
+    pub(crate) session: Arc<str>,
 }
 
 impl Call {
@@ -59,6 +62,9 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
         Method::ChatAbort => chat::abort(&shared, &call),
         Method::ChatHistory => chat::history(&shared, &call).await,
         Method::ChatSend => chat::send(&shared, &call).await,
+        Method::ClientsKill => clients::kill(&shared, &call).await,
+        Method::ClientsList => clients::list(&shared, &call),
+        Method::ClientsReload => clients::reload(&shared, &call).await,
         Method::ConfigGet => config::get(&shared, &call),
         Method::DevicePairApprove => devices::approve(&shared, &call).await,
         Method::DevicePairList => devices::list(&shared, &call),
@@ -77,8 +83,12 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
     };
     place.answer(match outcome {
         Ok(payload) => success(&call.id, &payload.to_string()),
-        Err(error) => failure(call.id, error),
+        Err(error) => failure(call.id.clone(), error),
     });
+    // After the answer: whoever asked for it may be among those who are signed in by the old credential.
+    if call.method == Method::ClientsReload {
+        shared.clients.end_of_other_credentials(shared.sign_in.credential());
+    }
 }
 
 /// Reads a session key, and sees that its agent exists.
@@ -144,9 +154,12 @@ const fn acts(method: Method) -> bool {
         | Method::AgentsList
         | Method::ChatAbort
         | Method::ChatHistory
+        | Method::ClientsList
         | Method::ConfigGet
         | Method::DevicePairList
         // What takes rights away goes on: it may be the answer to what happened.
+        | Method::ClientsKill
+        | Method::ClientsReload
         | Method::DevicePairReject
         | Method::DeviceTokenRevoke
         | Method::Health

@@ -8,6 +8,7 @@ use moltbot_agent::Agent;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
+use moltbot_policy::strictness::Strictness;
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -15,8 +16,9 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::Clients;
 use crate::devices::Devices;
-use crate::gateway::Parts;
+use crate::gateway::{Parts, ReadCredential};
 use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
@@ -43,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) front: Front,
     pub(crate) began: Instant,
     pub(crate) sign_in: SignIn,
+    /// Reads the gateway's own credential anew.
+    pub(crate) credential: ReadCredential,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) devices: Devices,
     pub(crate) routes: Routes,
     pub(crate) hub: Hub,
@@ -65,6 +70,7 @@ impl Shared {
     ) -> Arc<Self> {
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
+        let strictness = Strictness::of_config(&config);
         let began = Instant::now();
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
@@ -81,6 +87,8 @@ impl Shared {
             front,
             began,
             devices,
+            credential: parts.credential,
+            clients: Arc::new(Clients::new(strictness.sessions, began)),
             sign_in: SignIn::new(credential, ledger, state, clock, began),
             hub: Hub::default(),
             inbound: Inbound::default(),

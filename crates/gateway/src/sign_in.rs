@@ -4,6 +4,7 @@
 //! What the book cannot take does not happen, and a failure is as much in the book as a success.
 
 mod limited;
+mod successes;
 mod tries;
 
 use std::net::IpAddr;
@@ -14,19 +15,37 @@ use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
-use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
+use moltbot_policy::{Book, Decision, Entry, Permit as _, Refusal, Unrecorded, record};
 use moltbot_vault::StateDir;
 
+use crate::devices::Devices;
 use crate::shared::lock;
 use limited::{Limited, Told};
+use successes::Successes;
 use tries::KeptThrottle;
 
 /// Judges sign-ins.
 pub(crate) struct SignIn {
-    credential: Credential,
+    current: Mutex<Current>,
     tries: Arc<KeptThrottle>,
     limited: Mutex<Limited>,
+    successes: Arc<Mutex<Successes>>,
     ledger: Ledger,
+}
+
+/// The credential that counts, and how many there were before it.
+#[derive(Clone)]
+struct Current {
+    credential: Arc<Credential>,
+    number: u64,
+}
+
+/// Somebody who was let in.
+pub(crate) struct SignedIn {
+    /// What he may do.
+    pub(crate) grant: Grant,
+    /// The number of the credential that he was judged by.
+    pub(crate) credential: u64,
 }
 
 /// Who wants in, and with what.
@@ -39,6 +58,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) device: Option<DeviceClaim<'a>>,
     /// Whether the peer is on this machine.
     pub(crate) locality: Locality,
+    /// Where a device's token is looked up that comes alone, as the bearer of an HTTP request.
+    pub(crate) bearers: Option<&'a Devices>,
     /// `http` or `websocket`, for the book.
     pub(crate) way: &'static str,
 }
@@ -64,7 +85,8 @@ impl SignIn {
         began: Instant,
     ) -> Self {
         let tries = Arc::new(KeptThrottle::open(state, clock, began));
-        Self { credential, tries, limited: Mutex::default(), ledger }
+        let current = Mutex::new(Current { credential: Arc::new(credential), number: 0 });
+        Self { current, tries, limited: Mutex::default(), successes: Arc::default(), ledger }
     }
 
     /// How often the book was flushed to disk.
@@ -77,16 +99,20 @@ impl SignIn {
         &self,
         claim: Claim<'_>,
         rights: impl FnOnce(Identity) -> Result<Grant, Refusal>,
-    ) -> Result<Grant, SignInError> {
+    ) -> Result<SignedIn, SignInError> {
+        let current = self.current();
         let tried = Tried {
             client: claim.client,
             way: claim.way,
             locality: claim.locality,
             device: claim.device.map(|device| device.proof.id.clone()),
         };
-        match self.verify(&claim) {
+        let signed_in = |grant| SignedIn { grant, credential: current.number };
+        match self.verify(&claim, &current.credential) {
             Ok(Tested { identity, changed }) => match identity.and_then(rights) {
-                Ok(grant) => self.record_success(grant.by(tried.way), tried.device, changed).await,
+                Ok(grant) => {
+                    self.record_success(grant.by(tried.way), tried.device, changed).await.map(signed_in)
+                }
                 Err(refusal) => Err(self.record_failure(tried, refusal, changed).await),
             },
             Err(limited) => {
@@ -95,6 +121,31 @@ impl SignIn {
                 Err(SignInError::Limited(limited))
             }
         }
+    }
+
+    fn current(&self) -> Current {
+        lock(&self.current).clone()
+    }
+
+    /// The number of the credential that counts.
+    pub(crate) fn credential(&self) -> u64 {
+        self.current().number
+    }
+
+    /// Whether a credential is another one than that which counts, and what has to be presented for it.
+    pub(crate) fn compare(&self, credential: &Credential) -> (bool, &'static str) {
+        (!self.current().credential.is_same(credential), credential.method())
+    }
+
+    /// Takes up another credential. Records of requests that the old one let in stand for no others.
+    pub(crate) async fn replace(&self, credential: Credential) {
+        {
+            let mut current = lock(&self.current);
+            let number = current.number.saturating_add(1);
+            *current = Current { credential: Arc::new(credential), number };
+        }
+        let told = lock(&self.successes).rest();
+        self.enter_successes(told).await;
     }
 
     /// Makes a device a stranger again: its tries are counted with those of its source from now on.
@@ -110,21 +161,31 @@ impl SignIn {
     pub(crate) async fn tell_limited(&self) {
         let told = lock(&self.limited).over(self.tries.now());
         self.enter_limited(told).await;
+        let told = lock(&self.successes).over(self.tries.now());
+        self.enter_successes(told).await;
     }
 
     /// Enters what was counted and not told yet: nothing is forgotten at a stop.
     pub(crate) async fn tell_rest(&self) {
         let told = lock(&self.limited).rest(self.tries.now());
         self.enter_limited(told).await;
+        let told = lock(&self.successes).rest();
+        self.enter_successes(told).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
     /// they would be if their tries were open at the same time.
-    fn verify(&self, claim: &Claim<'_>) -> Result<Tested, RateLimited> {
+    fn verify(&self, claim: &Claim<'_>, credential: &Credential) -> Result<Tested, RateLimited> {
         let mut throttle = lock(&self.tries.throttle);
-        let attempt = self.admit(&mut throttle, claim, self.tries.now())?;
-        let Claim { client: _, presented, device, locality, way: _ } = claim;
-        let identity = authentication::verify(&attempt, &self.credential, presented, *device, *locality);
+        let attempt = self.admit(&mut throttle, claim, credential, self.tries.now())?;
+        let Claim { client: _, presented, device, locality, bearers, way: _ } = claim;
+        let identity = match bearers {
+            None => authentication::verify(&attempt, credential, presented, *device, *locality),
+            Some(devices) => {
+                let holder = |token: &_| devices.holder(token);
+                authentication::verify_request(&attempt, credential, presented, holder, *locality)
+            }
+        };
         let changed = identity.is_err() || throttle.succeeded(&attempt);
         Ok(Tested { identity, changed })
     }
@@ -135,10 +196,11 @@ impl SignIn {
         &self,
         throttle: &mut Throttle,
         claim: &Claim<'_>,
+        credential: &Credential,
         now: Duration,
     ) -> Result<Attempt, RateLimited> {
         let Claim { client, locality, .. } = *claim;
-        let asking = Asking { client, locality, credential: self.credential.method() };
+        let asking = Asking { client, locality, credential: credential.method() };
         if !throttle.is_calm()
             && let Some(device) = claim.device.filter(|device| throttle.knows(&device.proof.id))
             && let Ok(signed) = authentication::prove(&device, locality)
@@ -149,16 +211,28 @@ impl SignIn {
         throttle.admit(asking, now)
     }
 
-    /// A device that signs in is known from then on.
+    /// A device that signs in is known from then on. HTTP requests that one record of this minute stands for have none of
+    /// their own: they are counted.
     async fn record_success(
         &self,
         grant: Grant,
         device: Option<String>,
         changed: bool,
     ) -> Result<Grant, SignInError> {
-        let (ledger, tries) = (self.ledger.clone(), Arc::clone(&self.tries));
+        let shared = (grant.way() == "http").then(|| grant.entry());
+        if !changed
+            && let Some(entry) = &shared
+            && lock(&self.successes).counted(entry, self.tries.now())
+        {
+            return Ok(grant);
+        }
+        let (ledger, tries, successes) =
+            (self.ledger.clone(), Arc::clone(&self.tries), Arc::clone(&self.successes));
         let write = move || {
             let recorded = record(grant, &ledger)?;
+            if let Some(entry) = shared {
+                lock(&successes).recorded(entry, tries.now());
+            }
             let new = device.is_some_and(|device| lock(&tries.throttle).learn(&device));
             if new || changed {
                 tries.keep();
@@ -173,7 +247,7 @@ impl SignIn {
         tracing::warn!(code = refusal.code, cause = %refusal.cause, way, "a sign-in was refused");
         // What is wrong with a device is not wrong with the credential that came with it.
         let device = refusal.code.starts_with("device_");
-        let method = if device { "device-signature" } else { self.credential.method() };
+        let method = if device { "device-signature" } else { self.current().credential.method() };
         let entry = refused(tried.client, refusal.code, method)
             .with("locality", tried.locality.name())
             .with("way", way);
@@ -199,19 +273,30 @@ impl SignIn {
         if told.is_empty() {
             return;
         }
+        let method = self.current().credential.method();
         let entry = |told: Told| match told.client {
-            Some(client) => refused(client, "rate_limited", self.credential.method())
-                .with("count", told.count.to_string()),
+            Some(client) => refused(client, "rate_limited", method).with("count", told.count.to_string()),
             None => Entry::new("source:many", "auth.sign_in", "gateway", Decision::Refused)
                 .with("client", "many")
                 .with("code", "rate_limited")
                 .with("count", told.count.to_string())
-                .with("method", self.credential.method()),
+                .with("method", method),
         };
         let entries: Vec<Entry> = told.into_iter().map(entry).collect();
         let ledger = self.ledger.clone();
         if let Err(error) = blocking(move || ledger.enter_all(entries)).await {
             tracing::error!(%error, "refusals of sources that may not try could not be recorded");
+        }
+    }
+
+    /// The requests were let in for the record that began their minute.
+    async fn enter_successes(&self, told: Vec<Entry>) {
+        if told.is_empty() {
+            return;
+        }
+        let ledger = self.ledger.clone();
+        if let Err(error) = blocking(move || ledger.enter_all(told)).await {
+            tracing::error!(%error, "how many requests signed in could not be recorded");
         }
     }
 }

@@ -24,9 +24,9 @@ use crate::{clock, credentials, keys, prompt};
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
 /// Where the gateway's token is in the config.
-const TOKEN: &str = "gateway.auth.token";
+pub(crate) const TOKEN: &str = "gateway.auth.token";
 /// Where its password is.
-const PASSWORD: &str = "gateway.auth.password";
+pub(crate) const PASSWORD: &str = "gateway.auth.password";
 /// The config's name in the state folder.
 pub(crate) const CONFIG: &str = "moltbot.json";
 

@@ -4,13 +4,13 @@
 //! listens. Model servers on this machine are looked for only when nothing names a model.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, StartError, StopReason, sending};
+use moltbot_gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, sending};
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::SharedBook;
 use moltbot_policy::authentication::Credential;
@@ -26,7 +26,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
-use crate::credentials::Opened;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
@@ -80,7 +79,8 @@ pub(crate) fn run(
     require_private(home, &lock, running.started_at_ms)?;
     let text = config_text(home, start.source)?;
     let ledger = home.ledger()?.clone();
-    let (loaded, keys) = load(home, &text, &ledger)?;
+    let Opened { loaded, keys, known } = load(home, &text, &ledger)?;
+    ledger.conceal(redactor().clone());
     start.levels.follow(&loaded.config.logging);
     let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
@@ -90,7 +90,8 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let (gateway, model) = compose(home, loaded, keys, &ledger, &store).await?;
+        let credential = credential_reader(home, &ledger, known);
+        let (gateway, model) = compose(home, loaded, keys, credential, &ledger, &store).await?;
         running.port = gateway.port();
         lock.rewrite(&serde_json::to_vec(&running)?).map_err(|error| home::failed(&error))?;
         let Running { port, pid, .. } = &running;
@@ -165,20 +166,27 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
     }
 }
 
+/// A config with its secrets opened.
+struct Opened {
+    loaded: Loaded,
+    keys: ProviderKeys,
+    /// All that must be in no log.
+    known: Vec<SecretString>,
+}
+
 /// Opens the secrets of the config and of the files of credentials, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys)> {
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
     let loaded = home.load_recorded(text, &permit, ledger)?;
-    let Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
+    let credentials::Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
     environment::add_provider_keys(&mut keys);
     // From here on no log and no record can have one of them in it.
     let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
     let known = loaded.secrets.iter().chain(&secrets).chain(environment).cloned();
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
-    ledger.conceal(redactor().clone());
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
         tracing::warn!(
@@ -187,7 +195,24 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, Pr
             "a secret stands in the config as plaintext; it is sealed at the next change"
         );
     }
-    Ok((loaded, keys))
+    Ok(Opened { loaded, keys, known })
+}
+
+/// What the gateway reads its own credential with when it was changed while it runs: the config as it is then, opened and
+/// judged like at a start. What was secret before, `known`, stays out of the logs as well.
+fn credential_reader(home: &Home, ledger: &Ledger, known: Vec<SecretString>) -> ReadCredential {
+    let (home, ledger, before) = (home.clone(), ledger.clone(), Mutex::new(known));
+    Arc::new(move || {
+        let read = || -> anyhow::Result<Credential> {
+            let text = config_text(&home, Source::File)?;
+            let Opened { loaded, known, .. } = load(&home, &text, &ledger)?;
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            before.extend(known);
+            redactor().hide(&before);
+            Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))
+        };
+        read().map_err(|error| format!("{error:#}"))
+    })
 }
 
 fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
@@ -253,6 +278,7 @@ async fn compose(
     home: &Home,
     loaded: Loaded,
     keys: ProviderKeys,
+    credential: ReadCredential,
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
@@ -282,6 +308,7 @@ async fn compose(
         store: store.clone(),
         agent,
         sandbox,
+        credential,
         servers,
         origin: home.origin()?,
         clock: clock::now_ms,

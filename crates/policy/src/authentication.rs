@@ -65,6 +65,11 @@ impl Credential {
         }
     }
 
+    /// Whether both are asked for in the same way and are the same secret.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.mode == other.mode && bool::from(self.digest.ct_eq(&other.digest))
+    }
+
     /// Compares over equal-length digests in constant time: stopping early would tell how far it matched.
     fn matches(&self, presented: &SecretString) -> bool {
         self.digest.ct_eq(&digest(presented.expose_secret())).into()
@@ -204,6 +209,25 @@ pub fn verify(
         None => Err(refuse(missing)),
         Some(_) => Err(refuse(mismatch)),
     }
+}
+
+/// Judges an HTTP request, which signs nothing: what it bears is a device's own token, of which `holder` finds the device,
+/// or the shared credential.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_request(
+    attempt: &Attempt,
+    credential: &Credential,
+    presented: &Presented,
+    holder: impl FnOnce(&SecretString) -> Option<String>,
+    locality: Locality,
+) -> Result<Identity, Refusal> {
+    if let Some(device) = presented.token.as_ref().and_then(holder) {
+        let (device, client) = (Some(device), attempt.client());
+        return Ok(Identity { method: DEVICE_TOKEN, device, locality, client, fresh: false });
+    }
+    verify(attempt, credential, presented, None, locality)
 }
 
 /// Whether 32 random bytes make a token that passes the rules, and the token: 43 base64url characters.

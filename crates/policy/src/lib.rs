@@ -6,6 +6,7 @@
 
 pub mod authentication;
 pub mod authorization;
+pub mod clients;
 pub mod command;
 pub mod file;
 pub mod network;
@@ -15,6 +16,7 @@ mod record;
 pub mod redact;
 mod refusal;
 pub mod secret;
+pub mod strictness;
 pub mod throttle;
 
 pub use record::{

@@ -17,6 +17,12 @@ pub enum Method {
     ChatHistory,
     /// Sends a message to the agent.
     ChatSend,
+    /// Ends sessions of clients.
+    ClientsKill,
+    /// Lists who is signed in.
+    ClientsList,
+    /// Reads the gateway's own credential from the config anew, and ends what another one opened.
+    ClientsReload,
     /// The configuration, without its secrets.
     ConfigGet,
     /// Approves a device that waits.
@@ -51,13 +57,16 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order of their names.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Agent,
         Self::AgentWait,
         Self::AgentsList,
         Self::ChatAbort,
         Self::ChatHistory,
         Self::ChatSend,
+        Self::ClientsKill,
+        Self::ClientsList,
+        Self::ClientsReload,
         Self::ConfigGet,
         Self::DevicePairApprove,
         Self::DevicePairList,
@@ -84,6 +93,9 @@ impl Method {
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
             Self::ChatSend => "chat.send",
+            Self::ClientsKill => "clients.kill",
+            Self::ClientsList => "clients.list",
+            Self::ClientsReload => "clients.reload",
             Self::ConfigGet => "config.get",
             Self::DevicePairApprove => "device.pair.approve",
             Self::DevicePairList => "device.pair.list",
@@ -118,12 +130,15 @@ impl Method {
             | Self::SessionsPreview
             | Self::Status => Scope::Read,
             Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
-            Self::DevicePairApprove
+            Self::ClientsKill
+            | Self::ClientsList
+            | Self::DevicePairApprove
             | Self::DevicePairList
             | Self::DevicePairReject
             | Self::DeviceTokenRevoke
             | Self::DeviceTokenRotate => Scope::Pairing,
-            Self::ConfigGet
+            Self::ClientsReload
+            | Self::ConfigGet
             | Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsDelete

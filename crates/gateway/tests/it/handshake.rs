@@ -29,7 +29,8 @@ async fn hello_tells_what_may_be_called_and_heard() {
     let client = house.client().await;
     let features = json!({
         "methods": [
-            "agent", "agent.wait", "agents.list", "chat.abort", "chat.history", "chat.send", "config.get",
+            "agent", "agent.wait", "agents.list", "chat.abort", "chat.history", "chat.send", "clients.kill",
+            "clients.list", "clients.reload", "config.get",
             "device.pair.approve", "device.pair.list", "device.pair.reject", "device.token.revoke", "device.token.rotate",
             "health", "ledger.relay", "models.list", "models.test", "sessions.delete", "sessions.list", "sessions.preview",
             "sessions.reset", "status",

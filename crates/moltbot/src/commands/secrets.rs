@@ -15,8 +15,9 @@ use serde_json::json;
 
 use crate::arguments::{Facts, Place, Secrets, WrapKind};
 use crate::book::{CommandBook, OWNER};
+use crate::commands::gateway;
 use crate::exit::Exit;
-use crate::home::{self, Home};
+use crate::home::{self, Home, PASSWORD, TOKEN};
 use crate::keeper::VaultKeeper;
 use crate::{change, clock, credentials, keys, output, prompt};
 
@@ -133,6 +134,8 @@ fn state_in_words(state: &SecretState) -> String {
 
 fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     let value = prompt::new_secret(&format!("value of {}", place.place))?;
+    let signs_in = !place.store && [TOKEN, PASSWORD].contains(&place.place.as_str());
+    let before = home.running()?.filter(|_| signs_in).map(|_| home.credentials()).transpose()?;
     let book = CommandBook::open(home)?;
     let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, name_of(place), OWNER))?;
     let secrets = home.vault()?.secrets(&permit);
@@ -148,7 +151,10 @@ fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     }
     book.close();
     output::line(&format!("{} is set, sealed", place.place))?;
-    change::remind(home)?;
+    match before {
+        Some(before) => gateway::rotate::tell(home, &before)?,
+        None => change::remind(home)?,
+    }
     Ok(Exit::Done)
 }
 

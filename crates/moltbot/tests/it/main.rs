@@ -13,6 +13,8 @@ mod canary;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod devices;
