@@ -58,6 +58,8 @@ pub struct Parts {
     pub servers: Vec<Server>,
     /// Whose book it is.
     pub origin: Origin,
+    /// The user that the gateway runs as: its owner.
+    pub owner: u32,
     /// The time, in milliseconds since the epoch.
     pub clock: fn() -> u64,
 }

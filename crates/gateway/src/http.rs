@@ -47,6 +47,8 @@ const BUSY: &[u8] =
 /// One connection: its place, and who has signed in on it. A request's session lasts until the next one or the end.
 struct Line {
     peer: SocketAddr,
+    /// The user whose program is at the other end, when that is on this machine and can be told.
+    user: Option<u32>,
     seat: Arc<Seat>,
     session: Mutex<Option<Registered>>,
     /// Cut when the session is ended from outside.
@@ -57,8 +59,10 @@ struct Line {
 pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
     let tracker = shared.connections.clone();
     let stopping = shared.stopping.clone();
+    let user = user_of(&stream, peer);
     let cut = CancellationToken::new();
-    let line = Arc::new(Line { peer, seat: Arc::new(seat), session: Mutex::default(), cut: cut.clone() });
+    let line =
+        Arc::new(Line { peer, user, seat: Arc::new(seat), session: Mutex::default(), cut: cut.clone() });
     let service = service_fn(move |request| {
         let (shared, line) = (Arc::clone(&shared), Arc::clone(&line));
         async move { Ok::<_, Infallible>(Box::pin(respond(shared, line, request)).await) }
@@ -87,6 +91,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     tracker.track_future(serving).await;
 }
 
+/// Asked before anything is read: whoever connects from this machine is there now.
+fn user_of(stream: &TcpStream, peer: SocketAddr) -> Option<u32> {
+    let local = stream.local_addr().ok().filter(|_| peer.ip().to_canonical().is_loopback())?;
+    moltbot_net::owner_of(local, peer)
+}
+
 /// Tells a connection that there is no room, without waiting for anything.
 pub(crate) fn turn_away(stream: &TcpStream) {
     if let Err(error) = stream.try_write(BUSY) {
@@ -99,7 +109,7 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Inco
     let head = head(request.headers(), &hops);
     let judged = shared.front.judge(&head).and_then(|()| shared.front.caller(line.peer.ip(), &head));
     let caller = match judged {
-        Ok(caller) => caller,
+        Ok(caller) => caller.run_by(line.user, shared.owner),
         Err(refusal) => {
             tracing::debug!(code = refusal.code, cause = %refusal.cause, "a request was not looked at");
             return answer::error(StatusCode::FORBIDDEN, refusal.code, &refusal.message);

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) port: u16,
     pub(crate) front: Front,
     pub(crate) began: Instant,
+    /// The user that the gateway runs as: its owner.
+    pub(crate) owner: u32,
     pub(crate) sign_in: SignIn,
     /// Reads the gateway's own credential anew.
     pub(crate) credential: ReadCredential,
@@ -86,6 +88,7 @@ impl Shared {
             port,
             front,
             began,
+            owner: parts.owner,
             devices,
             credential: parts.credential,
             clients: Arc::new(Clients::new(strictness.sessions, began)),

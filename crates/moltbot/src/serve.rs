@@ -311,6 +311,7 @@ async fn compose(
         credential,
         servers,
         origin: home.origin()?,
+        owner: rustix::process::geteuid().as_raw(),
         clock: clock::now_ms,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))

@@ -14,6 +14,7 @@ mod fetch;
 pub mod gateway_client;
 mod http_client;
 mod listener;
+mod owner;
 mod recording;
 mod stream;
 
@@ -22,6 +23,7 @@ pub use discovery::{LoopbackModel, loopback_answers};
 pub use error::FetchError;
 pub use fetch::{Body, Client, Door, Method, Request, Response};
 pub use listener::{ListenError, Listener, listen};
+pub use owner::owner_of;
 pub use recording::SharedBook;
 pub use stream::{Stream, StreamClient};
 pub use url::Url;

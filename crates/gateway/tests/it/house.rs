@@ -17,6 +17,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// The user of this test.
+fn state_owner(home: &Home) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    home.state_path().metadata().expect("a state folder").uid()
+}
+
 /// A home in which a gateway runs.
 pub(crate) struct House {
     pub(crate) home: Home,
@@ -84,6 +90,7 @@ impl House {
             credential: Arc::new(|| Err("the config of a test does not change".to_owned())),
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
+            owner: state_owner(&home),
             clock: now_ms,
         };
         let gateway = Gateway::start(parts).await.expect("a gateway");

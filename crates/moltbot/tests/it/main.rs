@@ -41,6 +41,8 @@ mod kill;
 #[cfg(test)]
 mod known_good;
 #[cfg(test)]
+mod local;
+#[cfg(test)]
 mod lockdown;
 #[cfg(test)]
 mod modes;

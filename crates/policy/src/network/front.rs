@@ -37,6 +37,19 @@ pub struct Caller {
     pub locality: Locality,
 }
 
+impl Caller {
+    /// The same, judged by whose program it is. Who is on this machine is the owner only when the operating system says that
+    /// the other end belongs to the user that the gateway runs as: to others of this machine it is as far away as the
+    /// network.
+    #[must_use]
+    pub fn run_by(self, user: Option<u32>, owner: u32) -> Self {
+        match user {
+            Some(user) if user == owner => self,
+            Some(_) | None => Self { locality: Locality::Remote, ..self },
+        }
+    }
+}
+
 /// The rules for requests, from the config.
 #[derive(Clone, Debug)]
 pub struct Front {
@@ -289,6 +302,20 @@ mod tests {
         ] {
             let found = client(&front, peer, x, rfc);
             assert_eq!(found.as_deref().map_err(|code| *code), expected, "{peer} {x:?} {rfc:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_owners_program_is_local_and_nobody_gets_closer_by_being_known() {
+        let caller = |locality| Caller { client: Ipv4Addr::LOCALHOST.into(), locality };
+        for (locality, user, expected) in [
+            (Locality::Local, Some(1000), Locality::Local),
+            (Locality::Local, Some(0), Locality::Remote),
+            (Locality::Local, Some(65_534), Locality::Remote),
+            (Locality::Local, None, Locality::Remote),
+            (Locality::Remote, Some(1000), Locality::Remote),
+        ] {
+            assert_eq!(caller(locality).run_by(user, 1000), caller(expected), "{locality:?} {user:?}");
         }
     }
 
