@@ -42,9 +42,9 @@ pub const UNAUTHENTICATED_CONNECTIONS: usize = 100;
 pub const CONNECTIONS: usize = 10_000;
 /// Failed sign-ins from one address within [`SIGN_IN_WINDOW`] before it is refused. Five forgives a typo.
 pub const FAILED_SIGN_INS: usize = 5;
-/// Failed sign-ins from one IPv6 network of 48 bits within [`SIGN_IN_WINDOW`]: eight of its 65 536 networks of 64 bits,
-/// which are one source each. One customer often has a whole one.
-pub const FAILED_SIGN_INS_48: usize = 8 * FAILED_SIGN_INS;
+/// An IPv6 network of 48 bits may fail as often as so many of its 65 536 networks of 64 bits, which are one source each.
+/// One customer often has a whole one.
+pub const SOURCES_48: usize = 8;
 /// The window of [`FAILED_SIGN_INS`], and how long a refusal lasts.
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(300);
 /// Failed guesses that are compared within [`GUESSES_WINDOW`], whoever makes them: a guesser with a thousand addresses
@@ -57,8 +57,8 @@ pub const GUESSES_AT_ONE: usize = 30;
 pub const GUESSES_HERE: usize = 2 * FAILED_SIGN_INS;
 /// The time of [`GUESSES_IN_ALL`] and [`GUESSES_AT_ONE`].
 pub const GUESSES_WINDOW: Duration = Duration::from_secs(60);
-/// Tries that the throttle remembers, of twice [`SIGN_IN_WINDOW`], with about 120 bytes each: [`GUESSES_IN_ALL`] a minute
-/// are 600, and [`KNOWN_DEVICES`] that all fail 2560.
+/// Tries that the throttle remembers, of twice its window, with about 120 bytes each: [`GUESSES_IN_ALL`] a minute are 600,
+/// and [`KNOWN_DEVICES`] that all fail 2560; with the fifteen minutes of the strict profiles 1800 and 1536.
 pub const THROTTLE_TRIES: usize = 4096;
 /// Devices that are known to have signed in, with about 100 bytes each: their tries are counted by themselves.
 pub const KNOWN_DEVICES: usize = 256;

@@ -92,7 +92,7 @@ impl Shared {
             devices,
             credential: parts.credential,
             clients: Arc::new(Clients::new(strictness.sessions, began)),
-            sign_in: SignIn::new(credential, ledger, state, clock, began),
+            sign_in: SignIn::new(credential, ledger, state, strictness, clock, began),
             hub: Hub::default(),
             inbound: Inbound::default(),
             health: Health::default(),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
 use moltbot_policy::authorization::Grant;
+use moltbot_policy::strictness::Strictness;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Permit as _, Refusal, Unrecorded, record};
 use moltbot_vault::StateDir;
@@ -27,6 +28,7 @@ use tries::KeptThrottle;
 /// Judges sign-ins.
 pub(crate) struct SignIn {
     current: Mutex<Current>,
+    tells_lock: bool,
     tries: Arc<KeptThrottle>,
     limited: Mutex<Limited>,
     successes: Arc<Mutex<Successes>>,
@@ -81,12 +83,14 @@ impl SignIn {
         credential: Credential,
         ledger: Ledger,
         state: StateDir,
+        strictness: Strictness,
         clock: fn() -> u64,
         began: Instant,
     ) -> Self {
-        let tries = Arc::new(KeptThrottle::open(state, clock, began));
+        let tries = Arc::new(KeptThrottle::open(state, strictness, clock, began));
         let current = Mutex::new(Current { credential: Arc::new(credential), number: 0 });
-        Self { current, tries, limited: Mutex::default(), successes: Arc::default(), ledger }
+        let tells_lock = strictness.tells_lock;
+        Self { current, tells_lock, tries, limited: Mutex::default(), successes: Arc::default(), ledger }
     }
 
     /// How often the book was flushed to disk.
@@ -118,9 +122,17 @@ impl SignIn {
             Err(limited) => {
                 let told = lock(&self.limited).refused(tried.client, self.tries.now());
                 self.enter_limited(told.into_iter().collect()).await;
-                Err(SignInError::Limited(limited))
+                Err(self.locked(limited))
             }
         }
+    }
+
+    /// What a source is answered that may not try. Where the lock is not told, that is what a wrong credential is answered.
+    fn locked(&self, limited: RateLimited) -> SignInError {
+        if self.tells_lock {
+            return SignInError::Limited(limited);
+        }
+        SignInError::Refused(Refusal::new("rate_limited", authentication::UNAUTHORIZED))
     }
 
     fn current(&self) -> Current {

@@ -62,6 +62,8 @@ mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod strict;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod turns;
