@@ -66,6 +66,8 @@ pub const KNOWN_DEVICES: usize = 256;
 pub const THROTTLE_BYTES: u64 = 1024 * 1024;
 /// Sources whose refusals for too many tries are told apart in the book; those of others are counted together.
 pub const LIMITED_SOURCES: usize = 64;
+/// Comparisons with a password's hash at once: each takes 19 MiB, and more would let a guesser have the machine.
+pub const SLOW_COMPARISONS: usize = 2;
 /// Sources and credentials of HTTP requests whose successes share a record for a minute; those of more are recorded one by
 /// one.
 pub const SHARED_SUCCESSES: usize = 256;

@@ -129,7 +129,8 @@ pub struct AuthConfig {
     /// The shared token: at least 32 characters, 20 of them different. Made at the first start.
     #[schemars(with = "Option<SecretSetting>")]
     pub token: Option<SecretString>,
-    /// The shared password: at least 15 characters.
+    /// The shared password: at least 15 characters; or its hash, as `moltbot secrets hash-password` makes it, so that the
+    /// password itself is kept nowhere.
     #[schemars(with = "Option<SecretSetting>")]
     pub password: Option<SecretString>,
 }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented};
 use moltbot_policy::authorization::Grant;
@@ -18,6 +19,7 @@ use moltbot_policy::strictness::Strictness;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Throttle};
 use moltbot_policy::{Book, Decision, Entry, Permit as _, Refusal, Unrecorded, record};
 use moltbot_vault::StateDir;
+use tokio::sync::Semaphore;
 
 use crate::devices::Devices;
 use crate::shared::lock;
@@ -29,6 +31,8 @@ use tries::KeptThrottle;
 pub(crate) struct SignIn {
     current: Mutex<Current>,
     tells_lock: bool,
+    /// Places for comparisons that take long.
+    slow: Semaphore,
     tries: Arc<KeptThrottle>,
     limited: Mutex<Limited>,
     successes: Arc<Mutex<Successes>>,
@@ -90,7 +94,16 @@ impl SignIn {
         let tries = Arc::new(KeptThrottle::open(state, strictness, clock, began));
         let current = Mutex::new(Current { credential: Arc::new(credential), number: 0 });
         let tells_lock = strictness.tells_lock;
-        Self { current, tells_lock, tries, limited: Mutex::default(), successes: Arc::default(), ledger }
+        let slow = Semaphore::new(limits::SLOW_COMPARISONS);
+        Self {
+            current,
+            tells_lock,
+            slow,
+            tries,
+            limited: Mutex::default(),
+            successes: Arc::default(),
+            ledger,
+        }
     }
 
     /// How often the book was flushed to disk.
@@ -111,6 +124,8 @@ impl SignIn {
             locality: claim.locality,
             device: claim.device.map(|device| device.proof.id.clone()),
         };
+        // Before it is counted: those who wait for a place have not tried yet, and a guesser who may not try leaves at once.
+        let _place = if current.credential.is_slow() { self.slow.acquire().await.ok() } else { None };
         let signed_in = |grant| SignedIn { grant, credential: current.number };
         match self.verify(&claim, &current.credential) {
             Ok(Tested { identity, changed }) => match identity.and_then(rights) {
@@ -190,14 +205,13 @@ impl SignIn {
     fn verify(&self, claim: &Claim<'_>, credential: &Credential) -> Result<Tested, RateLimited> {
         let mut throttle = lock(&self.tries.throttle);
         let attempt = self.admit(&mut throttle, claim, credential, self.tries.now())?;
-        let Claim { client: _, presented, device, locality, bearers, way: _ } = claim;
-        let identity = match bearers {
-            None => authentication::verify(&attempt, credential, presented, *device, *locality),
-            Some(devices) => {
-                let holder = |token: &_| devices.holder(token);
-                authentication::verify_request(&attempt, credential, presented, holder, *locality)
-            }
-        };
+        if credential.is_slow() {
+            drop(throttle); // nobody else is to wait for that
+            let identity = tokio::task::block_in_place(|| identify(&attempt, claim, credential));
+            let changed = identity.is_err() || lock(&self.tries.throttle).succeeded(&attempt);
+            return Ok(Tested { identity, changed });
+        }
+        let identity = identify(&attempt, claim, credential);
         let changed = identity.is_err() || throttle.succeeded(&attempt);
         Ok(Tested { identity, changed })
     }
@@ -309,6 +323,18 @@ impl SignIn {
         let ledger = self.ledger.clone();
         if let Err(error) = blocking(move || ledger.enter_all(told)).await {
             tracing::error!(%error, "how many requests signed in could not be recorded");
+        }
+    }
+}
+
+/// Compares what was presented.
+fn identify(attempt: &Attempt, claim: &Claim<'_>, credential: &Credential) -> Result<Identity, Refusal> {
+    let Claim { client: _, presented, device, locality, bearers, way: _ } = claim;
+    match bearers {
+        None => authentication::verify(attempt, credential, presented, *device, *locality),
+        Some(devices) => {
+            let holder = |token: &_| devices.holder(token);
+            authentication::verify_request(attempt, credential, presented, holder, *locality)
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::settings::AuthConfig;
+use moltbot_config::settings::{AuthConfig, AuthMode};
 use moltbot_config::{
     ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
@@ -13,6 +13,7 @@ use moltbot_policy::secret::{SecretAct, SecretPermit};
 pub(crate) use moltbot_policy::with_causes as chain;
 use moltbot_policy::{Recorded, record};
 use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::book::{CommandBook, OWNER};
@@ -45,6 +46,8 @@ pub(crate) struct Home {
     vault: OnceLock<Vault>,
     /// The book, once this process had to write it.
     ledger: OnceLock<Ledger>,
+    /// The gateway's password, once a person was asked for it.
+    password: OnceLock<SecretString>,
 }
 
 /// What the lock's holder wrote into it.
@@ -76,8 +79,8 @@ impl Home {
         let state = StateDir::open_or_create(&environment.state_dir).map_err(|error| failed(&error))?;
         let ours = environment.state_dir.join(CONFIG);
         let config_path = environment.config_path.clone().unwrap_or(ours);
-        let (vault, ledger) = (OnceLock::new(), OnceLock::new());
-        let mut home = Self { environment, state, config_path, is_new: false, vault, ledger };
+        let (vault, ledger, password) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let mut home = Self { environment, state, config_path, is_new: false, vault, ledger, password };
         if home.read()?.is_none() {
             home.is_new = home.write_first()?;
             // Sealed from birth: what another program left here is sealed before anything looks for it.
@@ -166,12 +169,26 @@ impl Home {
     pub(crate) fn credentials(&self) -> anyhow::Result<AuthConfig> {
         let loaded = self.load()?;
         match loaded.withheld.iter().find(|path| [TOKEN, PASSWORD].contains(&path.as_str())) {
-            None => Ok(loaded.config.gateway.auth),
+            None => self.with_password(loaded.config.gateway.auth),
             Some(path) => Err(Exit::Config.because(format!(
                 "{path} comes from a program, which the gateway alone runs; set MOLTBOT_GATEWAY_TOKEN or \
                  MOLTBOT_GATEWAY_PASSWORD to its value for this command"
             ))),
         }
+    }
+
+    /// Where the config has the password's hash alone, a person is asked for the password, once a command.
+    fn with_password(&self, mut auth: AuthConfig) -> anyhow::Result<AuthConfig> {
+        let is_hash = auth.password.as_ref().is_some_and(|text| text.expose_secret().starts_with("$argon2"));
+        if !is_hash || auth.mode == Some(AuthMode::Token) || (auth.mode.is_none() && auth.token.is_some()) {
+            return Ok(auth);
+        }
+        if self.password.get().is_none() {
+            let asked = prompt::ask("the gateway's password")?;
+            drop(self.password.set(asked));
+        }
+        auth.password = self.password.get().cloned();
+        Ok(auth)
     }
 
     /// An invalid config, and the one that is known to work when there is one.

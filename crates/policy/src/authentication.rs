@@ -4,6 +4,7 @@
 //! the book. A client's id, headers and scopes are claims and play no part.
 
 mod device;
+mod password;
 mod strength;
 
 use std::net::IpAddr;
@@ -21,15 +22,25 @@ use crate::refusal::Refusal;
 use crate::throttle::Attempt;
 
 pub use device::device_id;
+use password::PasswordHash;
+pub use password::hash_password;
 pub use strength::{WeakCredential, check_token};
 
 /// What every failed sign-in is told.
 pub const UNAUTHORIZED: &str = "unauthorized: the gateway token or password is missing or wrong, or the device's signature is not valid; `moltbot status` on the gateway's machine says where the token is";
 
-/// The shared credential, as a digest: the secret itself is not kept.
+/// The shared credential: the secret itself is not kept.
 pub struct Credential {
     mode: AuthMode,
-    digest: [u8; 32],
+    secret: Kept,
+}
+
+/// What is kept of the secret.
+enum Kept {
+    /// Its digest.
+    Digest([u8; 32]),
+    /// The hash that the config has of a password.
+    Hash(Box<PasswordHash>),
 }
 
 impl std::fmt::Debug for Credential {
@@ -48,13 +59,20 @@ impl Credential {
             (None, Some(_)) => AuthMode::Password,
             (Some(_) | None, _) => AuthMode::Token,
         });
+        let kept = |secret: SecretString| Kept::Digest(digest(secret.expose_secret()));
         let secret = match mode {
             AuthMode::Password => {
-                strength::check_password(auth.password.as_ref().ok_or(WeakCredential::NoPassword)?)?
+                let password = auth.password.as_ref().ok_or(WeakCredential::NoPassword)?;
+                match PasswordHash::parse(password)? {
+                    Some(hash) => Kept::Hash(Box::new(hash)),
+                    None => kept(strength::check_password(password)?),
+                }
             }
-            AuthMode::Token => strength::check_token(auth.token.as_ref().ok_or(WeakCredential::NoToken)?)?,
+            AuthMode::Token => {
+                kept(strength::check_token(auth.token.as_ref().ok_or(WeakCredential::NoToken)?)?)
+            }
         };
-        Ok(Self { mode, digest: digest(secret.expose_secret()) })
+        Ok(Self { mode, secret })
     }
 
     /// What a peer must present: `token` or `password`.
@@ -67,12 +85,29 @@ impl Credential {
 
     /// Whether both are asked for in the same way and are the same secret.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.mode == other.mode && bool::from(self.digest.ct_eq(&other.digest))
+        self.mode == other.mode
+            && match (&self.secret, &other.secret) {
+                (Kept::Digest(own), Kept::Digest(other)) => own.ct_eq(other).into(),
+                (Kept::Hash(own), Kept::Hash(other)) => own.is_same(other),
+                (Kept::Digest(_), Kept::Hash(_)) | (Kept::Hash(_), Kept::Digest(_)) => false,
+            }
     }
 
     /// Compares over equal-length digests in constant time: stopping early would tell how far it matched.
     fn matches(&self, presented: &SecretString) -> bool {
-        self.digest.ct_eq(&digest(presented.expose_secret())).into()
+        match &self.secret {
+            Kept::Digest(own) => own.ct_eq(&digest(presented.expose_secret())).into(),
+            Kept::Hash(hash) => hash.matches(presented),
+        }
+    }
+
+    /// Whether a comparison takes as much time and memory as a guess is meant to: then few are made at once, and on no
+    /// thread that serves others.
+    pub fn is_slow(&self) -> bool {
+        match &self.secret {
+            Kept::Digest(_) => false,
+            Kept::Hash(hash) => hash.is_slow(),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn run(home: &Home, command: Secrets) -> anyhow::Result<Exit> {
         Secrets::Doctor(facts) => doctor::run(home, facts),
         Secrets::Export { file } => exchange::export(home, &file),
         Secrets::Get { place, raw } => get(home, &place, raw),
+        Secrets::HashPassword => hash_password(),
         Secrets::Import { file } => exchange::import(home, &file),
         Secrets::List(facts) => list(home, facts),
         Secrets::Rekey { wrap } => rekey(home, wrap),
@@ -155,6 +156,15 @@ fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
         Some(before) => gateway::rotate::tell(home, &before)?,
         None => change::remind(home)?,
     }
+    Ok(Exit::Done)
+}
+
+/// Prints the hash of a password. The password itself is kept nowhere.
+fn hash_password() -> anyhow::Result<Exit> {
+    let password = prompt::new_secret("password")?;
+    let salt = moltbot_vault::random().map_err(|error| home::failed(&error))?;
+    let hash = moltbot_policy::authentication::hash_password(&password, &salt);
+    output::line(&hash.map_err(|error| home::failed(&error))?)?;
     Ok(Exit::Done)
 }
 

@@ -1,13 +1,16 @@
-//! The strict profiles, to the real binary.
+//! The strict profiles, and passwords kept as hashes, to the real binary.
+
+use std::io::Write as _;
+use std::process::Stdio;
 
 use moltbot_testkit::client::{Connect, Device, SignatureVersion};
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::ScriptedModel;
-use moltbot_testkit::process::{Gateway, run};
+use moltbot_testkit::process::{Gateway, command, run};
 use moltbot_testkit::raw::http;
 use serde_json::json;
 
-use crate::secrets::PROGRAM;
+use crate::secrets::{PROGRAM, book_in};
 
 fn house(profile: &str) -> (ScriptedModel, Home, Gateway) {
     let model = ScriptedModel::echo();
@@ -81,4 +84,40 @@ fn a_profile_that_there_is_not_stops_the_start() {
     let told = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert_eq!(ran.status.code(), Some(78), "{told}");
     assert!(told.contains("security.profile") && told.contains("asvs"), "{told}");
+}
+
+/// The config has the hash alone: the password lets in, signed by a device or not, and the hash does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d_06_a_password_is_kept_as_its_hash_which_lets_nobody_in() {
+    const PASSWORD: &str = "lila Nashorn isst Kohl";
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    let hash = |password: &str| {
+        let mut child = command(PROGRAM, &home, &["secrets", "hash-password"]);
+        child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        let ran = child.wait_with_output().unwrap();
+        (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap().trim().to_owned())
+    };
+    assert_eq!(hash("password12345678"), (1, String::new()), "a common one is none");
+    let (code, hashed) = hash(PASSWORD);
+    assert!(code == 0 && hashed.starts_with("$argon2id$v=19$"), "{hashed}");
+    home.change_config(|config| config["gateway"]["auth"] = json!({"mode": "password", "password": hashed}));
+    let gateway = Gateway::start(PROGRAM, &home);
+    let sign_in = |password: &str| Connect::to(gateway.port()).password(password);
+    for wrong in [hashed.as_str(), "lila Nashorn isst Kohm"] {
+        assert!(sign_in(wrong).open().await.is_err(), "{wrong}");
+        assert_eq!(tokio::task::block_in_place(|| answer(&gateway, wrong)).0, 401, "{wrong}");
+    }
+    assert!(sign_in(PASSWORD).scopes(&["operator.read"]).open().await.is_ok());
+    for version in [SignatureVersion::V1, SignatureVersion::V2, SignatureVersion::V3] {
+        let device = sign_in(PASSWORD).device(&Device::from_seed(2), version);
+        assert!(device.scopes(&["operator.read"]).open().await.is_ok(), "{version:?} covers no password");
+    }
+    let given = [("MOLTBOT_GATEWAY_PASSWORD", PASSWORD)];
+    let owner = command(PROGRAM, &home, &["health"]).envs(given).output().unwrap();
+    assert!(owner.status.success(), "{}", String::from_utf8_lossy(&owner.stderr));
+    assert!(!run(PROGRAM, &home, &["health"]).status.success(), "who cannot say the password is not let in");
+    assert!(!gateway.printed().contains(PASSWORD) && !book_in(home.path()).contains(PASSWORD));
 }

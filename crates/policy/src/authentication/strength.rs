@@ -52,6 +52,11 @@ pub enum WeakCredential {
         "Invalid gateway password: it is a sequence, a repetition or an example, or consists of common words; take four words that have nothing to do with each other"
     )]
     GuessablePassword,
+    /// A password's hash that is none that is taken.
+    #[error(
+        "Invalid gateway password: it begins as a hash and is none that is taken; make one with `moltbot secrets hash-password`"
+    )]
+    PasswordHash,
     /// Not printable ASCII, or with white space.
     #[error("Invalid gateway token: only printable ASCII characters without spaces are allowed")]
     Alphabet,
