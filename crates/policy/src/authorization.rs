@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_what_was_asked_and_approved() {
+    fn d_16_a_grant_is_what_was_asked_and_approved() {
         let none: [&str; 0] = [];
         assert_eq!(granted(None, &[]), none, "nothing asked is nothing granted");
         assert_eq!(granted(Some("d"), &[]), none);

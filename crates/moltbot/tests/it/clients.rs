@@ -8,7 +8,7 @@ use moltbot_testkit::client::{Client, Connect, Device, SignatureVersion};
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::{Reply, ScriptedModel};
 use moltbot_testkit::process::{Gateway, command, run};
-use moltbot_testkit::raw::http;
+use moltbot_testkit::raw::{RawSocket, http};
 use serde_json::{Value, json};
 
 use crate::secrets::{PROGRAM, book_in};
@@ -79,7 +79,7 @@ async fn who_is_signed_in_is_listed_and_a_session_that_is_killed_ends_at_once() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b13_a_session_lists_and_ends_others_with_the_right_to_alone() {
+async fn a_session_lists_and_ends_others_with_the_right_to_alone() {
     let (_model, _home, gateway) = house(|_| {});
     let other = gateway.connect().open().await.unwrap();
     let writer = gateway.connect().open().await.unwrap();
@@ -254,4 +254,29 @@ async fn requests_over_http_share_a_record_and_a_devices_token_signs_them_in() {
         "{lines:#?}"
     );
     assert!(!book.contains(&held) && !book.contains(&writer));
+}
+
+/// A method before a sign-in, and a client that calls itself the page of the gateway: neither gets anywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a03_a06_nothing_is_done_before_a_sign_in_and_a_clients_id_confers_nothing() {
+    let (_model, home, gateway) = house(|_| {});
+    let config = home.config_text().unwrap();
+    for method in ["config.apply", "config.set", "clients.reload", "health"] {
+        let mut socket = RawSocket::open(gateway.port());
+        assert!(format!("{:?}", socket.next_frame()).contains("connect.challenge"));
+        let frame = json!({"type": "req", "id": "1", "method": method, "params": {"cliPath": "/bin/sh"}});
+        socket.text(&frame.to_string()).unwrap();
+        let told = format!("{:?}", socket.next_frame());
+        assert!(told.contains("first request must be connect"), "{method}: {told}");
+    }
+    for (id, mode) in [("moltbot-control-ui", "webchat"), ("clawdbot-control-ui", "webchat"), ("cli", "cli")]
+    {
+        let nobody = Connect::to(gateway.port()).client(id, mode).open().await;
+        assert!(nobody.is_err(), "{id} without a credential");
+        if let Ok(client) = gateway.connect().client(id, mode).open().await {
+            assert_eq!(client.hello["auth"]["scopes"], json!(["operator.read", "operator.write"]), "{id}");
+            assert!(client.call("config.get", json!({})).await.is_err(), "{id}");
+        }
+    }
+    assert_eq!(home.config_text().unwrap(), config, "the config is as it was");
 }
