@@ -85,9 +85,9 @@ pub const PENALTIES: usize = 4096;
 pub const CONNECTIONS: usize = 10_000;
 /// Failed sign-ins from one address within [`SIGN_IN_WINDOW`] before it is refused. Five forgives a typo.
 pub const FAILED_SIGN_INS: usize = 5;
-/// Failed sign-ins from one IPv6 network of 48 bits within [`SIGN_IN_WINDOW`]: eight of its 65 536 networks of 64 bits,
-/// which are one source each. One customer often has a whole one.
-pub const FAILED_SIGN_INS_48: usize = 8 * FAILED_SIGN_INS;
+/// An IPv6 network of 48 bits may fail as often as so many of its 65 536 networks of 64 bits, which are one source each.
+/// One customer often has a whole one.
+pub const SOURCES_48: usize = 8;
 /// The window of [`FAILED_SIGN_INS`], and how long a refusal lasts.
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(300);
 /// Failed guesses that are compared within [`GUESSES_WINDOW`], whoever makes them: a guesser with a thousand addresses
@@ -100,8 +100,8 @@ pub const GUESSES_AT_ONE: usize = 30;
 pub const GUESSES_HERE: usize = 2 * FAILED_SIGN_INS;
 /// The time of [`GUESSES_IN_ALL`] and [`GUESSES_AT_ONE`].
 pub const GUESSES_WINDOW: Duration = Duration::from_secs(60);
-/// Tries that the throttle remembers, of twice [`SIGN_IN_WINDOW`], with about 120 bytes each: [`GUESSES_IN_ALL`] a minute
-/// are 600, and [`KNOWN_DEVICES`] that all fail 2560.
+/// Tries that the throttle remembers, of twice its window, with about 120 bytes each: [`GUESSES_IN_ALL`] a minute are 600,
+/// and [`KNOWN_DEVICES`] that all fail 2560; with the fifteen minutes of the strict profiles 1800 and 1536.
 pub const THROTTLE_TRIES: usize = 4096;
 /// Devices that are known to have signed in, with about 100 bytes each: their tries are counted by themselves.
 pub const KNOWN_DEVICES: usize = 256;
@@ -109,6 +109,11 @@ pub const KNOWN_DEVICES: usize = 256;
 pub const THROTTLE_BYTES: u64 = 1024 * 1024;
 /// Sources whose refusals for too many tries are told apart in the book; those of others are counted together.
 pub const LIMITED_SOURCES: usize = 64;
+/// Comparisons with a password's hash at once: each takes 19 MiB, and more would let a guesser have the machine.
+pub const SLOW_COMPARISONS: usize = 2;
+/// Sources and credentials of HTTP requests whose successes share a record for a minute; those of more are recorded one by
+/// one.
+pub const SHARED_SUCCESSES: usize = 256;
 /// How far a device's clock may be off.
 pub const SIGNATURE_SKEW: Duration = Duration::from_secs(600);
 /// Turns that may wait in one session. More is a client that does not listen.
@@ -368,8 +373,6 @@ pub const SENDER_CODES: usize = 3;
 /// Strangers on one account of a channel that are remembered without a code while no place is free, so that the owner sees
 /// them and may approve one by id.
 pub const SENDERS_WAITING: usize = 32;
-/// How long a pairing code is good, in milliseconds: as upstream.
-pub const SENDER_CODE_MS: u64 = 60 * 60 * 1000;
 /// Wrong pairing codes for one channel within [`SENDER_GUESSES_MS`]. Five forgives a typo.
 pub const SENDER_GUESSES: usize = 5;
 /// The time of [`SENDER_GUESSES`], in milliseconds.

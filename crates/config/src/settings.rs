@@ -14,6 +14,7 @@ mod hooks;
 mod ledger;
 mod reach;
 mod secrets;
+mod security;
 mod telegram;
 
 pub use channels::{
@@ -29,6 +30,7 @@ pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
+pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
 pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect};
 
 /// A whole configuration.
@@ -53,6 +55,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// Where secrets are that are not in the config.
     pub secrets: SecretsConfig,
+    /// How strict the gateway is.
+    pub security: SecurityConfig,
     /// Sessions.
     pub session: SessionConfig,
     /// Tools.
@@ -79,6 +83,8 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// The addresses to listen on. Loopback: being reachable is a decision, not an accident. The others need `tls`.
     pub bind: BindMode,
+    /// How long a client stays signed in.
+    pub clients: ClientsConfig,
     /// The page in the browser.
     pub control_ui: ControlUiConfig,
     /// The one address of `bind: "custom"`.
@@ -110,6 +116,7 @@ impl Default for GatewayConfig {
             allowed_hosts: Vec::new(),
             auth: AuthConfig::default(),
             bind: BindMode::Loopback,
+            clients: ClientsConfig::default(),
             control_ui: ControlUiConfig::default(),
             custom_bind_host: None,
             dangerously_allow_plaintext_bind: false,
@@ -162,7 +169,8 @@ pub struct AuthConfig {
     /// The shared token: at least 32 characters, 20 of them different. Made at the first start.
     #[schemars(with = "Option<SecretSetting>")]
     pub token: Option<SecretString>,
-    /// The shared password: at least 15 characters.
+    /// The shared password: at least 15 characters; or its hash, as `moltbot secrets hash-password` makes it, so that the
+    /// password itself is kept nowhere.
     #[schemars(with = "Option<SecretSetting>")]
     pub password: Option<SecretString>,
 }

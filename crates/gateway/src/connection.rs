@@ -31,6 +31,7 @@ use moltbot_config::limits;
 use moltbot_policy::authentication::{Locality, Tailnet};
 use moltbot_policy::authorization::Grant;
 
+use crate::clients::Registered;
 use crate::dispatch;
 use crate::gate::Seat;
 use crate::hub::Membership;
@@ -57,6 +58,7 @@ pub struct Challenged {
 pub struct Open {
     pub(crate) grant: Arc<Grant>,
     pub(crate) membership: Membership,
+    pub(crate) session: Registered,
 }
 
 /// The other end.
@@ -99,6 +101,7 @@ impl Connection<Open> {
                 Incoming::Broken(goodbye) => return End::Close(goodbye),
                 Incoming::Life => {}
                 Incoming::Text(text) => {
+                    self.state.session.is_active();
                     if let Some(answer) = dispatch::dispatch(&self.shared, &self.state, &text) {
                         outbox.push_response(answer);
                     }
@@ -112,10 +115,16 @@ impl Connection<Open> {
     async fn last_words(&mut self, closing: Closing) -> End {
         let goodbye = match closing {
             Closing::Dead => return End::Gone,
+            Closing::Ended => {
+                return End::Close(Goodbye::new(Goodbye::POLICY, "the owner ended this session"));
+            }
+            Closing::Expired => Goodbye::new(Goodbye::POLICY, "the session is over: sign in again"),
             Closing::Restart => Goodbye::new(Goodbye::RESTART, "service restart"),
             Closing::Revoked => {
                 return End::Close(Goodbye::new(Goodbye::POLICY, "the device's approval or token ended"));
             }
+            // Who changed it hears the answer to that.
+            Closing::Rotated => Goodbye::new(Goodbye::POLICY, "the gateway's token or password was changed"),
             Closing::SlowConsumer => {
                 return End::Close(Goodbye::new(Goodbye::POLICY, "slow consumer"));
             }

@@ -134,6 +134,17 @@ impl Devices {
         TokenDigest::from_hex(digest)
     }
 
+    /// The device whose token that is. Each is compared in constant time.
+    pub(crate) fn holder(&self, token: &SecretString) -> Option<String> {
+        let known = lock(&self.known);
+        let holds = |device: &&PairedDevice| {
+            let role = device.roles.get(ROLE).filter(|role| role.revoked_at_ms.is_none());
+            let digest = role.and_then(|role| TokenDigest::from_hex(role.token_digest.as_deref()?));
+            digest.is_some_and(|digest| digest.matches(token))
+        };
+        known.paired.values().find(holds).map(|device| device.device_id.clone())
+    }
+
     /// Whether a grant still stands: the device was not revoked since, nor the token `held` replaced that gave it.
     pub(crate) fn stands(&self, grant: &Grant, held: Option<TokenDigest>) -> bool {
         let Some(id) = grant.device() else { return true };

@@ -71,7 +71,13 @@ fn answer_later(
         return Some(failure(frame.id, error));
     };
     let params = frame.params.map(RawValue::to_owned);
-    let call = Call { id: frame.id, method, params, grant: Arc::clone(&open.grant) };
+    let call = Call {
+        id: frame.id,
+        method,
+        params,
+        grant: Arc::clone(&open.grant),
+        session: Arc::clone(open.session.id()),
+    };
     tokio::spawn(methods::answer(Arc::clone(shared), call, place));
     None
 }

@@ -13,7 +13,8 @@ use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity, SharedBook
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
-use moltbot_policy::{Refusal, Unrecorded, record};
+use moltbot_policy::strictness::Strictness;
+use moltbot_policy::{Book as _, Refusal, Unrecorded, clients, record};
 use moltbot_protocol::event;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Store, StoreError};
@@ -36,6 +37,9 @@ use crate::{http, inbound};
 /// descriptors: other connections end meanwhile.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// Reads the gateway's own credential from the config anew; why it cannot, when it cannot. May block.
+pub type ReadCredential = Arc<dyn Fn() -> Result<Credential, String> + Send + Sync>;
+
 /// What a gateway is made of.
 pub struct Parts {
     /// The accounts of chat channels.
@@ -56,16 +60,18 @@ pub struct Parts {
     pub agent: Agent,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
+    /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
+    pub credential: ReadCredential,
     /// Where the book is sent.
     pub servers: Vec<Server>,
-    /// How long a stranger's pairing code is good, in milliseconds.
-    pub sender_code_ms: u64,
     /// Whose book it is.
     pub origin: Origin,
     /// Who it is over TLS, when that is spoken.
     pub identity: Option<ServerIdentity>,
     /// The addresses that this machine has.
     pub own_addresses: Vec<IpAddr>,
+    /// The user that the gateway runs as: its owner.
+    pub owner: u32,
     /// The time, in milliseconds since the epoch.
     pub clock: fn() -> u64,
 }
@@ -125,7 +131,7 @@ pub struct Stopped {
 pub struct Gateway {
     shared: Arc<Shared>,
     listener: Listener,
-    ticking: JoinHandle<()>,
+    ticking: [JoinHandle<()>; 2],
     addresses: Vec<IpAddr>,
     fingerprint: Option<Fingerprint>,
 }
@@ -167,7 +173,7 @@ impl Gateway {
         inbound::resume(&shared, pending);
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);
-        let ticking = tokio::spawn(tick(Arc::clone(&shared)));
+        let ticking = [tokio::spawn(tick(Arc::clone(&shared))), tokio::spawn(look(Arc::clone(&shared)))];
         Ok(Self { shared, listener, ticking, addresses, fingerprint })
     }
 
@@ -195,7 +201,7 @@ impl Gateway {
             never = accept(&shared, &listener) => match never {},
         };
         drop(listener);
-        ticking.abort();
+        ticking.iter().for_each(JoinHandle::abort);
         let unfinished = drain(&shared, reason).await;
         Stopped { reason, unfinished }
     }
@@ -204,7 +210,9 @@ impl Gateway {
 /// The senders that are known, and those that another gateway program knew.
 async fn open_senders(parts: &Parts) -> Result<Senders, SenderError> {
     let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
-    let senders = Senders::open(store, ledger, parts.clock, parts.sender_code_ms).await?;
+    let good_for = Strictness::of_config(&parts.config).pairing;
+    let code_ms = u64::try_from(good_for.as_millis()).unwrap_or(u64::MAX);
+    let senders = Senders::open(store, ledger, parts.clock, code_ms).await?;
     for ChannelParts { driver, .. } in &parts.channels {
         let (name, read) = (driver.place().channel, |entry: &str| driver.sender(entry));
         senders.import(&parts.state, &ImportedChannel { name, read: &read }).await?;
@@ -240,6 +248,21 @@ async fn tick(shared: Arc<Shared>) {
         shared.hub.tick((shared.clock)());
         shared.sign_in.tell_limited().await;
         shared.gate.prune();
+    }
+}
+
+/// Ends sessions that are over by their limits.
+async fn look(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(shared.clients.look());
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        for over in shared.clients.end_expired() {
+            // Buffered: it permits nothing, and does not wait for the disk.
+            if let Err(error) = shared.ledger.enter(clients::expired(&over.id, &over.whose, over.why)) {
+                tracing::error!(%error, "the end of a session could not be recorded");
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::limits;
-use moltbot_policy::authentication::{DeviceClaim, Presented};
+use moltbot_policy::authentication::{DeviceClaim, Presented, UNAUTHORIZED};
 use moltbot_policy::authorization::{Grant, grant};
 use moltbot_policy::pairing::{PAIRING_REQUIRED, Pairing, Standing, TokenDigest};
 use moltbot_policy::penalty::Offence;
@@ -22,12 +22,13 @@ use moltbot_protocol::{PROTOCOL_MAX, PROTOCOL_MIN, event};
 use secrecy::SecretString;
 use serde_json::json;
 
+use crate::clients::Opening;
 use crate::connection::{Challenged, Connection, Open, Peer};
 use crate::devices::Issued;
 use crate::gate::Seat;
 use crate::presence::Presence;
 use crate::shared::Shared;
-use crate::sign_in::{Claim, SignInError};
+use crate::sign_in::{Claim, SignInError, SignedIn};
 use crate::socket::{Goodbye, Incoming, Socket};
 
 const NOT_CONNECT: &str = "invalid handshake: first request must be connect";
@@ -53,6 +54,8 @@ struct Connect {
 struct Admitted {
     connect: Connect,
     grant: Grant,
+    /// The number of the credential that the peer was judged by.
+    credential: u64,
     /// What was kept of the device's token when it was compared.
     held: Option<TokenDigest>,
     /// The token that the device is given.
@@ -109,9 +112,10 @@ impl Connection<Challenged> {
         })?;
         seat.is_judged();
         let held = connect.params.device.as_ref().and_then(|proof| self.shared.devices.token(&proof.id));
-        let (grant, pairing) = self.authenticate(&connect, held).await;
-        let (grant, issued) = self.settle(&connect, grant, pairing).await?;
-        Ok(Admitted { connect, grant, held, issued })
+        let (signed_in, pairing) = self.authenticate(&connect, held).await;
+        let (signed_in, issued) = self.settle(&connect, signed_in, pairing).await?;
+        let SignedIn { grant, credential } = signed_in;
+        Ok(Admitted { connect, grant, credential, held, issued })
     }
 
     async fn first_text(&mut self) -> Result<String, Failure> {
@@ -132,7 +136,7 @@ impl Connection<Challenged> {
         &self,
         connect: &Connect,
         held: Option<TokenDigest>,
-    ) -> (Result<Grant, SignInError>, Pairing) {
+    ) -> (Result<SignedIn, SignInError>, Pairing) {
         let params = &connect.params;
         let token =
             params.auth.as_ref().and_then(|auth| auth.token.as_deref().or(auth.device_token.as_deref()));
@@ -163,6 +167,7 @@ impl Connection<Challenged> {
             device,
             locality: self.peer.locality,
             tailnet: self.peer.tailnet.clone(),
+            bearers: None,
             way: "websocket",
         };
         let standing =
@@ -196,13 +201,20 @@ impl Connection<Challenged> {
     /// Answers `hello-ok`, followed by the health as an event. Broadcasts wait from before the snapshot is
     /// taken, so that nothing is missed in between.
     async fn open(mut self, admitted: Admitted) -> Option<Connection<Open>> {
-        let Admitted { connect, grant, held, issued } = admitted;
+        let Admitted { connect, grant, credential, held, issued } = admitted;
+        let grant = Arc::new(grant);
         let presence = Presence::of(&connect.params.client, &grant, self.shared.now_ms());
         let membership = self.shared.hub.join(&grant, presence);
-        // What was revoked until now is seen here; what is revoked from now on ends the connection.
-        if !self.shared.devices.stands(&grant, held) {
+        let opening = Opening {
+            id: self.state.connection_id.clone(),
+            says: Some(connect.says()),
+            credential,
+            since_ms: self.shared.now_ms(),
+        };
+        let session = self.shared.clients.open(opening, Arc::clone(&grant), membership.outbox());
+        // What was revoked or changed until now is seen here; what is from now on ends the connection.
+        if let Some(error) = self.outdated(&grant, credential, held) {
             self.shared.hub.leave(&membership);
-            let error = WireError::new(ErrorCode::NotPaired, PAIRING_REQUIRED);
             self.refuse(Failure::Request { id: connect.id, error, code: Goodbye::POLICY }).await;
             return None;
         }
@@ -226,8 +238,17 @@ impl Connection<Challenged> {
         }
         let Self { mut socket, peer, shared, .. } = self;
         socket.welcome();
-        let state = Open { grant: Arc::new(grant), membership };
+        let state = Open { grant, membership, session };
         Some(Connection { socket, peer, shared, state })
+    }
+
+    /// Why a peer may not come in any more that was let in a moment ago.
+    fn outdated(&self, grant: &Grant, credential: u64, held: Option<TokenDigest>) -> Option<WireError> {
+        if !self.shared.devices.stands(grant, held) {
+            return Some(WireError::new(ErrorCode::NotPaired, PAIRING_REQUIRED));
+        }
+        let is_current = grant.by_device_token() || credential == self.shared.sign_in.credential();
+        (!is_current).then(|| WireError::invalid(UNAUTHORIZED))
     }
 }
 
@@ -267,6 +288,14 @@ fn without_values(error: WireError) -> WireError {
 }
 
 impl Connect {
+    /// What the client says it is, for the list of those who are signed in.
+    fn says(&self) -> String {
+        let client = &self.params.client;
+        let name = client.display_name.as_deref().unwrap_or(&client.id);
+        let says = format!("{name} ({}, {})", client.mode, client.platform);
+        says.chars().take(limits::DEVICE_TEXT_CHARS).collect()
+    }
+
     fn failure(&self, error: &SignInError) -> Failure {
         let error = match error {
             SignInError::Limited(limited) => limited_error(limited.retry_after),

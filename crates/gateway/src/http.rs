@@ -10,7 +10,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName};
@@ -21,17 +21,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use moltbot_config::limits;
 use moltbot_net::{Accepted, Wire};
 use moltbot_policy::Refusal;
-use moltbot_policy::authentication::{Locality, Presented, Tailnet};
+use moltbot_policy::authentication::{Locality, Presented, Tailnet, UNAUTHORIZED};
 use moltbot_policy::authorization::{Grant, grant_request};
 use moltbot_policy::network::{Caller, RequestHead};
+use moltbot_policy::pairing::TokenDigest;
 use moltbot_policy::penalty::Offence;
 use moltbot_policy::throttle::Source;
 use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
 
+use crate::clients::{Opening, Registered};
 use crate::connection::Peer;
 use crate::gate::Seat;
-use crate::shared::Shared;
-use crate::sign_in::{Claim, SignInError};
+use crate::shared::{Shared, lock};
+use crate::sign_in::{Claim, SignInError, SignedIn};
 use answer::Body;
 use patient::Patient;
 
@@ -53,28 +56,46 @@ struct Link {
     peer: SocketAddr,
     /// Whether nobody between the peer and this machine can read it.
     encrypted: bool,
+    /// The user whose program is at the other end, when that is on this machine and can be told.
+    user: Option<u32>,
+}
+
+/// One connection: its place, and who has signed in on it. A request's session lasts until the next one or the end.
+struct Line {
+    link: Link,
+    seat: Arc<Seat>,
+    session: Mutex<Option<Registered>>,
+    /// Cut when the session is ended from outside.
+    cut: CancellationToken,
 }
 
 /// Sets up TLS where it is asked for, then serves one connection until it ends or becomes a WebSocket.
 pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, peer: SocketAddr, seat: Seat) {
+    // Asked before anything is read: whoever connects from this machine is there now.
+    let user = accepted.user(peer);
     // Boxed, so that who is served does not keep room for it.
     match Box::pin(accepted.open()).await {
-        Ok(wire) => serve_wire(shared, wire, peer, seat).await,
+        Ok(wire) => {
+            let link = Link { peer, encrypted: wire.is_encrypted(), user };
+            serve_wire(shared, wire, link, seat).await;
+        }
         Err(error) => tracing::debug!(%error, "a connection ended before TLS was set up"),
     }
 }
 
-async fn serve_wire(shared: Arc<Shared>, wire: Wire, peer: SocketAddr, seat: Seat) {
+async fn serve_wire(shared: Arc<Shared>, wire: Wire, link: Link, seat: Seat) {
     let tracker = shared.connections.clone();
     let stopping = shared.stopping.clone();
-    let link = Link { peer, encrypted: wire.is_encrypted() };
+    let peer = link.peer;
     let seat = Arc::new(seat);
     let given_up = seat.given_up();
     let sat = Arc::clone(&seat);
     let noted = Arc::clone(&shared);
+    let cut = CancellationToken::new();
+    let line = Arc::new(Line { link, seat, session: Mutex::default(), cut: cut.clone() });
     let service = service_fn(move |request| {
-        let (shared, seat) = (Arc::clone(&shared), Arc::clone(&seat));
-        async move { Ok::<_, Infallible>(Box::pin(respond(shared, link, seat, request)).await) }
+        let (shared, line) = (Arc::clone(&shared), Arc::clone(&line));
+        async move { Ok::<_, Infallible>(Box::pin(respond(shared, line, request)).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -88,6 +109,7 @@ async fn serve_wire(shared: Arc<Shared>, wire: Wire, peer: SocketAddr, seat: Sea
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = given_up => return note_refusal(&noted, peer.ip(), CROWDED),
+            () = cut.cancelled() => return tracing::debug!("a connection was cut: its session was ended"),
             () = stopping.cancelled() => {
                 sat.makes_room();
                 connection.as_mut().graceful_shutdown();
@@ -131,18 +153,14 @@ fn offence(error: &hyper::Error) -> Option<Offence> {
     }
 }
 
-async fn respond(
-    shared: Arc<Shared>,
-    link: Link,
-    seat: Arc<Seat>,
-    mut request: Request<Incoming>,
-) -> Response<Body> {
+async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Incoming>) -> Response<Body> {
+    let (link, seat) = (line.link, &line.seat);
     let hops = Hops::of(request.headers());
     let head = RequestHead { encrypted: link.encrypted, ..head(request.headers(), &hops) };
     let caller = shared.front.caller(link.peer.ip(), &head);
     let judged = shared.front.judge(&head).and_then(|()| caller.clone());
     let caller = match judged {
-        Ok(caller) => caller,
+        Ok(caller) => caller.run_by(link.user, shared.owner),
         Err(refusal) => {
             seat.makes_room(); // what it is charged with is charged here, and to whom
             not_looked_at(&shared, caller.map_or(link.peer.ip(), |caller| caller.client), &refusal);
@@ -162,7 +180,7 @@ async fn respond(
         && hooks.below(request.uri().path()).is_some()
     {
         seat.is_judged();
-        return hooks::answer(&shared, hooks, caller, &seat, request).await;
+        return hooks::answer(&shared, hooks, caller, seat, request).await;
     }
     let tailnet = match &shared.tailscale {
         None => Tailnet::Unclaimed,
@@ -171,10 +189,10 @@ async fn respond(
     let Caller { client, locality } = caller;
     let peer = Peer { client, locality, tailnet };
     if upgrade::is_asked_for(request.headers()) {
-        return upgrade::accept(shared, peer, seat, &mut request);
+        return upgrade::accept(shared, peer, Arc::clone(seat), &mut request);
     }
     seat.is_judged();
-    match sign_in(&shared, peer, request.headers()).await {
+    match sign_in(&shared, peer, &line, request.headers()).await {
         Ok(grant) => {
             seat.makes_room();
             route::answer(&shared, &grant, request).await
@@ -257,11 +275,52 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguo
 #[derive(Debug)]
 struct Ambiguous;
 
-async fn sign_in(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<Grant, SignInError> {
-    let presented = bearer(headers).map(Presented::bearer).unwrap_or_default();
+async fn sign_in(
+    shared: &Shared,
+    peer: Peer,
+    line: &Line,
+    headers: &HeaderMap,
+) -> Result<Arc<Grant>, SignInError> {
+    let bearer = bearer(headers);
+    let held = bearer.as_ref().map(TokenDigest::of);
     let Peer { client, locality, tailnet } = peer;
-    let claim = Claim { client, presented, device: None, locality, tailnet, way: "http" };
-    shared.sign_in.judge(claim, |identity| Ok(grant_request(identity))).await
+    let claim = Claim {
+        client,
+        presented: bearer.map(Presented::bearer).unwrap_or_default(),
+        device: None,
+        locality,
+        tailnet,
+        bearers: Some(&shared.devices),
+        way: "http",
+    };
+    let standing = |device: &str| shared.devices.standing(device);
+    let signed_in = shared.sign_in.judge(claim, |identity| grant_request(identity, standing)).await?;
+    register(shared, line, signed_in, held)
+}
+
+/// Lists the request's session. What was revoked or changed until then is seen here; what is from now on cuts the
+/// connection.
+fn register(
+    shared: &Shared,
+    line: &Line,
+    signed_in: SignedIn,
+    held: Option<TokenDigest>,
+) -> Result<Arc<Grant>, SignInError> {
+    let SignedIn { grant, credential } = signed_in;
+    let grant = Arc::new(grant);
+    let id = moltbot_vault::random_id().map_err(|error| {
+        tracing::error!(%error, "no id can be drawn for a session");
+        SignInError::Refused(Refusal::new("no_randomness", UNAUTHORIZED))
+    })?;
+    let opening = Opening { id, says: None, credential, since_ms: shared.now_ms() };
+    let session = shared.clients.open_request(opening, Arc::clone(&grant), &line.cut);
+    *lock(&line.session) = Some(session);
+    let is_current = grant.by_device_token() || credential == shared.sign_in.credential();
+    if is_current && shared.devices.stands(&grant, held) {
+        return Ok(grant);
+    }
+    lock(&line.session).take();
+    Err(SignInError::Refused(Refusal::new("outdated", UNAUTHORIZED)))
 }
 
 /// The credential of a request: `Authorization: Bearer`, else a brand's own header.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod channels;
+mod clients;
 mod connection;
 mod devices;
 mod dispatch;
@@ -29,7 +30,7 @@ mod tailnet;
 pub use channels::ChannelParts;
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
-pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};
+pub use gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, Stopped};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use senders::{ImportedChannel, SenderError, Senders};
 pub use tailnet::TailnetError;

@@ -4,6 +4,7 @@ mod absent;
 pub(crate) mod agent;
 mod channels;
 mod chat;
+mod clients;
 mod config;
 pub(crate) mod devices;
 pub(crate) mod health;
@@ -40,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) grant: Arc<Grant>,
+    /// The id of the session that it came in.
+    pub(crate) session: Arc<str>,
 }
 
 impl Call {
@@ -56,62 +59,76 @@ type Outcome = Result<Value, WireError>;
 
 /// Answers a request.
 pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
-    let outcome = match call.method {
-        method if acts(method) && shared.ledger.lockdown().is_some() => Err(locked_down()),
-        Method::Agent => agent::run(&shared, &call, &place).await,
-        Method::AgentIdentityGet => listing::identity(&shared, &call),
-        Method::AgentWait => agent::wait(&shared, &call).await,
-        Method::AgentsList => listing::agents(&shared, &call),
-        Method::ChannelsStatus => channels::status(&shared, &call),
-        Method::ChatAbort => chat::abort(&shared, &call),
-        Method::ChatHistory => chat::history(&shared, &call).await,
-        Method::ChatSend => chat::send(&shared, &call).await,
-        Method::CommandsList => channels::commands(&shared, &call),
-        Method::ConfigGet => config::get(&shared, &call),
-        Method::CronList => absent::cron_list(&call),
-        Method::CronStatus => absent::cron_status(&call),
-        Method::DevicePairApprove => devices::approve(&shared, &call).await,
-        Method::DevicePairList => devices::list(&shared, &call),
-        Method::DevicePairReject => devices::reject(&shared, &call).await,
-        Method::DeviceTokenRevoke => devices::revoke(&shared, &call).await,
-        Method::DeviceTokenRotate => devices::rotate(&shared, &call).await,
-        Method::Health => Ok(shared.health.current(&shared).await.value().clone()),
-        Method::LastHeartbeat => absent::last_heartbeat(&call),
-        Method::LedgerRelay => ledger::relay(&shared, &call).await,
-        Method::LogsTail => logs::tail(&shared, &call).await,
-        Method::ModelsList => listing::models(&shared, &call),
-        Method::ModelsTest => listing::test_model(&shared, &call).await,
-        Method::NodeList => absent::nodes(&shared, &call),
-        Method::PairingApprove => senders::approve(&shared, &call).await,
-        Method::PairingList | Method::SendersList => senders::list(&shared, &call),
-        Method::PairingReject => senders::reject(&shared, &call).await,
-        Method::PairingRevoke => senders::revoke(&shared, &call).await,
-        Method::PluginApprovalList => absent::plugin_approvals(&call),
-        Method::QuestionList => absent::questions(&call),
-        Method::SendersBlock => senders::block(&shared, &call).await,
-        Method::SendersUnblock => senders::unblock(&shared, &call).await,
-        Method::SessionsCompact => sessions::compact(&shared, &call).await,
-        Method::SessionsDelete => sessions::delete(&shared, &call).await,
-        Method::SessionsDescribe => sessions::describe(&shared, &call).await,
-        Method::SessionsList => sessions::list(&shared, &call).await,
-        Method::SessionsPatch => sessions::patch(&shared, &call).await,
-        Method::SessionsPreview => sessions::preview(&shared, &call).await,
-        Method::SessionsReset => sessions::reset(&shared, &call).await,
-        Method::SessionsResolve => sessions::resolve(&shared, &call).await,
-        Method::SessionsSubscribe => sessions::subscribe(&call, &place),
-        Method::SkillsStatus => absent::skills(&call),
-        Method::Status => Ok(shared.health.current(&shared).await.status().clone()),
-        Method::SystemPresence => listing::presence(&shared, &call),
-        Method::TaskSuggestionsList => absent::task_suggestions(&call),
-        Method::TtsStatus => absent::tts(&call),
-        Method::UsageCost => usage::cost(&shared, &call).await,
-        Method::UsageStatus => absent::provider_usage(&shared, &call),
-        Method::VoicewakeGet => absent::voicewake(&call),
+    let outcome = if acts(call.method) && shared.ledger.lockdown().is_some() {
+        Err(locked_down())
+    } else {
+        outcome(&shared, &call, &place).await
     };
     place.answer(match outcome {
         Ok(payload) => success(&call.id, &payload.to_string()),
-        Err(error) => failure(call.id, error),
+        Err(error) => failure(call.id.clone(), error),
     });
+    // After the answer: whoever asked for it may be among those who are signed in by the old credential.
+    if call.method == Method::ClientsReload {
+        shared.clients.end_of_other_credentials(shared.sign_in.credential());
+    }
+}
+
+async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome {
+    match call.method {
+        Method::Agent => agent::run(shared, call, place).await,
+        Method::AgentIdentityGet => listing::identity(shared, call),
+        Method::AgentWait => agent::wait(shared, call).await,
+        Method::AgentsList => listing::agents(shared, call),
+        Method::ChannelsStatus => channels::status(shared, call),
+        Method::ChatAbort => chat::abort(shared, call),
+        Method::ChatHistory => chat::history(shared, call).await,
+        Method::ChatSend => chat::send(shared, call).await,
+        Method::ClientsKill => clients::kill(shared, call).await,
+        Method::ClientsList => clients::list(shared, call),
+        Method::ClientsReload => clients::reload(shared, call).await,
+        Method::CommandsList => channels::commands(shared, call),
+        Method::ConfigGet => config::get(shared, call),
+        Method::CronList => absent::cron_list(call),
+        Method::CronStatus => absent::cron_status(call),
+        Method::DevicePairApprove => devices::approve(shared, call).await,
+        Method::DevicePairList => devices::list(shared, call),
+        Method::DevicePairReject => devices::reject(shared, call).await,
+        Method::DeviceTokenRevoke => devices::revoke(shared, call).await,
+        Method::DeviceTokenRotate => devices::rotate(shared, call).await,
+        Method::Health => Ok(shared.health.current(shared).await.value().clone()),
+        Method::LastHeartbeat => absent::last_heartbeat(call),
+        Method::LedgerRelay => ledger::relay(shared, call).await,
+        Method::LogsTail => logs::tail(shared, call).await,
+        Method::ModelsList => listing::models(shared, call),
+        Method::ModelsTest => listing::test_model(shared, call).await,
+        Method::NodeList => absent::nodes(shared, call),
+        Method::PairingApprove => senders::approve(shared, call).await,
+        Method::PairingList | Method::SendersList => senders::list(shared, call),
+        Method::PairingReject => senders::reject(shared, call).await,
+        Method::PairingRevoke => senders::revoke(shared, call).await,
+        Method::PluginApprovalList => absent::plugin_approvals(call),
+        Method::QuestionList => absent::questions(call),
+        Method::SendersBlock => senders::block(shared, call).await,
+        Method::SendersUnblock => senders::unblock(shared, call).await,
+        Method::SessionsCompact => sessions::compact(shared, call).await,
+        Method::SessionsDelete => sessions::delete(shared, call).await,
+        Method::SessionsDescribe => sessions::describe(shared, call).await,
+        Method::SessionsList => sessions::list(shared, call).await,
+        Method::SessionsPatch => sessions::patch(shared, call).await,
+        Method::SessionsPreview => sessions::preview(shared, call).await,
+        Method::SessionsReset => sessions::reset(shared, call).await,
+        Method::SessionsResolve => sessions::resolve(shared, call).await,
+        Method::SessionsSubscribe => sessions::subscribe(call, place),
+        Method::SkillsStatus => absent::skills(call),
+        Method::Status => Ok(shared.health.current(shared).await.status().clone()),
+        Method::SystemPresence => listing::presence(shared, call),
+        Method::TaskSuggestionsList => absent::task_suggestions(call),
+        Method::TtsStatus => absent::tts(call),
+        Method::UsageCost => usage::cost(shared, call).await,
+        Method::UsageStatus => absent::provider_usage(shared, call),
+        Method::VoicewakeGet => absent::voicewake(call),
+    }
 }
 
 /// Reads a session key, and sees that its agent exists.
@@ -200,12 +217,15 @@ const fn acts(method: Method) -> bool {
         | Method::ChannelsStatus
         | Method::ChatAbort
         | Method::ChatHistory
+        | Method::ClientsList
         | Method::CommandsList
         | Method::ConfigGet
         | Method::CronList
         | Method::CronStatus
         | Method::DevicePairList
         // What takes rights away goes on: it may be the answer to what happened.
+        | Method::ClientsKill
+        | Method::ClientsReload
         | Method::DevicePairReject
         | Method::DeviceTokenRevoke
         | Method::PairingReject

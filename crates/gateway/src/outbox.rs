@@ -24,10 +24,16 @@ const ROOM: usize = limits::BUFFERED_BYTES / 4;
 pub(crate) enum Closing {
     /// No sign of life.
     Dead,
+    /// Somebody who may has ended the session.
+    Ended,
+    /// The session is over by its limits.
+    Expired,
     /// The gateway stops or restarts.
     Restart,
     /// What let the client in does not any more.
     Revoked,
+    /// The credential that opened the session is another one now.
+    Rotated,
     /// The client does not read fast enough.
     SlowConsumer,
 }
@@ -204,6 +210,11 @@ impl Outbox {
             None => queue.frames.shrink_to(4), // an idle client keeps no room for a busy minute
         }
         frame
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
     }
 
     /// Whether a ping is due, once.

@@ -8,6 +8,7 @@ use moltbot_agent::Agent;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
+use moltbot_policy::strictness::Strictness;
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -16,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::channels::Channels;
+use crate::clients::Clients;
 use crate::devices::Devices;
 use crate::gate::Gate;
-use crate::gateway::Parts;
+use crate::gateway::{Parts, ReadCredential};
 use crate::hooks::Hooks;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -51,8 +53,13 @@ pub(crate) struct Shared {
     /// Who is asked about people of the tailnet, when it may let them in.
     pub(crate) tailscale: Option<Tailscale>,
     pub(crate) began: Instant,
+    /// The user that the gateway runs as: its owner.
+    pub(crate) owner: u32,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sign_in: SignIn,
+    /// Reads the gateway's own credential anew.
+    pub(crate) credential: ReadCredential,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) senders: Senders,
@@ -84,6 +91,7 @@ impl Shared {
         let Entrances { front, tailscale, devices, hooks, senders, port } = entrances;
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
+        let strictness = Strictness::of_config(&config);
         let began = Instant::now();
         let host = origin.host.clone();
         let gate = Gate::new(began);
@@ -103,11 +111,14 @@ impl Shared {
             front,
             tailscale,
             began,
+            owner: parts.owner,
             channels: Channels::new(parts.channels, config.session.dm_scope),
             devices,
             hooks,
             senders,
-            sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), clock, began),
+            credential: parts.credential,
+            clients: Arc::new(Clients::new(strictness.sessions, began)),
+            sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), strictness, clock, began),
             gate,
             hub: Hub::default(),
             inbound: Inbound::default(),

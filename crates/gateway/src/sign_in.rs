@@ -5,35 +5,60 @@
 
 mod hooks;
 mod limited;
+mod successes;
 mod tries;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented, Tailnet};
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::hook;
 use moltbot_policy::penalty::Offence;
+use moltbot_policy::strictness::Strictness;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Source, Throttle};
-use moltbot_policy::{Book, Decision, Entry, Refusal, Unrecorded, record};
+use moltbot_policy::{Book, Decision, Entry, Permit as _, Refusal, Unrecorded, record};
 use moltbot_vault::StateDir;
+use tokio::sync::Semaphore;
 
+use crate::devices::Devices;
 use crate::gate::Gate;
 use crate::shared::lock;
 use limited::Limited;
 pub(crate) use limited::Told;
+use successes::Successes;
 use tries::KeptThrottle;
 
 /// Judges sign-ins.
 pub(crate) struct SignIn {
-    credential: Credential,
+    current: Mutex<Current>,
+    tells_lock: bool,
+    /// Places for comparisons that take long.
+    slow: Semaphore,
     tries: Arc<KeptThrottle>,
     gate: Arc<Gate>,
     limited: Mutex<Limited>,
     limited_hooks: Mutex<Limited>,
+    successes: Arc<Mutex<Successes>>,
     ledger: Ledger,
+}
+
+/// The credential that counts, and how many there were before it.
+#[derive(Clone)]
+struct Current {
+    credential: Arc<Credential>,
+    number: u64,
+}
+
+/// Somebody who was let in.
+pub(crate) struct SignedIn {
+    /// What he may do.
+    pub(crate) grant: Grant,
+    /// The number of the credential that he was judged by.
+    pub(crate) credential: u64,
 }
 
 /// Who wants in, and with what.
@@ -48,6 +73,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) locality: Locality,
     /// Who it is on the tailnet, as far as that is known.
     pub(crate) tailnet: Tailnet,
+    /// Where a device's token is looked up that comes alone, as the bearer of an HTTP request.
+    pub(crate) bearers: Option<&'a Devices>,
     /// `http` or `websocket`, for the book.
     pub(crate) way: &'static str,
 }
@@ -70,12 +97,22 @@ impl SignIn {
         ledger: Ledger,
         state: StateDir,
         gate: Arc<Gate>,
+        strictness: Strictness,
         clock: fn() -> u64,
         began: Instant,
     ) -> Self {
-        let tries = Arc::new(KeptThrottle::open(state, clock, began));
-        let (limited, limited_hooks) = (Mutex::default(), Mutex::default());
-        Self { credential, tries, gate, limited, limited_hooks, ledger }
+        let tries = Arc::new(KeptThrottle::open(state, strictness, clock, began));
+        Self {
+            current: Mutex::new(Current { credential: Arc::new(credential), number: 0 }),
+            tells_lock: strictness.tells_lock,
+            slow: Semaphore::new(limits::SLOW_COMPARISONS),
+            tries,
+            gate,
+            limited: Mutex::default(),
+            limited_hooks: Mutex::default(),
+            successes: Arc::default(),
+            ledger,
+        }
     }
 
     /// How often the book was flushed to disk.
@@ -88,7 +125,8 @@ impl SignIn {
         &self,
         claim: Claim<'_>,
         rights: impl FnOnce(Identity) -> Result<Grant, Refusal>,
-    ) -> Result<Grant, SignInError> {
+    ) -> Result<SignedIn, SignInError> {
+        let current = self.current();
         let tried = Tried {
             client: claim.client,
             way: claim.way,
@@ -96,18 +134,21 @@ impl SignIn {
             device: claim.device.map(|device| device.proof.id.clone()),
             tailnet: claim.tailnet.told().map(str::to_owned),
         };
-        match self.verify(&claim) {
+        // Before it is counted: those who wait for a place have not tried yet, and a guesser who may not try leaves at once.
+        let _place = if current.credential.is_slow() { self.slow.acquire().await.ok() } else { None };
+        let signed_in = |grant| SignedIn { grant, credential: current.number };
+        match self.verify(&claim, &current.credential) {
             Ok(Tested { identity, changed }) => match identity.and_then(rights) {
                 Ok(grant) => {
                     let grant = grant.by(tried.way).on_tailnet(tried.tailnet.as_deref());
-                    self.record_success(grant, tried.device, changed).await
+                    self.record_success(grant, tried.device, changed).await.map(signed_in)
                 }
                 Err(refusal) => Err(self.record_failure(tried, refusal, changed).await),
             },
             Err(Unheard { code, limited }) => {
                 let told = self.count_refusal(tried.client, code);
                 self.enter_refusals(told.into_iter().collect()).await;
-                Err(SignInError::Limited(limited))
+                Err(self.locked(limited))
             }
         }
     }
@@ -116,6 +157,39 @@ impl SignIn {
     /// [`SignIn::enter_refusals`].
     pub(crate) fn count_refusal(&self, client: IpAddr, code: &'static str) -> Option<Told> {
         lock(&self.limited).refused(client, code, self.tries.now())
+    }
+
+    /// What a source is answered that may not try. Where the lock is not told, that is what a wrong credential is answered.
+    fn locked(&self, limited: RateLimited) -> SignInError {
+        if self.tells_lock {
+            return SignInError::Limited(limited);
+        }
+        SignInError::Refused(Refusal::new("rate_limited", authentication::UNAUTHORIZED))
+    }
+
+    fn current(&self) -> Current {
+        lock(&self.current).clone()
+    }
+
+    /// The number of the credential that counts.
+    pub(crate) fn credential(&self) -> u64 {
+        self.current().number
+    }
+
+    /// Whether a credential is another one than that which counts, and what has to be presented for it.
+    pub(crate) fn compare(&self, credential: &Credential) -> (bool, &'static str) {
+        (!self.current().credential.is_same(credential), credential.method())
+    }
+
+    /// Takes up another credential. Records of requests that the old one let in stand for no others.
+    pub(crate) async fn replace(&self, credential: Credential) {
+        {
+            let mut current = lock(&self.current);
+            let number = current.number.saturating_add(1);
+            *current = Current { credential: Arc::new(credential), number };
+        }
+        let told = lock(&self.successes).rest();
+        self.enter_successes(told).await;
     }
 
     /// Makes a device a stranger again: its tries are counted with those of its source from now on.
@@ -133,6 +207,8 @@ impl SignIn {
         self.enter_refusals(told).await;
         let told = lock(&self.limited_hooks).over(self.tries.now());
         self.enter_refusals_of(told, hook::CREDENTIAL).await;
+        let told = lock(&self.successes).over(self.tries.now());
+        self.enter_successes(told).await;
     }
 
     /// Enters what was counted and not told yet: nothing is forgotten at a stop.
@@ -141,37 +217,49 @@ impl SignIn {
         self.enter_refusals(told).await;
         let told = lock(&self.limited_hooks).rest(self.tries.now());
         self.enter_refusals_of(told, hook::CREDENTIAL).await;
+        let told = lock(&self.successes).rest();
+        self.enter_successes(told).await;
     }
 
     /// Tries one after the other: many honest clients that arrive at once are not taken for a guesser, as
     /// they would be if their tries were open at the same time.
-    fn verify(&self, claim: &Claim<'_>) -> Result<Tested, Unheard> {
+    fn verify(&self, claim: &Claim<'_>, credential: &Credential) -> Result<Tested, Unheard> {
         let mut throttle = lock(&self.tries.throttle);
-        let Admitted { attempt, source } = self.admit(&mut throttle, claim, self.tries.now())?;
-        let Claim { client: _, presented, device, locality, tailnet, way: _ } = claim;
-        let identity = match tailnet {
-            Tailnet::Known(user) => authentication::verify_tailnet(&attempt, user, *device, *locality),
-            // A claim that does not hold leaves the shared secret, and is told beside what comes of that.
-            Tailnet::Refused(_) | Tailnet::Unclaimed => {
-                authentication::verify(&attempt, &self.credential, presented, *device, *locality)
-            }
+        let Admitted { attempt, source } = self.admit(&mut throttle, claim, credential, self.tries.now())?;
+        let (identity, mut throttle) = if credential.is_slow() {
+            drop(throttle); // nobody else is to wait for that
+            let identity = tokio::task::block_in_place(|| identify(&attempt, claim, credential));
+            (identity, lock(&self.tries.throttle))
+        } else {
+            (identify(&attempt, claim, credential), throttle)
         };
-        match (&identity, source) {
-            (Ok(_), Some(source)) => self.gate.forgive(source),
-            (Err(_), Some(source)) if *locality == Locality::Remote => {
-                self.gate.punish(source, Offence::Failed);
-            }
-            (_, _) => {}
+        if let Some(source) = source {
+            self.charge(source, claim.locality, identity.is_ok());
         }
         let changed = identity.is_err() || throttle.succeeded(&attempt);
         Ok(Tested { identity, changed })
     }
 
+    /// A wrong try of somebody elsewhere is charged to its source, and a right one forgives it.
+    fn charge(&self, source: Source, locality: Locality, is_right: bool) {
+        if is_right {
+            self.gate.forgive(source);
+        } else if locality == Locality::Remote {
+            self.gate.punish(source, Offence::Failed);
+        }
+    }
+
     /// A known device is told from the strangers around it by its signature. That costs as much as reading its frame,
     /// and nobody else is worth it: who has no failures near is not held up by any.
-    fn admit(&self, throttle: &mut Throttle, claim: &Claim<'_>, now: Duration) -> Result<Admitted, Unheard> {
+    fn admit(
+        &self,
+        throttle: &mut Throttle,
+        claim: &Claim<'_>,
+        credential: &Credential,
+        now: Duration,
+    ) -> Result<Admitted, Unheard> {
         let Claim { client, locality, .. } = *claim;
-        let asking = Asking { client, locality, credential: self.credential.method() };
+        let asking = Asking { client, locality, credential: credential.method() };
         let unheard = |code| move |limited| Unheard { code, limited };
         if !(throttle.is_calm() && self.gate.is_calm())
             && let Some(device) = claim.device.filter(|device| throttle.knows(&device.proof.id))
@@ -189,16 +277,28 @@ impl SignIn {
         Ok(Admitted { attempt, source: Some(source) })
     }
 
-    /// A device that signs in is known from then on.
+    /// A device that signs in is known from then on. HTTP requests that one record of this minute stands for have none of
+    /// their own: they are counted.
     async fn record_success(
         &self,
         grant: Grant,
         device: Option<String>,
         changed: bool,
     ) -> Result<Grant, SignInError> {
-        let (ledger, tries) = (self.ledger.clone(), Arc::clone(&self.tries));
+        let shared = (grant.way() == "http").then(|| grant.entry());
+        if !changed
+            && let Some(entry) = &shared
+            && lock(&self.successes).counted(entry, self.tries.now())
+        {
+            return Ok(grant);
+        }
+        let (ledger, tries, successes) =
+            (self.ledger.clone(), Arc::clone(&self.tries), Arc::clone(&self.successes));
         let write = move || {
             let recorded = record(grant, &ledger)?;
+            if let Some(entry) = shared {
+                lock(&successes).recorded(entry, tries.now());
+            }
             let new = device.is_some_and(|device| lock(&tries.throttle).learn(&device));
             if new || changed {
                 tries.keep();
@@ -213,7 +313,7 @@ impl SignIn {
         tracing::warn!(code = refusal.code, cause = %refusal.cause, way, "a sign-in was refused");
         // What is wrong with a device is not wrong with the credential that came with it.
         let device = refusal.code.starts_with("device_");
-        let method = if device { "device-signature" } else { self.credential.method() };
+        let method = if device { "device-signature" } else { self.current().credential.method() };
         self.enter_failure(tried, refusal, changed, method).await
     }
 
@@ -251,7 +351,7 @@ impl SignIn {
 
     /// Such a source is refused whether or not that can be entered.
     pub(crate) async fn enter_refusals(&self, told: Vec<Told>) {
-        self.enter_refusals_of(told, self.credential.method()).await;
+        self.enter_refusals_of(told, self.current().credential.method()).await;
     }
 
     /// The same, of tries by a method of their own.
@@ -271,6 +371,33 @@ impl SignIn {
         let ledger = self.ledger.clone();
         if let Err(error) = blocking(move || ledger.enter_all(entries)).await {
             tracing::error!(%error, "refusals of sources that may not try could not be recorded");
+        }
+    }
+
+    /// The requests were let in for the record that began their minute.
+    async fn enter_successes(&self, told: Vec<Entry>) {
+        if told.is_empty() {
+            return;
+        }
+        let ledger = self.ledger.clone();
+        if let Err(error) = blocking(move || ledger.enter_all(told)).await {
+            tracing::error!(%error, "how many requests signed in could not be recorded");
+        }
+    }
+}
+
+/// Compares what was presented.
+fn identify(attempt: &Attempt, claim: &Claim<'_>, credential: &Credential) -> Result<Identity, Refusal> {
+    let Claim { client: _, presented, device, locality, tailnet, bearers, way: _ } = claim;
+    if let Tailnet::Known(user) = tailnet {
+        return authentication::verify_tailnet(attempt, user, *device, *locality);
+    }
+    // A claim that does not hold leaves the shared secret, and is told beside what comes of that.
+    match bearers {
+        None => authentication::verify(attempt, credential, presented, *device, *locality),
+        Some(devices) => {
+            let holder = |token: &_| devices.holder(token);
+            authentication::verify_request(attempt, credential, presented, holder, *locality)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+mod clients;
 mod devices;
 mod ledger;
 mod secrets;
@@ -10,6 +11,7 @@ mod senders;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use clients::{Clients, Kill};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
@@ -87,6 +89,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// See who is signed in to the gateway, and end it
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot clients list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Clients(Clients),
     /// See which devices may sign in, approve, refuse and revoke them
     #[command(
         subcommand,
@@ -281,6 +293,13 @@ Example:
 
 Exit codes: as `gateway stop` and `up`")]
     Restart,
+    /// Draw a new token, and end what the old one has opened
+    #[command(after_help = "\
+Example:
+  moltbot gateway rotate-token
+
+Exit codes: 0, 1 the token is not in the config, 69 the gateway did not take it up, 75 it cannot be recorded")]
+    RotateToken(Facts),
     /// Call a method of the gateway and print its result
     #[command(after_help = "\
 Example:

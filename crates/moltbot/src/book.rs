@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use moltbot_config::settings::AuthConfig;
 use moltbot_ledger::{Ledger, Relayed};
 use moltbot_net::SharedBook;
 use moltbot_policy::{Entry, Permit, Recorded, Unrecorded, record};
@@ -31,14 +32,16 @@ impl CommandBook {
         if home.running()?.is_none() {
             return Ok(Self::Own(home.ledger()?.clone()));
         }
+        // Read once: what the command changes may be the credential, which the gateway takes up at the end.
+        let auth = home.credentials()?;
         // Asked once before anything else, so that a refused sign-in is told as what it is.
         block_on(async {
-            Connection::open(home, &[Scope::Admin]).await?.close().await;
+            Connection::open_with(home, &auth, &[Scope::Admin]).await?.close().await;
             Ok(())
         })?;
         let home = home.clone();
         Ok(Self::Gateway(Relayed::through(move |entry| {
-            relay(&home, entry).map_err(|error| format!("{error:#}"))
+            relay(&home, &auth, entry).map_err(|error| format!("{error:#}"))
         })))
     }
 
@@ -68,9 +71,9 @@ impl CommandBook {
     }
 }
 
-fn relay(home: &Home, entry: &Entry) -> anyhow::Result<u64> {
+fn relay(home: &Home, auth: &AuthConfig, entry: &Entry) -> anyhow::Result<u64> {
     block_on(async {
-        let mut connection = Connection::open(home, &[Scope::Admin]).await?;
+        let mut connection = Connection::open_with(home, auth, &[Scope::Admin]).await?;
         let params = json!({"action": entry.action, "target": entry.target, "details": entry.details});
         let answer = connection.ask(Method::LedgerRelay.name(), params).await?;
         connection.close().await;

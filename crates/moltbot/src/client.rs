@@ -58,8 +58,13 @@ enum AnyFrame {
 impl Connection {
     /// Connects to the gateway of this installation and signs in with these scopes.
     pub(crate) async fn open(home: &Home, scopes: &[Scope]) -> anyhow::Result<Self> {
-        let (place, auth) = (find(home)?, home.credentials()?);
-        let opening = Self::sign_in(home, place, &auth, scopes);
+        Self::open_with(home, &home.credentials()?, scopes).await
+    }
+
+    /// The same with a credential that may not be the config's any more.
+    pub(crate) async fn open_with(home: &Home, auth: &AuthConfig, scopes: &[Scope]) -> anyhow::Result<Self> {
+        let place = find(home)?;
+        let opening = Self::sign_in(home, place, auth, scopes);
         let late = || Exit::Unreachable.because("the gateway does not answer; see `moltbot logs`");
         timeout(ANSWER, opening).await.map_err(|_| late())?
     }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod chat;
+mod clients;
 mod config;
 mod devices;
 mod doctor;
@@ -50,6 +51,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Chat(options) => {
             let home = open(environment)?;
             serve::block_on(chat::run(&home, &options))
+        }
+        Command::Clients(command) => {
+            let home = open(environment)?;
+            serve::block_on(clients::run(&home, command))
         }
         Command::Completion { shell } => completion(shell),
         Command::Config(command) => config::run(environment, command),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::settings::{AuthConfig, GatewayMode, RemoteConfig};
+use moltbot_config::settings::{AuthConfig, AuthMode, GatewayMode, RemoteConfig};
 use moltbot_config::{
     ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
@@ -14,6 +14,7 @@ use moltbot_policy::secret::{SecretAct, SecretPermit};
 pub(crate) use moltbot_policy::with_causes as chain;
 use moltbot_policy::{Recorded, record};
 use moltbot_vault::{History, KEY_FILE, OwnerFile, StateDir, Unlocker, Vault, VaultError};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::book::{CommandBook, OWNER};
@@ -25,9 +26,9 @@ use crate::{clock, credentials, keys, prompt};
 /// The lock of the one gateway of a state folder, and its description.
 pub(crate) const LOCK: &str = "gateway.lock";
 /// Where the gateway's token is in the config.
-const TOKEN: &str = "gateway.auth.token";
+pub(crate) const TOKEN: &str = "gateway.auth.token";
 /// Where its password is.
-const PASSWORD: &str = "gateway.auth.password";
+pub(crate) const PASSWORD: &str = "gateway.auth.password";
 /// Where those of another machine's gateway are.
 const REMOTE: [&str; 2] = ["gateway.remote.token", "gateway.remote.password"];
 /// The config's name in the state folder.
@@ -48,6 +49,8 @@ pub(crate) struct Home {
     vault: OnceLock<Vault>,
     /// The book, once this process had to write it.
     ledger: OnceLock<Ledger>,
+    /// The gateway's password, once a person was asked for it.
+    password: OnceLock<SecretString>,
 }
 
 /// What the lock's holder wrote into it.
@@ -99,8 +102,8 @@ impl Home {
         let state = StateDir::open_or_create(&environment.state_dir).map_err(|error| failed(&error))?;
         let ours = environment.state_dir.join(CONFIG);
         let config_path = environment.config_path.clone().unwrap_or(ours);
-        let (vault, ledger) = (OnceLock::new(), OnceLock::new());
-        let mut home = Self { environment, state, config_path, is_new: false, vault, ledger };
+        let (vault, ledger, password) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let mut home = Self { environment, state, config_path, is_new: false, vault, ledger, password };
         if home.read()?.is_none() {
             home.is_new = home.write_first()?;
             // Sealed from birth: what another program left here is sealed before anything looks for it.
@@ -204,12 +207,26 @@ impl Home {
                 password: self.environment.password.clone().or(gateway.remote.password),
                 ..AuthConfig::default()
             }),
-            None => Ok(gateway.auth),
+            None => self.with_password(gateway.auth),
             Some(path) => Err(Exit::Config.because(format!(
                 "{path} comes from a program, which the gateway alone runs; set MOLTBOT_GATEWAY_TOKEN or \
                  MOLTBOT_GATEWAY_PASSWORD to its value for this command"
             ))),
         }
+    }
+
+    /// Where the config has the password's hash alone, a person is asked for the password, once a command.
+    fn with_password(&self, mut auth: AuthConfig) -> anyhow::Result<AuthConfig> {
+        let is_hash = auth.password.as_ref().is_some_and(|text| text.expose_secret().starts_with("$argon2"));
+        if !is_hash || auth.mode == Some(AuthMode::Token) || (auth.mode.is_none() && auth.token.is_some()) {
+            return Ok(auth);
+        }
+        if self.password.get().is_none() {
+            let asked = prompt::ask("the gateway's password")?;
+            drop(self.password.set(asked));
+        }
+        auth.password = self.password.get().cloned();
+        Ok(auth)
     }
 
     /// An invalid config, and the one that is known to work when there is one.

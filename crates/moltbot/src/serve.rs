@@ -4,13 +4,15 @@
 //! listens. Model servers on this machine are looked for only when nothing names a model.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
-use moltbot_gateway::{Gateway, Parts, SenderError, StartError, StopReason, TailnetError, sending};
+use moltbot_gateway::{
+    Gateway, Parts, ReadCredential, SenderError, StartError, StopReason, TailnetError, sending,
+};
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
 use moltbot_policy::authentication::Credential;
@@ -27,7 +29,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
 use crate::bots::BotTokens;
-use crate::credentials::Opened;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
@@ -81,7 +82,8 @@ pub(crate) fn run(
     require_private(home, &lock, running.started_at_ms)?;
     let text = config_text(home, start.source)?;
     let ledger = home.ledger()?.clone();
-    let (loaded, keys, bots) = load(home, &text, &ledger)?;
+    let Opened { loaded, keys, bots, known } = load(home, &text, &ledger)?;
+    ledger.conceal(redactor().clone());
     start.levels.follow(&loaded.config.logging);
     let loaded = on_port(loaded, start.port);
     require_local(&loaded.config.gateway)?;
@@ -91,7 +93,8 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let (gateway, model) = compose(home, loaded, (keys, bots), &ledger, &store).await?;
+        let own = Own { keys, bots, credential: credential_reader(home, &ledger, known) };
+        let (gateway, model) = compose(home, loaded, own, &ledger, &store).await?;
         running.port = gateway.port();
         running.addresses = gateway.addresses().iter().copied().take(limits::ADDRESSES_TOLD).collect();
         running.fingerprint = gateway.fingerprint().map(|fingerprint| fingerprint.to_string());
@@ -171,13 +174,22 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
     }
 }
 
+/// A config with its secrets opened.
+struct Opened {
+    loaded: Loaded,
+    keys: ProviderKeys,
+    bots: BotTokens,
+    /// All that must be in no log.
+    known: Vec<SecretString>,
+}
+
 /// Opens the secrets of the config and of the files of credentials, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, ProviderKeys, BotTokens)> {
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
     let loaded = home.load_recorded(text, &permit, ledger)?;
-    let Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
+    let credentials::Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
     environment::add_provider_keys(&mut keys);
     let bots = BotTokens::find(&loaded.config.channels);
     // From here on no log and no record can have one of them in it.
@@ -186,7 +198,6 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, Pr
     let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
-    ledger.conceal(redactor().clone());
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
         tracing::warn!(
@@ -195,7 +206,24 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<(Loaded, Pr
             "a secret stands in the config as plaintext; it is sealed at the next change"
         );
     }
-    Ok((loaded, keys, bots))
+    Ok(Opened { loaded, keys, bots, known })
+}
+
+/// What the gateway reads its own credential with when it was changed while it runs: the config as it is then, opened and
+/// judged like at a start. What was secret before, `known`, stays out of the logs as well.
+fn credential_reader(home: &Home, ledger: &Ledger, known: Vec<SecretString>) -> ReadCredential {
+    let (home, ledger, before) = (home.clone(), ledger.clone(), Mutex::new(known));
+    Arc::new(move || {
+        let read = || -> anyhow::Result<Credential> {
+            let text = config_text(&home, Source::File)?;
+            let Opened { loaded, known, .. } = load(&home, &text, &ledger)?;
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            before.extend(known);
+            redactor().hide(&before);
+            Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))
+        };
+        read().map_err(|error| format!("{error:#}"))
+    })
 }
 
 fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
@@ -256,14 +284,22 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
     })
 }
 
+/// What a gateway presents to others, and what it asks of who wants in.
+struct Own {
+    keys: ProviderKeys,
+    bots: BotTokens,
+    credential: ReadCredential,
+}
+
 /// Opens the parts above the ledger and the store, and listens.
 async fn compose(
     home: &Home,
     loaded: Loaded,
-    (keys, bots): (ProviderKeys, BotTokens),
+    own: Own,
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
+    let Own { keys, bots, credential } = own;
     let config = Arc::new(loaded.config);
     let sandbox = Sandbox::new(ledger.clone());
     let models = choose_models(&config, keys, ledger).await?;
@@ -294,11 +330,12 @@ async fn compose(
         store: store.clone(),
         agent,
         sandbox,
+        credential,
         servers,
-        sender_code_ms: limits::SENDER_CODE_MS,
         origin: home.origin()?,
         identity,
         own_addresses,
+        owner: rustix::process::geteuid().as_raw(),
         clock: clock::now_ms,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))

@@ -16,6 +16,7 @@ mod http_client;
 mod identity;
 mod listener;
 mod local_socket;
+mod owner;
 mod pin;
 mod recording;
 mod stream;

@@ -1,6 +1,7 @@
 //! A connection that was accepted: bytes as they are, or over TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -11,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::owner::owner_of;
 
 /// The first byte of TLS (a record with a handshake, RFC 8446, 5.1). No request of HTTP begins with it.
 const HANDSHAKE: u8 = 0x16;
@@ -31,6 +34,12 @@ impl std::fmt::Debug for Accepted {
 impl Accepted {
     pub(crate) const fn new(stream: TcpStream, transport: Transport, acceptor: Option<TlsAcceptor>) -> Self {
         Self { stream, transport, acceptor }
+    }
+
+    /// The user whose program is at the other end, when that is on this machine and the kernel tells it.
+    pub fn user(&self, peer: SocketAddr) -> Option<u32> {
+        let local = self.stream.local_addr().ok().filter(|_| peer.ip().to_canonical().is_loopback())?;
+        owner_of(local, peer)
     }
 
     /// Sets up TLS where its address asks for it, within [`limits::TLS_HANDSHAKE`].

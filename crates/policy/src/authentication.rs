@@ -4,6 +4,7 @@
 //! the book. A client's id, headers and scopes are claims and play no part.
 
 mod device;
+mod password;
 mod strength;
 mod tailnet;
 
@@ -22,16 +23,26 @@ use crate::refusal::Refusal;
 use crate::throttle::Attempt;
 
 pub use device::device_id;
+use password::PasswordHash;
+pub use password::hash_password;
 pub use strength::{WeakCredential, check_token};
 pub use tailnet::{Tailnet, TailnetClaim, TailnetRules, TailnetUser, verify_tailnet};
 
 /// What every failed sign-in is told.
 pub const UNAUTHORIZED: &str = "unauthorized: the gateway token or password is missing or wrong, or the device's signature is not valid; `moltbot status` on the gateway's machine says where the token is";
 
-/// The shared credential, as a digest: the secret itself is not kept.
+/// The shared credential: the secret itself is not kept.
 pub struct Credential {
     mode: AuthMode,
-    digest: [u8; 32],
+    secret: Kept,
+}
+
+/// What is kept of the secret.
+enum Kept {
+    /// Its digest.
+    Digest([u8; 32]),
+    /// The hash that the config has of a password.
+    Hash(Box<PasswordHash>),
 }
 
 impl std::fmt::Debug for Credential {
@@ -50,13 +61,20 @@ impl Credential {
             (None, Some(_)) => AuthMode::Password,
             (Some(_) | None, _) => AuthMode::Token,
         });
+        let kept = |secret: SecretString| Kept::Digest(digest(secret.expose_secret()));
         let secret = match mode {
             AuthMode::Password => {
-                strength::check_password(auth.password.as_ref().ok_or(WeakCredential::NoPassword)?)?
+                let password = auth.password.as_ref().ok_or(WeakCredential::NoPassword)?;
+                match PasswordHash::parse(password)? {
+                    Some(hash) => Kept::Hash(Box::new(hash)),
+                    None => kept(strength::check_password(password)?),
+                }
             }
-            AuthMode::Token => strength::check_token(auth.token.as_ref().ok_or(WeakCredential::NoToken)?)?,
+            AuthMode::Token => {
+                kept(strength::check_token(auth.token.as_ref().ok_or(WeakCredential::NoToken)?)?)
+            }
         };
-        Ok(Self { mode, digest: digest(secret.expose_secret()) })
+        Ok(Self { mode, secret })
     }
 
     /// What a peer must present: `token` or `password`.
@@ -67,9 +85,31 @@ impl Credential {
         }
     }
 
+    /// Whether both are asked for in the same way and are the same secret.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.mode == other.mode
+            && match (&self.secret, &other.secret) {
+                (Kept::Digest(own), Kept::Digest(other)) => own.ct_eq(other).into(),
+                (Kept::Hash(own), Kept::Hash(other)) => own.is_same(other),
+                (Kept::Digest(_), Kept::Hash(_)) | (Kept::Hash(_), Kept::Digest(_)) => false,
+            }
+    }
+
     /// Compares over equal-length digests in constant time: stopping early would tell how far it matched.
     fn matches(&self, presented: &SecretString) -> bool {
-        self.digest.ct_eq(&digest(presented.expose_secret())).into()
+        match &self.secret {
+            Kept::Digest(own) => own.ct_eq(&digest(presented.expose_secret())).into(),
+            Kept::Hash(hash) => hash.matches(presented),
+        }
+    }
+
+    /// Whether a comparison takes as much time and memory as a guess is meant to: then few are made at once, and on no
+    /// thread that serves others.
+    pub fn is_slow(&self) -> bool {
+        match &self.secret {
+            Kept::Digest(_) => false,
+            Kept::Hash(hash) => hash.is_slow(),
+        }
     }
 }
 
@@ -208,6 +248,25 @@ pub fn verify(
         None => Err(refuse(missing)),
         Some(_) => Err(refuse(mismatch)),
     }
+}
+
+/// Judges an HTTP request, which signs nothing: what it bears is a device's own token, of which `holder` finds the device,
+/// or the shared credential.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_request(
+    attempt: &Attempt,
+    credential: &Credential,
+    presented: &Presented,
+    holder: impl FnOnce(&SecretString) -> Option<String>,
+    locality: Locality,
+) -> Result<Identity, Refusal> {
+    if let Some(device) = presented.token.as_ref().and_then(holder) {
+        let (device, client) = (Some(device), attempt.client());
+        return Ok(Identity { method: DEVICE_TOKEN, device, locality, client, fresh: false });
+    }
+    verify(attempt, credential, presented, None, locality)
 }
 
 /// Whether 32 random bytes make a token that passes the rules, and the token: 43 base64url characters.

@@ -65,6 +65,21 @@ impl Grant {
         self.method == DEVICE_TOKEN
     }
 
+    /// What it was given for: `token`, `password` or `device-token`.
+    pub const fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// By which way it was asked for: `http` or `websocket`.
+    pub const fn way(&self) -> &'static str {
+        self.way
+    }
+
+    /// Whether it came from this machine, directly.
+    pub const fn locality(&self) -> Locality {
+        self.locality
+    }
+
     /// Where it came from.
     pub const fn client(&self) -> IpAddr {
         self.client
@@ -151,9 +166,21 @@ fn both(asked: ScopeSet, approved: &ScopeSet) -> ScopeSet {
     if named.is_empty() && asked.contains(&Scope::Admin) { approved.clone() } else { named }
 }
 
-/// The grant of one HTTP request: what the shared credential alone gives, read and write.
-pub fn grant_request(identity: Identity) -> Grant {
-    of(identity, Role::Operator, ScopeSet::from([Scope::Read, Scope::Write]))
+/// The grant of one HTTP request: read and write, which is what the shared credential alone gives; for a device's own token
+/// what is approved for the device, as `standing` says.
+///
+/// # Errors
+/// When the device is not approved any more.
+pub fn grant_request(identity: Identity, standing: impl FnOnce(&str) -> Standing) -> Result<Grant, Refusal> {
+    let Some(device) = identity.device.as_deref().filter(|_| identity.by_device_token()) else {
+        return Ok(of(identity, Role::Operator, ScopeSet::from([Scope::Read, Scope::Write])));
+    };
+    match standing(device) {
+        Standing::Approved(scopes) => Ok(of(identity, Role::Operator, scopes)),
+        Standing::Revoked | Standing::Unknown => {
+            Err(Refusal::new("not_paired", pairing::PAIRING_REQUIRED).because("the device was revoked"))
+        }
+    }
 }
 
 fn of(identity: Identity, role: Role, scopes: ScopeSet) -> Grant {
@@ -194,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_what_was_asked_and_approved() {
+    fn d_16_a_grant_is_what_was_asked_and_approved() {
         let none: [&str; 0] = [];
         assert_eq!(granted(None, &[]), none, "nothing asked is nothing granted");
         assert_eq!(granted(Some("d"), &[]), none);
@@ -219,7 +246,22 @@ mod tests {
     #[test]
     fn the_reserve_of_a_full_disk_pays_for_the_owner_at_this_machine_alone() {
         for (locality, expected) in [(Locality::Local, true), (Locality::Remote, false)] {
-            assert_eq!(grant_request(identity(None, locality)).entry().reserved, expected, "{locality:?}");
+            let grant = grant_request(identity(None, locality), |_| Standing::Unknown).unwrap();
+            assert_eq!(grant.entry().reserved, expected, "{locality:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_what_the_shared_credential_gives_or_what_is_approved_for_its_device() {
+        let bearer = |standing: Standing| {
+            let identity = Identity { method: DEVICE_TOKEN, ..identity(Some("d"), Locality::Remote) };
+            grant_request(identity, move |_| standing).map(|grant| grant.scopes().clone())
+        };
+        let read = ScopeSet::from([Scope::Read]);
+        assert_eq!(bearer(Standing::Approved(read.clone())), Ok(read));
+        assert_eq!(bearer(Standing::Approved(ScopeSet::new())), Ok(ScopeSet::new()), "none is not all");
+        for standing in [Standing::Revoked, Standing::Unknown] {
+            assert_eq!(bearer(standing).unwrap_err().code, "not_paired");
         }
     }
 

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod cause;
+pub mod clients;
 pub mod command;
 pub mod file;
 pub mod hook;
@@ -20,6 +21,7 @@ pub mod redact;
 mod refusal;
 pub mod secret;
 pub mod senders;
+pub mod strictness;
 pub mod throttle;
 
 pub use record::{

@@ -14,9 +14,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use moltbot_config::limits;
+use moltbot_config::settings::SecurityProfile;
 
 use crate::authentication::{Locality, Signed};
 use crate::hook::CREDENTIAL as HOOK;
+use crate::strictness::{Overflow, Strictness};
 
 mod tries;
 
@@ -97,7 +99,7 @@ impl Attempt {
 /// The tries are used up: those of the source, or those of all strangers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RateLimited {
-    /// When it may try again, at most five minutes.
+    /// When it may try again: five minutes at most, and fifteen in the strict profiles.
     pub retry_after: Duration,
 }
 
@@ -113,20 +115,33 @@ pub struct Asking {
 }
 
 /// Counts tries. Bounded: what all may try in a minute bounds how many there are to remember.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Throttle {
+    /// How many failures of one source in which time, and what becomes of devices that are too many.
+    strictness: Strictness,
     tries: Tries,
     /// Devices that have signed in, the latest last.
     known: VecDeque<String>,
     closed_until: Option<Duration>,
 }
 
+impl Default for Throttle {
+    fn default() -> Self {
+        Self::of(Strictness::of(SecurityProfile::default()))
+    }
+}
+
 impl Throttle {
+    /// A throttle that has seen nobody yet.
+    pub fn of(strictness: Strictness) -> Self {
+        Self { strictness, tries: Tries::default(), known: VecDeque::new(), closed_until: None }
+    }
+
     /// Admits one try, or says when the next may be made.
     ///
     /// # Errors
-    /// [`RateLimited`] after five failures of the source, for five minutes from the fifth; after forty of its IPv6
-    /// /48, likewise; and, unless it speaks from this machine, while strangers have used up their guesses.
+    /// [`RateLimited`] after five failures of the source, for five minutes from the fifth (three, for fifteen, in the strict
+    /// profiles); after eight times as many of its IPv6 /48, likewise; and, unless it speaks from this machine, while strangers have used up their guesses.
     pub fn admit(&mut self, asking: Asking, now: Duration) -> Result<Attempt, RateLimited> {
         self.look(asking, now)?;
         let source = Source::of_peer(asking.client, asking.locality);
@@ -138,7 +153,7 @@ impl Throttle {
     /// # Errors
     /// As [`Throttle::admit`].
     pub fn look(&mut self, asking: Asking, now: Duration) -> Result<(), RateLimited> {
-        self.tries.prune(now);
+        self.prune(now);
         let source = Source::of_peer(asking.client, asking.locality);
         if let Some(retry_after) = self.wait_of_source(source, asking.credential, now) {
             return Err(RateLimited { retry_after });
@@ -165,9 +180,9 @@ impl Throttle {
         if !self.knows(device.id()) {
             return None;
         }
-        self.tries.prune(now);
+        self.prune(now);
         let subject = Subject::Device(device.id().to_owned());
-        let budget = Budget::Lock(limits::FAILED_SIGN_INS, limits::SIGN_IN_WINDOW);
+        let budget = self.lock();
         let wait = self.tries.wait(budget, now, |one| !one.forgiven && one.subject == subject);
         Some(match wait {
             Some(retry_after) => Err(RateLimited { retry_after }),
@@ -191,15 +206,19 @@ impl Throttle {
         self.known.iter().any(|known| known == device)
     }
 
-    /// Remembers a device that has signed in. Whether it was new. The one that signed in longest ago is forgotten
-    /// when there are too many.
+    /// Remembers a device that has signed in. Whether it is known only now. When there are too many, the one that signed
+    /// in longest ago is forgotten, or in the strict profiles the new one is not remembered.
     pub fn learn(&mut self, device: &str) -> bool {
         let new = match self.known.iter().position(|known| known == device) {
             Some(index) => self.known.remove(index).is_none(),
             None => true,
         };
         if self.known.len() >= limits::KNOWN_DEVICES {
-            self.known.pop_front();
+            match self.strictness.overflow {
+                Overflow::ForgetOldest => drop(self.known.pop_front()),
+                // It goes on as a stranger: nobody who is known is pushed out.
+                Overflow::RefuseNew => return false,
+            }
         }
         self.known.push_back(device.to_owned());
         new
@@ -241,14 +260,24 @@ impl Throttle {
         });
     }
 
+    /// What one source, or one device, may fail.
+    const fn lock(&self) -> Budget {
+        Budget::Lock(self.strictness.failed_sign_ins, self.strictness.sign_in_window)
+    }
+
+    fn prune(&mut self, now: Duration) {
+        self.tries.prune(now, self.strictness.sign_in_window);
+    }
+
     /// Tries at hooks and at the gateway are counted apart: a program with a wrong key does not keep its owner out.
     fn wait_of_source(&self, source: Source, credential: &'static str, now: Duration) -> Option<Duration> {
         let subject = Subject::Source(source);
         let is_at = |one: &Try| (one.credential == HOOK) == (credential == HOOK);
-        let budget = Budget::Lock(limits::FAILED_SIGN_INS, limits::SIGN_IN_WINDOW);
-        let own = self.tries.wait(budget, now, |one| !one.forgiven && one.subject == subject && is_at(one));
+        let own =
+            self.tries.wait(self.lock(), now, |one| !one.forgiven && one.subject == subject && is_at(one));
         let wide = source.network_48().and_then(|network| {
-            let budget = Budget::Lock(limits::FAILED_SIGN_INS_48, limits::SIGN_IN_WINDOW);
+            let failures = self.strictness.failed_sign_ins.saturating_mul(limits::SOURCES_48);
+            let budget = Budget::Lock(failures, self.strictness.sign_in_window);
             let in_same = tries::in_same_48(network);
             self.tries.wait(budget, now, |one| in_same(one) && is_at(one))
         });

@@ -21,6 +21,12 @@ pub enum Method {
     ChatHistory,
     /// Sends a message to the agent.
     ChatSend,
+    /// Ends sessions of clients.
+    ClientsKill,
+    /// Lists who is signed in.
+    ClientsList,
+    /// Reads the gateway's own credential from the config anew, and ends what another one opened.
+    ClientsReload,
     /// The words in a message that are commands.
     CommandsList,
     /// The configuration, without its secrets; without [`Scope::Admin`] only that there is one.
@@ -118,6 +124,9 @@ impl Method {
         Self::ChatAbort,
         Self::ChatHistory,
         Self::ChatSend,
+        Self::ClientsKill,
+        Self::ClientsList,
+        Self::ClientsReload,
         Self::CommandsList,
         Self::ConfigGet,
         Self::CronList,
@@ -173,6 +182,9 @@ impl Method {
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
             Self::ChatSend => "chat.send",
+            Self::ClientsKill => "clients.kill",
+            Self::ClientsList => "clients.list",
+            Self::ClientsReload => "clients.reload",
             Self::CommandsList => "commands.list",
             Self::ConfigGet => "config.get",
             Self::CronList => "cron.list",
@@ -226,14 +238,17 @@ impl Method {
     /// The scope a client needs. A new method does not compile until someone decides who may call it.
     pub const fn scope(self) -> Scope {
         match self {
-            Self::LedgerRelay
+            Self::ClientsReload
+            | Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsCompact
             | Self::SessionsDelete
             | Self::SessionsPatch
             | Self::SessionsReset => Scope::Admin,
             Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
-            Self::DevicePairApprove
+            Self::ClientsKill
+            | Self::ClientsList
+            | Self::DevicePairApprove
             | Self::DevicePairList
             | Self::DevicePairReject
             | Self::DeviceTokenRevoke

@@ -1,7 +1,6 @@
 //! What a sign-in changes about its device: it is paired, it gets a token, or a person is asked.
 
 use moltbot_config::limits;
-use moltbot_policy::authorization::Grant;
 use moltbot_policy::pairing::Pairing;
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::event;
@@ -12,7 +11,7 @@ use super::{Connect, Failure};
 use crate::connection::{Challenged, Connection};
 use crate::devices::{Connecting, DeviceError, Issued};
 use crate::methods::devices::failed;
-use crate::sign_in::SignInError;
+use crate::sign_in::{SignInError, SignedIn};
 use crate::socket::Goodbye;
 
 impl Connection<Challenged> {
@@ -20,9 +19,9 @@ impl Connection<Challenged> {
     pub(super) async fn settle(
         &self,
         connect: &Connect,
-        granted: Result<Grant, SignInError>,
+        granted: Result<SignedIn, SignInError>,
         pairing: Pairing,
-    ) -> Result<(Grant, Option<Issued>), Failure> {
+    ) -> Result<(SignedIn, Option<Issued>), Failure> {
         let device = connect.device(self);
         let (mut asked, mut issued) = (None, None);
         match (&pairing, &device) {
@@ -34,11 +33,12 @@ impl Connection<Challenged> {
             }
             (Pairing::Ask(_) | Pairing::Nothing | Pairing::Silent(_), _) => {}
         }
-        let grant = granted.map_err(|error| told(connect.failure(&error), asked))?;
-        let Some(id) = grant.device().filter(|_| issued.is_none()) else { return Ok((grant, issued)) };
+        let signed_in = granted.map_err(|error| told(connect.failure(&error), asked))?;
+        let device = signed_in.grant.device().filter(|_| issued.is_none());
+        let Some(id) = device else { return Ok((signed_in, issued)) };
         let welcomed = self.shared.devices.welcome(id, self.peer.client).await;
         let issued = unless_refused(welcomed).map_err(|error| connect.refused(failed(&error)))?;
-        Ok((grant, issued.flatten()))
+        Ok((signed_in, issued.flatten()))
     }
 
     /// Lets the device wait for a person, and tells those who may approve. Answers the request's id.

@@ -65,6 +65,7 @@ pub(super) async fn rotate(shared: &Shared, call: &Call) -> Outcome {
     if call.grant.device() != Some(device_id.as_str()) {
         shared.hub.close_device(&device_id);
     }
+    shared.clients.end_requests_of(&device_id);
     Ok(json!({
         "deviceId": device_id, "role": role, "token": issued.token.expose_secret(), "scopes": issued.scopes,
         "rotatedAtMs": issued.at_ms,
@@ -81,6 +82,7 @@ pub(super) async fn revoke(shared: &Shared, call: &Call) -> Outcome {
     let revoked = shared.devices.revoke(&device_id, &role, Decider::Client(&call.grant)).await;
     let revoked = revoked.map_err(|error| failed(&error))?;
     shared.hub.close_device(&device_id);
+    shared.clients.end_requests_of(&device_id);
     shared.sign_in.forget(&device_id).await;
     Ok(json!({"deviceId": device_id, "role": role, "revokedAtMs": revoked}))
 }

@@ -1,9 +1,7 @@
 //! Callers of hooks sign in by the same function, limiter and book as everybody else, with keys of their own.
 
-use moltbot_policy::authentication::Locality;
 use moltbot_policy::hook::{self, HookKey, HookPermit, Shown};
 use moltbot_policy::network::Caller;
-use moltbot_policy::penalty::Offence;
 use moltbot_policy::throttle::{Asking, RateLimited, Source};
 use moltbot_policy::{Recorded, Refusal, record};
 
@@ -71,11 +69,7 @@ impl SignIn {
         let mut throttle = lock(&self.tries.throttle);
         let attempt = throttle.admit(asking(caller), self.tries.now()).map_err(used_up)?;
         let verdict = hook::verify(&attempt, key, shown, caller.locality);
-        match &verdict {
-            Ok(_) => self.gate.forgive(source),
-            Err(_) if caller.locality == Locality::Remote => self.gate.punish(source, Offence::Failed),
-            Err(_) => {}
-        }
+        self.charge(source, caller.locality, verdict.is_ok());
         let changed = verdict.is_err() || throttle.succeeded(&attempt);
         Ok(Judged { verdict, changed })
     }
@@ -97,7 +91,7 @@ impl SignIn {
         let Unheard { code, limited } = unheard;
         let told = lock(&self.limited_hooks).refused(caller.client, code, self.tries.now());
         self.enter_refusals_of(told.into_iter().collect(), hook::CREDENTIAL).await;
-        SignInError::Limited(limited)
+        self.locked(limited)
     }
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use moltbot_config::limits;
 use moltbot_policy::authentication::Locality;
 use moltbot_policy::hook;
+use moltbot_policy::strictness::Strictness;
 use moltbot_policy::throttle::{Source, Subject, Throttle, Try};
 use moltbot_vault::{DeviceKey, StateDir};
 use serde::{Deserialize, Serialize};
@@ -80,8 +81,8 @@ enum Kind {
 
 impl KeptThrottle {
     /// The throttle as the last gateway of this state folder left it.
-    pub(super) fn open(state: StateDir, clock: fn() -> u64, began: Instant) -> Self {
-        let mut throttle = Throttle::default();
+    pub(super) fn open(state: StateDir, strictness: Strictness, clock: fn() -> u64, began: Instant) -> Self {
+        let mut throttle = Throttle::of(strictness);
         match read(&state) {
             Ok(Some(file)) => restore(&mut throttle, file, clock()),
             Ok(None) => {}
@@ -202,6 +203,7 @@ fn milliseconds(time: Duration) -> u64 {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use moltbot_config::settings::SecurityProfile;
     use moltbot_policy::throttle::Asking;
     use moltbot_testkit::home::Home;
 
@@ -212,7 +214,8 @@ mod tests {
 
     fn kept(home: &Home, wall: u64) -> KeptThrottle {
         WALL.store(wall, Ordering::Relaxed);
-        KeptThrottle::open(home.state(), || WALL.load(Ordering::Relaxed), Instant::now())
+        let strictness = Strictness::of(SecurityProfile::default());
+        KeptThrottle::open(home.state(), strictness, || WALL.load(Ordering::Relaxed), Instant::now())
     }
 
     fn wait(kept: &KeptThrottle) -> Option<Duration> {

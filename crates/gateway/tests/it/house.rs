@@ -17,6 +17,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// The user of this test.
+fn state_owner(home: &Home) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    home.state_path().metadata().expect("a state folder").uid()
+}
+
 /// A home in which a gateway runs.
 pub(crate) struct House {
     pub(crate) home: Home,
@@ -74,7 +80,6 @@ impl House {
         });
         let parts = Parts {
             channels: Vec::new(),
-            sender_code_ms: 3_600_000,
             config,
             config_json: loaded.value,
             config_path: home.config_path(),
@@ -83,10 +88,12 @@ impl House {
             store: store.clone(),
             agent: agent.expect("agents"),
             sandbox,
+            credential: Arc::new(|| Err("the config of a test does not change".to_owned())),
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
             identity: None,
             own_addresses: Vec::new(),
+            owner: state_owner(&home),
             clock: now_ms,
         };
         let gateway = Gateway::start(parts).await.expect("a gateway");

@@ -37,6 +37,13 @@ Example:
 
 Exit codes: 0, 1 it cannot be set there, 75 it cannot be recorded, 78 the config would not be valid")]
     Set(Place),
+    /// Make the hash of a password for gateway.auth.password: asked at the terminal, or read from standard input
+    #[command(after_help = "\
+Example:
+  moltbot secrets hash-password | moltbot secrets set gateway.auth.password
+
+Exit codes: 0, 1 the password is too weak")]
+    HashPassword,
     /// Print a secret: to a terminal, or anywhere with --raw; the book is told
     #[command(after_help = "\
 Example:

@@ -1,5 +1,7 @@
 //! `moltbot gateway …`: run, watch, stop, restart, call.
 
+pub(super) mod rotate;
+
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -28,7 +30,7 @@ pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
     match &command {
         // A stop depends on nothing that can be wrong, and a start reads the whole config.
         Gateway::Fingerprint | Gateway::Run(_) | Gateway::Stop => {}
-        Gateway::Call { .. } | Gateway::Status(_) => home.require_guarded()?,
+        Gateway::Call { .. } | Gateway::RotateToken(_) | Gateway::Status(_) => home.require_guarded()?,
         // Before the one that runs is stopped: the next one would not start.
         Gateway::Restart => drop(home.load()?),
     }
@@ -39,6 +41,7 @@ pub(crate) fn run(home: &Home, command: Gateway) -> anyhow::Result<Exit> {
         }
         Gateway::Fingerprint => fingerprint(home),
         Gateway::Restart => restart(home),
+        Gateway::RotateToken(facts) => rotate::run(home, facts),
         Gateway::Run(options) => foreground(home, &options),
         Gateway::Status(facts) => serve::block_on(status(home, facts)),
         Gateway::Stop => stop(home),

@@ -15,8 +15,9 @@ use serde_json::json;
 
 use crate::arguments::{Facts, Place, Secrets, WrapKind};
 use crate::book::{CommandBook, OWNER};
+use crate::commands::gateway;
 use crate::exit::Exit;
-use crate::home::{self, Home};
+use crate::home::{self, Home, PASSWORD, TOKEN};
 use crate::keeper::VaultKeeper;
 use crate::{change, clock, credentials, keys, output, prompt};
 
@@ -27,6 +28,7 @@ pub(crate) fn run(home: &Home, command: Secrets) -> anyhow::Result<Exit> {
         Secrets::Doctor(facts) => doctor::run(home, facts),
         Secrets::Export { file } => exchange::export(home, &file),
         Secrets::Get { place, raw } => get(home, &place, raw),
+        Secrets::HashPassword => hash_password(),
         Secrets::Import { file } => exchange::import(home, &file),
         Secrets::List(facts) => list(home, facts),
         Secrets::Rekey { wrap } => rekey(home, wrap),
@@ -133,6 +135,8 @@ fn state_in_words(state: &SecretState) -> String {
 
 fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     let value = prompt::new_secret(&format!("value of {}", place.place))?;
+    let signs_in = !place.store && [TOKEN, PASSWORD].contains(&place.place.as_str());
+    let before = home.running()?.filter(|_| signs_in).map(|_| home.credentials()).transpose()?;
     let book = CommandBook::open(home)?;
     let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, name_of(place), OWNER))?;
     let secrets = home.vault()?.secrets(&permit);
@@ -148,7 +152,19 @@ fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     }
     book.close();
     output::line(&format!("{} is set, sealed", place.place))?;
-    change::remind(home)?;
+    match before {
+        Some(before) => gateway::rotate::tell(home, &before)?,
+        None => change::remind(home)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints the hash of a password. The password itself is kept nowhere.
+fn hash_password() -> anyhow::Result<Exit> {
+    let password = prompt::new_secret("password")?;
+    let salt = moltbot_vault::random().map_err(|error| home::failed(&error))?;
+    let hash = moltbot_policy::authentication::hash_password(&password, &salt);
+    output::line(&hash.map_err(|error| home::failed(&error))?)?;
     Ok(Exit::Done)
 }
 

@@ -19,6 +19,8 @@ mod channels;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod devices;
@@ -47,6 +49,8 @@ mod kill;
 #[cfg(test)]
 mod known_good;
 #[cfg(test)]
+mod local;
+#[cfg(test)]
 mod lockdown;
 #[cfg(test)]
 mod methods;
@@ -71,6 +75,8 @@ mod resume;
 mod secrets;
 #[cfg(test)]
 mod sending;
+#[cfg(test)]
+mod strict;
 #[cfg(test)]
 mod talk;
 #[cfg(test)]

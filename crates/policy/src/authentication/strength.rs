@@ -52,6 +52,11 @@ pub enum WeakCredential {
         "Invalid gateway password: it is a sequence, a repetition or an example, or consists of common words; take four words that have nothing to do with each other"
     )]
     GuessablePassword,
+    /// A password's hash that is none that is taken.
+    #[error(
+        "Invalid gateway password: it begins as a hash and is none that is taken; make one with `moltbot secrets hash-password`"
+    )]
+    PasswordHash,
     /// Not printable ASCII, or with white space.
     #[error("Invalid gateway token: only printable ASCII characters without spaces are allowed")]
     Alphabet,
@@ -103,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_keeps_the_rules_or_is_named_weak() {
+    fn d_02_d_03_d_05_a_token_keeps_the_rules_or_is_named_weak() {
         for (token, expected) in [
             ("", Err(WeakCredential::Short)),
             ("short", Err(WeakCredential::Short)),
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_has_fifteen_characters() {
+    fn d_06_a_password_has_fifteen_characters() {
         assert_eq!(check_password(&"1".into()).err(), Some(WeakCredential::Password));
         assert_eq!(check_password(&"aaaaaaaaaaaaaaaaaaaa".into()).err(), Some(WeakCredential::Password));
         for common in [

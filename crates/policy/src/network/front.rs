@@ -46,6 +46,19 @@ pub struct Caller {
     pub locality: Locality,
 }
 
+impl Caller {
+    /// The same, judged by whose program it is. Who is on this machine is the owner only when the operating system says that
+    /// the other end belongs to the user that the gateway runs as: to others of this machine it is as far away as the
+    /// network.
+    #[must_use]
+    pub fn run_by(self, user: Option<u32>, owner: u32) -> Self {
+        match user {
+            Some(user) if user == owner => self,
+            Some(_) | None => Self { locality: Locality::Remote, ..self },
+        }
+    }
+}
+
 /// The rules for requests, from the config.
 #[derive(Clone, Debug)]
 pub struct Front {
@@ -395,6 +408,20 @@ mod tests {
         ] {
             let source = front.source_of(peer.parse().unwrap()).map(|source| source.address().to_string());
             assert_eq!(source.as_deref(), expected, "{peer}");
+        }
+    }
+
+    #[test]
+    fn only_the_owners_program_is_local_and_nobody_gets_closer_by_being_known() {
+        let caller = |locality| Caller { client: Ipv4Addr::LOCALHOST.into(), locality };
+        for (locality, user, expected) in [
+            (Locality::Local, Some(1000), Locality::Local),
+            (Locality::Local, Some(0), Locality::Remote),
+            (Locality::Local, Some(65_534), Locality::Remote),
+            (Locality::Local, None, Locality::Remote),
+            (Locality::Remote, Some(1000), Locality::Remote),
+        ] {
+            assert_eq!(caller(locality).run_by(user, 1000), caller(expected), "{locality:?} {user:?}");
         }
     }
 

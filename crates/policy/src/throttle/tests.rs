@@ -164,7 +164,7 @@ fn d_33_another_64_of_the_same_48_gets_eight_times_the_tries_and_no_more() {
             evaluated += usize::from(throttle.admit(neighbour, SECOND * second).is_ok());
         }
     }
-    assert_eq!(evaluated, limits::FAILED_SIGN_INS_48);
+    assert_eq!(evaluated, limits::FAILED_SIGN_INS * limits::SOURCES_48);
     assert!(throttle.admit(asking("2001:db8:2::1"), SECOND * 290).is_ok(), "another /48 is not affected");
 }
 
@@ -267,7 +267,7 @@ proptest! {
             prop_assert!(each <= limits::GUESSES_AT_ONE - limits::GUESSES_HERE, "{credential}: {each}");
         }
         let wide = most(&times(&|who, _| (2..12).contains(&who)), limits::SIGN_IN_WINDOW);
-        prop_assert!(wide <= limits::FAILED_SIGN_INS_48, "{wide} of one /48");
+        prop_assert!(wide <= limits::FAILED_SIGN_INS * limits::SOURCES_48, "{wide} of one /48");
     }
 
     #[test]
@@ -282,4 +282,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_strict_profiles_lock_after_three_for_fifteen_minutes_and_forget_nobody() {
+    let mut throttle = Throttle::of(Strictness::of(SecurityProfile::Asvs));
+    let client = "203.0.113.9".parse().unwrap();
+    let asking = Asking { client, locality: Locality::Remote, credential: "token" };
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    for n in 0..3 {
+        assert!(throttle.admit(asking, minutes(n * 7)).is_ok(), "try {n} within fifteen minutes");
+    }
+    let wait = throttle.admit(asking, minutes(14)).unwrap_err().retry_after;
+    assert_eq!(wait, minutes(15), "fifteen minutes from the third");
+    assert!(throttle.admit(asking, minutes(28)).is_err());
+    assert!(throttle.admit(asking, minutes(30)).is_ok());
+    for n in 0..limits::KNOWN_DEVICES {
+        assert!(throttle.learn(&n.to_string()));
+    }
+    assert!(!throttle.learn("one more") && !throttle.knows("one more"));
+    assert!(throttle.knows("0"), "a flood of devices pushes nobody out");
 }

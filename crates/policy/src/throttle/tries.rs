@@ -76,8 +76,8 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Forgets what no budget asks for any more: a lock is told by tries of twice its time.
-    pub(super) fn prune(&mut self, now: Duration) {
-        let old = |at: Duration| at.saturating_add(limits::SIGN_IN_WINDOW.saturating_mul(2)) <= now;
+    pub(super) fn prune(&mut self, now: Duration, window: Duration) {
+        let old = |at: Duration| at.saturating_add(window.saturating_mul(2)) <= now;
         while self.list.front().is_some_and(|(_, one)| old(one.at)) {
             self.list.pop_front();
         }

@@ -1,0 +1,79 @@
+//! `clients.*`: who is signed in, ending that, and taking up a changed credential.
+
+use moltbot_policy::clients::{EndPermit, ReloadPermit};
+use moltbot_policy::{Permit, Recorded, record};
+use moltbot_protocol::error::WireError;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Call, Outcome, not_recorded};
+use crate::shared::Shared;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kill {
+    /// One session.
+    #[serde(default)]
+    id: Option<String>,
+    /// All but the one that asks.
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) fn list(shared: &Shared, call: &Call) -> Outcome {
+    let Nothing {} = call.params()?;
+    Ok(shared.clients.list(&call.session))
+}
+
+/// Ends one session, or all but the own one. Turns that were accepted go on; nothing more is told or taken.
+pub(super) async fn kill(shared: &Shared, call: &Call) -> Outcome {
+    let id = match call.params()? {
+        Kill { id: Some(id), all: false } => Some(id),
+        Kill { id: None, all: true } => None,
+        Kill { .. } => {
+            return Err(WireError::invalid("invalid clients.kill params: give either `id` or `all: true`"));
+        }
+    };
+    let (ids, whose): (Vec<String>, Vec<String>) =
+        shared.clients.find(id.as_deref(), &call.session).into_iter().unzip();
+    if id.is_some() && ids.is_empty() {
+        return Err(WireError::invalid("no client has a session with that id; see clients.list"));
+    }
+    let permit = EndPermit::by(&call.grant, &ids, whose);
+    let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
+    drop(recorded(shared, permit).await?);
+    shared.clients.end(&ids);
+    Ok(json!({"ended": ids}))
+}
+
+/// Reads the gateway's own credential anew. What another one opened ends when this is answered.
+pub(super) async fn reload(shared: &Shared, call: &Call) -> Outcome {
+    let Nothing {} = call.params()?;
+    let read = std::sync::Arc::clone(&shared.credential);
+    let credential = tokio::task::spawn_blocking(move || read()).await;
+    let credential = credential.map_err(|error| WireError::unavailable(error.to_string()))?;
+    let credential = credential.map_err(|why| {
+        tracing::warn!(why, "the credential was not taken up; the one of before counts");
+        WireError::unavailable("the config cannot be used, so the credential of before counts; see `moltbot config validate` and `moltbot logs`")
+    })?;
+    let (changed, method) = shared.sign_in.compare(&credential);
+    let permit = ReloadPermit::by(&call.grant, method, changed);
+    let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
+    drop(recorded(shared, permit).await?);
+    if changed {
+        shared.sign_in.replace(credential).await;
+    }
+    Ok(json!({"changed": changed, "credential": method}))
+}
+
+async fn recorded<P: Permit + Send + 'static>(shared: &Shared, permit: P) -> Result<Recorded<P>, WireError> {
+    let ledger = shared.ledger.clone();
+    match tokio::task::spawn_blocking(move || record(permit, &ledger)).await {
+        Ok(outcome) => outcome.map_err(|unrecorded| not_recorded(&unrecorded)),
+        Err(error) => Err(WireError::unavailable(error.to_string())),
+    }
+}
