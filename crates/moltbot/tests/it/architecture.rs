@@ -206,8 +206,9 @@ fn every_library_forbids_unsafe_but_the_sandbox() {
 }
 
 /// Where what may be secret is compared: each in constant time, over digests or codes of one length.
-const COMPARISONS: [&str; 5] = [
+const COMPARISONS: [&str; 6] = [
     "crates/policy/src/authentication.rs",
+    "crates/policy/src/authentication/password.rs",
     "crates/policy/src/hook/signature.rs",
     "crates/policy/src/pairing.rs",
     "crates/policy/src/senders/pairing.rs",

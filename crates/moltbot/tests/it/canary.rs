@@ -98,6 +98,10 @@ fn is_valid(text: &str) -> bool {
     moltbot_config::load(text.as_bytes(), "moltbot.json", &surroundings).is_ok()
 }
 
+/// Secrets that are only accepted beside something else.
+const COMPANIONS: [(&str, &str, &str); 1] =
+    [("channels.irc.sasl.password", "channels.irc.sasl.username", "\"moltbot\"")];
+
 /// The config with a canary in each secret place that it can have: those of the reference, and whatever the schema
 /// accepts besides, so that a place that is accepted one day is tried from that day on.
 fn planted(config: &str) -> (String, BTreeMap<String, String>) {
@@ -105,6 +109,8 @@ fn planted(config: &str) -> (String, BTreeMap<String, String>) {
     let mut text = moltbot_config::set(config, "agents.list", agents).unwrap();
     // Headers for a collector belong to one; nobody listens there.
     text = moltbot_config::set(&text, "ledger.otlp.url", "\"http://127.0.0.1:9/v1/logs\"").unwrap();
+    text = moltbot_config::set(&text, "channels.irc.host", "\"127.0.0.1\"").unwrap();
+    text = moltbot_config::set(&text, "channels.irc.port", "9").unwrap();
     let mut all = Vec::new();
     leaves(&moltbot_config::schema(), "", &mut all);
     assert!(all.len() > 100, "the schema was read: {all:?}");
@@ -112,6 +118,10 @@ fn planted(config: &str) -> (String, BTreeMap<String, String>) {
     for place in REFERENCE.into_iter().map(str::to_owned).chain(all) {
         let canary = format!("canary-{:03}-q8Zr3VtLx0NwYbE5mKc7HdPfJ2sG", canaries.len());
         let Ok(with) = moltbot_config::set(&text, &place, &json!(canary).to_string()) else { continue };
+        let with = match COMPANIONS.iter().find(|(secret, ..)| *secret == place) {
+            None => with,
+            Some((_, beside, value)) => moltbot_config::set(&with, beside, value).unwrap(),
+        };
         let before = plain(&text);
         if plain(&with).iter().all(|path| before.contains(path)) {
             continue; // no secret place
