@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_pass_for_another_sender_is_none() {
+    fn b19_what_could_pass_for_another_sender_is_none() {
         for text in [
             "",
             "telegram",
@@ -174,6 +174,13 @@ mod tests {
         ] {
             assert!(SenderId::parse(text).is_err(), "{text:?}");
         }
+        let on = |channel, account| SenderId::new(channel, account, "user", "1").unwrap();
+        assert_ne!(
+            on("telegram", "default"),
+            on("discord", "default"),
+            "one id on two channels is two people"
+        );
+        assert_ne!(on("telegram", "default"), on("telegram", "work"));
         assert!(SenderId::new("a", "b:c", "user", "1").is_err(), "a colon would move the parts");
         assert!(SenderId::new("a", "b", "user", &"1".repeat(161)).is_err());
     }

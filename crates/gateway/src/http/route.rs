@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_routes() {
+    fn b17_the_table_of_routes() {
         let table: Vec<String> = routes(true)
             .0
             .iter()

@@ -125,7 +125,7 @@ async fn a_session_ends_when_it_is_idle_or_old_and_not_while_it_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotated_token_ends_within_a_second_what_the_old_one_opened() {
+async fn o02_a_rotated_token_ends_within_a_second_what_the_old_one_opened() {
     let model = ScriptedModel::queue([Reply::Stall(vec!["I am".into()])]);
     let home = Home::with_model(&model);
     let gateway = Gateway::start(PROGRAM, &home);
@@ -275,7 +275,9 @@ async fn a03_a06_nothing_is_done_before_a_sign_in_and_a_clients_id_confers_nothi
         assert!(nobody.is_err(), "{id} without a credential");
         if let Ok(client) = gateway.connect().client(id, mode).open().await {
             assert_eq!(client.hello["auth"]["scopes"], json!(["operator.read", "operator.write"]), "{id}");
-            assert!(client.call("config.get", json!({})).await.is_err(), "{id}");
+            assert!(client.call("clients.reload", json!({})).await.is_err(), "{id}");
+            let told = client.call("config.get", json!({})).await.unwrap().to_string();
+            assert!(!told.contains("gateway"), "{id} sees nothing of what is in the config: {told}");
         }
     }
     assert_eq!(home.config_text().unwrap(), config, "the config is as it was");

@@ -20,7 +20,7 @@ fn golden(method: Method) -> Vec<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_method_is_refused_to_every_scope_that_is_not_enough() {
+async fn b13_every_method_is_refused_to_every_scope_that_is_not_enough() {
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);
     let gateway = Gateway::start(env!("CARGO_BIN_EXE_moltbot"), &home);

@@ -63,7 +63,7 @@ fn d_121_an_open_policy_ends_every_command_but_those_that_repair_it() {
 }
 
 #[test]
-fn d_89_d_122_d_125_other_spellings_and_other_ways_in_are_refused_like_it() {
+fn d_17_d_89_d_122_d_125_other_spellings_and_other_ways_in_are_refused_like_it() {
     for text in [
         "{channels: {telegram: {dmPolicy: ' Open '}}}",
         "{channels: {telegram: {accounts: {work: {dmPolicy: 'open'}}}}}",
@@ -71,6 +71,7 @@ fn d_89_d_122_d_125_other_spellings_and_other_ways_in_are_refused_like_it() {
         "{channels: {telegram: {allowFrom: ['*']}}}",
         "{channels: {discord: {guilds: {g: {users: ['*']}}}}}",
         "{tools: {elevated: {allowFrom: {telegram: ['*']}}}}",
+        "{gateway: {controlUi: {allowInsecureAuth: true}}}",
         "{gateway: {controlUi: {dangerouslyDisableDeviceAuth: true}}}",
     ] {
         let program = with_config("MOLTBOT_CONFIG_PATH", text);

@@ -52,7 +52,7 @@ async fn deltas_grow_into_the_final_text() {
 }
 
 #[tokio::test]
-async fn a_shared_token_reads_and_writes_but_does_not_rule() {
+async fn b01_a_shared_token_reads_and_writes_but_does_not_rule() {
     let model = ScriptedModel::echo();
     let (_home, gateway) = gateway(&model);
     let client = gateway.connect().scopes(&["operator.admin", "operator.write"]).open().await.unwrap();
@@ -64,19 +64,23 @@ async fn a_shared_token_reads_and_writes_but_does_not_rule() {
 }
 
 #[tokio::test]
-async fn strangers_learn_nothing_and_are_stopped_after_five_tries() {
+#[expect(clippy::disallowed_methods, reason = "the test reads a log that the program wrote")]
+async fn d_09_strangers_learn_nothing_and_are_stopped_after_five_tries() {
     let model = ScriptedModel::echo();
-    let (_home, gateway) = gateway(&model);
+    let (home, gateway) = gateway(&model);
     let mut messages = std::collections::BTreeSet::new();
-    for token in [None, Some("wrong"), Some("q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRN")] {
+    // As many characters as the right one, and more bytes.
+    let other = "é".repeat(home.token().unwrap().chars().count());
+    let near = "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRN";
+    for token in [None, Some("wrong"), Some(near), Some(other.as_str())] {
         let connect = Connect::to(gateway.port());
         let connect = if let Some(token) = token { connect.token(token) } else { connect };
         messages.insert(connect.open().await.err().unwrap().error.unwrap().message);
     }
     assert_eq!(messages.len(), 1, "failed sign-ins differ: {messages:?}");
-    for _ in 0..2 {
-        assert!(Connect::to(gateway.port()).token("wrong").open().await.is_err());
-    }
+    assert!(Connect::to(gateway.port()).token("wrong").open().await.is_err());
+    let log = std::fs::read_to_string(home.state_path().join("logs/auth-audit.jsonl")).unwrap();
+    assert_eq!(log.lines().filter(|line| line.contains("\"success\":false")).count(), 5, "{log}");
     let rejection = gateway.connect().open().await.err().unwrap();
     let error = rejection.error.unwrap();
     assert_eq!(
