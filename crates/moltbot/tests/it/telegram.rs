@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod kill;
 mod leaks;
+mod strangers;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// The first words of what a stranger is told.
