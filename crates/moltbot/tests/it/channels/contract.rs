@@ -105,7 +105,7 @@ impl<S: Stage> House<S> {
     }
 }
 
-/// Show 3: a stranger gets a code and nothing else, is answered once he is let in, and not once he is let go.
+/// A stranger gets a code and nothing else, is answered once he is let in, and not once he is let go.
 pub(super) fn pairing_in_both_directions<S: Stage>(stage: S) {
     let mut house = House::new(stage, &[]);
     let channel = house.stage.channel();
