@@ -15,7 +15,7 @@ use moltbot_ledger::Ledger;
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Standing, TokenDigest};
 use moltbot_policy::throttle::Source;
-use moltbot_policy::{Refusal, Unrecorded, record};
+use moltbot_policy::{Refusal, Unrecorded};
 use moltbot_protocol::scope::{Role, ScopeSet};
 use moltbot_store::{DeviceChange, DeviceClaims, DeviceRequest, PairedDevice, Store, StoreError};
 use moltbot_vault::StateDir;
@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::shared::lock;
+use crate::shared::{lock, recorded};
 use change::{approve, give_token, is_over, names, room_for_one, shown, unknown, welcome};
 
 /// The only role that is offered.
@@ -390,11 +390,7 @@ impl Devices {
 
     /// Records the decision, keeps what it changes, and only then lets it be seen.
     async fn change(&self, permit: DevicePermit, change: DeviceChange) -> Result<(), DeviceError> {
-        let ledger = self.ledger.clone();
-        let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
-        let failed =
-            |error: tokio::task::JoinError| Unrecorded { action: "pairing", cause: error.to_string() };
-        drop(recorded.map_err(failed)??);
+        drop(recorded(&self.ledger, permit, "pairing").await?);
         self.keep(change).await
     }
 

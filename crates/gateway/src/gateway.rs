@@ -14,7 +14,7 @@ use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
 use moltbot_policy::strictness::Strictness;
-use moltbot_policy::{Book as _, Refusal, Unrecorded, clients, record};
+use moltbot_policy::{Book as _, Refusal, Unrecorded, clients};
 use moltbot_protocol::event;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Store, StoreError};
@@ -29,7 +29,7 @@ use crate::hooks::{Hooks, HooksError};
 use crate::outbox::Closing;
 use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
-use crate::shared::{Entrances, Shared};
+use crate::shared::{Entrances, Shared, recorded};
 use crate::tailnet::{TailnetError, Tailscale};
 use crate::{http, inbound};
 
@@ -154,10 +154,7 @@ impl Gateway {
         let book: SharedBook = Arc::new(parts.ledger.clone());
         let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
-        let ledger = parts.ledger.clone();
-        let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
-        let recorded =
-            recorded.map_err(|error| Unrecorded { action: "gateway.listen", cause: error.to_string() })??;
+        let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;

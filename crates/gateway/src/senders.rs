@@ -12,7 +12,7 @@ use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::senders::Standing;
 use moltbot_policy::senders::pairing::{self, PairingCode, Room, SenderAct, SenderActPermit};
-use moltbot_policy::{Refusal, Unrecorded, record};
+use moltbot_policy::{Refusal, Unrecorded};
 use moltbot_protocol::sender::{SenderId, is_name};
 use moltbot_store::{
     Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, Store, StoreError,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::devices::Decider;
-use crate::shared::lock;
+use crate::shared::{lock, recorded};
 use facts::Facts;
 
 pub(crate) use facts::shown_name;
@@ -367,11 +367,7 @@ impl Senders {
 
     /// Records the decision, keeps what it changes, and only then lets it be seen.
     async fn change(&self, permit: SenderActPermit, change: SenderChange) -> Result<(), SenderError> {
-        let ledger = self.ledger.clone();
-        let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
-        let failed =
-            |error: tokio::task::JoinError| Unrecorded { action: "sender", cause: error.to_string() };
-        drop(recorded.map_err(failed)??);
+        drop(recorded(&self.ledger, permit, "sender").await?);
         self.keep(change).await
     }
 

@@ -9,6 +9,7 @@ use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
 use moltbot_policy::strictness::Strictness;
+use moltbot_policy::{Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -143,6 +144,20 @@ impl Shared {
     pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Records a permit on a thread that may wait for the disk. `action` names what is not done when that breaks.
+///
+/// # Errors
+/// When it cannot be recorded: then what it permits is not done.
+pub(crate) async fn recorded<P: Permit + Send + 'static>(
+    ledger: &Ledger,
+    permit: P,
+    action: &'static str,
+) -> Result<Recorded<P>, Unrecorded> {
+    let ledger = ledger.clone();
+    let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
+    recorded.map_err(|error| Unrecorded { action, cause: error.to_string() })?
 }
 
 /// Locks, also after a panic elsewhere: what these mutexes guard is consistent between any two statements.

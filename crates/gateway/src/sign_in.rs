@@ -240,6 +240,13 @@ impl SignIn {
         Ok(Tested { identity, changed })
     }
 
+    fn refuse_punished(&self, source: Source) -> Result<(), Unheard> {
+        match self.gate.penalty(source) {
+            Some(retry_after) => Err(Unheard { code: "penalised", limited: RateLimited { retry_after } }),
+            None => Ok(()),
+        }
+    }
+
     /// A wrong try of somebody elsewhere is charged to its source, and a right one forgives it.
     fn charge(&self, source: Source, locality: Locality, is_right: bool) {
         if is_right {
@@ -260,20 +267,17 @@ impl SignIn {
     ) -> Result<Admitted, Unheard> {
         let Claim { client, locality, .. } = *claim;
         let asking = Asking { client, locality, credential: credential.method() };
-        let unheard = |code| move |limited| Unheard { code, limited };
         if !(throttle.is_calm() && self.gate.is_calm())
             && let Some(device) = claim.device.filter(|device| throttle.knows(&device.proof.id))
             && let Ok(signed) = authentication::prove(&device, locality)
             && let Some(outcome) = throttle.admit_device(&signed, asking, now)
         {
             let admitted = outcome.map(|attempt| Admitted { attempt, source: None });
-            return admitted.map_err(unheard("rate_limited"));
+            return admitted.map_err(used_up);
         }
         let source = Source::of_peer(client, locality);
-        if let Some(retry_after) = self.gate.penalty(source) {
-            return Err(unheard("penalised")(RateLimited { retry_after }));
-        }
-        let attempt = throttle.admit(asking, now).map_err(unheard("rate_limited"))?;
+        self.refuse_punished(source)?;
+        let attempt = throttle.admit(asking, now).map_err(used_up)?;
         Ok(Admitted { attempt, source: Some(source) })
     }
 
@@ -413,6 +417,10 @@ struct Admitted {
 struct Unheard {
     code: &'static str,
     limited: RateLimited,
+}
+
+const fn used_up(limited: RateLimited) -> Unheard {
+    Unheard { code: "rate_limited", limited }
 }
 
 /// What came of a try.

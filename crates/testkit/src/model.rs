@@ -19,7 +19,7 @@ mod render;
 mod server;
 
 /// A listener on a free port of loopback, for every stand-in here.
-pub(crate) use server::listen;
+pub(crate) use server::{listen, serve_each};
 
 /// The name of the only model that it offers.
 pub const MODEL: &str = "scripted";

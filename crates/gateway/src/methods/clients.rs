@@ -1,13 +1,12 @@
 //! `clients.*`: who is signed in, ending that, and taking up a changed credential.
 
 use moltbot_policy::clients::{EndPermit, ReloadPermit};
-use moltbot_policy::{Permit, Recorded, record};
 use moltbot_protocol::error::WireError;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Outcome, not_recorded};
-use crate::shared::Shared;
+use crate::shared::{Shared, recorded};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +44,7 @@ pub(super) async fn kill(shared: &Shared, call: &Call) -> Outcome {
     }
     let permit = EndPermit::by(&call.grant, &ids, whose);
     let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
-    drop(recorded(shared, permit).await?);
+    drop(recorded(&shared.ledger, permit, "clients").await.map_err(|error| not_recorded(&error))?);
     shared.clients.end(&ids);
     Ok(json!({"ended": ids}))
 }
@@ -63,17 +62,9 @@ pub(super) async fn reload(shared: &Shared, call: &Call) -> Outcome {
     let (changed, method) = shared.sign_in.compare(&credential);
     let permit = ReloadPermit::by(&call.grant, method, changed);
     let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
-    drop(recorded(shared, permit).await?);
+    drop(recorded(&shared.ledger, permit, "clients").await.map_err(|error| not_recorded(&error))?);
     if changed {
         shared.sign_in.replace(credential).await;
     }
     Ok(json!({"changed": changed, "credential": method}))
-}
-
-async fn recorded<P: Permit + Send + 'static>(shared: &Shared, permit: P) -> Result<Recorded<P>, WireError> {
-    let ledger = shared.ledger.clone();
-    match tokio::task::spawn_blocking(move || record(permit, &ledger)).await {
-        Ok(outcome) => outcome.map_err(|unrecorded| not_recorded(&unrecorded)),
-        Err(error) => Err(WireError::unavailable(error.to_string())),
-    }
 }

@@ -2,10 +2,10 @@
 
 use moltbot_policy::hook::{self, HookKey, HookPermit, Shown};
 use moltbot_policy::network::Caller;
-use moltbot_policy::throttle::{Asking, RateLimited, Source};
+use moltbot_policy::throttle::{Asking, Source};
 use moltbot_policy::{Recorded, Refusal, record};
 
-use super::{SignIn, SignInError, Tried, Unheard, blocking};
+use super::{SignIn, SignInError, Tried, Unheard, blocking, used_up};
 use crate::shared::lock;
 
 /// What came of a try.
@@ -80,23 +80,12 @@ impl SignIn {
         lock(&self.tries.throttle).look(asking(caller), self.tries.now()).map_err(used_up)
     }
 
-    fn refuse_punished(&self, source: Source) -> Result<(), Unheard> {
-        match self.gate.penalty(source) {
-            Some(retry_after) => Err(Unheard { code: "penalised", limited: RateLimited { retry_after } }),
-            None => Ok(()),
-        }
-    }
-
     async fn limit_hook(&self, caller: Caller, unheard: Unheard) -> SignInError {
         let Unheard { code, limited } = unheard;
         let told = lock(&self.limited_hooks).refused(caller.client, code, self.tries.now());
         self.enter_refusals_of(told.into_iter().collect(), hook::CREDENTIAL).await;
         self.locked(limited)
     }
-}
-
-const fn used_up(limited: RateLimited) -> Unheard {
-    Unheard { code: "rate_limited", limited }
 }
 
 fn asking(caller: Caller) -> Asking {

@@ -29,13 +29,22 @@ pub(crate) fn listen() -> (std::net::TcpListener, SocketAddr) {
 
 /// Serves until `stopped` is dropped.
 pub(super) fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    serve_each(listener, stopped, |stream| converse(stream, Arc::clone(shared)));
+}
+
+/// Has each connection served by a task of its own, until `stopped` is dropped.
+pub(crate) fn serve_each<F: Future<Output = ()> + Send + 'static>(
+    listener: std::net::TcpListener,
+    stopped: oneshot::Receiver<()>,
+    converse: impl Fn(TcpStream) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener).expect("a listener for Tokio");
         let accepting = async {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                tokio::spawn(converse(stream, Arc::clone(shared)));
+                tokio::spawn(converse(stream));
             }
         };
         tokio::select! {

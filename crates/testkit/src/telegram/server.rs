@@ -5,33 +5,21 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::methods::{self, Refusal};
 use super::parameters::{Parameters, decode};
 use super::{Fault, Shared};
+use crate::model::serve_each;
 
 /// The largest request that is read, in bytes.
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Serves until `stopped` is dropped.
 pub(super) fn serve(listener: std::net::TcpListener, shared: &Arc<Shared>, stopped: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener).expect("a listener for Tokio");
-        let accepting = async {
-            loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                tokio::spawn(converse(stream, Arc::clone(shared)));
-            }
-        };
-        tokio::select! {
-            () = accepting => {}
-            _stopped = stopped => {}
-        }
-    });
+    serve_each(listener, stopped, |stream| converse(stream, Arc::clone(shared)));
 }
 
 struct Request {
