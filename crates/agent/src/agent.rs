@@ -212,6 +212,8 @@ mod tests {
             name: None,
             workspace: None,
             model: None,
+            outbound: None,
+            outbound: None,
             sandbox: None,
         }
     }

@@ -12,6 +12,7 @@ mod channels;
 mod front;
 mod hooks;
 mod ledger;
+mod outbound;
 mod reach;
 mod sandbox;
 mod secrets;
@@ -28,10 +29,11 @@ pub use hooks::{
     ToolName,
 };
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub use sandbox::{
-    AgentSandboxConfig, PruneConfig, SandboxBackend, SandboxConfig, SandboxMode, SandboxScope,
-    SandboxWorkspace,
+    AgentSandboxConfig, PruneConfig, SandboxBackend, SandboxConfig, SandboxMode, SandboxNetwork,
+    SandboxScope, SandboxWorkspace,
 };
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
@@ -243,6 +245,8 @@ pub struct AgentDefaults {
     pub context_tokens: Option<u64>,
     /// The model, as `provider/model`.
     pub model: Option<ModelChoice>,
+    /// Which hosts commands reach, where the network of their sandbox is `proxy`.
+    pub outbound: OutboundConfig,
     /// The walls around what agents do.
     pub sandbox: SandboxConfig,
     /// Whether to leave the workspace without its first files.
@@ -260,6 +264,7 @@ impl Default for AgentDefaults {
             bootstrap_max_chars: 20_000,
             context_tokens: None,
             model: None,
+            outbound: OutboundConfig::default(),
             sandbox: SandboxConfig::default(),
             skip_bootstrap: false,
             timeout_seconds: 600,
@@ -287,6 +292,9 @@ pub struct AgentConfig {
     /// The model, as `provider/model`.
     #[serde(default)]
     pub model: Option<ModelChoice>,
+    /// Which hosts its commands reach, in place of those of all agents.
+    #[serde(default)]
+    pub outbound: Option<OutboundConfig>,
     /// Its own walls.
     #[serde(default)]
     pub sandbox: Option<AgentSandboxConfig>,
