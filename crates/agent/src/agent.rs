@@ -213,7 +213,6 @@ mod tests {
             workspace: None,
             model: None,
             outbound: None,
-            outbound: None,
             sandbox: None,
         }
     }

@@ -5,7 +5,7 @@
 
 use moltbot_config::Config;
 use moltbot_config::settings::{HooksConfig, ToolName};
-use moltbot_protocol::ids::{HookName, RunId, SessionKey};
+use moltbot_protocol::ids::{AgentId, HookName, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
 
 use crate::hook;
@@ -81,6 +81,11 @@ impl Cause {
         Self { session, run, principal, tools }
     }
 
+    /// The agent whose turn it is.
+    pub fn agent(&self) -> AgentId {
+        self.session.agent()
+    }
+
     /// The tools that the turn has.
     pub fn tools(&self) -> &[Tool] {
         &self.tools
@@ -129,7 +134,6 @@ fn granted_to_hook(config: &HooksConfig, name: &HookName, tool: Tool) -> bool {
 #[cfg(test)]
 mod tests {
     use moltbot_config::settings::HookMapping;
-    use moltbot_protocol::ids::AgentId;
 
     use super::*;
 

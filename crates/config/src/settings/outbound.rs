@@ -17,7 +17,7 @@ pub struct OutboundConfig {
     /// is said. A name stands for public addresses alone; a server of the owner's own network is named by its address.
     pub allow: Vec<OutboundHost>,
     /// Headers that are added on the way, so that commands never have the secret.
-    pub credentials: Vec<OutboundCredential>,
+    pub inject: Vec<OutboundCredential>,
     /// Megabytes (10⁶ bytes) that one command may send and receive together, 1 to 100 000.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_megabytes: u32,
@@ -28,7 +28,7 @@ pub struct OutboundConfig {
 
 impl Default for OutboundConfig {
     fn default() -> Self {
-        Self { allow: Vec::new(), credentials: Vec::new(), max_megabytes: 100, max_seconds: 600 }
+        Self { allow: Vec::new(), inject: Vec::new(), max_megabytes: 100, max_seconds: 600 }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod absent;
 mod stage;
+mod way_out;
 
 use std::time::{Duration, Instant};
 

@@ -65,7 +65,7 @@ impl Proxy {
     /// The credential for a host: when the port is not said, or is the one it is for.
     fn credential(&self, authority: &Authority) -> Option<&OutboundCredential> {
         let host = authority.host().to_ascii_lowercase();
-        self.rules.credentials.iter().find(|credential| {
+        self.rules.inject.iter().find(|credential| {
             let is_it = match &credential.host.pattern {
                 HostPattern::Address(address) => host.trim_matches(['[', ']']).parse() == Ok(*address),
                 HostPattern::Name(name) => *name == host,

@@ -250,7 +250,7 @@ async fn a_credential_is_added_on_the_way_and_only_for_its_host() {
     let authorities = Authorities::only(authority.as_bytes()).expect("an authority");
     let way = way(&[&hosts[0], &hosts[1]], authorities, |rules| {
         let host = OutboundHost::parse(&hosts[0]).expect("a host");
-        rules.credentials = vec![OutboundCredential {
+        rules.inject = vec![OutboundCredential {
             host,
             header: "authorization".into(),
             value: "Bearer canary-7".to_owned().into(),
