@@ -62,6 +62,12 @@ impl Profile {
         Self { timeout: asked.map_or(longest, |asked| asked.min(longest)), ..Self::strict() }
     }
 
+    /// The same walls, around a workspace that its session may do this with.
+    #[must_use]
+    pub fn seeing(self, workspace: WorkspaceAccess) -> Self {
+        Self { workspace, ..self }
+    }
+
     /// The same walls, with the network that the config gives an agent's commands.
     #[must_use]
     pub fn reaching(self, network: SandboxNetwork) -> Self {

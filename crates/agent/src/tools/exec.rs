@@ -103,7 +103,8 @@ async fn permit(
     timeout: Option<u64>,
 ) -> Result<CommandPermit, String> {
     let network = tools.config.agents.sandbox_of(&tools.cause.agent()).network;
-    let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs)).reaching(network);
+    let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
+    let profile = profile.reaching(network).seeing(tools.access);
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
     match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
         Ok(permit) => Ok(permit),

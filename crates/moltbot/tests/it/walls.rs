@@ -4,6 +4,7 @@
 //! an attack that fails for another reason shows nothing.
 
 mod absent;
+mod scopes;
 mod stage;
 mod way_out;
 
