@@ -18,5 +18,5 @@ pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state
 pub use secrets::{
     config_secrets, credential_files, credential_files_unusable, named_secrets, rotation, wrapping,
 };
-pub use settings::{config, credential, network};
+pub use settings::{config, credential, network, shut_off};
 pub use swap::{memory_lock, swap};
