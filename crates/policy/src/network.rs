@@ -15,7 +15,7 @@ mod front;
 mod socket;
 
 pub use address::is_public;
-pub use bind::{BindPermit, Endpoint, Transport, bind};
+pub use bind::{BindPermit, Endpoint, Transport, bind, own_socket};
 pub use forwarding::{Forward, judge_forwards};
 use front::is_this_machine;
 pub(crate) use front::last_hop;
