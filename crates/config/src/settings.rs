@@ -115,6 +115,9 @@ pub struct GatewayConfig {
     /// Proxies that are believed when they say for whom they speak: addresses, and networks such as `10.0.0.0/8`. Without
     /// any, a request that was forwarded counts as one from elsewhere, and its sender as the proxy.
     pub trusted_proxies: Vec<Network>,
+    /// Whether programs of the owner are let in through `gateway.sock` in the state folder as well, which nobody else can
+    /// reach. On: there the kernel says for sure whose program connects.
+    pub unix_socket: bool,
 }
 
 impl Default for GatewayConfig {
@@ -134,6 +137,7 @@ impl Default for GatewayConfig {
             tailscale: TailscaleConfig::default(),
             tls: TlsConfig::default(),
             trusted_proxies: Vec::new(),
+            unix_socket: true,
         }
     }
 }

@@ -385,7 +385,7 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 /// A taken port is a reason to try again; a refused bind is a matter of the config.
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
-        StartError::Listen(ListenError::Foreign { .. })
+        StartError::Listen(ListenError::Foreign { .. } | ListenError::OwnSocket(_))
         | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
         StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
         StartError::Credential(_)

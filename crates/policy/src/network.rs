@@ -16,7 +16,7 @@ mod outbound;
 mod socket;
 
 pub use address::is_public;
-pub use bind::{BindPermit, Endpoint, Transport, bind};
+pub use bind::{BindPermit, Endpoint, Transport, bind, own_socket};
 pub use forwarding::{Forward, judge_forwards};
 use front::is_this_machine;
 pub(crate) use front::last_hop;
