@@ -368,6 +368,16 @@ pub const TELEGRAM_UPDATES: usize = 20;
 pub const TELEGRAM_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to stay away while another program polls with the same token: each of its requests ends ours.
 pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
+/// How often we look whether Telegram still posts updates to us.
+pub const TELEGRAM_WEBHOOK_LOOK: Duration = Duration::from_secs(300);
+/// Updates that are known by their numbers: what Telegram repeats, it repeats soon.
+pub const TELEGRAM_SEEN: usize = 1000;
+/// The largest post of a vendor, in bytes: an update of Telegram has 100 kB at the very most.
+pub const WEBHOOK_BYTES: usize = 256 * 1024;
+/// Posts of one account that are read at the same time. A vendor sends one or two.
+pub const WEBHOOKS_IN_FLIGHT: usize = 4;
+/// How long a vendor has to send the body of a post.
+pub const WEBHOOK_BODY: Duration = Duration::from_secs(10);
 /// Strangers on one account of a channel that have a pairing code at once.
 pub const SENDER_CODES: usize = 3;
 /// Strangers on one account of a channel that are remembered without a code while no place is free, so that the owner sees

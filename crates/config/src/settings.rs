@@ -31,7 +31,7 @@ pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMo
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
-pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect};
+pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect, TelegramWebhook};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

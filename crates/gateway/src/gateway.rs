@@ -23,7 +23,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
-use crate::channels::{ChannelParts, Channels};
+use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
 use crate::hooks::{Hooks, HooksError};
 use crate::outbox::Closing;
@@ -107,6 +107,9 @@ pub enum StartError {
     /// The book cannot be written.
     #[error(transparent)]
     Unrecorded(#[from] Unrecorded),
+    /// A vendor would post to a path that cannot be answered safely.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
 }
 
 /// Why a gateway is asked to stop.
@@ -144,7 +147,7 @@ impl Gateway {
     /// # Errors
     /// When the credential is missing or weak, the address is refused or taken, the book cannot be written,
     /// or the unfinished turns cannot be read. Nothing listens then.
-    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+    pub async fn start(mut parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
         let hooks = Hooks::of(&parts.config)?;
         let permit = network::bind(&parts.config.gateway, &credential, &parts.own_addresses);
@@ -154,18 +157,21 @@ impl Gateway {
         let book: SharedBook = Arc::new(parts.ledger.clone());
         let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
+        let senders = open_senders(&parts).await?;
+        let channels = Channels::new(std::mem::take(&mut parts.channels), hooks.as_ref(), &parts.config)?;
+        let front = channels.hosts().fold(front, Front::named);
         let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
-        let senders = open_senders(&parts).await?;
         let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
-        let entrances = Entrances { front: front.on_port(port), tailscale, devices, hooks, senders, port };
+        let front = front.on_port(port);
+        let entrances = Entrances { front, tailscale, channels, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
         inbound::resume(&shared, pending);
         Channels::start(&shared);

@@ -27,7 +27,7 @@ mod sign_in;
 mod socket;
 mod tailnet;
 
-pub use channels::ChannelParts;
+pub use channels::{ChannelParts, WebhookError};
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, Stopped};

@@ -81,6 +81,7 @@ pub(crate) struct Shared {
 pub(crate) struct Entrances {
     pub(crate) front: Front,
     pub(crate) tailscale: Option<Tailscale>,
+    pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) hooks: Option<Hooks>,
     pub(crate) senders: Senders,
@@ -89,7 +90,7 @@ pub(crate) struct Entrances {
 
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
-        let Entrances { front, tailscale, devices, hooks, senders, port } = entrances;
+        let Entrances { front, tailscale, channels, devices, hooks, senders, port } = entrances;
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let strictness = Strictness::of_config(&config);
@@ -113,7 +114,7 @@ impl Shared {
             tailscale,
             began,
             owner: parts.owner,
-            channels: Channels::new(parts.channels, config.session.dm_scope),
+            channels,
             devices,
             hooks,
             senders,

@@ -23,6 +23,7 @@ pub mod secret;
 pub mod senders;
 pub mod strictness;
 pub mod throttle;
+pub mod webhook;
 
 pub use record::{
     Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all, with_causes,
