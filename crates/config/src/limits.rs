@@ -245,6 +245,10 @@ pub const STATE_SEALED_BYTES: usize = 1024 * 1024;
 pub const STATE_WAITING: usize = 1024;
 /// Characters of a session's title: one line of a terminal.
 pub const TITLE_CHARS: usize = 80;
+/// Conversations of an account that are told of one stop.
+pub const CONVERSATIONS_TOLD: usize = 1000;
+/// How long a stop waits until what it killed has ended: a second in all, with what it does besides.
+pub const STOP: Duration = Duration::from_millis(900);
 /// Commands at once: with 2 GiB each, more would be the owner's memory.
 pub const COMMANDS: usize = 16;
 /// How often the memory of a command's processes is added up. A hog can take about 1 GiB in that time.

@@ -31,7 +31,7 @@ use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::{Entrances, Shared, recorded};
 use crate::tailnet::{TailnetError, Tailscale};
-use crate::{http, inbound};
+use crate::{http, inbound, stop};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
 /// descriptors: other connections end meanwhile.
@@ -101,6 +101,9 @@ pub enum StartError {
     /// What is kept of senders cannot be read, or an older file of them cannot be imported.
     #[error(transparent)]
     Senders(#[from] SenderError),
+    /// Nothing would hear the owner's stop.
+    #[error("nothing would hear the owner's stop")]
+    Stop(#[source] std::io::Error),
     /// What Tailscale passes on cannot be served.
     #[error(transparent)]
     Tailnet(#[from] TailnetError),
@@ -173,6 +176,8 @@ impl Gateway {
         let front = front.on_port(port);
         let entrances = Entrances { front, tailscale, channels, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
+        stop::begin(&shared);
+        stop::listen(&shared).map_err(StartError::Stop)?;
         inbound::resume(&shared, pending);
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);

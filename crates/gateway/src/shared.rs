@@ -30,6 +30,7 @@ use crate::methods::health::Health;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
+use crate::stop::Stop;
 use crate::tailnet::Tailscale;
 
 /// What is told while the book has a change that the owner has not looked at, and its stable code.
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
     pub(crate) sending: Sending,
+    /// Whether the owner has stopped everything.
+    pub(crate) stop: Stop,
     /// Cancelled when running turns have had their time.
     pub(crate) stopping: CancellationToken,
     /// The tasks of connections.
@@ -126,6 +129,7 @@ impl Shared {
             inbound: Inbound::default(),
             health: Health::default(),
             sending: Sending::start(servers, &sending),
+            stop: Stop::default(),
             stopping: CancellationToken::new(),
             connections: TaskTracker::new(),
         })

@@ -7,5 +7,6 @@ mod lifetime;
 mod ordinary_user;
 mod resources;
 mod room;
+mod stop;
 mod view;
 mod workspace;
