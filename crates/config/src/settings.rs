@@ -38,7 +38,7 @@ pub use sandbox::{
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
-pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect};
+pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect, TelegramWebhook};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

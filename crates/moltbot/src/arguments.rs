@@ -91,6 +91,22 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// Stop everything at once: every turn and every process of every sandbox; nothing begins until `resume`
+    #[command(after_help = "\
+The gateway itself goes on: messages are kept, and their senders are told. `gateway stop` ends the gateway.
+
+Example:
+  moltbot stop
+
+Exit codes: 0 stopped, 1 it cannot be kept, 77 the gateway belongs to another user, 124 the gateway did not say so in time")]
+    Stop(Stop),
+    /// Go on after `stop`: the messages that were kept are answered
+    #[command(after_help = "\
+Example:
+  moltbot resume
+
+Exit codes: 0 (also when nothing was stopped), 69 the gateway does not answer, 75 it cannot be recorded, 77 refused")]
+    Resume(Facts),
     /// See who is signed in to the gateway, and end it
     #[command(
         subcommand,
@@ -251,6 +267,17 @@ Example:
 
 Exit codes: 0, 78 the gateway would not start with them")]
     List(Facts),
+}
+
+/// Options of `stop`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Stop {
+    /// All of it, which is what happens anyway
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `up`.

@@ -18,6 +18,7 @@ mod security;
 mod senders;
 mod sessions;
 mod status;
+mod stop;
 mod up;
 
 use clap::CommandFactory as _;
@@ -86,6 +87,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(status::run(&home, &options))
         }
+        Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
+        Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }
 }

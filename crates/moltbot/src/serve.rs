@@ -391,7 +391,8 @@ fn not_started(error: &StartError) -> anyhow::Error {
         StartError::Credential(_)
         | StartError::Hooks(_)
         | StartError::Refused(_)
-        | StartError::Senders(SenderError::Import { .. }) => Exit::Config,
+        | StartError::Senders(SenderError::Import { .. })
+        | StartError::Webhook(_) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

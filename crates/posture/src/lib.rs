@@ -14,7 +14,9 @@ mod swap;
 
 pub use check::{Check, Level, worst};
 pub use files::{permissions, synced};
-pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable};
+pub use machine::{
+    PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable, stopped,
+};
 pub use secrets::{
     config_secrets, credential_files, credential_files_unusable, named_secrets, rotation, wrapping,
 };

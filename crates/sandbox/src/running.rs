@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
+use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Report, Walls};
 
 /// A helper and what came of it so far. Dropped before its end, it kills everything.
@@ -34,6 +35,9 @@ pub(crate) struct Running {
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
     kept: Kept,
+    stopper: Stopper,
+    /// That a stop finds the helper, and the first process once it is there.
+    known: Vec<Known>,
 }
 
 /// What came of it.
@@ -55,10 +59,11 @@ impl Running {
     pub(crate) fn new(
         started: Started,
         spawner: Spawner,
+        stopper: Stopper,
         most: usize,
         way_out: Option<oneshot::Sender<OwnedFd>>,
     ) -> io::Result<Self> {
-        let Started { child, ended, output, reports } = started;
+        let Started { child, ended, output, reports, known } = started;
         Ok(Self {
             spawner,
             child: Some(child),
@@ -72,6 +77,8 @@ impl Running {
             walls: None,
             end: None,
             kept: Kept::new(most),
+            stopper,
+            known: vec![known],
         })
     }
 
@@ -105,7 +112,9 @@ impl Running {
             .map_err(|_| RunError::Survived)?;
         self.bury().await;
         let walls = self.walls;
-        let exit = self.end.take().unwrap_or_else(|| Err(lost(walls)))?;
+        // Killed by a stop before we were told of it.
+        let lost = || if abort.is_cancelled() { Ok(Exit::Aborted) } else { Err(lost(walls)) };
+        let exit = self.end.take().unwrap_or_else(lost)?;
         Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls })
     }
 
@@ -144,6 +153,8 @@ impl Running {
     fn note(&mut self, report: io::Result<Option<(Report, Option<OwnedFd>)>>) {
         match report {
             Ok(Some((Report::Born, handle))) => {
+                let copy = handle.as_ref().and_then(|handle| handle.try_clone().ok());
+                self.known.extend(copy.map(|copy| self.stopper.know(copy)));
                 self.first = handle.and_then(|handle| await_readable(handle).ok());
                 if self.end.is_some() {
                     self.kill();

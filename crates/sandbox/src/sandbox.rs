@@ -17,6 +17,7 @@ use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
 use crate::running::{Finished, Running};
 use crate::spawner::Spawner;
+use crate::stopper::Stopper;
 use crate::wire::{Request, Walls};
 
 /// Runs commands. Clones share one spawner, which is started by the first command and lives as long as they do.
@@ -31,6 +32,7 @@ struct Inner {
     spawner: OnceLock<Spawner>,
     posture: OnceCell<Posture>,
     places: Semaphore,
+    stopper: Stopper,
 }
 
 /// What a command is given besides its permit.
@@ -49,9 +51,19 @@ impl Sandbox {
 
     /// A sandbox with a helper of its own: a program that calls [`crate::helper_main`].
     pub fn with_helper(helper: PathBuf, ledger: Ledger) -> Self {
+        Self::with_stopper(helper, ledger, Stopper::default())
+    }
+
+    /// The same, whose commands `stopper` stops with those of others.
+    pub fn with_stopper(helper: PathBuf, ledger: Ledger, stopper: Stopper) -> Self {
         let places = Semaphore::new(limits::COMMANDS);
         let (spawner, posture) = (OnceLock::new(), OnceCell::new());
-        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places }) }
+        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places, stopper }) }
+    }
+
+    /// What stops its commands.
+    pub fn stopper(&self) -> Stopper {
+        self.inner.stopper.clone()
     }
 
     /// What the sandbox is here, found out by running a command in it. Success is remembered; after a failure the
@@ -136,7 +148,8 @@ impl Sandbox {
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
         let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
-        let running = Running::new(started, spawner, profile.output_bytes, given.way_out).map_err(start)?;
+        let most = profile.output_bytes;
+        let running = Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
         drop(place);
         finished
@@ -147,7 +160,7 @@ impl Sandbox {
             return Ok(spawner.clone());
         }
         // Of two that start at once one is kept; the other thread ends before it has started anything.
-        let spawner = Spawner::start(self.inner.helper.clone())?;
+        let spawner = Spawner::start(self.inner.helper.clone(), self.stopper())?;
         Ok(self.inner.spawner.get_or_init(|| spawner).clone())
     }
 

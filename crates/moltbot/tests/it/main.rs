@@ -78,6 +78,7 @@ mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod stop;
 mod strict;
 #[cfg(test)]
 mod talk;

@@ -8,5 +8,6 @@ mod network;
 mod ordinary_user;
 mod resources;
 mod room;
+mod stop;
 mod view;
 mod workspace;
