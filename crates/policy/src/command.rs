@@ -4,6 +4,12 @@
 //! sandbox, and only this module can make one. In this version every command that is well-formed may run,
 //! because each runs behind the same walls; what a command says does not yet change the answer.
 
+pub mod allowlist;
+mod rules;
+pub mod safe_bins;
+pub mod setup;
+mod verdict;
+
 use std::time::Duration;
 
 use moltbot_config::limits;
@@ -13,6 +19,9 @@ use crate::file::relative_path;
 use crate::profile::Profile;
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
+
+pub use rules::{Rules, RulesError};
+pub use verdict::{Argument, Choice, Part, Reason, Redirect, RedirectKind, Severity, Verdict};
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
@@ -123,6 +132,18 @@ pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit
     }
     let directory = relative_path(&directory)?;
     Ok(CommandPermit { script, directory, profile, cause: Some(cause) })
+}
+
+/// Judges what a script would do. Nothing is run, resolved or read: the answer depends on the text and the rules.
+pub fn judge(_script: &str, _rules: &Rules) -> Verdict {
+    let mut verdict = Verdict::default();
+    verdict.raise(
+        Choice::Ask,
+        Severity::Low,
+        "unreviewed",
+        "the review of what a command says is not there yet",
+    );
+    verdict
 }
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
