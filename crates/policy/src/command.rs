@@ -4,11 +4,25 @@
 //! sandbox, and only this module can make one. In this version every command that is well-formed may run,
 //! because each runs behind the same walls; what a command says does not yet change the answer.
 
+mod address;
 pub mod allowlist;
+mod call;
+mod checks;
+mod environment;
+mod escape;
+mod flow;
+mod glob;
+mod inline;
+mod paths;
+pub mod patterns;
+mod programs;
+mod review;
 mod rules;
 pub mod safe_bins;
+mod sed;
 pub mod setup;
 mod verdict;
+mod word;
 
 use std::time::Duration;
 
@@ -20,7 +34,7 @@ use crate::profile::Profile;
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
-pub use rules::{Rules, RulesError};
+pub use rules::{Rule, Rules, RulesError};
 pub use verdict::{Argument, Choice, Part, Reason, Redirect, RedirectKind, Severity, Verdict};
 
 /// What the agent wants to run.
@@ -135,15 +149,8 @@ pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit
 }
 
 /// Judges what a script would do. Nothing is run, resolved or read: the answer depends on the text and the rules.
-pub fn judge(_script: &str, _rules: &Rules) -> Verdict {
-    let mut verdict = Verdict::default();
-    verdict.raise(
-        Choice::Ask,
-        Severity::Low,
-        "unreviewed",
-        "the review of what a command says is not there yet",
-    );
-    verdict
+pub fn judge(script: &str, rules: &Rules) -> Verdict {
+    review::review(script, rules)
 }
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
