@@ -100,7 +100,13 @@ impl Review<'_> {
 
     /// Judges what a wrapper starts; nothing when it starts nothing.
     fn unwrap(&mut self, call: &Call, name: &str, wrapper: &Wrapper) -> Option<Flow> {
+        if name == "command" && call.has(&["-v", "-V"]) {
+            return None;
+        }
         let peeled = peel(call.arguments(), wrapper);
+        if call.arguments().iter().any(|word| word.text.starts_with("--preload") || word.text.starts_with("--audit")) {
+            self.raise(Choice::Refuse, Severity::High, "loads_code", format!("`{name}` loads code from a file that the command names"));
+        }
         if peeled.dynamic {
             self.raise(Choice::Ask, Severity::Medium, "dynamic_wrapper", format!("an option of `{name}` is only known when it runs"));
         }
@@ -169,10 +175,11 @@ impl Review<'_> {
             let (_, after) = rest.split_at_checked(at.saturating_add(1)).unwrap_or_default();
             let end = after.iter().position(|word| matches!(word.text.as_str(), ";" | "+")).unwrap_or(after.len());
             let (inner, left) = after.split_at_checked(end).unwrap_or_default();
-            let words = inner.iter().map(|word| {
-                if word.text.contains("{}") { Word { expansions: 1, text: word.text.replace("{}", "\u{1}"), ..word.clone() } } else { word.clone() }
-            });
-            let inner = call.inner(words.collect(), "find");
+            let mut inner = call.inner(inner.to_vec(), "find");
+            if let Some(program) = inner.words.first_mut().filter(|word| word.text.contains("{}")) {
+                program.expansions = 1;
+                program.text = UNKNOWN.to_string();
+            }
             self.call(inner);
             rest = left;
         }

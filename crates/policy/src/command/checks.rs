@@ -165,7 +165,8 @@ impl Review<'_> {
             return;
         }
         for word in call.arguments().iter().filter(|word| !word.text.starts_with('-')) {
-            if paths::is_root(&word.text) && word.text != "*" {
+            let above = word.text.trim_end_matches('/').split('/').all(|part| part == "..");
+            if (paths::is_root(&word.text) || above) && word.text != "*" {
                 self.raise(Choice::Refuse, Severity::High, "destroys", format!("`{name}` is given {}, with all that is in it", word.text));
             } else if word.text.starts_with("\u{1}/") && (word.wildcard != Wildcard::None || word.text.len() <= 2) {
                 self.raise(Choice::Refuse, Severity::High, "destroys", "where the variable is empty, everything goes");

@@ -36,7 +36,13 @@ impl Review<'_> {
             "env" => self.split_string(call),
             "awk" | "gawk" | "mawk" | "nawk" | "original-awk" => Some(self.awk(call)),
             "sed" | "gsed" | "ssed" => Some(self.sed(call)),
-            "make" | "gmake" | "psql" | "mysql" | "sqlite3" | "gdb" | "bc" | "ed" | "ex" | "vim" | "at" | "batch" | "crontab" | "ftp" => {
+            "psql" | "mysql" | "sqlite3" => {
+                if let Some(text) = call.input.text().filter(|text| ["\\!", "system", ".shell", "PROGRAM", "program"].iter().any(|word| text.contains(word))) {
+                    self.code(&text.to_owned(), name);
+                }
+                None
+            }
+            "make" | "gmake" | "gdb" | "ed" | "ex" | "vim" | "at" | "batch" | "crontab" | "ftp" => {
                 if let Some(text) = call.input.text().map(str::to_owned) {
                     self.code(&text, name);
                 }
@@ -263,7 +269,7 @@ impl Review<'_> {
                 return Flow::Unknown;
             }
             match text {
-                "--version" | "-V" | "--help" | "-v" | "-h" => return Flow::Unknown,
+                "--version" | "-V" | "--help" | "-v" | "-h" | "--test" => return Flow::Unknown,
                 "-m" if interpreter.language == "Python" => {
                     self.module(after);
                     return super::flow::written(call);
@@ -313,7 +319,7 @@ impl Review<'_> {
             if starts || reaches {
                 self.pattern(*pattern);
             }
-            let choice = if starts && severity == Severity::High { Choice::Refuse } else { Choice::Ask };
+            let choice = if (starts || reaches) && severity == Severity::High { Choice::Refuse } else { Choice::Ask };
             self.raise(choice, severity, "escape_in_code", format!("code for {language} has to do with: {}", patterns::of(*pattern).name));
         }
         if let Some(path) = path.filter(|_| starts || reaches) {
@@ -433,8 +439,7 @@ fn inline_code<'a>(text: &str, after: &'a [Word], interpreter: &Interpreter) -> 
     }
     let letters = text.strip_prefix('-').filter(|letters| !letters.starts_with('-') && !letters.is_empty())?;
     let (options, code) = letters.split_once(|c| interpreter.letters.contains(c))?;
-    // `-Wc` and the like: letters before it that take the rest of the word.
-    if options.chars().any(|c| "WXmIMlrdCFiDx".contains(c)) && interpreter.language != "JavaScript" {
+    if options.chars().any(|c| interpreter.taking.contains(c)) {
         return None;
     }
     if code.is_empty() {

@@ -103,7 +103,8 @@ static PLACES: &[Place] = &[
     place("/sbin/**", "takeover", "the machine's programs", None, HIGH),
     place("/lib/**", "takeover", "the machine's programs", None, HIGH),
     place("/lib64/**", "takeover", "the machine's programs", None, HIGH),
-    place("/usr/**", "takeover", "the machine's programs", None, MEDIUM),
+    place("/usr/local/**", "takeover", "the machine's programs", None, MEDIUM),
+    place("/usr/**", "takeover", "the machine's programs", None, HIGH),
     place("/var/spool/cron/**", "takeover", "what runs by the clock", MEDIUM, HIGH),
     place("/var/lib/docker/**", "container_files", "the files of containers", HIGH, HIGH),
     place("/var/lib/containerd/**", "container_files", "the files of containers", HIGH, HIGH),
@@ -236,21 +237,21 @@ fn name_of(text: &str) -> Option<&'static Sensitive> {
 
 fn place_of(path: &str, written: bool) -> Option<&'static Sensitive> {
     if !path.starts_with("/proc") && !path.contains("..") {
-        return find(&collapse(path), written);
+        return find(&collapse(path));
     }
     // A path through a descriptor means another place when `..` is taken as text: both readings count.
     let collapsed = collapse_without_parents(path);
-    find(&collapsed, written).into_iter().chain(find(&collapse(path), written)).max_by_key(|found| found.grade(written))
+    find(&collapsed).into_iter().chain(find(&collapse(path))).max_by_key(|found| found.grade(written))
 }
 
-fn find(path: &str, written: bool) -> Option<&'static Sensitive> {
+fn find(path: &str) -> Option<&'static Sensitive> {
     if path.len() < 5 && !path.contains(['*', '?', '[']) {
         return None;
     }
     let home = home_of(path);
     let path = home.as_deref().unwrap_or(path);
     // The first that fits says what a path is: the more exact stand in front.
-    PLACES.iter().find(|Place(known, found)| fits(path, known) ).map(|Place(_, found)| found)
+    PLACES.iter().find(|Place(known, _)| fits(path, known)).map(|Place(_, found)| found)
 }
 
 /// `/home/x/y`, `/root/y` and an unknown folder in front of a hidden one are `~/y`.

@@ -30,20 +30,22 @@ pub(super) struct Interpreter {
     pub(super) long: &'static [&'static str],
     /// Options whose next word is their value.
     pub(super) values: &'static [&'static str],
+    /// Letters of short options that take the rest of their word.
+    pub(super) taking: &'static str,
 }
 
 /// The interpreter of this name.
 pub(super) fn interpreter(name: &str) -> Option<&'static Interpreter> {
-    static PYTHON: Interpreter = Interpreter { language: "Python", letters: "c", long: &[], values: &["-W", "-X", "-m"] };
-    static PERL: Interpreter = Interpreter { language: "Perl", letters: "eE", long: &[], values: &["-I", "-M", "-m"] };
-    static RUBY: Interpreter = Interpreter { language: "Ruby", letters: "e", long: &[], values: &["-I", "-r", "-C"] };
+    static PYTHON: Interpreter = Interpreter { language: "Python", letters: "c", long: &[], values: &["-W", "-X", "-m"], taking: "WXm" };
+    static PERL: Interpreter = Interpreter { language: "Perl", letters: "eE", long: &[], values: &["-I", "-M", "-m"], taking: "IMmFDxiC" };
+    static RUBY: Interpreter = Interpreter { language: "Ruby", letters: "e", long: &[], values: &["-I", "-r", "-C"], taking: "IrCFKEx" };
     static NODE: Interpreter =
-        Interpreter { language: "JavaScript", letters: "ep", long: &["--eval", "--print", "-pe"], values: &["-r", "--require", "--import"] };
-    static PHP: Interpreter = Interpreter { language: "PHP", letters: "rBRE", long: &["--run"], values: &["-d", "-c", "-f"] };
-    static LUA: Interpreter = Interpreter { language: "Lua", letters: "e", long: &[], values: &["-l"] };
+        Interpreter { language: "JavaScript", letters: "ep", long: &["--eval", "--print", "-pe"], values: &["-r", "--require", "--import"], taking: "rC" };
+    static PHP: Interpreter = Interpreter { language: "PHP", letters: "rBRE", long: &["--run"], values: &["-d", "-c", "-f"], taking: "dcfz" };
+    static LUA: Interpreter = Interpreter { language: "Lua", letters: "e", long: &[], values: &["-l"], taking: "l" };
     static OTHER: Interpreter =
-        Interpreter { language: "an interpreter", letters: "ec", long: &["--eval", "--execute", "-eval"], values: &[] };
-    static POWERSHELL: Interpreter = Interpreter { language: "PowerShell", letters: "", long: &[], values: &[] };
+        Interpreter { language: "an interpreter", letters: "ec", long: &["--eval", "--execute", "-eval"], values: &[], taking: "" };
+    static POWERSHELL: Interpreter = Interpreter { language: "PowerShell", letters: "", long: &[], values: &[], taking: "" };
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     match stem {
         "python" | "pypy" | "micropython" | "ipython" | "jython" => Some(&PYTHON),
@@ -114,7 +116,7 @@ pub(super) fn wrapper_of(name: &str) -> Option<&'static Wrapper> {
     static BWRAP: Wrapper = wrapper("", &["--setenv", "--chdir", "--unsetenv", "--hostname", "--uid", "--gid", "--cap-add", "--cap-drop"], 0);
     Some(match name {
         "command" | "builtin" | "nohup" | "setsid" | "unbuffer" | "fakeroot" | "eatmydata" | "catchsegv" | "setarch" | "linux32"
-        | "linux64" | "i386" | "x86_64" | "busybox" | "toybox" | "noglob" | "nocorrect" | "proxychains" | "proxychains4"
+        | "linux64" | "numactl" | "i386" | "x86_64" | "busybox" | "toybox" | "noglob" | "nocorrect" | "proxychains" | "proxychains4"
         | "torsocks" | "dbus-run-session" | "valgrind" | "tini" | "dumb-init" | "wine" | "rlwrap" | "chronic"
         | "ifne" | "annotate-output" | "pkexec" | "choom" | "prlimit" => &NONE,
         "env" => &ENV,
@@ -131,7 +133,7 @@ pub(super) fn wrapper_of(name: &str) -> Option<&'static Wrapper> {
         "runuser" | "sg" => &RUNUSER,
         "flock" => &FLOCK,
         "script" => &SCRIPT,
-        "taskset" | "numactl" | "setlock" | "chpst" | "softlimit" | "gosu" | "su-exec" => &TASKSET,
+        "taskset" | "setlock" | "chpst" | "softlimit" | "gosu" | "su-exec" => &TASKSET,
         "chrt" => &CHRT,
         "strace" | "ltrace" => &STRACE,
         "watch" => &WATCH,

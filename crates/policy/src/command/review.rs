@@ -151,6 +151,10 @@ impl Review<'_> {
                     let text = format!("it gives the name `{name}` of a known program to a function of its own");
                     self.raise(Choice::Ask, Severity::Medium, "shadowed_program", text);
                 }
+                let body: String = function.body.to_string().split_whitespace().collect();
+                if body.contains(&format!("{name}|{name}")) {
+                    self.raise(Choice::Refuse, Severity::High, "destroys", "a function that starts itself twice fills the machine");
+                }
                 self.functions.push(name);
                 let input = self.redirects_of(function.body.1.as_ref(), Flow::Unknown);
                 self.compound(&function.body.0, input)
@@ -182,6 +186,12 @@ impl Review<'_> {
                     self.look_at_path(&word.text, false);
                 }
                 self.variables.remove(&clause.variable_name);
+                // What the variable stands for, for whoever looks at paths within: one of the values will do.
+                let nothing = Variables::new();
+                let first = clause.values.iter().flatten().filter_map(|value| word::read(&value.value, &nothing).ok());
+                if let Some(value) = first.max_by_key(|word| word.text.starts_with(['/', '~'])).filter(|word| !word.text.contains(UNKNOWN)) {
+                    self.variables.insert(clause.variable_name.clone(), value.text);
+                }
                 return self.list(&clause.body.list, input);
             }
             CompoundCommand::CaseClause(clause) => {

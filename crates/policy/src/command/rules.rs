@@ -285,7 +285,8 @@ impl Rule {
 fn is_open(argument: &Argument) -> bool {
     match argument {
         Argument::Literal(_) => false,
-        Argument::Dynamic(written) => written.trim_start_matches('"').starts_with(['$', '`', '*', '?', '[', '{']),
+        Argument::Dynamic(written) if written.starts_with('{') => written.contains("{-") || written.contains(",-") || written.contains('$'),
+        Argument::Dynamic(written) => written.trim_start_matches('"').starts_with(['$', '`', '*', '?', '[']),
     }
 }
 

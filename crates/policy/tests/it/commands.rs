@@ -57,7 +57,7 @@ fn tally(lines: &[Line]) -> (Vec<String>, usize, Vec<String>, usize) {
         match (line.is_malicious(), verdict.choice) {
             (true, Choice::Run) => run.push(told),
             (false, Choice::Refuse) => refused.push(told),
-            (_, Choice::Ask) => println!("ask {told}"),
+            (_, Choice::Ask) => println!("ask {} {told}", line.label),
             _ => {}
         }
     }
@@ -70,7 +70,7 @@ fn tally(lines: &[Line]) -> (Vec<String>, usize, Vec<String>, usize) {
 
 #[test]
 fn e08_the_corpus_is_judged_for_the_right_reasons() {
-    for file in ["corpus.jsonl"] {
+    for file in ["corpus.jsonl", "more.jsonl"] {
         let lines = lines(file);
         let (run, malicious, refused, benign) = tally(&lines);
         println!("{file}: of {malicious} malicious lines {} run; of {benign} benign lines {} are refused", run.len(), refused.len());
