@@ -72,6 +72,8 @@ mod protocol;
 mod proxies;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod review;
 mod secrets;
 #[cfg(test)]
 mod sending;
