@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod access;
 mod clients;
+mod commands;
 mod devices;
 mod ledger;
 mod sandbox;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(crate) use clients::{Clients, Kill};
+pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
@@ -117,6 +119,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Clients(Clients),
+    /// Judge commands without running them, and see the rules
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot commands review 'ls -la'
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Commands(Commands),
     /// See which devices may sign in, approve, refuse and revoke them
     #[command(
         subcommand,

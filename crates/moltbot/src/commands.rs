@@ -12,6 +12,7 @@ mod hooks;
 mod ledger;
 mod logs;
 mod models;
+mod review;
 mod sandbox;
 mod secrets;
 mod security;
@@ -58,6 +59,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(clients::run(&home, command))
         }
+        Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),

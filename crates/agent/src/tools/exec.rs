@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_net::{Authorities, Proxy, Traffic};
-use moltbot_policy::command::{CommandPermit, CommandRequest, review};
+use moltbot_policy::command::{CommandPermit, CommandRequest, Refused, Review, review};
 use moltbot_policy::profile::{NetworkAccess, Profile};
 use moltbot_policy::{Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
@@ -106,9 +106,19 @@ async fn permit(
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let profile = profile.reaching(network).seeing(tools.access);
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
-    match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
-        Ok(permit) => Ok(permit),
-        Err(refusal) => Err(tools.refuse("command.start", &target, &refusal).await),
+    let request = CommandRequest { script, directory, cause: tools.cause.clone() };
+    let review = match tools.rules.current().await {
+        Ok(rules) => review(request, profile, &rules),
+        Err(refusal) => Review::Refuse(refusal.into()),
+    };
+    match review {
+        // Nobody is asked yet: the walls hold it, and the book says that it was to be asked about.
+        Review::Ask(pending) => Ok(pending.within_walls()),
+        Review::Refuse(Refused { refusal, verdict }) => {
+            let tell = |entry| verdict.iter().fold(entry, |entry, verdict| verdict.tell(entry));
+            Err(tools.refuse_with("command.start", &target, &refusal, tell).await)
+        }
+        Review::Run(permit) => Ok(permit),
     }
 }
 

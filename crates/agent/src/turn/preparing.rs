@@ -85,6 +85,7 @@ impl Turn<'_> {
             ledger: self.inside.ledger.clone(),
             sandbox: self.inside.sandbox.clone(),
             workspace,
+            rules: self.inside.rules.clone(),
             access,
             cause: Cause::of(
                 &self.inside.config,

@@ -74,6 +74,8 @@ mod protocol;
 mod proxies;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod review;
 mod secrets;
 #[cfg(test)]
 mod sending;

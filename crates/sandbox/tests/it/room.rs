@@ -8,7 +8,7 @@ use moltbot_config::Config;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::Recorded;
 use moltbot_policy::cause::Cause;
-use moltbot_policy::command::{CommandPermit, CommandRequest, review};
+use moltbot_policy::command::{CommandPermit, permit_own};
 use moltbot_policy::profile::Profile;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
@@ -62,10 +62,10 @@ impl Room {
         rustix::fs::open(self.workspace(), flags, Mode::empty()).unwrap()
     }
 
+    /// A permit that no review stands before: these tests are about the walls alone.
     pub(crate) fn permit(&self, script: &str, profile: Profile) -> Recorded<CommandPermit> {
-        let request =
-            CommandRequest { script: script.into(), directory: String::new(), cause: cause("test") };
-        moltbot_policy::record(review(request, profile).unwrap(), &self.ledger).unwrap()
+        let script: &'static str = Box::leak(script.to_owned().into_boxed_str());
+        moltbot_policy::record(permit_own(script, profile), &self.ledger).unwrap()
     }
 
     pub(crate) async fn run_with(&self, script: &str, profile: Profile) -> Result<Outcome, RunError> {
