@@ -154,7 +154,7 @@ async fn keep_running(shared: Arc<Shared>, served: Arc<Served>) {
             () = stopping.cancelled() => return,
             broken = run_once(&shared, &served) => broken,
         };
-        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()));
+        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()), backoff::random());
         tracing::warn!(place, why = %broken, seconds = wait.as_secs_f32(), "a channel broke off; it is tried again");
         tokio::select! {
             () = stopping.cancelled() => return,
