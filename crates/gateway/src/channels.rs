@@ -4,7 +4,9 @@
 //! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
 
 mod backoff;
+mod commands;
 mod intake;
+mod people;
 mod refusals;
 mod route;
 mod sending;
@@ -13,8 +15,9 @@ mod state;
 use std::sync::Arc;
 
 use moltbot_channels::driver::{Broken, Place, SharedDriver};
-use moltbot_config::limits;
 use moltbot_config::settings::DmScope;
+use moltbot_config::{Config, limits};
+use moltbot_policy::chat::OwnIdentities;
 use moltbot_policy::senders::{Admission, SenderRules};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::Origin;
@@ -25,6 +28,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::shared::Shared;
 use backoff::Backoff;
+use people::IdentityLinks;
 use refusals::Refusals;
 use state::State;
 
@@ -41,6 +45,8 @@ struct Served {
     driver: SharedDriver,
     rules: SenderRules,
     state: State,
+    /// Commands that were done, when they come twice.
+    done: commands::Done,
     /// Something may be there to be sent.
     wake: Notify,
 }
@@ -55,23 +61,31 @@ impl Served {
 pub(crate) struct Channels {
     served: Vec<Arc<Served>>,
     scope: DmScope,
+    owner: OwnIdentities,
+    links: IdentityLinks,
     refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Channels {
-    pub(crate) fn new(parts: Vec<ChannelParts>, scope: DmScope) -> Self {
+    pub(crate) fn new(parts: Vec<ChannelParts>, config: &Config) -> Self {
+        let drivers: Vec<SharedDriver> = parts.iter().map(|part| Arc::clone(&part.driver)).collect();
+        let owner = people::owner(&config.commands, &drivers);
+        let links = IdentityLinks::new(&config.session.identity_links, &drivers);
         let served = parts.into_iter().map(|ChannelParts { driver, rules }| {
             for entry in rules.ignored() {
                 let (place, entry) = (driver.place().to_string(), entry.escape_debug());
                 tracing::warn!(place, %entry, "an entry of an allow-list is no immutable id; it lets nobody in");
             }
-            Arc::new(Served { driver, rules, state: State::default(), wake: Notify::new() })
+            let (state, done, wake) = (State::default(), commands::Done::default(), Notify::new());
+            Arc::new(Served { driver, rules, state, done, wake })
         });
         Self {
             served: served.collect(),
-            scope,
+            scope: config.session.dm_scope,
+            owner,
+            links,
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

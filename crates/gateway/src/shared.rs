@@ -113,7 +113,7 @@ impl Shared {
             tailscale,
             began,
             owner: parts.owner,
-            channels: Channels::new(parts.channels, config.session.dm_scope),
+            channels: Channels::new(parts.channels, &config),
             devices,
             hooks,
             senders,

@@ -102,6 +102,16 @@ pub struct SenderSettings<'a> {
     pub groups: &'a BTreeMap<String, GroupSettings>,
 }
 
+/// Commands in chats, such as `/pair`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct CommandsConfig {
+    /// The owner's own identities on channels, whose direct messages may decide about others. Nobody when empty: who was
+    /// let in is not the owner by that. Ids as in `session.identityLinks`. They are let in by `allowFrom` or by pairing, as
+    /// everybody is.
+    pub owner_allow_from: Vec<SenderEntry>,
+}
+
 /// Internet Relay Chat: one network.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]

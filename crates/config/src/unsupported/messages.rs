@@ -129,7 +129,6 @@ const QUEUE: Shape = Object(&[
 /// `session`.
 pub(super) const SESSION: Shape = Object(&[
     ("agentToAgent", Object(&[("maxPingPongTurns", Shape::Whole(0, 5))])),
-    ("identityLinks", Map(&TEXTS)),
     ("mainKey", Noted("the main session is always named `main`", &Text)),
     ("reset", RESET),
     ("resetByChannel", Map(&RESET)),

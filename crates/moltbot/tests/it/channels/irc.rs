@@ -10,7 +10,7 @@ use moltbot_testkit::skip::skip;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::contract::{self, Stage};
+use super::contract::Stage;
 
 const PROGRAM: &str = "/usr/sbin/ngircd";
 
@@ -159,6 +159,10 @@ impl Stage for Ngircd {
         person.wait(patience, |line| line.starts_with(":molt!") && line.contains(" PRIVMSG "))
     }
 
+    fn most_bytes(&self) -> usize {
+        512
+    }
+
     fn outage(&mut self) {
         self.kill();
         self.run();
@@ -172,28 +176,16 @@ fn with_ngircd(name: &str, test: impl FnOnce(Ngircd)) {
     }
 }
 
-#[test]
-fn d_130_d_132_d_137_irc_pairs_in_both_directions_and_tells_strangers_nothing() {
-    with_ngircd(
-        "d_130_d_132_d_137_irc_pairs_in_both_directions_and_tells_strangers_nothing",
-        contract::pairing_in_both_directions,
-    );
-}
-
-#[test]
-fn d01_d05_irc_names_let_nobody_in_and_a_pairing_does_not_count_in_groups() {
-    with_ngircd(
-        "d01_d05_irc_names_let_nobody_in_and_a_pairing_does_not_count_in_groups",
-        contract::names_let_nobody_in,
-    );
-}
-
-#[test]
-fn irc_a_kill_loses_and_doubles_nothing() {
-    with_ngircd("irc_a_kill_loses_and_doubles_nothing", contract::a_kill_loses_and_doubles_nothing);
-}
-
-#[test]
-fn irc_an_outage_ends() {
-    with_ngircd("irc_an_outage_ends", contract::an_outage_ends);
+super::contract::every_channel_passes! {
+    d_130_d_132_d_137_irc_pairs_in_both_directions_and_tells_strangers_nothing: pairing_in_both_directions,
+    d01_d05_irc_names_let_nobody_in_and_a_pairing_does_not_count_in_groups: names_let_nobody_in,
+    irc_a_kill_loses_and_doubles_nothing: a_kill_loses_and_doubles_nothing,
+    irc_an_outage_ends: an_outage_ends,
+    irc_in_order_and_each_once: in_order_and_each_once,
+    irc_a_long_answer_comes_in_pieces: a_long_answer_comes_in_pieces,
+    d_136_irc_strangers_keep_nobody_out: strangers_keep_nobody_out,
+    irc_the_owner_decides_in_a_chat: the_owner_decides_in_a_chat,
+    irc_a_sender_stops_what_he_caused: a_sender_stops_what_he_caused,
+    irc_linked_identities_share_a_conversation: linked_identities_share_a_conversation
+    => with_ngircd
 }
