@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod channels;
 mod front;
 mod hooks;
+mod irc;
 mod ledger;
 mod reach;
 mod secrets;
@@ -18,14 +19,15 @@ mod security;
 mod telegram;
 
 pub use channels::{
-    ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig,
-    SaslConfig, SenderEntry, SenderSettings,
+    ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
+    SenderSettings,
 };
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
     ToolName,
 };
+pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;

@@ -70,7 +70,22 @@ const CHANNEL: Shape = Open(&[
 
 /// What is known of IRC and not served yet.
 const IRC: super::super::shape::Members = &[
-    ("accounts", Noted("one network is served: the one that stands here", &Map(&Open(&[])))),
+    ("accounts", Map(&Object(IRC_ACCOUNT))),
+    ("blockStreaming", Flag),
+    ("configWrites", Flag),
+    ("dmHistoryLimit", COUNT),
+    ("groups", Map(&Object(GROUP))),
+    ("historyLimit", COUNT),
+    ("mediaMaxMb", Shape::Number),
+    ("mentionPatterns", TEXTS),
+    ("name", Text),
+    ("nickserv", Noted("use `sasl`", &Open(&[]))),
+    ("responsePrefix", Text),
+    ("textChunkLimit", COUNT),
+];
+
+/// What is known of one network of IRC and not served yet.
+const IRC_ACCOUNT: super::super::shape::Members = &[
     ("blockStreaming", Flag),
     ("configWrites", Flag),
     ("dmHistoryLimit", COUNT),

@@ -96,11 +96,11 @@ impl<S: Stage> House<S> {
         (status.code().unwrap(), text(stdout), text(stderr))
     }
 
-    fn heard(&mut self, person: &mut S::Person) -> String {
+    pub(super) fn heard(&mut self, person: &mut S::Person) -> String {
         self.stage.hear(person, PATIENCE).expect("an answer")
     }
 
-    fn hears_nothing(&mut self, person: &mut S::Person) {
+    pub(super) fn hears_nothing(&mut self, person: &mut S::Person) {
         assert_eq!(self.stage.hear(person, QUIET), None);
     }
 
@@ -111,7 +111,7 @@ impl<S: Stage> House<S> {
         code.unwrap_or_else(|| panic!("{told}")).to_owned()
     }
 
-    fn let_in(&mut self, name: &str, person: &mut S::Person) {
+    pub(super) fn let_in(&mut self, name: &str, person: &mut S::Person) {
         self.stage.say(person, "hello");
         let code = self.code_of(person);
         let (channel, id) = (self.stage.channel(), self.stage.id(name));
