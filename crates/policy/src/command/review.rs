@@ -28,6 +28,8 @@ pub(super) struct Review<'r> {
     pub(super) variables: Variables,
     /// Functions that the script defines.
     pub(super) functions: Vec<String>,
+    /// Files that the script writes, with what.
+    pub(super) files: Vec<(String, Flow)>,
     /// Where the script has changed to.
     pub(super) folder: Option<String>,
     /// Whether the script sets the separators of words.
@@ -49,6 +51,7 @@ pub(super) fn review(script: &str, rules: &Rules) -> Verdict {
         verdict: Verdict::default(),
         variables: Variables::new(),
         functions: Vec::new(),
+        files: Vec::new(),
         folder: None,
         separators: false,
         mentions: false,
@@ -314,10 +317,16 @@ impl Review<'_> {
 
     fn substitutions(&mut self, word: &mut Word) {
         let alone = word.scripts.len() == 1 && word.text.chars().eq([UNKNOWN]);
-        for found in std::mem::take(&mut word.scripts) {
+        let scripts = std::mem::take(&mut word.scripts);
+        // What they write can be put where they stand when nothing else is unknown.
+        let in_place = !alone && word.text.matches(UNKNOWN).count() == scripts.len();
+        for found in scripts {
             // `$(<file)` reads a file.
             let flow = self.script(&found, Flow::Nothing);
             let hidden = matches!(flow, Flow::Decoded | Flow::Fetched | Flow::Revealed(_));
+            if let Some(text) = flow.text().filter(|_| in_place) {
+                word.text = word.text.replacen(UNKNOWN, text.trim_end_matches('\n'), 1);
+            }
             if alone || hidden {
                 word.flow = flow;
             }
