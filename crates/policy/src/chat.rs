@@ -273,7 +273,12 @@ impl Permit for ChatCommandPermit {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use moltbot_config::settings::{DmPolicy, GroupPolicy, SenderSettings};
+
     use super::*;
+    use crate::senders::{Admission, SenderRules, Standing};
 
     #[test]
     fn a_command_is_read_and_what_only_looks_like_one_is_not() {
@@ -345,6 +350,23 @@ mod tests {
         assert_eq!(found, expected, "the whole table is\n{}", expected.join("\n"));
     }
 
+    /// The permit of somebody who was approved.
+    fn let_in(sender: &SenderId) -> SenderPermit {
+        let settings = SenderSettings {
+            dm_policy: DmPolicy::Pairing,
+            group_policy: GroupPolicy::Disabled,
+            allow_from: &[],
+            group_allow_from: &[],
+            groups: &BTreeMap::new(),
+        };
+        let rules = SenderRules::new(&settings, |_| None);
+        let direct = Conversation::Direct { to: "x".into() };
+        match rules.admit(sender, &direct, false, Standing::Approved) {
+            Admission::Admit(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn the_owner_is_who_the_config_names_and_only_where_nobody_reads_along() {
         let id = |text: &str| SenderId::parse(text).unwrap();
@@ -359,7 +381,7 @@ mod tests {
             (id("irc:default:mask:ann"), &direct, Speaker::Sender),
             (id("irc:default:account:eve"), &direct, Speaker::Sender),
         ] {
-            let permit = SenderPermit::for_test(&sender);
+            let permit = let_in(&sender);
             assert_eq!(own.speaker(&permit, conversation), expected, "{sender}");
             assert_ne!(
                 OwnIdentities::default().speaker(&permit, &direct),
