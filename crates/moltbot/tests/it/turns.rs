@@ -84,7 +84,7 @@ fn the_model_is_told_what_was_wrong_with_its_call_and_goes_on() {
 #[test]
 fn a_link_in_the_workspace_leads_no_tool_out() {
     let model = ScriptedModel::queue([
-        Reply::tool("exec", &json!({"command": "ln -s /etc/passwd link; ln -s / root"})),
+        Reply::tool("exec", &json!({"command": "ln -s /etc/passwd link; ln -s $(dirname /usr) root"})),
         Reply::tools(&[
             ("read", json!({"path": "link"})),
             ("read", json!({"path": "root/etc/passwd"})),
