@@ -273,8 +273,6 @@ impl Permit for ChatCommandPermit {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use moltbot_config::settings::{DmPolicy, GroupPolicy, SenderSettings};
 
     use super::*;
@@ -350,23 +348,6 @@ mod tests {
         assert_eq!(found, expected, "the whole table is\n{}", expected.join("\n"));
     }
 
-    /// The permit of somebody who was approved.
-    fn let_in(sender: &SenderId) -> SenderPermit {
-        let settings = SenderSettings {
-            dm_policy: DmPolicy::Pairing,
-            group_policy: GroupPolicy::Disabled,
-            allow_from: &[],
-            group_allow_from: &[],
-            groups: &BTreeMap::new(),
-        };
-        let rules = SenderRules::new(&settings, |_| None);
-        let direct = Conversation::Direct { to: "x".into() };
-        match rules.admit(sender, &direct, false, Standing::Approved) {
-            Admission::Admit(permit) => permit,
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn the_owner_is_who_the_config_names_and_only_where_nobody_reads_along() {
         let id = |text: &str| SenderId::parse(text).unwrap();
@@ -374,6 +355,15 @@ mod tests {
         let own = OwnIdentities::new([ann.clone()]);
         let direct = Conversation::Direct { to: "ann".into() };
         let group = Conversation::Group { id: "#home".into(), thread: None };
+        let nobody = std::collections::BTreeMap::new();
+        let settings = SenderSettings {
+            dm_policy: DmPolicy::Pairing,
+            group_policy: GroupPolicy::Allowlist,
+            allow_from: &[],
+            group_allow_from: &[],
+            groups: &nobody,
+        };
+        let rules = SenderRules::new(&settings, |_| None);
         for (sender, conversation, expected) in [
             (ann.clone(), &direct, Speaker::Owner),
             (ann, &group, Speaker::GroupMember),
@@ -381,7 +371,9 @@ mod tests {
             (id("irc:default:mask:ann"), &direct, Speaker::Sender),
             (id("irc:default:account:eve"), &direct, Speaker::Sender),
         ] {
-            let permit = let_in(&sender);
+            let Admission::Admit(permit) = rules.admit(&sender, &direct, true, Standing::Approved) else {
+                panic!("{sender} is let in");
+            };
             assert_eq!(own.speaker(&permit, conversation), expected, "{sender}");
             assert_ne!(
                 OwnIdentities::default().speaker(&permit, &direct),
