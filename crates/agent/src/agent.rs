@@ -16,6 +16,7 @@ use moltbot_vault::{FileError, OpenError, StateDir, Workspace};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::approvals::Approvals;
 use crate::model::{Answer, ModelError, Models, Prompt};
 use crate::report::{TurnEvent, TurnReport};
 use crate::{turn, workspace};
@@ -40,6 +41,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// The state folder, in which sessions other than the main ones get folders of their own.
     pub state: StateDir,
+    /// Who asks the owner about commands; without it there is nobody to ask.
+    pub approvals: Option<Arc<dyn Approvals>>,
     /// The owner's home, which `~` in a workspace stands for and which may not itself be a workspace.
     pub home: PathBuf,
 }
@@ -87,6 +90,7 @@ pub(crate) struct Inside {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) state: StateDir,
+    pub(crate) approvals: Option<Arc<dyn Approvals>>,
     agents: Vec<AgentDescription>,
     workspaces: BTreeMap<AgentId, Workspace>,
 }
@@ -98,7 +102,7 @@ impl Agent {
     /// # Errors
     /// When two agents share an id, or a workspace cannot be opened or seeded.
     pub fn new(parts: Parts) -> Result<Self, AgentError> {
-        let Parts { config, models, store, ledger, sandbox, state, home } = parts;
+        let Parts { config, models, store, ledger, sandbox, state, approvals, home } = parts;
         let agents = describe(&config.agents.list)?;
         let mut workspaces = BTreeMap::new();
         for agent in &agents {
@@ -109,7 +113,7 @@ impl Agent {
             }
             workspaces.insert(agent.id.clone(), folder);
         }
-        let inside = Inside { config, models, store, ledger, sandbox, state, agents, workspaces };
+        let inside = Inside { config, models, store, ledger, sandbox, state, approvals, agents, workspaces };
         Ok(Self { parts: Arc::new(inside) })
     }
 

@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::approvals::Approvals;
 use crate::model::ToolSpec;
 
 fn spec(tool: &Tool) -> ToolSpec {
@@ -45,6 +46,8 @@ pub(crate) struct Toolbox {
     pub(crate) workspace: Workspace,
     /// The turn: who caused it decides which tools it has.
     pub(crate) cause: Cause,
+    /// Who asks the owner about commands.
+    pub(crate) approvals: Option<Arc<dyn Approvals>>,
     /// Cancelled when the turn ends before its time; kills a running command.
     pub(crate) stop: CancellationToken,
 }

@@ -23,9 +23,11 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::approvals::Approvals;
 use crate::channels::{ChannelParts, Channels};
 use crate::devices::{DeviceError, Devices};
 use crate::hooks::{Hooks, HooksError};
+use crate::methods::approvals::ToClients;
 use crate::outbox::Closing;
 use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
@@ -58,6 +60,8 @@ pub struct Parts {
     pub store: Store,
     /// Who answers.
     pub agent: Agent,
+    /// Who asks the owner about commands: the same that the agent has.
+    pub approvals: Approvals,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
     /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
@@ -167,6 +171,7 @@ impl Gateway {
         let port = listener.port();
         let entrances = Entrances { front: front.on_port(port), tailscale, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
+        ToClients::begin(&shared);
         inbound::resume(&shared, pending);
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);

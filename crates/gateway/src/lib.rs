@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod channels;
 mod clients;
 mod connection;
@@ -27,6 +28,7 @@ mod sign_in;
 mod socket;
 mod tailnet;
 
+pub use approvals::{ApprovalError, Approvals, Messenger, Notice, Reached, Revision};
 pub use channels::ChannelParts;
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+mod approvals;
 mod clients;
 mod devices;
 mod ledger;
@@ -11,6 +12,7 @@ mod senders;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
@@ -89,6 +91,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// See the commands that wait for your yes, answer, and keep the list of programs
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot approvals list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Approvals(Approvals),
     /// See who is signed in to the gateway, and end it
     #[command(
         subcommand,

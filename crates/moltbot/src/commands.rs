@@ -1,6 +1,7 @@
 //! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
 
 mod agent;
+mod approvals;
 mod chat;
 mod clients;
 mod config;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             serve::block_on(clients::run(&home, command))
         }
         Command::Completion { shell } => completion(shell),
+        Command::Approvals(command) => approvals::run(&open(environment)?, &command),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),
         Command::Doctor(facts) => doctor::run(environment, facts),

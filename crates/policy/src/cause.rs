@@ -81,6 +81,16 @@ impl Cause {
         Self { session, run, principal, tools }
     }
 
+    /// The conversation.
+    pub const fn session(&self) -> &SessionKey {
+        &self.session
+    }
+
+    /// Who caused the turn.
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// The tools that the turn has.
     pub fn tools(&self) -> &[Tool] {
         &self.tools

@@ -1,8 +1,7 @@
 //! Layer 5, command validation: which commands the agent may run.
 //!
-//! Pure: nothing here runs a command. [`review`] reads one and answers; only a [`CommandPermit`] opens the
-//! sandbox, and only this module can make one. In this version every command that is well-formed may run,
-//! because each runs behind the same walls; what a command says does not yet change the answer.
+//! Pure: nothing here runs a command. [`review`] reads one and looks at its form; what it says, and what the owner set
+//! about commands, is judged by [`crate::approval`], which alone makes the [`CommandPermit`] that opens the sandbox.
 
 use std::time::Duration;
 
@@ -25,6 +24,59 @@ pub struct CommandRequest {
     pub cause: Cause,
 }
 
+/// A command whose form is right. It permits nothing: [`crate::approval`] judges it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    script: String,
+    directory: String,
+    profile: Profile,
+    cause: Cause,
+}
+
+impl Command {
+    /// The line for the shell.
+    pub fn script(&self) -> &str {
+        &self.script
+    }
+
+    /// The folder it starts in, relative to the workspace, without `..`.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// The walls around it.
+    pub(crate) const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The turn that it is for.
+    pub(crate) const fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The permit for it. Only [`crate::approval`] makes one.
+    pub(crate) fn permitted(self, approved: Option<Approved>) -> CommandPermit {
+        let Self { script, directory, profile, cause } = self;
+        CommandPermit { script, directory, profile, cause: Some(cause), approved }
+    }
+}
+
+/// The yes that a command has, for the book.
+#[derive(Clone, Debug)]
+pub(crate) struct Approved {
+    pub(crate) id: String,
+    pub(crate) by: String,
+    pub(crate) choice: &'static str,
+}
+
+impl Approved {
+    /// Says in an entry whose yes it was, and to what.
+    pub(crate) fn tell(&self, entry: Entry) -> Entry {
+        let Self { id, by, choice } = self;
+        entry.with("approval", id.clone()).with("approvedBy", by.clone()).with("choice", *choice)
+    }
+}
+
 /// Proof that a command passed review. The sandbox takes nothing else.
 ///
 /// ```compile_fail
@@ -38,6 +90,7 @@ pub struct CommandPermit {
     profile: Profile,
     /// Nothing for one of the gateway's own.
     cause: Option<Cause>,
+    approved: Option<Approved>,
 }
 
 impl CommandPermit {
@@ -65,6 +118,10 @@ impl CommandPermit {
         let actor = self.cause.as_ref().map_or_else(|| "gateway".to_owned(), Cause::actor);
         let entry = Entry::new(actor, action, self.script.clone(), decision);
         let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
+        let entry = match &self.approved {
+            None => entry,
+            Some(approved) => approved.tell(entry),
+        };
         match &self.cause {
             None => entry,
             Some(cause) => cause.tell(entry),
@@ -103,11 +160,11 @@ impl Permit for CommandPermit {
     }
 }
 
-/// Reviews a command of the agent.
+/// Reviews the form of a command of the agent.
 ///
 /// # Errors
 /// When the turn has no tool that runs commands, or the command is empty, longer than [`limits::COMMAND_BYTES`], has a NUL, or starts outside the workspace.
-pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit, Refusal> {
+pub fn review(request: CommandRequest, profile: Profile) -> Result<Command, Refusal> {
     let CommandRequest { script, directory, cause } = request;
     cause.require(&[Tool::Exec])?;
     if script.trim().is_empty() {
@@ -122,7 +179,7 @@ pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit
         return Err(Refusal::new("command_malformed", "the command has a NUL character; remove it"));
     }
     let directory = relative_path(&directory)?;
-    Ok(CommandPermit { script, directory, profile, cause: Some(cause) })
+    Ok(Command { script, directory, profile, cause })
 }
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
@@ -132,6 +189,7 @@ pub fn permit_probe(script: &'static str) -> CommandPermit {
         directory: String::new(),
         profile: Profile::for_probe(),
         cause: None,
+        approved: None,
     }
 }
 
@@ -143,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    fn judge(script: &str, directory: &str) -> Result<CommandPermit, &'static str> {
+    fn judge(script: &str, directory: &str) -> Result<Command, &'static str> {
         let (session, run) = (SessionKey::main_of(&AgentId::main()), RunId::parse("r").unwrap());
         let cause = Cause::of(&Config::default(), session, run, Principal::Owner);
         let request = CommandRequest { script: script.into(), directory: directory.into(), cause };
@@ -168,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_book_is_told_the_whole_command_before_it_runs() {
-        let entry = judge("ls -la", "").unwrap().entry();
+        let entry = judge("ls -la", "").unwrap().permitted(None).entry();
         assert_eq!(
             (entry.action, entry.target.as_str(), entry.decision),
             ("command.start", "ls -la", Decision::Allowed)

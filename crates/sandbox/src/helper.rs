@@ -12,6 +12,8 @@ mod first;
 mod identity;
 mod root;
 
+pub(crate) use command::ENVIRONMENT;
+
 use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

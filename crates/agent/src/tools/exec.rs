@@ -1,12 +1,15 @@
-//! `exec`: runs a command in the sandbox, and nowhere else.
+//! `exec`: runs a command in the sandbox, after the owner's yes where it needs one.
 //!
 //! Where the sandbox cannot run, the call is answered with the reason and what the owner can do; the command
 //! does not run some other way.
 
+mod approving;
+
 use std::time::Duration;
 
 use moltbot_config::limits;
-use moltbot_policy::command::{CommandPermit, CommandRequest, review};
+use moltbot_policy::approval::{Place, place_of};
+use moltbot_policy::command::{Command, CommandPermit, CommandRequest, review};
 use moltbot_policy::profile::Profile;
 use moltbot_policy::{Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
@@ -40,12 +43,17 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let script = arguments.text("command")?;
     let timeout = arguments.optional_number("timeout", 1)?;
     let directory = arguments.optional_text("directory")?.unwrap_or_default();
+    let host = arguments.optional_text("host")?;
     arguments.finish()?;
-    let permit = permit(tools, script, directory, timeout).await?;
-    let recorded = match available(tools).await {
-        Ok(()) => enter(tools, permit).await?,
-        Err(why) => return Err(why),
-    };
+    let command = reviewed(tools, script, directory, timeout).await?;
+    match place_of(&tools.config.tools, &tools.cause, host.as_deref()) {
+        Ok(Place::Sandbox) => {}
+        Ok(Place::Host) => return Err("commands outside the sandbox do not run yet".into()),
+        Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
+    }
+    available(tools).await?;
+    let permit = approving::in_sandbox(tools, command).await?;
+    let recorded = enter(tools, permit).await?;
     let workspace = tools.workspace.fd().try_clone_to_owned();
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
@@ -53,17 +61,17 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     Ok(describe(&ended.map_err(|error| sentence(&error))?))
 }
 
-/// Reviews the command; a refusal is entered into the book.
-async fn permit(
+/// Reviews the command's form; a refusal is entered into the book.
+async fn reviewed(
     tools: &Toolbox,
     script: String,
     directory: String,
     timeout: Option<u64>,
-) -> Result<CommandPermit, String> {
+) -> Result<Command, String> {
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
     match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
-        Ok(permit) => Ok(permit),
+        Ok(command) => Ok(command),
         Err(refusal) => Err(tools.refuse("command.start", &target, &refusal).await),
     }
 }

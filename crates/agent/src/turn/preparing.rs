@@ -88,6 +88,7 @@ impl Turn<'_> {
                 self.report.run.clone(),
                 self.pending.message.principal.clone(),
             ),
+            approvals: self.inside.approvals.clone(),
             stop: self.stop.clone(),
         };
         Ok((model, toolbox))

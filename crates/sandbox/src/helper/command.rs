@@ -157,9 +157,12 @@ fn start_shell(script: &str) -> io::Error {
     reason = "the door to processes: the helper becomes the recorded command"
 )]
 fn become_program(program: &str, arguments: &[&str]) -> io::Error {
-    let environment = [("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PATH", PATH)];
-    Command::new(program).args(arguments).env_clear().envs(environment).exec()
+    Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).exec()
 }
 
-/// Where the command finds programs.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/// All that a command is given of an environment.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use moltbot_config::Config;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::Recorded;
+use moltbot_policy::approval::{self, ApprovalsFile, Facts, Finding, Judgement, Overview, Rules};
 use moltbot_policy::cause::Cause;
 use moltbot_policy::command::{CommandPermit, CommandRequest, review};
 use moltbot_policy::profile::Profile;
@@ -62,7 +63,7 @@ impl Room {
     pub(crate) fn permit(&self, script: &str, profile: Profile) -> Recorded<CommandPermit> {
         let request =
             CommandRequest { script: script.into(), directory: String::new(), cause: cause("test") };
-        moltbot_policy::record(review(request, profile).unwrap(), &self.ledger).unwrap()
+        moltbot_policy::record(judged(request, profile), &self.ledger).unwrap()
     }
 
     pub(crate) async fn run_with(&self, script: &str, profile: Profile) -> Result<Outcome, RunError> {
@@ -81,6 +82,16 @@ impl Room {
         assert_eq!(outcome.exit, Exit::Code(0), "{script} wrote {text}");
         text
     }
+}
+
+/// The permit for a command that nobody has to be asked about.
+pub(crate) fn judged(request: CommandRequest, profile: Profile) -> CommandPermit {
+    let (command, config) = (review(request, profile).unwrap(), Config::default());
+    let overview = Overview { finding: Finding::Run, ..Overview::of(command.script()) };
+    let rules = Rules::of(&config.tools.exec, &ApprovalsFile::default(), "main");
+    let judged = approval::judge(command, overview, &Facts::default(), &rules).unwrap();
+    let Judgement::Run { permit, .. } = judged else { unreachable!("nothing is asked about") };
+    *permit
 }
 
 pub(crate) fn text(outcome: &Outcome) -> String {
