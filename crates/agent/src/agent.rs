@@ -91,6 +91,7 @@ pub(crate) struct Inside {
     pub(crate) sandbox: Sandbox,
     pub(crate) state: StateDir,
     pub(crate) approvals: Option<Arc<dyn Approvals>>,
+    pub(crate) home: PathBuf,
     agents: Vec<AgentDescription>,
     workspaces: BTreeMap<AgentId, Workspace>,
 }
@@ -113,7 +114,8 @@ impl Agent {
             }
             workspaces.insert(agent.id.clone(), folder);
         }
-        let inside = Inside { config, models, store, ledger, sandbox, state, approvals, agents, workspaces };
+        let inside =
+            Inside { config, models, store, ledger, sandbox, state, approvals, home, agents, workspaces };
         Ok(Self { parts: Arc::new(inside) })
     }
 

@@ -99,10 +99,11 @@ pub fn judge_on_host(
 ) -> Result<Arc<Question>, Refusal> {
     overview.require_allowed()?;
     require_any(rules)?;
-    if simple(command.script()).is_none() {
+    let Some(words) = simple(command.script()) else {
         let message = "outside the sandbox one simple command runs at a time: words and quotes, without pipes, variables, wildcards, redirections or several lines; put the rest into a script file and run that";
         return Err(Refusal::new("host_not_simple", message));
-    }
+    };
+    overview::require_bound(&words, facts)?;
     if facts.programs.first().is_none_or(|program| program.file.is_none()) {
         let message = "outside the sandbox a program runs that is in one of the system's folders or named by its path; there is none of that name";
         return Err(Refusal::new("host_no_program", message));

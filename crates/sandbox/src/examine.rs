@@ -20,7 +20,7 @@ const FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Where a command finds programs, in this order.
 const FOLDERS: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// The workspace, as a command in the sandbox names it.
-const WORKSPACE: &str = "/workspace";
+pub(crate) const WORKSPACE: &str = "/workspace";
 /// What a command in the sandbox sees of the machine's programs.
 const VISIBLE: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/usr"];
 
@@ -42,7 +42,23 @@ pub enum ExamineError {
     Read { path: String, source: io::Error },
 }
 
-/// Looks at what a command finds around it. `workspace` is opened by the vault, `directory` is relative to it. May block.
+/// What was found, and the files themselves: as long as they are held no other file can get their numbers.
+pub struct Examined {
+    /// What was found.
+    pub facts: Facts,
+    #[expect(dead_code, reason = "held and not read")]
+    held: Vec<OwnedFd>,
+}
+
+impl Examined {
+    /// Nothing, for a judgement that does not depend on files.
+    pub fn nothing() -> Self {
+        Self { facts: Facts::default(), held: Vec::new() }
+    }
+}
+
+/// Looks at what a command finds around it. `workspace` is opened by the vault, `directory` is relative to it, `home` is the
+/// owner's. May block.
 ///
 /// # Errors
 /// When its folder is not there, or a file that it would run cannot be read.
@@ -51,21 +67,26 @@ pub fn examine(
     directory: &str,
     overview: &Overview,
     place: Place,
-) -> Result<Facts, ExamineError> {
+    home: &Path,
+) -> Result<Examined, ExamineError> {
     let folder = open_directory(workspace, directory)?;
     let number = rustix::fs::fstat(&folder).map_err(|errno| unusable_directory(directory, errno))?;
-    let look = Look { workspace, directory, place };
-    let named = |names: &[String]| names.iter().map(|name| look.at(name)).collect::<Result<Vec<_>, _>>();
-    let environment = match place {
-        Place::Sandbox => ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        Place::Host => Vec::new(),
-    };
-    Ok(Facts {
-        directory: (number.st_dev, number.st_ino),
-        environment,
-        operands: named(&overview.operands)?,
-        programs: named(&overview.programs)?,
-    })
+    let mut look = Look { workspace, directory, place, held: vec![folder] };
+    let programs = look.all(&overview.programs, Look::program)?;
+    let operands = look.all(&overview.operands, Look::named)?;
+    let environment = environment(place, home);
+    let facts = Facts { directory: (number.st_dev, number.st_ino), environment, operands, programs };
+    Ok(Examined { facts, held: look.held })
+}
+
+/// All of the environment that a command gets.
+fn environment(place: Place, home: &Path) -> Vec<(String, String)> {
+    let home = home.display().to_string();
+    let given = ENVIRONMENT.iter().map(|(name, value)| match (place, *name) {
+        (Place::Host, "HOME") => ("HOME".to_owned(), home.clone()),
+        (Place::Host | Place::Sandbox, name) => (name.to_owned(), (*value).to_owned()),
+    });
+    given.collect()
 }
 
 /// Opens the folder that a command starts in, through no link.
@@ -85,26 +106,49 @@ struct Look<'a> {
     workspace: BorrowedFd<'a>,
     directory: &'a str,
     place: Place,
+    held: Vec<OwnedFd>,
 }
 
+type Found = Result<Option<(String, OwnedFd)>, ExamineError>;
+
 impl Look<'_> {
-    /// What a word leads to.
-    fn at(&self, name: &str) -> Result<Named, ExamineError> {
-        let found = self.find(name)?;
-        let file = found.map(|(path, file)| fact(path, file)).transpose()?;
-        Ok(Named { name: name.to_owned(), file: file.flatten() })
+    /// What each of these words leads to.
+    fn all(
+        &mut self,
+        names: &[String],
+        find: impl Fn(&Self, &str) -> Found,
+    ) -> Result<Vec<Named>, ExamineError> {
+        let mut all = Vec::new();
+        for name in names {
+            let found = find(self, name)?;
+            let file = match found {
+                None => None,
+                Some((path, file)) => {
+                    let fact = fact(path, &file)?;
+                    self.held.push(file);
+                    fact
+                }
+            };
+            all.push(Named { name: name.clone(), file });
+        }
+        Ok(all)
     }
 
-    fn find(&self, name: &str) -> Result<Option<(String, OwnedFd)>, ExamineError> {
-        if !name.contains('/') {
-            for folder in FOLDERS {
-                if let Some(found) = open_system(&Path::new(folder).join(name))? {
-                    return Ok(Some(found));
-                }
-            }
-            // A script file is named like that; no program is.
-            return self.in_workspace(&Path::new(self.directory).join(name));
+    /// A program: by its name in the system's folders alone, or where its path leads.
+    fn program(&self, name: &str) -> Found {
+        if name.contains('/') {
+            return self.named(name);
         }
+        for folder in FOLDERS {
+            if let Some(found) = open_system(&Path::new(folder).join(name))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A file, where its path leads from the folder that the command starts in.
+    fn named(&self, name: &str) -> Found {
         if let Ok(inside) = Path::new(name).strip_prefix(WORKSPACE)
             && self.place == Place::Sandbox
         {
@@ -121,9 +165,13 @@ impl Look<'_> {
         self.in_workspace(&Path::new(self.directory).join(name))
     }
 
-    /// Links within the workspace are followed, and none leads out of it.
-    fn in_workspace(&self, path: &Path) -> Result<Option<(String, OwnedFd)>, ExamineError> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    /// No link leads out of the workspace; outside the walls none is followed at all.
+    fn in_workspace(&self, path: &Path) -> Found {
+        let links = match self.place {
+            Place::Host => ResolveFlags::NO_SYMLINKS,
+            Place::Sandbox => ResolveFlags::empty(),
+        };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | links;
         let shown = Path::new(WORKSPACE).join(path).display().to_string();
         opened(rustix::fs::openat2(self.workspace, path, READ, Mode::empty(), resolve), shown)
     }
@@ -132,7 +180,7 @@ impl Look<'_> {
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Opens a file of the machine by where it really is.
-fn open_system(path: &Path) -> Result<Option<(String, OwnedFd)>, ExamineError> {
+fn open_system(path: &Path) -> Found {
     let Ok(real) = path.canonicalize() else { return Ok(None) };
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     opened(rustix::fs::openat2(CWD, &real, READ, Mode::empty(), resolve), shown(&real))
@@ -142,7 +190,7 @@ fn shown(path: &Path) -> String {
     PathBuf::from(path).display().to_string()
 }
 
-fn opened(file: Result<OwnedFd, Errno>, path: String) -> Result<Option<(String, OwnedFd)>, ExamineError> {
+fn opened(file: Result<OwnedFd, Errno>, path: String) -> Found {
     match file {
         Ok(file) => Ok(Some((path, file))),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
@@ -151,14 +199,14 @@ fn opened(file: Result<OwnedFd, Errno>, path: String) -> Result<Option<(String, 
 }
 
 /// What a file is; nothing for what is no file.
-fn fact(path: String, file: OwnedFd) -> Result<Option<FileFact>, ExamineError> {
+fn fact(path: String, file: &OwnedFd) -> Result<Option<FileFact>, ExamineError> {
     let unread = |source: io::Error| ExamineError::Read { path: path.clone(), source };
     let stat = rustix::fs::fstat(file.as_fd()).map_err(|errno| unread(errno.into()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(None);
     }
     let mut digest = Sha256::new();
-    let read = copy(&file, |bytes| {
+    let read = copy(file, |bytes| {
         digest.update(bytes);
         Ok(())
     });

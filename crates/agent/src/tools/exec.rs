@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::approval::{Place, place_of};
-use moltbot_policy::command::{Command, CommandPermit, CommandRequest, review};
+use moltbot_policy::command::{Command, CommandRequest, review};
 use moltbot_policy::profile::Profile;
-use moltbot_policy::{Recorded, record};
+use moltbot_policy::{Permit, Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -20,7 +20,35 @@ use super::arguments::Arguments;
 use super::{ToolResult, Toolbox, object, output, sentence, stopped};
 use crate::model::ToolSpec;
 
-pub(super) fn spec() -> ToolSpec {
+/// Whether the turn may ask for a command outside the sandbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum MayLeave {
+    No,
+    Yes,
+}
+
+/// What the owner's config and who caused the turn leave it.
+pub(super) fn may_leave(tools: &Toolbox) -> MayLeave {
+    match place_of(&tools.config.tools, &tools.cause, Some("gateway")) {
+        Ok(_) => MayLeave::Yes,
+        Err(_refused) => MayLeave::No,
+    }
+}
+
+pub(super) fn spec(may_leave: MayLeave) -> ToolSpec {
+    let host = json!({
+        "type": "string", "enum": ["sandbox", "gateway"],
+        "description": "Where to run it. `gateway` is the owner's machine itself: one simple command, approved by the owner each time.",
+    });
+    let mut spec = plain_spec();
+    let properties = spec.parameters.get_mut("properties").and_then(Value::as_object_mut);
+    if let (Some(properties), MayLeave::Yes) = (properties, may_leave) {
+        properties.insert("host".into(), host);
+    }
+    spec
+}
+
+fn plain_spec() -> ToolSpec {
     ToolSpec {
         name: "exec",
         description: "Run a shell command in the sandbox and get its output and exit code.",
@@ -48,7 +76,7 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let command = reviewed(tools, script, directory, timeout).await?;
     match place_of(&tools.config.tools, &tools.cause, host.as_deref()) {
         Ok(Place::Sandbox) => {}
-        Ok(Place::Host) => return Err("commands outside the sandbox do not run yet".into()),
+        Ok(Place::Host) => return on_host(tools, command).await,
         Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
     }
     available(tools).await?;
@@ -58,6 +86,16 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
     let ended = tools.sandbox.run(recorded, Some(workspace), tools.stop.clone()).await;
+    Ok(describe(&ended.map_err(|error| sentence(&error))?))
+}
+
+/// Runs a command outside the sandbox, after the owner's yes.
+async fn on_host(tools: &Toolbox, command: Command) -> Result<ToolResult, String> {
+    let permit = approving::on_host(tools, command).await?;
+    let recorded = enter(tools, permit).await?;
+    let workspace = tools.workspace.fd().try_clone_to_owned();
+    let workspace = workspace.map_err(|error| format!("the workspace cannot be opened again: {error}"))?;
+    let ended = tools.sandbox.run_on_host(recorded, workspace, tools.stop.clone()).await;
     Ok(describe(&ended.map_err(|error| sentence(&error))?))
 }
 
@@ -93,7 +131,7 @@ async fn available(tools: &Toolbox) -> Result<(), String> {
     }
 }
 
-async fn enter(tools: &Toolbox, permit: CommandPermit) -> Result<Recorded<CommandPermit>, String> {
+async fn enter<P: Permit + Send + 'static>(tools: &Toolbox, permit: P) -> Result<Recorded<P>, String> {
     let ledger = tools.ledger.clone();
     let recorded = spawn_blocking(move || record(permit, &ledger)).await;
     recorded.map_err(|_| stopped())?.map_err(|unrecorded| sentence(&unrecorded))

@@ -89,6 +89,7 @@ impl Turn<'_> {
                 self.pending.message.principal.clone(),
             ),
             approvals: self.inside.approvals.clone(),
+            home: self.inside.home.clone(),
             stop: self.stop.clone(),
         };
         Ok((model, toolbox))

@@ -1,6 +1,7 @@
 //! Approvals through the real program: who is asked, who answers, and that a yes opens one exact act.
 
 mod drift;
+mod host;
 mod kept;
 mod stage;
 

@@ -30,6 +30,11 @@ impl HostPermit {
         &self.words
     }
 
+    /// The folder that it starts in, relative to the workspace.
+    pub fn directory(&self) -> &str {
+        self.command.directory()
+    }
+
     /// What was approved of what is around it: its folder, its program, its script file, its environment. The door demands
     /// that what it has opened is that.
     pub const fn facts(&self) -> &Facts {

@@ -87,6 +87,34 @@ fn operand_of(words: &[String]) -> Option<String> {
     arguments.iter().find(|word| !word.starts_with('-') && !word.is_empty()).cloned()
 }
 
+/// Demands of a command outside the walls that its words name what runs: no program that starts another one, and of an
+/// interpreter the script file first, which is looked at and bound.
+///
+/// # Errors
+/// When something would run that nobody has looked at.
+pub(super) fn require_bound(words: &[String], facts: &Facts) -> Result<(), Refusal> {
+    let path =
+        facts.programs.first().and_then(|program| program.file.as_ref()).map(|file| file.path.as_str());
+    let named = words.first().map(String::as_str);
+    for name in
+        [named, path].into_iter().flatten().map(|path| base(path.rsplit('/').next().unwrap_or_default()))
+    {
+        if WRAPPERS.contains(&name) || name.starts_with("ld-") || name == "busybox" || name == "toybox" {
+            let message = "outside the sandbox no program runs that starts another one; name that one itself";
+            return Err(Refusal::new("host_wrapper", message));
+        }
+        if !SHELLS.contains(&name) && !INTERPRETERS.contains(&name) {
+            continue;
+        }
+        let operand = facts.operands.first().filter(|operand| operand.file.is_some());
+        if operand.is_none_or(|operand| Some(&operand.name) != words.get(1)) {
+            let message = "outside the sandbox an interpreter runs a script file of the workspace, which comes right behind it: no inline code, no options in front, no link";
+            return Err(Refusal::new("host_inline", message));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the program at `path` may be on a list that lets it pass whatever its arguments are: a program of the system,
 /// whose work is not to run what it is given.
 pub fn may_be_listed(path: &str) -> bool {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use moltbot_policy::approval::{
-    self, ApprovalPermit, ApprovalsFile, Facts, Judgement, Overview, Place, Question, Rules,
+    self, ApprovalPermit, ApprovalsFile, Facts, HostPermit, Judgement, Overview, Place, Question, Rules,
 };
 use moltbot_policy::command::{Command, CommandPermit};
 use moltbot_policy::{Recorded, Refusal};
-use moltbot_sandbox::examine;
+use moltbot_sandbox::{Examined, examine};
 use tokio::task::spawn_blocking;
 
 use crate::approvals::Approvals;
@@ -17,27 +17,44 @@ use crate::tools::{Toolbox, sentence, stopped};
 struct Looked {
     overview: Overview,
     rules: Rules,
-    facts: Facts,
+    /// What is around it. Held until it was decided, so that nothing else gets the same number.
+    seen: Examined,
 }
 
 /// The permit for a command within the walls.
 pub(super) async fn in_sandbox(tools: &Toolbox, command: Command) -> Result<CommandPermit, String> {
     let target = command.script().to_owned();
-    let Looked { overview, rules, facts } = look(tools, &command, Place::Sandbox).await?;
-    match approval::judge(command, overview.clone(), &facts, &rules) {
+    let Looked { overview, rules, seen } = look(tools, &command, Place::Sandbox).await?;
+    match approval::judge(command, overview.clone(), &seen.facts, &rules) {
         Err(refusal) => Err(refuse(tools, &target, &refusal).await),
         Ok(Judgement::Run { permit, listed }) => {
-            note(tools, listed, &target, &facts).await;
+            note(tools, listed, &target, &seen.facts).await;
             Ok(*permit)
         }
         Ok(Judgement::Ask(question)) => {
             let (yes, asked) = ask(tools, &question).await?;
-            let now = facts_of(tools, question.directory(), &overview, Place::Sandbox).await?;
-            match yes.into_permit().open(&question, &now, asked.now_ms()) {
+            let now = seen_of(tools, question.directory(), &overview, Place::Sandbox).await?;
+            match yes.into_permit().open(&question, &now.facts, asked.now_ms()) {
                 Ok(permit) => Ok(permit),
                 Err(refusal) => Err(refuse(tools, &target, &refusal).await),
             }
         }
+    }
+}
+
+/// The permit for a command outside the walls: the owner says yes to each.
+pub(super) async fn on_host(tools: &Toolbox, command: Command) -> Result<HostPermit, String> {
+    let target = command.script().to_owned();
+    let Looked { overview, rules, seen } = look(tools, &command, Place::Host).await?;
+    let question = match approval::judge_on_host(command, overview.clone(), &seen.facts, &rules) {
+        Ok(question) => question,
+        Err(refusal) => return Err(refuse(tools, &target, &refusal).await),
+    };
+    let (yes, asked) = ask(tools, &question).await?;
+    let now = seen_of(tools, question.directory(), &overview, Place::Host).await?;
+    match yes.into_permit().open_on_host(&question, &now.facts, asked.now_ms()) {
+        Ok(permit) => Ok(permit),
+        Err(refusal) => Err(refuse(tools, &target, &refusal).await),
     }
 }
 
@@ -65,22 +82,23 @@ async fn look(tools: &Toolbox, command: &Command, place: Place) -> Result<Looked
     };
     let agent = tools.cause.session().agent();
     let rules = Rules::of(&tools.config.tools.exec, &file, agent.as_str());
-    let facts = if place == Place::Host || rules.looks_at_files(&overview) {
-        facts_of(tools, command.directory(), &overview, place).await?
+    let seen = if place == Place::Host || rules.looks_at_files(&overview) {
+        seen_of(tools, command.directory(), &overview, place).await?
     } else {
-        Facts::default()
+        Examined::nothing()
     };
-    Ok(Looked { overview, rules, facts })
+    Ok(Looked { overview, rules, seen })
 }
 
-async fn facts_of(
+async fn seen_of(
     tools: &Toolbox,
     directory: &str,
     overview: &Overview,
     place: Place,
-) -> Result<Facts, String> {
+) -> Result<Examined, String> {
     let (workspace, directory, overview) = (tools.workspace.clone(), directory.to_owned(), overview.clone());
-    let looked = spawn_blocking(move || examine(workspace.fd(), &directory, &overview, place)).await;
+    let home = tools.home.clone();
+    let looked = spawn_blocking(move || examine(workspace.fd(), &directory, &overview, place, &home)).await;
     looked.map_err(|_| stopped())?.map_err(|error| sentence(&error))
 }
 

@@ -30,7 +30,7 @@ const CHANGES: [(&str, &str, &str, &str); 8] = [
 ];
 
 #[expect(clippy::disallowed_methods, reason = "somebody else changes files meanwhile")]
-fn outside(workspace: &Path, script: &str) {
+pub(super) fn outside(workspace: &Path, script: &str) {
     let ended = Command::new("/bin/sh").arg("-ec").arg(script).current_dir(workspace).status().unwrap();
     assert!(ended.success(), "{script}");
 }

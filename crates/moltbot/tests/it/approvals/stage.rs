@@ -66,7 +66,7 @@ impl Stage {
         self.heard("exec.approval.requested").await
     }
 
-    async fn begin(&mut self, session: &str, arguments: &Value) {
+    pub(super) async fn begin(&mut self, session: &str, arguments: &Value) {
         self.model.push(Reply::tool("exec", arguments));
         self.model.push(Reply::text("done"));
         self.run = self.client.send_chat(session, "go").await;
@@ -99,6 +99,27 @@ impl Stage {
                 self.model.requests().last().map(|r| r.tool_results())
             );
         }
+    }
+
+    /// The question, or nothing when the turn ends without one.
+    pub(super) async fn asked_or_ended(&mut self) -> Option<Value> {
+        loop {
+            let event = self.client.next_event().await.expect("an open connection");
+            let payload = event.payload.unwrap_or(Value::Null);
+            if event.event == "exec.approval.requested" {
+                return Some(payload);
+            }
+            if event.event == "chat" && payload["state"] != "delta" && payload["runId"] == self.run.as_str() {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for the end of a turn that was stopped, and has the model say what it still has to say.
+    pub(super) async fn heard_end(&mut self) {
+        let asked = self.asked_or_ended().await;
+        assert!(asked.is_none(), "{asked:?}");
+        assert_eq!(self.client.chat("main", "go on").await.text, "done");
     }
 
     /// Answers a question, and tells what the model was told.
