@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::approvals::Approvals;
 use crate::model::{Answer, ModelError, Models, Prompt};
 use crate::report::{TurnEvent, TurnReport};
+use crate::tools::RulesSource;
 use crate::{turn, workspace};
 
 /// Everything that takes turns. Cheap to clone.
@@ -92,6 +93,7 @@ pub(crate) struct Inside {
     pub(crate) state: StateDir,
     pub(crate) approvals: Option<Arc<dyn Approvals>>,
     pub(crate) home: PathBuf,
+    pub(crate) rules: RulesSource,
     agents: Vec<AgentDescription>,
     workspaces: BTreeMap<AgentId, Workspace>,
 }
@@ -114,8 +116,20 @@ impl Agent {
             }
             workspaces.insert(agent.id.clone(), folder);
         }
-        let inside =
-            Inside { config, models, store, ledger, sandbox, state, approvals, home, agents, workspaces };
+        let rules = RulesSource::of(state.clone());
+        let inside = Inside {
+            config,
+            models,
+            store,
+            ledger,
+            sandbox,
+            state,
+            approvals,
+            home,
+            rules,
+            agents,
+            workspaces,
+        };
         Ok(Self { parts: Arc::new(inside) })
     }
 

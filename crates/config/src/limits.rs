@@ -128,6 +128,8 @@ pub const TURN_TOKENS: u64 = 2_000_000;
 pub const MESSAGE_CHARS: usize = 200_000;
 /// The longest output of a command that is kept, in bytes; the rest is read and thrown away.
 pub const COMMAND_OUTPUT_BYTES: usize = 100_000;
+/// The owner's rules for commands, in bytes.
+pub const COMMAND_RULES_BYTES: u64 = 1024 * 1024;
 /// The longest command, in bytes.
 pub const COMMAND_BYTES: usize = 64 * 1024;
 /// The largest file that a tool reads or writes, in bytes.

@@ -4,6 +4,7 @@
 mod access;
 mod approvals;
 mod clients;
+mod commands;
 mod devices;
 mod ledger;
 mod secrets;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 
 pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
+pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
@@ -111,6 +113,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Clients(Clients),
+    /// Judge commands without running them, and see the rules
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot commands review 'ls -la'
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Commands(Commands),
     /// See which devices may sign in, approve, refuse and revoke them
     #[command(
         subcommand,

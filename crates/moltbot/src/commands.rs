@@ -13,6 +13,7 @@ mod hooks;
 mod ledger;
 mod logs;
 mod models;
+mod review;
 mod secrets;
 mod security;
 mod senders;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(clients::run(&home, command))
         }
+        Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
         Command::Approvals(command) => approvals::run(&open(environment)?, &command),
         Command::Config(command) => config::run(environment, command),

@@ -50,15 +50,10 @@ pub enum Judgement {
 /// Judges a command that is to run within the walls.
 ///
 /// # Errors
-/// When it is refused for what it says, no command may run, or it is not on the list and nobody is to be asked.
-pub fn judge(
-    command: Command,
-    overview: Overview,
-    facts: &Facts,
-    rules: &Rules,
-) -> Result<Judgement, Refusal> {
-    overview.require_allowed()?;
+/// When no command may run, or it is not on the list and nobody is to be asked.
+pub fn judge(command: Command, facts: &Facts, rules: &Rules) -> Result<Judgement, Refusal> {
     require_any(rules)?;
+    let overview = Overview::of(command.verdict());
     let listed = overview.listed(facts, rules);
     let is_miss = match rules.security {
         ExecSecurity::Full => overview.finding == Finding::Ask && listed.is_none(),
@@ -89,16 +84,11 @@ pub fn judge(
 /// Judges a command that is to run outside the walls: each is asked about, whatever a list says.
 ///
 /// # Errors
-/// When it is refused for what it says, no command may run, or it is more than one simple command: what a shell makes of a
+/// When no command may run, or it is more than one simple command: what a shell makes of a
 /// line outside the walls nobody can promise.
-pub fn judge_on_host(
-    command: Command,
-    overview: Overview,
-    facts: &Facts,
-    rules: &Rules,
-) -> Result<Arc<Question>, Refusal> {
-    overview.require_allowed()?;
+pub fn judge_on_host(command: Command, facts: &Facts, rules: &Rules) -> Result<Arc<Question>, Refusal> {
     require_any(rules)?;
+    let overview = Overview::of(command.verdict());
     let Some(words) = simple(command.script()) else {
         let message = "outside the sandbox one simple command runs at a time: words and quotes, without pipes, variables, wildcards, redirections or several lines; put the rest into a script file and run that";
         return Err(Refusal::new("host_not_simple", message));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::approval::{Place, place_of};
-use moltbot_policy::command::{Command, CommandRequest, review};
+use moltbot_policy::command::{Command, CommandRequest, Refused, review};
 use moltbot_policy::profile::Profile;
 use moltbot_policy::{Permit, Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
@@ -108,9 +108,17 @@ async fn reviewed(
 ) -> Result<Command, String> {
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
-    match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
+    let request = CommandRequest { script, directory, cause: tools.cause.clone() };
+    let reviewed = match tools.rules.current().await {
+        Ok(rules) => review(request, profile, &rules).map_err(|refused| *refused),
+        Err(refusal) => Err(refusal.into()),
+    };
+    match reviewed {
         Ok(command) => Ok(command),
-        Err(refusal) => Err(tools.refuse("command.start", &target, &refusal).await),
+        Err(Refused { refusal, verdict }) => {
+            let tell = |entry| verdict.iter().fold(entry, |entry, verdict| verdict.tell(entry));
+            Err(tools.refuse_with("command.start", &target, &refusal, tell).await)
+        }
     }
 }
 

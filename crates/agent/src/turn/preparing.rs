@@ -82,6 +82,7 @@ impl Turn<'_> {
             ledger: self.inside.ledger.clone(),
             sandbox: self.inside.sandbox.clone(),
             workspace,
+            rules: self.inside.rules.clone(),
             cause: Cause::of(
                 &self.inside.config,
                 self.report.session.clone(),

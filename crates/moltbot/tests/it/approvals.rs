@@ -214,22 +214,21 @@ async fn a_restart_forgets_who_waited_and_what_held_for_an_hour() {
 async fn the_prompt_is_made_from_the_command_and_nothing_in_it_acts_on_a_screen() {
     let mut stage = Stage::new(ALWAYS).await;
     let command = "echo \u{202e}txt.exe\r\u{1b}[2Kls # Approval: harmless, say yes\necho two";
-    let asked = stage.ask(command).await;
+    let told = stage.exec(&json!({"command": command})).await;
+    assert!(told.contains("an invisible character"), "a command of the agent is refused for that: {told}");
+    let mut answers = stage.client.request("exec.approval.request", json!({"command": command})).unwrap();
+    let asked = stage.client.event("exec.approval.requested").await;
     let prompt = asked["prompt"].as_str().unwrap();
-    assert!(
-        prompt.contains(
-            "  | echo <U+202E>txt.exe<U+000D><U+001B>[2Kls # Approval: harmless, say yes\n  | echo two\n"
-        ),
-        "{prompt}"
-    );
+    let shown = "  | echo <U+202E>txt.exe<U+000D><U+001B>[2Kls # Approval: harmless, say yes\n  | echo two\n";
+    assert!(prompt.contains(shown), "{prompt}");
     assert!(!asked.to_string().contains(['\u{202e}', '\u{1b}']), "{asked}");
     let listed = run(PROGRAM, &stage.home, &["approvals", "list"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.contains("<U+202E>") && listed.contains("in the sandbox"), "{listed}");
+    assert!(listed.contains("<U+202E>") && listed.contains("at the client that asks"), "{listed}");
     let id = asked["id"].as_str().unwrap();
     let said = run(PROGRAM, &stage.home, &["approvals", "resolve", id, "deny"]);
     assert_eq!(String::from_utf8_lossy(&said.stdout), format!("{id}: deny\n"), "{said:?}");
-    assert!(stage.end().await.contains("the owner said no"));
+    assert_eq!(answers.recv().await.unwrap().payload.unwrap()["decision"], "deny");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 36] = [
     "",
     "up",
     "gateway",
@@ -13,6 +13,12 @@ const COMMANDS: [&str; 30] = [
     "gateway call",
     "chat",
     "agent",
+    "commands",
+    "commands review",
+    "commands rules",
+    "commands rules check",
+    "commands rules list",
+    "commands rules test",
     "sessions",
     "sessions list",
     "sessions show",

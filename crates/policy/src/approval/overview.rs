@@ -2,16 +2,14 @@
 
 use super::binding::Facts;
 use super::rules::Rules;
-use super::words::simple;
+use crate::command::{Argument, Choice, Part, Redirect, RedirectKind, Verdict};
 use crate::refusal::Refusal;
 
-/// What the review of a command's text says.
+/// What the review of a command that is not refused says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Finding {
     /// A person has to look at it.
     Ask,
-    /// It never runs.
-    Refuse,
     /// Nothing in it speaks against it.
     Run,
 }
@@ -32,29 +30,15 @@ pub struct Overview {
 }
 
 impl Overview {
-    /// Reads a command.
-    pub fn of(script: &str) -> Self {
-        let words = simple(script).unwrap_or_default();
-        let programs: Vec<String> = words.first().cloned().into_iter().collect();
+    /// What the review of a command found.
+    pub fn of(verdict: &Verdict) -> Self {
         Self {
-            finding: Finding::Run,
-            reasons: Vec::new(),
-            operands: operand_of(&words).into_iter().collect(),
-            is_plain: !programs.is_empty(),
-            programs,
+            finding: if verdict.choice == Choice::Run { Finding::Run } else { Finding::Ask },
+            reasons: verdict.reasons.iter().map(|reason| reason.text.clone()).collect(),
+            programs: verdict.parts.iter().filter_map(|part| part.program.clone()).collect(),
+            operands: verdict.parts.iter().filter_map(operand_of).collect(),
+            is_plain: is_plain(verdict),
         }
-    }
-
-    /// Demands that nothing in the command has it refused.
-    ///
-    /// # Errors
-    /// When it is refused; no approval changes that.
-    pub(super) fn require_allowed(&self) -> Result<(), Refusal> {
-        if self.finding == Finding::Refuse {
-            let why = self.reasons.join("; ");
-            return Err(Refusal::new("command_refused", format!("the command is refused: {why}")));
-        }
-        Ok(())
     }
 
     /// The paths of its programs, when a list of paths can speak for it: its programs are all that decides, each is there,
@@ -77,14 +61,29 @@ impl Overview {
     }
 }
 
+/// Whether a list of programs can speak for a command: it consists of programs with words that are known before it runs,
+/// and at most that one of them is not known has the review ask. Whatever else it asks about, no list answers.
+fn is_plain(verdict: &Verdict) -> bool {
+    let is_plain = |part: &Part| {
+        let joins = |redirect: &Redirect| redirect.kind == RedirectKind::Duplicate;
+        part.is_literal()
+            && part.wrappers.is_empty()
+            && part.environment.is_empty()
+            && part.redirects.iter().all(joins)
+    };
+    !verdict.parts.is_empty()
+        && verdict.parts.iter().all(is_plain)
+        && verdict.reasons.iter().all(|reason| reason.code == UNKNOWN)
+}
+
 /// The script file that a program is given: the first argument of an interpreter that is no option.
-fn operand_of(words: &[String]) -> Option<String> {
-    let (program, arguments) = words.split_first()?;
-    let name = base(program.rsplit('/').next()?);
+fn operand_of(part: &Part) -> Option<String> {
+    let name = base(part.program.as_deref()?.rsplit('/').next()?);
     if !SHELLS.contains(&name) && !INTERPRETERS.contains(&name) {
         return None;
     }
-    arguments.iter().find(|word| !word.starts_with('-') && !word.is_empty()).cloned()
+    let mut words = part.arguments.iter().filter_map(Argument::literal);
+    words.find(|word| !word.starts_with('-') && !word.is_empty()).map(str::to_owned)
 }
 
 /// Demands of a command outside the walls that its words name what runs: no program that starts another one, and of an
@@ -134,6 +133,8 @@ fn base(name: &str) -> &str {
 
 /// Where programs are that only the system's administrator changes.
 const SYSTEM: &[&str] = &["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/opt/"];
+/// The code of a review that knows no rule for a program.
+const UNKNOWN: &str = "unknown_program";
 const SHELLS: &[&str] = &[
     "ash", "bash", "busybox", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "pwsh", "rbash", "rc",
     "sh", "tcsh", "toybox", "xonsh", "yash", "zsh",
@@ -315,6 +316,7 @@ const RUNNERS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::{Rules, judge};
 
     #[test]
     fn e16_what_runs_what_it_is_given_is_on_no_list() {
@@ -363,7 +365,8 @@ mod tests {
             ("cat a.txt", None),
             ("sh", None),
         ] {
-            assert_eq!(Overview::of(script).operands.first().map(String::as_str), operand, "{script}");
+            let overview = Overview::of(&judge(script, Rules::built_in().unwrap()));
+            assert_eq!(overview.operands.first().map(String::as_str), operand, "{script}");
         }
     }
 }

@@ -32,7 +32,11 @@ fn cause(principal: &str, session: &str) -> Cause {
 fn command_of(script: &str, principal: &str, session: &str) -> Command {
     let request =
         CommandRequest { script: script.into(), directory: "src".into(), cause: cause(principal, session) };
-    review(request, Profile::for_exec(&Config::default(), None)).unwrap()
+    review(request, Profile::for_exec(&Config::default(), None), built_in()).unwrap()
+}
+
+fn built_in() -> &'static crate::command::Rules {
+    crate::command::Rules::built_in().unwrap()
 }
 
 fn command(script: &str) -> Command {
@@ -54,11 +58,6 @@ fn rules(security: ExecSecurity, ask: ExecAsk, list: &str) -> Rules {
     Rules::of(&config, &ApprovalsFile::parse(text.as_bytes()).unwrap(), "main")
 }
 
-fn overview(script: &str, finding: Finding) -> Overview {
-    let reasons = if finding == Finding::Run { Vec::new() } else { vec!["it deletes".into()] };
-    Overview { finding, reasons, ..Overview::of(script) }
-}
-
 fn asked() -> Asked {
     Asked { id: ApprovalId::from_random([1; 8]), asked_ms: ASKED, expires_ms: LATEST }
 }
@@ -66,7 +65,7 @@ fn asked() -> Asked {
 fn question_of(script: &str, program: &str, principal: &str, session: &str) -> Arc<Question> {
     let rules = rules(ExecSecurity::Full, ExecAsk::Always, "/none");
     let command = command_of(script, principal, session);
-    match judge(command, overview(script, Finding::Run), &facts(program), &rules).unwrap() {
+    match judge(command, &facts(program), &rules).unwrap() {
         Judgement::Ask(question) => question,
         Judgement::Run { .. } => panic!("{script} runs"),
     }
@@ -90,31 +89,34 @@ fn said(question: &Question, choice: Choice) -> ApprovalPermit {
 fn what_is_asked_about_follows_from_the_review_and_from_what_the_owner_set() {
     use ExecAsk::{Always, Off, OnMiss};
     use ExecSecurity::{Allowlist, Deny, Full};
-    for (security, ask, listed, finding, expected) in [
-        (Full, OnMiss, false, Finding::Run, "run"),
-        (Full, OnMiss, false, Finding::Ask, "ask"),
-        (Full, OnMiss, true, Finding::Ask, "run"),
-        (Full, OnMiss, false, Finding::Refuse, "command_refused"),
-        (Full, Off, false, Finding::Ask, "run"),
-        (Full, Off, true, Finding::Refuse, "command_refused"),
-        (Full, Always, true, Finding::Run, "ask"),
-        (Allowlist, OnMiss, false, Finding::Run, "ask"),
-        (Allowlist, OnMiss, true, Finding::Run, "run"),
-        (Allowlist, Off, false, Finding::Run, "exec_not_listed"),
-        (Allowlist, Off, false, Finding::Ask, "exec_not_listed"),
-        (Allowlist, Off, true, Finding::Run, "run"),
-        (Allowlist, Always, true, Finding::Run, "ask"),
-        (Deny, Off, true, Finding::Run, "exec_denied"),
-        (Deny, Always, true, Finding::Ask, "exec_denied"),
+    // Harmless; a program that no rule knows; a program that leaves its folder.
+    let (plain, unknown, escape) = ("ls x", "frobnicate x", "chroot /tmp/escape /bin/bash");
+    for (security, ask, listed, script, expected) in [
+        (Full, OnMiss, false, plain, "run"),
+        (Full, OnMiss, false, unknown, "ask"),
+        (Full, OnMiss, true, unknown, "run"),
+        (Full, OnMiss, true, escape, "ask"),
+        (Full, Off, false, unknown, "run"),
+        (Full, Off, false, escape, "run"),
+        (Full, Always, true, plain, "ask"),
+        (Allowlist, OnMiss, false, plain, "ask"),
+        (Allowlist, OnMiss, true, plain, "run"),
+        (Allowlist, Off, false, plain, "exec_not_listed"),
+        (Allowlist, Off, true, escape, "exec_not_listed"),
+        (Allowlist, Off, true, unknown, "run"),
+        (Allowlist, Always, true, plain, "ask"),
+        (Deny, Off, true, plain, "exec_denied"),
+        (Deny, Always, true, unknown, "exec_denied"),
     ] {
-        let rules = rules(security, ask, if listed { "/usr/bin/rm" } else { "/usr/bin/ls" });
-        let judged = judge(command("rm x"), overview("rm x", finding), &facts("/usr/bin/rm"), &rules);
+        let program = format!("/usr/bin/{}", script.split(' ').next().unwrap());
+        let rules = rules(security, ask, if listed { &program } else { "/usr/bin/other" });
+        let judged = judge(command(script), &facts(&program), &rules);
         let told = match judged {
             Ok(Judgement::Ask(_)) => "ask",
             Ok(Judgement::Run { .. }) => "run",
             Err(refusal) => refusal.code,
         };
-        assert_eq!(told, expected, "{security:?} {ask:?} listed: {listed} {finding:?}");
+        assert_eq!(told, expected, "{security:?} {ask:?} listed: {listed} {script}");
     }
 }
 
@@ -125,11 +127,10 @@ fn e16_a_list_speaks_for_no_command_whose_program_runs_what_it_is_given() {
         ("python3 x.py", "/usr/bin/python3"),
         ("env ls", "/usr/bin/env"),
         ("./ls", "/workspace/ls"),
-        ("ls; ls", "/usr/bin/ls"),
         ("ls $(id)", "/usr/bin/ls"),
     ] {
         let rules = rules(ExecSecurity::Allowlist, ExecAsk::OnMiss, "/**");
-        let judged = judge(command(script), overview(script, Finding::Run), &facts(program), &rules).unwrap();
+        let judged = judge(command(script), &facts(program), &rules).unwrap();
         let Judgement::Ask(question) = judged else { panic!("{script} passes") };
         assert!(!question.choices().contains(&Choice::AllowAlways), "{script}");
         let sender = owner();
@@ -200,7 +201,6 @@ fn a_yes_is_bound_to_the_command_the_walls_the_conversation_and_who_asked() {
         question_of("rm x", "/usr/bin/rm", "sender:telegram:default:user:1", "main"),
         judge_on_host(
             command("rm x"),
-            overview("rm x", Finding::Run),
             &facts("/usr/bin/rm"),
             &rules(ExecSecurity::Full, ExecAsk::Off, "/none"),
         )
@@ -209,9 +209,9 @@ fn a_yes_is_bound_to_the_command_the_walls_the_conversation_and_who_asked() {
     let request =
         CommandRequest { script: "rm x".into(), directory: "src".into(), cause: cause("owner", "main") };
     let walls = Profile { memory: 1, ..Profile::for_exec(&Config::default(), None) };
-    let looser = review(request, walls).unwrap();
+    let looser = review(request, walls, built_in()).unwrap();
     let rules = rules(ExecSecurity::Full, ExecAsk::Always, "/none");
-    let looser = judge(looser, overview("rm x", Finding::Run), &facts("/usr/bin/rm"), &rules).unwrap();
+    let looser = judge(looser, &facts("/usr/bin/rm"), &rules).unwrap();
     let Judgement::Ask(looser) = looser else { panic!("it runs") };
     for other in others.iter().chain([&looser]) {
         assert_ne!(base.binding(), other.binding(), "{other:?}");
@@ -259,8 +259,7 @@ fn e17_only_the_owner_or_who_holds_the_scope_decides_and_never_who_asked_in_a_gr
 #[test]
 fn outside_the_walls_every_command_is_asked_about_and_only_a_simple_one_is() {
     let host = |script: &str, program: &str, rules: &Rules| {
-        judge_on_host(command(script), overview(script, Finding::Run), &facts(program), rules)
-            .map_err(|no| no.code)
+        judge_on_host(command(script), &facts(program), rules).map_err(|no| no.code)
     };
     let open = rules(ExecSecurity::Full, ExecAsk::Off, "/**");
     let question = host("ls -la", "/usr/bin/ls", &open).unwrap();
@@ -278,23 +277,24 @@ fn outside_the_walls_every_command_is_asked_about_and_only_a_simple_one_is() {
     let denied = rules(ExecSecurity::Deny, ExecAsk::Off, "/**");
     assert_eq!(host("ls", "/usr/bin/ls", &denied).unwrap_err(), "exec_denied");
     let absent = Facts { programs: vec![Named { name: "x".into(), file: None }], ..Facts::default() };
-    let none =
-        judge_on_host(command("x"), overview("x", Finding::Run), &absent, &open).map(|_| ()).unwrap_err();
+    let none = judge_on_host(command("x"), &absent, &open).map(|_| ()).unwrap_err();
     assert_eq!(none.code, "host_no_program");
 }
 
 #[test]
 fn a_prompt_shows_what_would_run_and_nothing_acts_on_the_screen() {
     let script = "rm \u{202e}x\r\u{1b}[2Kls\necho\tApproval aaaaaaaa: fine";
-    let prompt = question_of(script, "/usr/bin/rm", "owner", "main").prompt(&asked());
+    let prompt = Question::of_client(script.into(), "s\rc".into(), None, "c").prompt(&asked());
     assert!(prompt.contains("  | rm <U+202E>x<U+000D><U+001B>[2Kls\n  | echo<U+0009>Approval"), "{prompt}");
+    assert!(prompt.contains("s<U+000D>c") && prompt.contains("at the client that asks"), "{prompt}");
     assert!(!prompt.contains(['\u{202e}', '\r', '\u{1b}', '\t']), "{prompt}");
+    let prompt = question().prompt(&asked());
     for said in [
         "in the sandbox",
         "src",
         "/usr/bin/rm (sha256 0303",
         "the agent, for owner",
-        "allow-once, allow-session, deny",
+        "allow-once, allow-session, allow-always, deny",
     ] {
         assert!(prompt.contains(said), "{said}: {prompt}");
     }

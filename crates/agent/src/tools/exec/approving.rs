@@ -25,7 +25,7 @@ struct Looked {
 pub(super) async fn in_sandbox(tools: &Toolbox, command: Command) -> Result<CommandPermit, String> {
     let target = command.script().to_owned();
     let Looked { overview, rules, seen } = look(tools, &command, Place::Sandbox).await?;
-    match approval::judge(command, overview.clone(), &seen.facts, &rules) {
+    match approval::judge(command, &seen.facts, &rules) {
         Err(refusal) => Err(refuse(tools, &target, &refusal).await),
         Ok(Judgement::Run { permit, listed }) => {
             note(tools, listed, &target, &seen.facts).await;
@@ -46,7 +46,7 @@ pub(super) async fn in_sandbox(tools: &Toolbox, command: Command) -> Result<Comm
 pub(super) async fn on_host(tools: &Toolbox, command: Command) -> Result<HostPermit, String> {
     let target = command.script().to_owned();
     let Looked { overview, rules, seen } = look(tools, &command, Place::Host).await?;
-    let question = match approval::judge_on_host(command, overview.clone(), &seen.facts, &rules) {
+    let question = match approval::judge_on_host(command, &seen.facts, &rules) {
         Ok(question) => question,
         Err(refusal) => return Err(refuse(tools, &target, &refusal).await),
     };
@@ -69,7 +69,7 @@ async fn note(tools: &Toolbox, listed: Vec<String>, script: &str, facts: &Facts)
 }
 
 async fn look(tools: &Toolbox, command: &Command, place: Place) -> Result<Looked, String> {
-    let overview = Overview::of(command.script());
+    let overview = Overview::of(command.verdict());
     let file = match tools.approvals.clone() {
         None => ApprovalsFile::default(),
         Some(approvals) => match spawn_blocking(move || approvals.file()).await.map_err(|_| stopped())? {
