@@ -22,6 +22,7 @@ use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::cause::{Cause, Tool};
 use moltbot_policy::file::{self, FileAct, FilePermit};
+use moltbot_policy::profile::WorkspaceAccess;
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::Workspace;
@@ -49,6 +50,8 @@ pub(crate) struct Toolbox {
     pub(crate) workspace: Workspace,
     /// What commands may do.
     pub(crate) rules: RulesSource,
+    /// What the session may do with it.
+    pub(crate) access: WorkspaceAccess,
     /// The turn: who caused it decides which tools it has.
     pub(crate) cause: Cause,
     /// Who asks the owner about commands.

@@ -24,7 +24,9 @@ pub mod secret;
 pub mod senders;
 pub mod shown;
 pub mod strictness;
+pub mod surroundings;
 pub mod throttle;
+pub mod webhook;
 
 pub use record::{
     Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all, with_causes,

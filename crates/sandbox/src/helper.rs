@@ -10,6 +10,7 @@
 mod command;
 mod first;
 mod identity;
+mod network;
 mod root;
 
 pub(crate) use command::ENVIRONMENT;

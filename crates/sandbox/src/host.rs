@@ -117,6 +117,9 @@ impl Sandbox {
             place = self.place() => place?,
             () = abort.cancelled() => return Ok((Exit::Aborted, Kept::default())),
         };
+        if self.stopper().is_stopped() {
+            return Ok((Exit::Aborted, Kept::default()));
+        }
         let (program, ours) = (self.helper().to_owned(), std::sync::Arc::clone(permit));
         let started = tokio::task::spawn_blocking(move || {
             let copies = copies::take(&ours, workspace.as_fd())?;

@@ -149,16 +149,15 @@ fn described(verdict: &Verdict) -> String {
 
 /// Without what would change the terminal, or hide a part of a line.
 fn visible(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let shown = if c.is_control() || ('\u{200b}'..='\u{206f}').contains(&c) || c == '\u{feff}' {
-                c.escape_unicode().collect::<Vec<char>>()
-            } else {
-                vec![c]
-            };
-            shown
-        })
-        .collect()
+    let hides = |c: char| c.is_control() || ('\u{200b}'..='\u{206f}').contains(&c) || c == '\u{feff}';
+    text.chars().fold(String::new(), |mut shown, c| {
+        if hides(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+        shown
+    })
 }
 
 fn check(own: &Path, options: &RulesFile) -> anyhow::Result<Exit> {

@@ -57,6 +57,17 @@ async fn a_yes_runs_the_command_once_and_the_next_one_is_asked_about_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_default_harmless_commands_run_and_others_are_asked_about() {
+    let mut stage = Stage::new(|_| {}).await;
+    assert!(stage.exec(&json!({"command": "ls | wc -l"})).await.starts_with("exit code 0"));
+    let asked = stage.ask("no-rule-for-this x").await;
+    assert!(asked["prompt"].as_str().unwrap().contains("there is no rule for"), "{asked}");
+    stage.answer(&asked, "deny").await;
+    let refused = stage.exec(&json!({"command": "nsenter -t 1 -m sh"})).await;
+    assert!(refused.starts_with("the command is refused"), "nobody is asked about that: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_is_no() {
     let mut stage = Stage::new(|config| {
         ALWAYS(config);

@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn d_95_what_only_prepares_files_passes() {
+    fn d_91_d_95_what_only_prepares_files_passes() {
         for text in [
             "mkdir -p /tmp/data",
             "chmod 755 /app",

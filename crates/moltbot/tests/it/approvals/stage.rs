@@ -36,11 +36,7 @@ impl Stage {
         let model = ScriptedModel::queue([]);
         let home = Home::with_model(&model);
         home.change_config(|config| {
-            for name in ["exec", "elevated"] {
-                if config["tools"][name].is_null() {
-                    config["tools"][name] = json!({});
-                }
-            }
+            config["tools"] = json!({"elevated": {}, "exec": {}});
             change(config);
         });
         let gateway = Gateway::start(PROGRAM, &home);
