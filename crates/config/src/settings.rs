@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod channels;
+mod exec;
 mod front;
 mod hooks;
 mod irc;
@@ -24,6 +25,7 @@ pub use channels::{
     ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
     SenderSettings,
 };
+pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
@@ -452,23 +454,10 @@ pub enum DmScope {
 pub struct ToolsConfig {
     /// Tools that no agent gets, by name.
     pub deny: Vec<String>,
+    /// Commands outside the sandbox that the agent asks for one by one.
+    pub elevated: ElevatedConfig,
     /// The tool that runs commands.
     pub exec: ExecConfig,
-}
-
-/// The tool that runs commands.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ExecConfig {
-    /// The longest time a command may take, in seconds, 1 to 86 400. Half an hour, as upstream.
-    #[schemars(range(min = 1, max = 86_400))]
-    pub timeout_sec: u32,
-}
-
-impl Default for ExecConfig {
-    fn default() -> Self {
-        Self { timeout_sec: 1800 }
-    }
 }
 
 /// What is logged.

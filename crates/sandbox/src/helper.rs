@@ -13,6 +13,8 @@ mod identity;
 mod network;
 mod root;
 
+pub(crate) use command::ENVIRONMENT;
+
 use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
