@@ -12,6 +12,7 @@ mod channels;
 mod front;
 mod hooks;
 mod ledger;
+mod nodes;
 mod reach;
 mod secrets;
 mod security;
@@ -27,6 +28,7 @@ pub use hooks::{
     ToolName,
 };
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use nodes::{NodeCommand, NodesConfig};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
@@ -96,6 +98,8 @@ pub struct GatewayConfig {
     pub http: HttpConfig,
     /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
     pub mode: GatewayMode,
+    /// Devices that offer commands.
+    pub nodes: NodesConfig,
     /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
@@ -125,6 +129,7 @@ impl Default for GatewayConfig {
             dangerously_allow_plaintext_bind: false,
             http: HttpConfig::default(),
             mode: GatewayMode::Local,
+            nodes: NodesConfig::default(),
             port: 18789,
             remote: RemoteConfig::default(),
             tailscale: TailscaleConfig::default(),

@@ -5,6 +5,7 @@ mod access;
 mod clients;
 mod devices;
 mod ledger;
+mod nodes;
 mod secrets;
 mod senders;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
@@ -109,6 +111,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Devices(Devices),
+    /// See devices that offer commands, approve them, and have them do one
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot nodes list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Nodes(Nodes),
     /// See which programs may cause a turn, and what such a turn may do
     #[command(
         subcommand,

@@ -12,6 +12,7 @@ mod hooks;
 mod ledger;
 mod logs;
 mod models;
+mod nodes;
 mod secrets;
 mod security;
 mod senders;
@@ -71,6 +72,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Models(command) => {
             let home = open(environment)?;
             serve::block_on(models::run(&home, command))
+        }
+        Command::Nodes(command) => {
+            let home = open(environment)?;
+            serve::block_on(nodes::run(&home, command))
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),

@@ -14,6 +14,12 @@ pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
 pub const HEALTH: &str = "health";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
 pub const SESSIONS_CHANGED: &str = "sessions.changed";
+/// A command for a node. For that node alone.
+pub const NODE_INVOKE_REQUEST: &str = "node.invoke.request";
+/// A node waits for approval. For who may approve.
+pub const NODE_PAIR_REQUESTED: &str = "node.pair.requested";
+/// A node that waited was approved or refused. For who may approve.
+pub const NODE_PAIR_RESOLVED: &str = "node.pair.resolved";
 /// A person on a channel asks to be let in. For who may approve.
 pub const PAIRING_REQUESTED: &str = "pairing.requested";
 /// It was decided about a person on a channel. For who may approve.
@@ -30,6 +36,9 @@ pub const ALL: &[&str] = &[
     DEVICE_PAIR_REQUESTED,
     DEVICE_PAIR_RESOLVED,
     HEALTH,
+    NODE_INVOKE_REQUEST,
+    NODE_PAIR_REQUESTED,
+    NODE_PAIR_RESOLVED,
     PAIRING_REQUESTED,
     PAIRING_RESOLVED,
     SESSIONS_CHANGED,
