@@ -7,6 +7,7 @@ mod hooks;
 mod patient;
 pub(crate) mod route;
 mod upgrade;
+mod webhooks;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -195,6 +196,12 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Inco
     {
         seat.is_judged();
         return hooks::answer(&shared, hooks, caller, seat, request).await;
+    }
+    if let Some(served) = shared.channels.posted_at(request.uri().path())
+        && let Some(inlet) = &served.inlet
+    {
+        seat.is_judged();
+        return webhooks::answer(&shared, served, inlet, caller, seat, request).await;
     }
     let tailnet = match &shared.tailscale {
         None => Tailnet::Unclaimed,

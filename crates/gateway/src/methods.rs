@@ -14,6 +14,7 @@ pub(crate) mod logs;
 mod nodes;
 mod senders;
 pub(crate) mod sessions;
+mod turns;
 mod usage;
 
 use std::sync::Arc;
@@ -141,6 +142,8 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SystemPresence => listing::presence(shared, call),
         Method::TaskSuggestionsList => absent::task_suggestions(call),
         Method::TtsStatus => absent::tts(call),
+        Method::TurnsResume => turns::resume(shared, call).await,
+        Method::TurnsStop => turns::stop(shared, call).await,
         Method::UsageCost => usage::cost(shared, call).await,
         Method::UsageStatus => absent::provider_usage(shared, call),
         Method::VoicewakeGet => absent::voicewake(call),
@@ -230,7 +233,8 @@ const fn acts(method: Method) -> bool {
         | Method::SendersUnblock
         | Method::SessionsDelete
         | Method::SessionsPatch
-        | Method::SessionsReset => true,
+        | Method::SessionsReset
+        | Method::TurnsResume => true,
         Method::AgentIdentityGet
         | Method::AgentWait
         | Method::AgentsList
@@ -251,6 +255,7 @@ const fn acts(method: Method) -> bool {
         | Method::PairingReject
         | Method::PairingRevoke
         | Method::SendersBlock
+        | Method::TurnsStop
         | Method::Health
         | Method::LastHeartbeat
         | Method::LedgerRelay

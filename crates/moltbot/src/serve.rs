@@ -198,6 +198,10 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
+    let shut_off = moltbot_posture::shut_off(&loaded.config.agents);
+    if let Some(fix) = &shut_off.fix {
+        tracing::error!(fix, "{}", shut_off.what);
+    }
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
         tracing::warn!(
@@ -387,7 +391,8 @@ fn not_started(error: &StartError) -> anyhow::Error {
         StartError::Credential(_)
         | StartError::Hooks(_)
         | StartError::Refused(_)
-        | StartError::Senders(SenderError::Import { .. }) => Exit::Config,
+        | StartError::Senders(SenderError::Import { .. })
+        | StartError::Webhook(_) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

@@ -20,6 +20,7 @@ mod local_socket;
 mod own_socket;
 mod owner;
 mod pin;
+mod proxy;
 mod recording;
 mod stream;
 mod wire;
@@ -32,6 +33,7 @@ pub use identity::{Fingerprint, IdentityError, MadeCertificate, ServerIdentity, 
 pub use listener::{ListenError, Listener, listen, own_addresses};
 pub use local_socket::{LocalSocket, LocalSocketError};
 pub use own_socket::OwnSocketError;
+pub use proxy::{Proxy, Traffic};
 pub use recording::SharedBook;
 pub use stream::{Stream, StreamClient, StreamReader, StreamWriter};
 pub use url::Url;

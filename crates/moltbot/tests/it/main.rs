@@ -76,10 +76,13 @@ mod protocol;
 mod proxies;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod review;
 mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod stop;
 mod strict;
 #[cfg(test)]
 mod talk;
