@@ -354,9 +354,7 @@ impl Method {
             | Self::ChatAbort
             | Self::ChatSend
             | Self::NodeInvoke
-            | Self::TurnsStop => {
-                Scope::Write
-            }
+            | Self::TurnsStop => Scope::Write,
         }
     }
 }
