@@ -372,6 +372,18 @@ pub const PENDING_DEVICES_EACH: usize = 3;
 pub const PENDING_DEVICE_MS: u64 = 300_000;
 /// Devices that are known, approved or revoked: 1 kB each.
 pub const PAIRED_DEVICES: usize = 1000;
+/// Commands that a node offers: a phone has thirty.
+pub const NODE_COMMANDS: usize = 64;
+/// Characters of a command's name.
+pub const NODE_COMMAND_CHARS: usize = 64;
+/// How long a node's command may take when nobody says so, in milliseconds: as existing clients expect.
+pub const NODE_INVOKE_MS: u64 = 30_000;
+/// The longest that it may take, in milliseconds.
+pub const NODE_INVOKE_LONGEST_MS: u64 = 600_000;
+/// Commands that nodes have not answered yet: each holds a request of a client.
+pub const NODE_INVOKES: usize = 64;
+/// Keys of commands that are remembered, so that none is done twice.
+pub const NODE_KEYS: usize = 256;
 /// What a device says of itself is kept up to this length, in characters.
 pub const DEVICE_TEXT_CHARS: usize = 128;
 /// The largest file of paired devices that is imported, in bytes.

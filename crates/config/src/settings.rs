@@ -14,6 +14,7 @@ mod front;
 mod hooks;
 mod irc;
 mod ledger;
+mod nodes;
 mod outbound;
 mod reach;
 mod sandbox;
@@ -33,6 +34,7 @@ pub use hooks::{
 };
 pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use nodes::{NodeCommand, NodesConfig};
 pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub use sandbox::{
@@ -109,6 +111,8 @@ pub struct GatewayConfig {
     pub http: HttpConfig,
     /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
     pub mode: GatewayMode,
+    /// Devices that offer commands.
+    pub nodes: NodesConfig,
     /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
@@ -138,6 +142,7 @@ impl Default for GatewayConfig {
             dangerously_allow_plaintext_bind: false,
             http: HttpConfig::default(),
             mode: GatewayMode::Local,
+            nodes: NodesConfig::default(),
             port: 18789,
             remote: RemoteConfig::default(),
             tailscale: TailscaleConfig::default(),

@@ -19,6 +19,7 @@ mod http;
 mod hub;
 mod inbound;
 mod methods;
+mod nodes;
 mod outbox;
 mod presence;
 mod senders;

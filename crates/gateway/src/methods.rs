@@ -12,6 +12,7 @@ pub(crate) mod health;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
+mod nodes;
 pub(crate) mod senders;
 pub(crate) mod sessions;
 mod turns;
@@ -34,6 +35,7 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{failure, success};
 use crate::inbound::InboundError;
+use crate::nodes::OnDuty;
 use crate::outbox::InFlight;
 use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, UNRECORDED_CODE};
 
@@ -45,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) grant: Arc<Grant>,
     /// The id of the session that it came in.
     pub(crate) session: Arc<str>,
+    /// Which node it is that calls, when it is one.
+    pub(crate) node: Option<Arc<OnDuty>>,
 }
 
 impl Call {
@@ -110,7 +114,17 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::LogsTail => logs::tail(shared, call).await,
         Method::ModelsList => listing::models(shared, call),
         Method::ModelsTest => listing::test_model(shared, call).await,
-        Method::NodeList => absent::nodes(shared, call),
+        Method::NodeDescribe => nodes::describe(shared, call),
+        Method::NodeEvent => nodes::happened(shared, call),
+        Method::NodeInvoke => nodes::invoke(shared, call).await,
+        Method::NodeInvokeResult => nodes::result(call),
+        Method::NodeList => nodes::list(shared, call),
+        Method::NodePairApprove => nodes::approve(shared, call).await,
+        Method::NodePairList => nodes::pairs(shared, call),
+        Method::NodePairReject => nodes::reject(shared, call).await,
+        Method::NodePairRequest => nodes::request(shared, call),
+        Method::NodePairVerify => nodes::verify(shared, call),
+        Method::NodeRename => nodes::rename(shared, call).await,
         Method::PairingApprove => senders::approve(shared, call).await,
         Method::PairingList | Method::SendersList => senders::list(shared, call),
         Method::PairingReject => senders::reject(shared, call).await,
@@ -128,6 +142,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SessionsReset => sessions::reset(shared, call).await,
         Method::SessionsResolve => sessions::resolve(shared, call).await,
         Method::SessionsSubscribe => sessions::subscribe(call, place),
+        Method::SkillsBins => nodes::bins(call),
         Method::SkillsStatus => absent::skills(call),
         Method::Status => Ok(shared.health.current(shared).await.status().clone()),
         Method::SystemPresence => listing::presence(shared, call),
@@ -209,6 +224,7 @@ fn locked_down() -> WireError {
 
 /// Whether a method does something that is refused while the gateway is locked down. What only reads goes on, so that
 /// the owner can look; an act on secrets or the config is the owner's own, at the gateway's machine.
+#[expect(clippy::too_many_lines, reason = "a table that is only a table")]
 const fn acts(method: Method) -> bool {
     match method {
         Method::Agent
@@ -218,6 +234,9 @@ const fn acts(method: Method) -> bool {
         | Method::ExecApprovalRequest
         | Method::ExecApprovalsSet
         | Method::ModelsTest
+        | Method::NodeInvoke
+        | Method::NodePairApprove
+        | Method::NodeRename
         | Method::PairingApprove
         | Method::SendersUnblock
         | Method::SessionsDelete
@@ -254,7 +273,15 @@ const fn acts(method: Method) -> bool {
         | Method::LedgerRelay
         | Method::LogsTail
         | Method::ModelsList
+        | Method::NodeDescribe
+        | Method::NodeEvent
+        // It may be the answer to what was asked before.
+        | Method::NodeInvokeResult
         | Method::NodeList
+        | Method::NodePairList
+        | Method::NodePairReject
+        | Method::NodePairRequest
+        | Method::NodePairVerify
         | Method::PairingList
         | Method::PluginApprovalList
         | Method::QuestionList
@@ -266,6 +293,7 @@ const fn acts(method: Method) -> bool {
         | Method::SessionsPreview
         | Method::SessionsResolve
         | Method::SessionsSubscribe
+        | Method::SkillsBins
         | Method::SkillsStatus
         | Method::Status
         | Method::SystemPresence

@@ -8,6 +8,7 @@ use moltbot_agent::Agent;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
+use moltbot_policy::nodes::NodeRules;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::ids::AgentId;
@@ -28,6 +29,7 @@ use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
+use crate::nodes::Nodes;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
@@ -67,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) senders: Senders,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) routes: Routes,
     /// Nothing when they are off.
     pub(crate) hooks: Option<Hooks>,
@@ -106,6 +109,7 @@ impl Shared {
         let gate = Gate::new(began);
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
+            nodes: Nodes::new(NodeRules::of(&config.gateway.nodes)),
             routes: Routes::of(&config.gateway.http),
             config_json,
             config_path,

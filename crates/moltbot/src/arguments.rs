@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod devices;
 mod ledger;
+mod nodes;
 mod sandbox;
 mod secrets;
 mod senders;
@@ -19,6 +20,7 @@ pub(crate) use clients::{Clients, Kill};
 pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
@@ -151,6 +153,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Devices(Devices),
+    /// See devices that offer commands, approve them, and have them do one
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot nodes list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Nodes(Nodes),
     /// See which programs may cause a turn, and what such a turn may do
     #[command(
         subcommand,

@@ -13,6 +13,7 @@ mod hooks;
 mod ledger;
 mod logs;
 mod models;
+mod nodes;
 mod review;
 mod sandbox;
 mod secrets;
@@ -77,6 +78,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Models(command) => {
             let home = open(environment)?;
             serve::block_on(models::run(&home, command))
+        }
+        Command::Nodes(command) => {
+            let home = open(environment)?;
+            serve::block_on(nodes::run(&home, command))
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
         Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),

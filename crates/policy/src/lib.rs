@@ -15,6 +15,7 @@ pub mod command;
 pub mod file;
 pub mod hook;
 pub mod network;
+pub mod nodes;
 pub mod pairing;
 pub mod penalty;
 pub mod profile;

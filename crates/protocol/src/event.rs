@@ -18,6 +18,12 @@ pub const EXEC_APPROVAL_RESOLVED: &str = "exec.approval.resolved";
 pub const HEALTH: &str = "health";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
 pub const SESSIONS_CHANGED: &str = "sessions.changed";
+/// A command for a node. For that node alone.
+pub const NODE_INVOKE_REQUEST: &str = "node.invoke.request";
+/// A node waits for approval. For who may approve.
+pub const NODE_PAIR_REQUESTED: &str = "node.pair.requested";
+/// A node that waited was approved or refused. For who may approve.
+pub const NODE_PAIR_RESOLVED: &str = "node.pair.resolved";
 /// A person on a channel asks to be let in. For who may approve.
 pub const PAIRING_REQUESTED: &str = "pairing.requested";
 /// It was decided about a person on a channel. For who may approve.
@@ -36,6 +42,9 @@ pub const ALL: &[&str] = &[
     EXEC_APPROVAL_REQUESTED,
     EXEC_APPROVAL_RESOLVED,
     HEALTH,
+    NODE_INVOKE_REQUEST,
+    NODE_PAIR_REQUESTED,
+    NODE_PAIR_RESOLVED,
     PAIRING_REQUESTED,
     PAIRING_RESOLVED,
     SESSIONS_CHANGED,

@@ -63,6 +63,8 @@ mod names;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod open_config;
 #[cfg(test)]
 mod own_socket;

@@ -315,9 +315,7 @@ fn e01_a_client_that_asks_does_not_answer_itself_and_gets_no_permit() {
             client: IpAddr::from([127, 0, 0, 1]),
             fresh: true,
         };
-        authorization::grant(identity, None, &[scope.to_owned()], crate::pairing::Standing::Unknown)
-            .0
-            .unwrap()
+        authorization::grant(identity, &[scope.to_owned()], crate::pairing::Standing::Unknown).0.unwrap()
     };
     let decided = |grant: &authorization::Grant, connection: &str, choice| {
         decide(&question, &asked(), choice, Approver::Client { grant, connection }, ASKED)

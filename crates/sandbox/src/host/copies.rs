@@ -34,7 +34,7 @@ pub(super) struct Copies {
 /// Copies what a permit names, and demands that it is what was approved. May block.
 pub(super) fn take(permit: &HostPermit, workspace: BorrowedFd<'_>) -> Result<Copies, HostError> {
     let facts = permit.facts();
-    let directory = examine::open_directory(workspace, permit.directory())?;
+    let directory = examine::open_directory(workspace, permit.directory()).map_err(HostError::Examine)?;
     let stat = rustix::fs::fstat(&directory).map_err(io::Error::from)?;
     if (stat.st_dev, stat.st_ino) != facts.directory {
         return Err(HostError::Drift { what: "its folder".into() });

@@ -25,13 +25,7 @@ fn cli(stage: &Stage, arguments: &[&str]) -> (i32, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e16_always_puts_the_program_on_the_list_and_never_one_that_runs_what_it_is_given() {
     let mut stage = Stage::new(LISTED).await;
-    for command in [
-        "sh -c 'touch ran'",
-        "bash -lc 'touch ran'",
-        "python3 -c 1",
-        "env touch ran",
-        "./ls",
-    ] {
+    for command in ["sh -c 'touch ran'", "bash -lc 'touch ran'", "python3 -c 1", "env touch ran", "./ls"] {
         let asked = stage.ask(command).await;
         assert!(!asked["decisions"].to_string().contains("allow-always"), "{command}: {asked}");
         let refused = stage.resolve(&asked, "allow-always").await.unwrap_err();
