@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod channels;
+mod docker;
 mod front;
 mod hooks;
 mod ledger;
@@ -20,6 +21,10 @@ mod telegram;
 pub use channels::{
     ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
     SenderEntry, SenderSettings,
+};
+pub use docker::{
+    Bind, ContainerUser, Cpus, DockerConfig, DockerNetwork, ForbiddenSource, MemorySize, forbidden_source,
+    is_container_prefix,
 };
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{

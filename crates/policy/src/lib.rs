@@ -10,6 +10,7 @@ pub mod authorization;
 pub mod cause;
 pub mod clients;
 pub mod command;
+pub mod container;
 pub mod file;
 pub mod hook;
 pub mod network;

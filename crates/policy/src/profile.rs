@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use moltbot_config::{Config, limits};
 
+use crate::container::Backend;
+
 /// The walls of a sandbox. There is no network in any profile of this version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Profile {
+    /// What builds the walls.
+    pub backend: Backend,
     /// How the command sees the workspace.
     pub workspace: WorkspaceAccess,
     /// The largest address space of one process, in bytes.
@@ -59,6 +63,7 @@ impl Profile {
     const fn strict() -> Self {
         const MIB: u64 = 1024 * 1024;
         Self {
+            backend: Backend::Embedded,
             workspace: WorkspaceAccess::ReadWrite,
             address_space: 4096 * MIB,
             memory: 2048 * MIB,

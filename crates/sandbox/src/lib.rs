@@ -18,6 +18,7 @@
 //! secrets ([`ask_program`]). The two have nothing in common but this door.
 #![deny(unsafe_code)]
 
+mod docker;
 mod filter;
 mod helper;
 mod outcome;
@@ -31,6 +32,9 @@ mod spawner;
 mod sys;
 mod wire;
 
+pub use docker::{
+    ContainerEngine, ContainerRow, EngineError, EngineVersions, INSTALLATION_OF, ImageRow, RootSource,
+};
 pub use helper::helper_main;
 pub use outcome::{Exit, Outcome, RunError, Step};
 pub use posture::{Posture, Unavailable};

@@ -38,12 +38,14 @@ pub(crate) struct Finished {
     pub(crate) exit: Exit,
     pub(crate) kept: Kept,
     pub(crate) walls: Option<Walls>,
+    /// The container that it ran in.
+    pub(crate) container: Option<String>,
 }
 
 impl Finished {
     /// The end of a command that was stopped before it was started.
     pub(crate) fn before_start(exit: Exit) -> Self {
-        Self { exit, kept: Kept::default(), walls: None }
+        Self { exit, kept: Kept::default(), walls: None, container: None }
     }
 }
 
@@ -97,7 +99,7 @@ impl Running {
         self.bury().await;
         let walls = self.walls;
         let exit = self.end.take().unwrap_or_else(|| Err(lost(walls)))?;
-        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls })
+        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls, container: None })
     }
 
     /// Reads what is left of the reports and the output until every process is gone.
@@ -233,11 +235,13 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    fn new(most: usize) -> Self {
+    /// Nothing yet, and room for `most` bytes.
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, bytes: Vec::new(), dropped: 0 }
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    /// Keeps what there is room for.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         let room = self.most.saturating_sub(self.bytes.len()).min(bytes.len());
         let (kept, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.bytes.extend_from_slice(kept);

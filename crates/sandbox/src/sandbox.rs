@@ -8,10 +8,12 @@ use std::time::Instant;
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
+use moltbot_policy::container::Backend;
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::docker::Containers;
 use crate::outcome::{Exit, Outcome, RunError, Step};
 use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
@@ -28,6 +30,7 @@ pub struct Sandbox {
 struct Inner {
     helper: PathBuf,
     ledger: Ledger,
+    containers: Containers,
     spawner: OnceLock<Spawner>,
     posture: OnceCell<Posture>,
     places: Semaphore,
@@ -43,7 +46,8 @@ impl Sandbox {
     pub fn with_helper(helper: PathBuf, ledger: Ledger) -> Self {
         let places = Semaphore::new(limits::COMMANDS);
         let (spawner, posture) = (OnceLock::new(), OnceCell::new());
-        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places }) }
+        let containers = Containers::new(helper.clone(), ledger.clone());
+        Self { inner: Arc::new(Inner { helper, ledger, containers, spawner, posture, places }) }
     }
 
     /// What the sandbox is here, found out by running a command in it. Success is remembered; after a failure the
@@ -87,10 +91,12 @@ impl Sandbox {
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
         let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
         let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
+        let container = result.as_ref().ok().and_then(|finished| finished.container.clone());
         let entry = permit.end_entry(start, &ended);
+        let entry = container.into_iter().fold(entry, |entry, id| entry.with("containerId", id));
         let entry = folder.iter().fold(entry, |entry, folder| look_after(folder, &absent, entry));
         self.enter(entry).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
-        let Finished { exit, kept, walls } = result?;
+        let Finished { exit, kept, walls, .. } = result?;
         let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);
         let outcome =
             Outcome { exit, output: kept.bytes, truncated, dropped_bytes, duration: began.elapsed() };
@@ -109,6 +115,14 @@ impl Sandbox {
             () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
         };
         let profile = permit.profile();
+        match &profile.backend {
+            Backend::Docker(container) => {
+                let finished = self.inner.containers.run(permit, container, workspace, abort).await;
+                drop(place);
+                return finished;
+            }
+            Backend::Bwrap | Backend::Embedded => {}
+        }
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
         let started = spawner.spawn(request, workspace).await.map_err(start)?;
