@@ -14,6 +14,7 @@ mod front;
 mod hooks;
 mod ledger;
 mod reach;
+mod sandbox;
 mod secrets;
 mod security;
 mod telegram;
@@ -33,6 +34,10 @@ pub use hooks::{
 };
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
+pub use sandbox::{
+    AgentSandboxConfig, PruneConfig, SandboxBackend, SandboxConfig, SandboxMode, SandboxScope,
+    SandboxWorkspace,
+};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
@@ -243,6 +248,8 @@ pub struct AgentDefaults {
     pub context_tokens: Option<u64>,
     /// The model, as `provider/model`.
     pub model: Option<ModelChoice>,
+    /// The walls around what agents do.
+    pub sandbox: SandboxConfig,
     /// Whether to leave the workspace without its first files.
     pub skip_bootstrap: bool,
     /// The longest time a turn may take, in seconds, 1 to 86 400. Ten minutes, as upstream.
@@ -258,6 +265,7 @@ impl Default for AgentDefaults {
             bootstrap_max_chars: 20_000,
             context_tokens: None,
             model: None,
+            sandbox: SandboxConfig::default(),
             skip_bootstrap: false,
             timeout_seconds: 600,
             workspace: None,
@@ -284,6 +292,9 @@ pub struct AgentConfig {
     /// The model, as `provider/model`.
     #[serde(default)]
     pub model: Option<ModelChoice>,
+    /// Its own walls.
+    #[serde(default)]
+    pub sandbox: Option<AgentSandboxConfig>,
 }
 
 /// A model, alone or with its fallbacks.
