@@ -24,7 +24,7 @@ pub use channels::{
     SenderEntry, SenderSettings,
 };
 pub use docker::{
-    Bind, ContainerUser, Cpus, DockerConfig, DockerNetwork, ForbiddenSource, MemorySize, forbidden_source,
+    Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
     is_container_prefix,
 };
 pub use front::{AllowedOrigin, ControlUiConfig, Network};

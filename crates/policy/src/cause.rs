@@ -81,6 +81,11 @@ impl Cause {
         Self { session, run, principal, tools }
     }
 
+    /// The conversation.
+    pub const fn session(&self) -> &SessionKey {
+        &self.session
+    }
+
     /// The tools that the turn has.
     pub fn tools(&self) -> &[Tool] {
         &self.tools

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moltbot_config::settings::{Bind, ContainerUser, DockerConfig};
+use moltbot_config::settings::{
+    Bind, ContainerUser, DockerConfig, SandboxBackend, SandboxConfig, SandboxScope,
+};
+use moltbot_protocol::ids::SessionKey;
 use sha1::{Digest as _, Sha1};
 
 use crate::record::{Decision, Entry, Permit};
+use crate::refusal::Refusal;
 
 /// What builds the walls around a command.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Backend {
-    /// The program `bwrap` of this machine.
-    Bwrap,
     /// A container of an engine.
     Docker(Arc<Container>),
     /// moltbot itself.
@@ -24,10 +26,30 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// What builds the walls for a conversation. For a container this decides what it is made with; a config that would
+    /// weaken it, or a setup that may not run, gives none.
+    ///
+    /// # Errors
+    /// `container_weakened`, or why the setup may not run.
+    pub fn of(sandbox: &SandboxConfig, session: &SessionKey) -> Result<Self, Refusal> {
+        match sandbox.backend {
+            SandboxBackend::Docker => {
+                let setup = setup_of(&sandbox.docker)?;
+                let container = Container::of(&sandbox.docker, &scope_of(sandbox.scope, session), setup);
+                let hours = |hours: u32| HOUR.saturating_mul(hours);
+                Ok(Self::Docker(Arc::new(Container {
+                    idle: hours(sandbox.prune.idle_hours),
+                    age: hours(sandbox.prune.max_age_days.saturating_mul(24)),
+                    ..container
+                })))
+            }
+            SandboxBackend::Embedded => Ok(Self::Embedded),
+        }
+    }
+
     /// The name in the config and the book.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Bwrap => "bwrap",
             Self::Docker(_) => "docker",
             Self::Embedded => "embedded",
         }
@@ -37,9 +59,31 @@ impl Backend {
     pub fn container(&self) -> Option<&Arc<Container>> {
         match self {
             Self::Docker(container) => Some(container),
-            Self::Bwrap | Self::Embedded => None,
+            Self::Embedded => None,
         }
     }
+}
+
+/// The key of the scope that a conversation's commands share a container with.
+fn scope_of(scope: SandboxScope, session: &SessionKey) -> String {
+    match scope {
+        SandboxScope::Agent => format!("agent:{}", session.agent()),
+        SandboxScope::Session => session.as_str().to_owned(),
+        SandboxScope::Shared => "shared".to_owned(),
+    }
+}
+
+/// The commands that prepare a container, judged: when the config is read, and before each container.
+///
+/// # Errors
+/// When the config would take a wall away that the judge of configs should have refused, or a command may not run.
+pub fn setup_of(docker: &DockerConfig) -> Result<Vec<Vec<String>>, Refusal> {
+    let drops_all = docker.cap_drop.iter().any(|name| name.trim().eq_ignore_ascii_case("all"));
+    if !drops_all || docker.network != "none" || !docker.read_only_root {
+        let message = "the config takes walls away from containers; run `moltbot config validate`";
+        return Err(Refusal::new("container_weakened", message));
+    }
+    Ok(docker.setup.clone())
 }
 
 /// The container that the commands of one scope run in.

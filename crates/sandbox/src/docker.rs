@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::helper::LEAD;
 use crate::helper::inside::Order;
 use crate::outcome::{Exit, RunError};
+use crate::posture::Unavailable;
 use crate::running::Finished;
 use crate::wire::Request;
 use engine::{connect, image, installation_of, now_ms, remove};
@@ -93,6 +94,12 @@ impl Containers {
         let words = warm.parts.call(LEAD);
         let finished = exec::run(&warm.engine, &warm.id, words, &order, bounds, abort).await?;
         Ok(Finished { container: Some(warm.id), ..finished })
+    }
+
+    /// Whether there is an engine that has the image.
+    pub(crate) async fn available(&self, container: &Container) -> Result<(), Unavailable> {
+        let found = async { image(&self.engine(&container.socket).await?, &container.image).await };
+        found.await.map(|_| ()).map_err(|EngineError { cause, fix }| Unavailable::new(cause, fix))
     }
 
     /// The scope's container, made from the recipe of now: taken when it is there, else made anew.

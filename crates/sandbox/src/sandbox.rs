@@ -59,6 +59,18 @@ impl Sandbox {
         self.inner.posture.get_or_try_init(|| posture::probe(self)).await.cloned()
     }
 
+    /// Whether a backend can run commands here. For a container this asks the engine and looks up the image; the
+    /// container itself is looked at from inside, before each command.
+    ///
+    /// # Errors
+    /// When it cannot: the reason, and what the owner can do.
+    pub async fn available(&self, backend: &Backend) -> Result<(), Unavailable> {
+        match backend {
+            Backend::Docker(container) => self.inner.containers.available(container).await,
+            Backend::Embedded => self.posture().await.map(|_| ()),
+        }
+    }
+
     /// Runs a command and waits until none of its processes is left. Its end is entered into the book.
     ///
     /// `workspace` is the folder that the command sees as `/workspace`, opened by the vault. `abort` kills
@@ -121,7 +133,7 @@ impl Sandbox {
                 drop(place);
                 return finished;
             }
-            Backend::Bwrap | Backend::Embedded => {}
+            Backend::Embedded => {}
         }
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;

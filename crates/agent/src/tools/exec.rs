@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::command::{CommandPermit, CommandRequest, review};
+use moltbot_policy::container::Backend;
 use moltbot_policy::profile::Profile;
 use moltbot_policy::{Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
@@ -42,7 +43,7 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let directory = arguments.optional_text("directory")?.unwrap_or_default();
     arguments.finish()?;
     let permit = permit(tools, script, directory, timeout).await?;
-    let recorded = match available(tools).await {
+    let recorded = match available(tools, &permit.profile().backend).await {
         Ok(()) => enter(tools, permit).await?,
         Err(why) => return Err(why),
     };
@@ -62,7 +63,15 @@ async fn permit(
 ) -> Result<CommandPermit, String> {
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
-    match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
+    let session = tools.cause.session();
+    let backend = Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session);
+    let reviewed = backend.and_then(|backend| {
+        review(
+            CommandRequest { script, directory, cause: tools.cause.clone() },
+            Profile { backend, ..profile },
+        )
+    });
+    match reviewed {
         Ok(permit) => Ok(permit),
         Err(refusal) => Err(tools.refuse("command.start", &target, &refusal).await),
     }
@@ -70,14 +79,14 @@ async fn permit(
 
 /// Whether commands can run here at all. Tried before the command is entered, so that the book names as
 /// started only what could start.
-async fn available(tools: &Toolbox) -> Result<(), String> {
-    let posture = tokio::select! {
+async fn available(tools: &Toolbox, backend: &Backend) -> Result<(), String> {
+    let found = tokio::select! {
         biased;
         () = tools.stop.cancelled() => return Err("the command did not run because the turn was stopped".into()),
-        posture = tools.sandbox.posture() => posture,
+        found = tools.sandbox.available(backend) => found,
     };
-    match posture {
-        Ok(_) => Ok(()),
+    match found {
+        Ok(()) => Ok(()),
         Err(unavailable) => Err(format!(
             "commands cannot run on this machine: {}; your owner can mend it: {}",
             unavailable.reason, unavailable.fix

@@ -32,7 +32,7 @@ pub(super) fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'sta
             "'/' and a name of a-z, 0-9, '-' and '_'; not '/' alone, which would take every path",
             "write it as \"/hooks\"",
         ),
-        _ => return None,
+        _ => return super::containers::misses_form(form, text),
     };
     (!fits).then_some((expected, fix))
 }

@@ -16,6 +16,7 @@ mod bind;
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct DockerConfig {
     /// The AppArmor profile, by its name, instead of the engine's own.
+    #[schemars(extend("x-moltbot-form" = "profile-name"))]
     pub apparmor_profile: Option<String>,
     /// Folders of this machine that commands see, as `/source:/target` or `/source:/target:rw`. None: what is there can
     /// be read by whoever gives the assistant orders. Never a folder of the system, of keys, or of an engine.
@@ -29,11 +30,12 @@ pub struct DockerConfig {
     pub cpus: Cpus,
     /// The image: its name, or its id. A name is looked up once for each container, which is made from the id; nothing
     /// is ever pulled. `moltbot sandbox image build` makes the one that is the default.
+    #[schemars(extend("x-moltbot-form" = "image"))]
     pub image: String,
     /// Memory of all commands of one container together, as `512m` or `2g`. There is no swap beyond it.
     pub memory: MemorySize,
     /// `none`: a container has no network.
-    pub network: DockerNetwork,
+    pub network: String,
     /// Processes and threads in one container at once, 16 to 100 000.
     #[schemars(range(min = 16, max = 100_000))]
     pub pids_limit: u32,
@@ -63,7 +65,7 @@ impl Default for DockerConfig {
             cpus: Cpus { thousandths: 1000 },
             image: "moltbot-sandbox:bookworm-slim".into(),
             memory: MemorySize(2 * 1024 * 1024 * 1024),
-            network: DockerNetwork::None,
+            network: "none".into(),
             pids_limit: 256,
             read_only_root: true,
             runtime: None,
@@ -73,14 +75,6 @@ impl Default for DockerConfig {
             user: None,
         }
     }
-}
-
-/// The network of a container.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DockerNetwork {
-    /// There is none.
-    None,
 }
 
 /// An amount of memory in bytes, at least 16 MiB: with less no shell starts.

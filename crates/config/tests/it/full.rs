@@ -121,7 +121,7 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
         "channels.discord",
         "gateway.controlUi.basePath",
         "session.identityLinks",
-        "agents.defaults.sandbox.docker",
+        "agents.defaults.sandbox.docker.env",
         "tools.exec.host",
     ] {
         assert_eq!(at(path)["x-moltbot-supported"], false, "{path}");
