@@ -4,6 +4,26 @@
 //! sandbox, and only this module can make one. In this version every command that is well-formed may run,
 //! because each runs behind the same walls; what a command says does not yet change the answer.
 
+mod address;
+pub mod allowlist;
+mod call;
+mod checks;
+mod environment;
+mod escape;
+mod flow;
+mod glob;
+mod inline;
+mod paths;
+pub mod patterns;
+mod programs;
+mod review;
+mod rules;
+pub mod safe_bins;
+mod sed;
+pub mod setup;
+mod verdict;
+mod word;
+
 use std::time::Duration;
 
 use moltbot_config::limits;
@@ -13,6 +33,9 @@ use crate::file::relative_path;
 use crate::profile::Profile;
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
+
+pub use rules::{Rule, Rules, RulesError};
+pub use verdict::{Argument, Choice, Part, Reason, Redirect, RedirectKind, Severity, Verdict};
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
@@ -127,6 +150,11 @@ pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit
     }
     let directory = relative_path(&directory)?;
     Ok(CommandPermit { script, directory, profile, cause: Some(cause) })
+}
+
+/// Judges what a script would do. Nothing is run, resolved or read: the answer depends on the text and the rules.
+pub fn judge(script: &str, rules: &Rules) -> Verdict {
+    review::review(script, rules)
 }
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.

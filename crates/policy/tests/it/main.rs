@@ -1,0 +1,3 @@
+//! The judge from outside.
+
+mod commands;
