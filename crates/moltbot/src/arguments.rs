@@ -4,6 +4,7 @@
 mod access;
 mod clients;
 mod devices;
+mod image;
 mod ledger;
 mod secrets;
 mod senders;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use devices::{Device, Devices, Request};
+pub(crate) use image::{BuildImage, Containers, Image, Sandbox};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
@@ -169,6 +171,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Secrets(Secrets),
+    /// The walls around commands
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot sandbox image list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Sandbox(Sandbox),
     /// Security of this installation
     #[command(
         subcommand,

@@ -9,6 +9,7 @@ mod doctor;
 mod files;
 mod gateway;
 mod hooks;
+mod image;
 mod ledger;
 mod logs;
 mod models;
@@ -21,7 +22,7 @@ mod up;
 
 use clap::CommandFactory as _;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Sandbox};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::Home;
@@ -74,6 +75,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
+        Command::Sandbox(Sandbox::Containers(options)) => image::containers(&open(environment)?, &options),
+        Command::Sandbox(Sandbox::Image(command)) => image::run(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(&open(environment)?, &command),
         Command::Sessions(command) => {

@@ -20,11 +20,17 @@ fn main() {
     // The first review reads the rules and tries their examples.
     let first = timed(|| drop(black_box(judge("ls", Rules::built_in().unwrap()))));
     let rules = Rules::built_in().unwrap();
-    let mut medians: Vec<Duration> = lines.iter().map(|line| median(|| drop(black_box(judge(black_box(line), rules))))).collect();
+    let mut medians: Vec<Duration> =
+        lines.iter().map(|line| median(|| drop(black_box(judge(black_box(line), rules))))).collect();
     for figure in [
         Figure::new("review of a command", "µs", at(&mut medians, 500), Limit::AtMost(10.0)),
         Figure::new("review of a command, p99", "µs", at(&mut medians, 990), Limit::AtMost(50.0)),
-        Figure::new("the first review, with the rules", "ms", first.as_secs_f64() * 1000.0, Limit::AtMost(50.0)),
+        Figure::new(
+            "the first review, with the rules",
+            "ms",
+            first.as_secs_f64() * 1000.0,
+            Limit::AtMost(50.0),
+        ),
     ] {
         println!("{}", figure.to_line());
     }
@@ -46,6 +52,8 @@ fn at(times: &mut [Duration], place: usize) -> f64 {
 fn corpus() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/commands/corpus.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
-    let command = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["cmd"].as_str().unwrap().to_owned();
+    let command = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["cmd"].as_str().unwrap().to_owned()
+    };
     text.lines().map(command).collect()
 }

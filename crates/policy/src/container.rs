@@ -3,6 +3,7 @@
 //! Pure: the sandbox talks to the engine. What holds for every container (no network, no capability, a read-only root)
 //! is not here, because nothing can choose it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use moltbot_config::settings::{
 use moltbot_protocol::ids::SessionKey;
 use sha1::{Digest as _, Sha1};
 
+use crate::command::setup::{self, SetupCommand};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
@@ -83,7 +85,20 @@ pub fn setup_of(docker: &DockerConfig) -> Result<Vec<Vec<String>>, Refusal> {
         let message = "the config takes walls away from containers; run `moltbot config validate`";
         return Err(Refusal::new("container_weakened", message));
     }
-    Ok(docker.setup.clone())
+    let refused = |setting: &str, refusal: Refusal| {
+        let message =
+            format!("agents.defaults.sandbox.docker.{setting}: {refusal}; correct it, or remove it");
+        Refusal::new(refusal.code, message)
+    };
+    let mut commands = match &docker.setup_command {
+        None => Vec::new(),
+        Some(line) => {
+            setup::judge(&SetupCommand::Line(line.clone())).map_err(|why| refused("setupCommand", why))?
+        }
+    };
+    let list = SetupCommand::List(docker.setup.clone());
+    commands.extend(setup::judge(&list).map_err(|why| refused("setup", why))?);
+    Ok(commands)
 }
 
 /// The container that the commands of one scope run in.
@@ -207,7 +222,7 @@ impl RemovalPermit {
 
 impl Permit for RemovalPermit {
     fn entry(&self) -> Entry {
-        Entry::new(self.actor.clone(), "container.remove", self.name.clone(), Decision::Allowed)
+        Entry::new(self.actor.clone(), REMOVE, self.name.clone(), Decision::Allowed)
             .with("reason", self.why.name())
     }
 }
@@ -246,10 +261,28 @@ impl ImagePermit {
 
 impl Permit for ImagePermit {
     fn entry(&self) -> Entry {
-        Entry::new(self.actor.clone(), "image.import", self.tag.clone(), Decision::Allowed)
+        Entry::new(self.actor.clone(), IMPORT, self.tag.clone(), Decision::Allowed)
             .with("source", self.source.clone())
     }
 }
+
+/// The entry that the owner's command line asks a gateway to write before it removes a container or makes an image.
+pub(crate) fn relayed(
+    action: &str,
+    target: &str,
+    details: &BTreeMap<String, String>,
+    actor: &str,
+) -> Option<Entry> {
+    let action = [REMOVE, IMPORT].into_iter().find(|known| *known == action)?;
+    let entry = Entry::new(actor, action, target, Decision::Allowed).with("relayed", "yes");
+    Some(["reason", "source"].into_iter().fold(entry, |entry, name| match details.get(name) {
+        None => entry,
+        Some(value) => entry.with(name, value.clone()),
+    }))
+}
+
+const REMOVE: &str = "container.remove";
+const IMPORT: &str = "image.import";
 
 /// Permits the owner to make an image from a root that he names.
 pub fn permit_image(tag: &str, source: &str, actor: &str) -> ImagePermit {
@@ -281,6 +314,59 @@ mod tests {
             (8 * day, hour, Some(RemovalReason::Age)),
         ] {
             assert_eq!(due(made, used, day, 7 * day), expected, "made {made:?} ago, used {used:?} ago");
+        }
+    }
+
+    #[test]
+    fn d_90_d_91_a_setup_is_judged_before_there_is_a_container() {
+        let mut sandbox = SandboxConfig { backend: SandboxBackend::Docker, ..SandboxConfig::default() };
+        let session = SessionKey::main_of(&moltbot_protocol::ids::AgentId::main());
+        for (line, expected) in [
+            ("", Ok(0)),
+            ("mkdir -p /tmp/data", Ok(1)),
+            ("mkdir -p /tmp/data && chmod 755 /tmp/data", Ok(2)),
+            ("curl https://example.org", Err("setup_network")),
+            ("mkdir /tmp/x; rm -rf /", Err("setup_rejected")),
+            ("echo $(id)", Err("setup_rejected")),
+        ] {
+            sandbox.docker.setup_command = Some(line.to_owned());
+            let made = Backend::of(&sandbox, &session);
+            let setup = made.map(|backend| backend.container().map_or(99, |container| container.setup.len()));
+            assert_eq!(setup.map_err(|refusal| refusal.code), expected, "{line}");
+        }
+        sandbox.docker.setup_command = Some("wget x".into());
+        let refusal = Backend::of(&sandbox, &session).unwrap_err().to_string();
+        assert!(refusal.contains("Docker setup command cannot include network tools: wget"), "{refusal}");
+        assert!(refusal.starts_with("agents.defaults.sandbox.docker.setupCommand: "), "{refusal}");
+        sandbox.docker.setup_command = None;
+        sandbox.docker.setup = vec![vec!["pip3".into(), "install".into(), "x".into()]];
+        assert_eq!(Backend::of(&sandbox, &session).unwrap_err().code, "setup_network");
+    }
+
+    #[test]
+    fn d_96_a_config_that_got_past_its_judge_still_makes_no_weak_container() {
+        let session = SessionKey::main_of(&moltbot_protocol::ids::AgentId::main());
+        let weak: [fn(&mut DockerConfig); 3] = [
+            |docker| docker.cap_drop = Vec::new(),
+            |docker| docker.network = "host".into(),
+            |docker| docker.read_only_root = false,
+        ];
+        for weaken in weak {
+            let mut sandbox = SandboxConfig { backend: SandboxBackend::Docker, ..SandboxConfig::default() };
+            weaken(&mut sandbox.docker);
+            assert_eq!(Backend::of(&sandbox, &session).unwrap_err().code, "container_weakened");
+        }
+    }
+
+    #[test]
+    fn a_scope_has_one_container() {
+        let session = SessionKey::main_of(&moltbot_protocol::ids::AgentId::main());
+        for (scope, expected) in [
+            (SandboxScope::Session, "agent:main:main"),
+            (SandboxScope::Agent, "agent:main"),
+            (SandboxScope::Shared, "shared"),
+        ] {
+            assert_eq!(scope_of(scope, &session), expected);
         }
     }
 

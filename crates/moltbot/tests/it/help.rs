@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 35] = [
     "",
     "up",
     "gateway",
@@ -33,6 +33,11 @@ const COMMANDS: [&str; 30] = [
     "status",
     "health",
     "logs",
+    "sandbox",
+    "sandbox containers",
+    "sandbox image",
+    "sandbox image build",
+    "sandbox image list",
 ];
 
 #[test]

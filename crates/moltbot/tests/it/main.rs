@@ -21,8 +21,9 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
-mod credentials;
+mod containers;
 #[cfg(test)]
+mod credentials;
 mod devices;
 #[cfg(test)]
 mod doctor;

@@ -4,7 +4,7 @@
 //! an attack that fails for another reason shows nothing.
 
 mod absent;
-mod stage;
+pub(crate) mod stage;
 
 use std::time::{Duration, Instant};
 

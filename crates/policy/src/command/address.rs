@@ -27,7 +27,11 @@ pub(super) fn reached(text: &str, written: &str) -> Option<Reached> {
     let (host, port) = split_port(host);
     match port {
         Some("10250" | "10255" | "10256") => return Some(Reached::Kubelet),
-        Some("2375" | "2376") if text.contains("://") || !text.starts_with(|c: char| c.is_ascii_digit()) || host.contains('.') => {
+        Some("2375" | "2376")
+            if text.contains("://")
+                || !text.starts_with(|c: char| c.is_ascii_digit())
+                || host.contains('.') =>
+        {
             return Some(Reached::Runtime);
         }
         _ => {}
@@ -50,14 +54,26 @@ fn split_port(host: &str) -> (&str, Option<&str>) {
 
 fn is_metadata_name(host: &str) -> bool {
     let host = super::patterns::composed(host).to_ascii_lowercase();
-    matches!(host.as_str(), "metadata.google.internal" | "metadata.goog" | "instance-data" | "instance-data.ec2.internal" | "metadata.azure.internal" | "metadata.tencentyun.com")
-        || ["169.254.169.254", "169-254-169-254", "a9fea9fe"].iter().any(|name| host.starts_with(name) && (host.ends_with(".nip.io") || host.ends_with(".sslip.io") || host.ends_with(".xip.io")))
+    matches!(
+        host.as_str(),
+        "metadata.google.internal"
+            | "metadata.goog"
+            | "instance-data"
+            | "instance-data.ec2.internal"
+            | "metadata.azure.internal"
+            | "metadata.tencentyun.com"
+    ) || ["169.254.169.254", "169-254-169-254", "a9fea9fe"].iter().any(|name| {
+        host.starts_with(name)
+            && (host.ends_with(".nip.io") || host.ends_with(".sslip.io") || host.ends_with(".xip.io"))
+    })
 }
 
 fn is_metadata_number(host: &str, bare: bool) -> bool {
     if host.contains(':') {
         return host.parse::<Ipv6Addr>().is_ok_and(|address| {
-            address.to_ipv4().is_some_and(is_metadata) || host.eq_ignore_ascii_case("fd00:ec2::254") || address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
+            address.to_ipv4().is_some_and(is_metadata)
+                || host.eq_ignore_ascii_case("fd00:ec2::254")
+                || address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
         });
     }
     let composed = super::patterns::composed(host);
@@ -110,10 +126,23 @@ mod tests {
     #[test]
     fn an_address_is_seen_in_every_way_to_write_it() {
         for text in [
-            "http://169.254.169.254/latest", "169.254.169.254", "http://2852039166/", "http://0xA9FEA9FE/", "http://0xA9.0xFE.0xA9.0xFE/x",
-            "http://0251.0376.0251.0376/", "http://169.254.43518/", "http://[fd00:ec2::254]/", "http://[::ffff:169.254.169.254]/",
-            "http://[::ffff:a9fe:a9fe]:80/", "http://METADATA.google.internal/x", "http://a@169.254.169.254:80/", "http://169.254.169.254./",
-            "http://169.254.170.2/v2", "http://100.100.100.200/", "http://169.254.169.254.nip.io/", "http://\u{ff11}69.254.169.254/",
+            "http://169.254.169.254/latest",
+            "169.254.169.254",
+            "http://2852039166/",
+            "http://0xA9FEA9FE/",
+            "http://0xA9.0xFE.0xA9.0xFE/x",
+            "http://0251.0376.0251.0376/",
+            "http://169.254.43518/",
+            "http://[fd00:ec2::254]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[::ffff:a9fe:a9fe]:80/",
+            "http://METADATA.google.internal/x",
+            "http://a@169.254.169.254:80/",
+            "http://169.254.169.254./",
+            "http://169.254.170.2/v2",
+            "http://100.100.100.200/",
+            "http://169.254.169.254.nip.io/",
+            "http://\u{ff11}69.254.169.254/",
         ] {
             assert_eq!(reached(text, text), Some(Reached::Metadata), "{text}");
         }

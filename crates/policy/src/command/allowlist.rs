@@ -4,7 +4,8 @@
 /// `**` does not; `~` is `home`; upper and lower case differ. A pattern without a folder names nothing, and neither does
 /// a path that is not canonical: another file could stand behind it.
 pub fn matches(patterns: &[&str], resolved: &str, home: &str) -> bool {
-    let canonical = resolved.starts_with('/') && resolved.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+    let canonical =
+        resolved.starts_with('/') && resolved.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
     canonical && patterns.iter().any(|pattern| fits(pattern, resolved, home))
 }
 

@@ -37,18 +37,36 @@ impl Call {
     fn inner(&self, words: Vec<Word>, wrapper: &str) -> Self {
         let mut wrappers = self.wrappers.clone();
         wrappers.push(wrapper.to_owned());
-        Self { words, environment: self.environment.clone(), redirects: Vec::new(), wrappers, input: self.input.clone() }
+        Self {
+            words,
+            environment: self.environment.clone(),
+            redirects: Vec::new(),
+            wrappers,
+            input: self.input.clone(),
+        }
     }
 
     pub(super) fn to_part(&self) -> Part {
         let argument = |word: &Word| {
-            if word.is_literal() { Argument::Literal(word.text.clone()) } else { Argument::Dynamic(word.written.clone()) }
+            if word.is_literal() {
+                Argument::Literal(word.text.clone())
+            } else {
+                Argument::Dynamic(word.written.clone())
+            }
         };
         Part {
             program: self.words.first().filter(|word| word.is_literal()).map(|word| word.text.clone()),
             arguments: self.arguments().iter().map(argument).collect(),
-            environment: self.environment.iter().map(|(name, value)| (name.clone(), argument(value))).collect(),
-            redirects: self.redirects.iter().map(|(kind, word)| Redirect { kind: *kind, target: argument(word) }).collect(),
+            environment: self
+                .environment
+                .iter()
+                .map(|(name, value)| (name.clone(), argument(value)))
+                .collect(),
+            redirects: self
+                .redirects
+                .iter()
+                .map(|(kind, word)| Redirect { kind: *kind, target: argument(word) })
+                .collect(),
             wrappers: self.wrappers.clone(),
         }
     }
@@ -104,11 +122,25 @@ impl Review<'_> {
             return None;
         }
         let peeled = peel(call.arguments(), wrapper);
-        if call.arguments().iter().any(|word| word.text.starts_with("--preload") || word.text.starts_with("--audit")) {
-            self.raise(Choice::Refuse, Severity::High, "loads_code", format!("`{name}` loads code from a file that the command names"));
+        if call
+            .arguments()
+            .iter()
+            .any(|word| word.text.starts_with("--preload") || word.text.starts_with("--audit"))
+        {
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "loads_code",
+                format!("`{name}` loads code from a file that the command names"),
+            );
         }
         if peeled.dynamic {
-            self.raise(Choice::Ask, Severity::Medium, "dynamic_wrapper", format!("an option of `{name}` is only known when it runs"));
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "dynamic_wrapper",
+                format!("an option of `{name}` is only known when it runs"),
+            );
         }
         if programs::is_judged_itself(name) && (peeled.script.is_some() || !peeled.words.is_empty()) {
             let outer = Call { words: own_words(call, peeled.words.len()), ..call.clone() };
@@ -159,21 +191,39 @@ impl Review<'_> {
             words.extend(text.split(['\n', ' ', '\0']).filter(|word| !word.is_empty()).map(Word::plain));
         }
         match input {
-            Flow::Decoded | Flow::Revealed(_) => self.raise(Choice::Ask, Severity::Medium, "decoded_words", format!("`{name}` gets words that were hidden by an encoding")),
-            Flow::Fetched => self.raise(Choice::Ask, Severity::Medium, "fetched_words", format!("`{name}` gets words from the network")),
+            Flow::Decoded | Flow::Revealed(_) => self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "decoded_words",
+                format!("`{name}` gets words that were hidden by an encoding"),
+            ),
+            Flow::Fetched => self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "fetched_words",
+                format!("`{name}` gets words from the network"),
+            ),
             Flow::Nothing | Flow::Text(_) | Flow::Unknown => {}
         }
         if input.text().is_none() {
-            words.push(Word { text: UNKNOWN.to_string(), written: "(from its input)".into(), expansions: 1, ..Word::default() });
+            words.push(Word {
+                text: UNKNOWN.to_string(),
+                written: "(from its input)".into(),
+                expansions: 1,
+                ..Word::default()
+            });
         }
     }
 
     /// `find … -exec program … ;`
     fn find(&mut self, call: &Call) {
         let mut rest = call.arguments();
-        while let Some(at) = rest.iter().position(|word| matches!(word.text.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir")) {
+        while let Some(at) =
+            rest.iter().position(|word| matches!(word.text.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir"))
+        {
             let (_, after) = rest.split_at_checked(at.saturating_add(1)).unwrap_or_default();
-            let end = after.iter().position(|word| matches!(word.text.as_str(), ";" | "+")).unwrap_or(after.len());
+            let end =
+                after.iter().position(|word| matches!(word.text.as_str(), ";" | "+")).unwrap_or(after.len());
             let (inner, left) = after.split_at_checked(end).unwrap_or_default();
             let mut inner = call.inner(inner.to_vec(), "find");
             if let Some(program) = inner.words.first_mut().filter(|word| word.text.contains("{}")) {
@@ -196,9 +246,19 @@ impl Review<'_> {
             || (program.expansions > 1 && !program.text.contains('/'))
             || !matches!(program.flow, Flow::Nothing | Flow::Unknown);
         if assembled {
-            self.raise(Choice::Refuse, Severity::High, "hidden_program", format!("the name of a program is put together when it runs: {}", program.written));
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "hidden_program",
+                format!("the name of a program is put together when it runs: {}", program.written),
+            );
         } else {
-            self.raise(Choice::Ask, Severity::Medium, "dynamic_program", format!("which program this is, is only known when it runs: {}", program.written));
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "dynamic_program",
+                format!("which program this is, is only known when it runs: {}", program.written),
+            );
         }
         self.verdict.parts.push(call.to_part());
         self.look_at_words(&call);
@@ -211,7 +271,8 @@ impl Review<'_> {
             return Flow::Unknown;
         }
         // The words that it comes to are judged as well: never to permit, only to see what it is.
-        let separator = self.variables.get("IFS").and_then(|separators| separators.chars().next()).unwrap_or(' ');
+        let separator =
+            self.variables.get("IFS").and_then(|separators| separators.chars().next()).unwrap_or(' ');
         let words = known.split([' ', '\n', separator]).filter(|word| !word.is_empty());
         let mut words: Vec<Word> = words.map(|word| Word::plain(&spelt(word))).collect();
         words.extend(call.arguments().iter().cloned());
@@ -239,11 +300,21 @@ impl Review<'_> {
                 self.pattern(pattern);
             }
             if rule.choice() != Choice::Run {
-                self.raise(rule.choice(), rule.severity(), &rule.name, format!("`{name}`: {}", rule.justification));
+                self.raise(
+                    rule.choice(),
+                    rule.severity(),
+                    &rule.name,
+                    format!("`{name}`: {}", rule.justification),
+                );
             }
         }
         if !known {
-            self.raise(Choice::Ask, Severity::Low, "unknown_program", format!("there is no rule for `{}` with these words", shortened(program)));
+            self.raise(
+                Choice::Ask,
+                Severity::Low,
+                "unknown_program",
+                format!("there is no rule for `{}` with these words", shortened(program)),
+            );
         }
         self.verdict.parts.push(part);
     }
@@ -260,7 +331,12 @@ impl Review<'_> {
             self.raise(Choice::Refuse, Severity::High, "hidden_program", "a program is only known when it runs, and the script has the name of one that leaves the walls");
         }
         if self.dynamic && self.separators {
-            self.raise(Choice::Refuse, Severity::High, "hidden_program", "a program is only known when it runs, and the script changes how words are told apart");
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "hidden_program",
+                "a program is only known when it runs, and the script changes how words are told apart",
+            );
         }
     }
 }
@@ -268,7 +344,10 @@ impl Review<'_> {
 /// What wildcards and braces most likely spell, to look at.
 fn spelt(word: &str) -> String {
     let name = base_name(word);
-    let known = ["nsenter", "unshare", "mount", "chroot", "insmod", "modprobe", "cat", "curl", "wget", "bash", "sh", "nc"];
+    let known = [
+        "nsenter", "unshare", "mount", "chroot", "insmod", "modprobe", "cat", "curl", "wget", "bash", "sh",
+        "nc",
+    ];
     match known.iter().find(|known| word.contains(['?', '[', '*']) && super::glob::fits(name, known)) {
         Some(known) => (*known).to_owned(),
         None => word.to_owned(),
@@ -361,5 +440,7 @@ fn takes_value(text: &str, wrapper: &Wrapper) -> bool {
 
 fn is_assignment(word: &Word) -> bool {
     let Some((name, _)) = word.text.split_once('=') else { return false };
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit())
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }

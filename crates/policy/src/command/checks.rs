@@ -44,7 +44,12 @@ impl Review<'_> {
             }
         }
         let act = if written { "may change" } else { "reaches" };
-        self.raise(choice, severity, found.code, format!("it {act} {}: {}", found.what, super::call::shortened(text)));
+        self.raise(
+            choice,
+            severity,
+            found.code,
+            format!("it {act} {}: {}", found.what, super::call::shortened(text)),
+        );
     }
 
     pub(super) fn look_at_redirects(&mut self, call: &Call) {
@@ -71,19 +76,39 @@ impl Review<'_> {
         let shown = super::call::shortened(name);
         match kind {
             environment::Kind::Code => {
-                self.raise(Choice::Refuse, Severity::High, "loads_code", format!("the variable {shown} makes programs load or run other code"));
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "loads_code",
+                    format!("the variable {shown} makes programs load or run other code"),
+                );
             }
             environment::Kind::Runtime => {
                 self.pattern(Name::DockerSocket);
-                self.raise(Choice::Refuse, Severity::High, "loads_code", format!("the variable {shown} leads to a container runtime"));
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "loads_code",
+                    format!("the variable {shown} leads to a container runtime"),
+                );
             }
             environment::Kind::Script => {
-                self.raise(Choice::Ask, Severity::Medium, "loads_code", format!("the variable {shown} is a command that a program runs"));
+                self.raise(
+                    Choice::Ask,
+                    Severity::Medium,
+                    "loads_code",
+                    format!("the variable {shown} is a command that a program runs"),
+                );
                 let script = value.text.clone();
                 self.script(&script, super::word::Flow::Nothing);
             }
             environment::Kind::Search => {
-                self.raise(Choice::Ask, Severity::Medium, "loads_code", format!("the variable {shown} decides where programs find code"));
+                self.raise(
+                    Choice::Ask,
+                    Severity::Medium,
+                    "loads_code",
+                    format!("the variable {shown} decides where programs find code"),
+                );
             }
         }
     }
@@ -93,20 +118,39 @@ impl Review<'_> {
         let text = program.text.as_str();
         if program.disguised {
             let written = super::call::shortened(&program.written);
-            self.raise(Choice::Refuse, Severity::High, "hidden_program", format!("quotes or escapes hide the name of a program: {written}"));
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "hidden_program",
+                format!("quotes or escapes hide the name of a program: {written}"),
+            );
         }
         if text.starts_with("/dev/shm/") || text.starts_with("/proc/") || text.starts_with("/dev/fd/") {
-            self.raise(Choice::Refuse, Severity::High, "program_from_memory", format!("a program is run from memory: {text}"));
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "program_from_memory",
+                format!("a program is run from memory: {text}"),
+            );
         } else if text.starts_with("/tmp/") || text.starts_with("/var/tmp/") {
             let choice = if self.fetches { Choice::Refuse } else { Choice::Ask };
-            self.raise(choice, Severity::Medium, "program_from_tmp", format!("a program is run from a folder for anybody's files: {text}"));
+            self.raise(
+                choice,
+                Severity::Medium,
+                "program_from_tmp",
+                format!("a program is run from a folder for anybody's files: {text}"),
+            );
         }
     }
 
     /// The words of a call: paths, addresses, names of programs.
     pub(super) fn look_at_words(&mut self, call: &Call) {
         let name = call.name().to_owned();
-        let in_place = matches!(name.as_str(), "perl" | "ruby") && call.arguments().iter().any(|word| word.text.starts_with("-i") || word.text.starts_with("-pi"));
+        let in_place = matches!(name.as_str(), "perl" | "ruby")
+            && call
+                .arguments()
+                .iter()
+                .any(|word| word.text.starts_with("-i") || word.text.starts_with("-pi"));
         let written = programs::writes(&name) || in_place;
         let takes_text = programs::takes_text(&name);
         let takes_code = programs::is_shell(&name) || programs::interpreter(&name).is_some();
@@ -123,10 +167,16 @@ impl Review<'_> {
             }
             operands = operands.saturating_add(usize::from(!text.starts_with('-')));
             // What is copied is read; only where it goes is written.
-            let source = matches!(name.as_str(), "cp" | "rsync" | "install" | "ln") && at != last && last > 0 || (name == "dd" && text.starts_with("if="));
+            let source = matches!(name.as_str(), "cp" | "rsync" | "install" | "ln") && at != last && last > 0
+                || (name == "dd" && text.starts_with("if="));
             self.look_at_path(text, written && !source);
             if source && matches!(name.as_str(), "ln") && paths::is_root(text) {
-                self.raise(Choice::Refuse, Severity::High, "link_to_root", format!("a link to {text} leads whoever follows it out of the workspace"));
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "link_to_root",
+                    format!("a link to {text} leads whoever follows it out of the workspace"),
+                );
             }
             if word.braces && text.contains('/') {
                 for spelt in text.split(['{', ',', '}']).filter(|part| part.starts_with('/')) {
@@ -142,9 +192,15 @@ impl Review<'_> {
     /// A word that is the name of a program which leaves the walls, for a program that may start it.
     fn look_at_mention(&mut self, name: &str, text: &str) {
         let mention = base_name(text);
-        let hardly_by_accident = matches!(mention, "nsenter" | "insmod" | "modprobe" | "pivot_root" | "switch_root" | "unshare");
+        let hardly_by_accident =
+            matches!(mention, "nsenter" | "insmod" | "modprobe" | "pivot_root" | "switch_root" | "unshare");
         if hardly_by_accident && name != mention && !text.ends_with(".md") {
-            self.raise(Choice::Refuse, Severity::High, "hidden_program", format!("`{name}` is given the program `{mention}`"));
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "hidden_program",
+                format!("`{name}` is given the program `{mention}`"),
+            );
             match mention {
                 "nsenter" => self.pattern(Name::NamespaceEnter),
                 "unshare" => self.pattern(Name::NamespaceUnshare),
@@ -157,21 +213,47 @@ impl Review<'_> {
     pub(super) fn destroys(&mut self, call: &Call) {
         let name = call.name().to_owned();
         let recursive = call.arguments().iter().any(|word| {
-            matches!(word.text.as_str(), "--recursive") || (word.text.starts_with('-') && !word.text.starts_with("--") && word.text.contains(['r', 'R']))
+            matches!(word.text.as_str(), "--recursive")
+                || (word.text.starts_with('-')
+                    && !word.text.starts_with("--")
+                    && word.text.contains(['r', 'R']))
         });
-        let by_find = name == "find" && (call.has(&["-delete"]) || call.arguments().iter().any(|word| word.text.starts_with("-exec")) && call.has(&["rm", "shred", "unlink"]));
-        let applies = by_find || (recursive && matches!(name.as_str(), "rm" | "chmod" | "chown" | "chgrp" | "setfacl" | "chattr")) || matches!(name.as_str(), "mv" | "shred");
+        let by_find = name == "find"
+            && (call.has(&["-delete"])
+                || call.arguments().iter().any(|word| word.text.starts_with("-exec"))
+                    && call.has(&["rm", "shred", "unlink"]));
+        let applies = by_find
+            || (recursive
+                && matches!(name.as_str(), "rm" | "chmod" | "chown" | "chgrp" | "setfacl" | "chattr"))
+            || matches!(name.as_str(), "mv" | "shred");
         if !applies {
             return;
         }
         for word in call.arguments().iter().filter(|word| !word.text.starts_with('-')) {
             let above = word.text.trim_end_matches('/').split('/').all(|part| part == "..");
             if (paths::is_root(&word.text) || above) && word.text != "*" {
-                self.raise(Choice::Refuse, Severity::High, "destroys", format!("`{name}` is given {}, with all that is in it", word.text));
-            } else if word.text.starts_with("\u{1}/") && (word.wildcard != Wildcard::None || word.text.len() <= 2) {
-                self.raise(Choice::Refuse, Severity::High, "destroys", "where the variable is empty, everything goes");
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "destroys",
+                    format!("`{name}` is given {}, with all that is in it", word.text),
+                );
+            } else if word.text.starts_with("\u{1}/")
+                && (word.wildcard != Wildcard::None || word.text.len() <= 2)
+            {
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "destroys",
+                    "where the variable is empty, everything goes",
+                );
             } else if word.text.chars().eq([UNKNOWN]) && matches!(name.as_str(), "rm") {
-                self.raise(Choice::Ask, Severity::Medium, "destroys", "what is removed is only known when it runs");
+                self.raise(
+                    Choice::Ask,
+                    Severity::Medium,
+                    "destroys",
+                    "what is removed is only known when it runs",
+                );
             }
         }
     }
@@ -182,19 +264,35 @@ impl Review<'_> {
         if programs::takes_text(name) && !matches!(name, "git" | "gh") {
             return;
         }
-        let found: Vec<address::Reached> = call.arguments().iter().filter_map(|word| address::reached(&word.text, &word.written)).collect();
+        let found: Vec<address::Reached> =
+            call.arguments().iter().filter_map(|word| address::reached(&word.text, &word.written)).collect();
         for reached in found {
             match reached {
                 address::Reached::Kubelet => {
-                    self.raise(Choice::Refuse, Severity::High, "cluster", "it talks to the manager of the cluster that this machine may be in");
+                    self.raise(
+                        Choice::Refuse,
+                        Severity::High,
+                        "cluster",
+                        "it talks to the manager of the cluster that this machine may be in",
+                    );
                 }
                 address::Reached::Metadata => {
                     self.pattern(Name::Metadata);
-                    self.raise(Choice::Refuse, Severity::High, "metadata", "it asks the cloud for the credentials of this machine");
+                    self.raise(
+                        Choice::Refuse,
+                        Severity::High,
+                        "metadata",
+                        "it asks the cloud for the credentials of this machine",
+                    );
                 }
                 address::Reached::Runtime => {
                     self.pattern(Name::DockerSocket);
-                    self.raise(Choice::Refuse, Severity::High, "escape_path", "it talks to a container runtime");
+                    self.raise(
+                        Choice::Refuse,
+                        Severity::High,
+                        "escape_path",
+                        "it talks to a container runtime",
+                    );
                 }
             }
         }
@@ -215,12 +313,22 @@ impl Review<'_> {
     /// Words that the shell reads as names, numbers or assignments.
     pub(super) fn names(&mut self, call: &Call, name: &str) {
         for (index, word) in call.arguments().iter().enumerate() {
-            let named = !matches!(name, "printf") || call.arguments().get(index.wrapping_sub(1)).is_some_and(|before| before.text == "-v");
+            let named = !matches!(name, "printf")
+                || call.arguments().get(index.wrapping_sub(1)).is_some_and(|before| before.text == "-v");
             if named {
                 self.subscripts(&word.text);
             }
-            if let Some((variable, value)) = word.text.split_once('=').filter(|_| matches!(name, "export" | "declare" | "typeset" | "readonly" | "local")) {
-                let value = Word { text: value.to_owned(), written: value.to_owned(), expansions: word.expansions, ..Word::default() };
+            if let Some((variable, value)) = word
+                .text
+                .split_once('=')
+                .filter(|_| matches!(name, "export" | "declare" | "typeset" | "readonly" | "local"))
+            {
+                let value = Word {
+                    text: value.to_owned(),
+                    written: value.to_owned(),
+                    expansions: word.expansions,
+                    ..Word::default()
+                };
                 self.look_at_variable(variable, &value);
                 self.separators |= variable == "IFS";
                 if value.text.contains(UNKNOWN) {

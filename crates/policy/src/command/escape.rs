@@ -98,7 +98,8 @@ pub(super) fn base32(text: &str) -> Option<String> {
 
 /// The text that hexadecimal digits stand for.
 pub(super) fn hexadecimal(text: &str) -> Option<String> {
-    let digits: Vec<u32> = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).collect::<Option<_>>()?;
+    let digits: Vec<u32> =
+        text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).collect::<Option<_>>()?;
     let bytes: Vec<u8> = digits
         .chunks_exact(2)
         .filter_map(|pair| match pair {

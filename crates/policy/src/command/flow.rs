@@ -11,19 +11,24 @@ pub(super) fn written(call: &Call) -> Flow {
     match name {
         "echo" => echo(arguments),
         "printf" => printf(arguments),
-        "cat" | "tac" | "tee" | "head" | "tail" | "sort" | "uniq" | "nl" | "fold" | "sponge" | "pv" | "iconv" => passed(call),
-        "base64" | "base32" | "xxd" | "openssl" | "basenc" | "uudecode" | "hexdump" | "python3" | "perl" => decoded(call, name),
+        "cat" | "tac" | "tee" | "head" | "tail" | "sort" | "uniq" | "nl" | "fold" | "sponge" | "pv"
+        | "iconv" => passed(call),
+        "base64" | "base32" | "xxd" | "openssl" | "basenc" | "uudecode" | "hexdump" | "python3" | "perl" => {
+            decoded(call, name)
+        }
         "rev" => match call.input.text() {
-            Some(text) => Flow::Revealed(text.lines().map(|line| line.chars().rev().collect::<String>() + "\n").collect()),
+            Some(text) => Flow::Revealed(
+                text.lines().map(|line| line.chars().rev().collect::<String>() + "\n").collect(),
+            ),
             None => changed(&call.input),
         },
         "tr" => translated(call),
-        "sed" | "awk" | "gawk" | "mawk" | "cut" | "dd" | "gzip" | "gunzip" | "zcat" | "bzip2" | "bunzip2" | "bzcat" | "xz" | "unxz" | "xzcat"
-        | "zstd" | "unzstd" | "zstdcat" | "lz4" | "uncompress" | "gpg" | "age" | "tar" | "unzip" | "funzip" | "paste" | "column" | "od" => {
-            changed(&call.input)
-        }
-        "curl" | "wget" | "wget2" | "fetch" | "aria2c" | "http" | "https" | "xh" | "lynx" | "w3m" | "links" | "nc" | "ncat" | "netcat" | "socat"
-        | "telnet" | "ssh" | "ftp" | "tftp" | "dig" | "host" | "nslookup" | "drill" | "rclone" | "aws" | "gsutil" | "scp" | "gh" => Flow::Fetched,
+        "sed" | "awk" | "gawk" | "mawk" | "cut" | "dd" | "gzip" | "gunzip" | "zcat" | "bzip2" | "bunzip2"
+        | "bzcat" | "xz" | "unxz" | "xzcat" | "zstd" | "unzstd" | "zstdcat" | "lz4" | "uncompress"
+        | "gpg" | "age" | "tar" | "unzip" | "funzip" | "paste" | "column" | "od" => changed(&call.input),
+        "curl" | "wget" | "wget2" | "fetch" | "aria2c" | "http" | "https" | "xh" | "lynx" | "w3m"
+        | "links" | "nc" | "ncat" | "netcat" | "socat" | "telnet" | "ssh" | "ftp" | "tftp" | "dig"
+        | "host" | "nslookup" | "drill" | "rclone" | "aws" | "gsutil" | "scp" | "gh" => Flow::Fetched,
         _ => match &call.input {
             // What filters text of a doubtful kind gives text of that kind.
             Flow::Decoded | Flow::Revealed(_) => Flow::Decoded,
@@ -46,9 +51,11 @@ fn passed(call: &Call) -> Flow {
     let files = call.arguments().iter().any(|word| !word.text.starts_with('-'));
     match (call.name(), files) {
         ("tee", _) | (_, false) => call.input.clone(),
-        (_, true) if call.arguments().iter().any(|word| word.flow != Flow::Nothing) => {
-            call.arguments().iter().find(|word| word.flow != Flow::Nothing).map_or(Flow::Unknown, |word| word.flow.clone())
-        }
+        (_, true) if call.arguments().iter().any(|word| word.flow != Flow::Nothing) => call
+            .arguments()
+            .iter()
+            .find(|word| word.flow != Flow::Nothing)
+            .map_or(Flow::Unknown, |word| word.flow.clone()),
         (_, true) => Flow::Unknown,
     }
 }
@@ -67,7 +74,10 @@ fn echo(arguments: &[Word]) -> Flow {
 
 /// Text whose letters are spelt as numbers hides them.
 fn unescaped(text: &str) -> Flow {
-    let hides = text.split('\\').skip(1).any(|after| after.starts_with(['x', 'u', 'U']) || after.starts_with(|c: char| c.is_ascii_digit()));
+    let hides = text
+        .split('\\')
+        .skip(1)
+        .any(|after| after.starts_with(['x', 'u', 'U']) || after.starts_with(|c: char| c.is_ascii_digit()));
     let known = escape::unescape(text);
     if hides { Flow::Revealed(known) } else { Flow::Text(known) }
 }
@@ -110,8 +120,10 @@ fn printf(arguments: &[Word]) -> Flow {
 
 fn decoded(call: &Call, name: &str) -> Flow {
     let decodes = call.arguments().iter().any(|word| {
-        matches!(word.text.as_str(), "--decode" | "-d" | "-D" | "-di" | "-id" | "-r" | "-rp" | "-pr" | "--decode-base64")
-            || (word.text.starts_with("--d") && "--decode".starts_with(word.text.as_str()))
+        matches!(
+            word.text.as_str(),
+            "--decode" | "-d" | "-D" | "-di" | "-id" | "-r" | "-rp" | "-pr" | "--decode-base64"
+        ) || (word.text.starts_with("--d") && "--decode".starts_with(word.text.as_str()))
     });
     if name == "openssl" && call.has(&["s_client"]) {
         return Flow::Fetched;
@@ -141,7 +153,8 @@ fn translated(call: &Call) -> Flow {
     if from.len() != to.len() || text.contains(UNKNOWN) {
         return Flow::Decoded;
     }
-    let one = |c: char| from.iter().rposition(|known| *known == c).and_then(|at| to.get(at)).copied().unwrap_or(c);
+    let one =
+        |c: char| from.iter().rposition(|known| *known == c).and_then(|at| to.get(at)).copied().unwrap_or(c);
     Flow::Revealed(text.chars().map(one).collect())
 }
 

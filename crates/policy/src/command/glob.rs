@@ -42,7 +42,9 @@ fn one(wanted: char, after: &[char], found: char) -> Option<&[char]> {
     match wanted {
         '?' => Some(after),
         '[' => {
-            let Some(end) = after.iter().position(|c| *c == ']') else { return (found == '[').then_some(after) };
+            let Some(end) = after.iter().position(|c| *c == ']') else {
+                return (found == '[').then_some(after);
+            };
             let (set, rest) = after.split_at_checked(end)?;
             let (negated, set) = match set.split_first() {
                 Some(('!' | '^', set)) => (true, set),
@@ -55,7 +57,8 @@ fn one(wanted: char, after: &[char], found: char) -> Option<&[char]> {
 }
 
 fn in_set(set: &[char], found: char) -> bool {
-    set.contains(&found) || set.windows(3).any(|range| matches!(range, [low, '-', high] if (*low..=*high).contains(&found)))
+    set.contains(&found)
+        || set.windows(3).any(|range| matches!(range, [low, '-', high] if (*low..=*high).contains(&found)))
 }
 
 #[cfg(test)]

@@ -11,16 +11,78 @@ use super::{paths, rules::base_name};
 
 /// What code does that starts programs or makes other code.
 const STARTS: &[&str] = &[
-    "system", "popen", "exec", "spawn", "subprocess", "child_process", "ctypes", "cdll", "syscall", "fork", "eval", "compile",
-    "marshal", "pickle", "getattr", "__import__", "importlib", "b64decode", "fromhex", "unhexlify", "fromcharcode", "pack(", "chr(",
-    "%x", "qx", "`", "io.popen", "loadstring", "pty", "backtick", "proc_open", "passthru", "shell", "open(\"|", "open3", "dlopen", "ffi",
-    "process.binding", "require(\"vm", "runinnewcontext", "codecs.decode", "process.mainmodule", "kernel.",
+    "system",
+    "popen",
+    "exec",
+    "spawn",
+    "subprocess",
+    "child_process",
+    "ctypes",
+    "cdll",
+    "syscall",
+    "fork",
+    "eval",
+    "compile",
+    "marshal",
+    "pickle",
+    "getattr",
+    "__import__",
+    "importlib",
+    "b64decode",
+    "fromhex",
+    "unhexlify",
+    "fromcharcode",
+    "pack(",
+    "chr(",
+    "%x",
+    "qx",
+    "`",
+    "io.popen",
+    "loadstring",
+    "pty",
+    "backtick",
+    "proc_open",
+    "passthru",
+    "shell",
+    "open(\"|",
+    "open3",
+    "dlopen",
+    "ffi",
+    "process.binding",
+    "require(\"vm",
+    "runinnewcontext",
+    "codecs.decode",
+    "process.mainmodule",
+    "kernel.",
 ];
 
 /// What code does that reaches the network, or a file.
 const REACHES: &[&str] = &[
-    "socket", "connect", "urlopen", "requests.", "http", "net.", "tcp", "open(", "open ", "readfile", "writefile", "unlink", "rmtree",
-    "remove", "file(", "read(", "io.", "slurp", "<", "require", "include", "import os", "opendir", "chmod", "rename",
+    "socket",
+    "connect",
+    "urlopen",
+    "requests.",
+    "http",
+    "net.",
+    "tcp",
+    "open(",
+    "open ",
+    "readfile",
+    "writefile",
+    "unlink",
+    "rmtree",
+    "remove",
+    "file(",
+    "read(",
+    "io.",
+    "slurp",
+    "<",
+    "require",
+    "include",
+    "import os",
+    "opendir",
+    "chmod",
+    "rename",
 ];
 
 impl Review<'_> {
@@ -37,7 +99,9 @@ impl Review<'_> {
             "awk" | "gawk" | "mawk" | "nawk" | "original-awk" => Some(self.awk(call)),
             "sed" | "gsed" | "ssed" => Some(self.sed(call)),
             "psql" | "mysql" | "sqlite3" => {
-                if let Some(text) = call.input.text().filter(|text| ["\\!", "system", ".shell", "PROGRAM", "program"].iter().any(|word| text.contains(word))) {
+                if let Some(text) = call.input.text().filter(|text| {
+                    ["\\!", "system", ".shell", "PROGRAM", "program"].iter().any(|word| text.contains(word))
+                }) {
                     self.code(&text.to_owned(), name);
                 }
                 None
@@ -52,7 +116,8 @@ impl Review<'_> {
                 self.change_folder(call);
                 None
             }
-            "export" | "declare" | "typeset" | "readonly" | "local" | "read" | "unset" | "printf" | "let" | "test" | "[" | "mapfile" | "wait" => {
+            "export" | "declare" | "typeset" | "readonly" | "local" | "read" | "unset" | "printf" | "let"
+            | "test" | "[" | "mapfile" | "wait" => {
                 self.names(call, name);
                 None
             }
@@ -65,7 +130,12 @@ impl Review<'_> {
     pub(super) fn script_word(&mut self, word: &Word, input: &Flow) -> Flow {
         match &word.flow {
             Flow::Text(text) if word.text.chars().eq([UNKNOWN]) => {
-                self.raise(Choice::Refuse, Severity::High, "hidden_script", "a script is put together by another command");
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "hidden_script",
+                    "a script is put together by another command",
+                );
                 self.script(&text.clone(), input.clone())
             }
             Flow::Revealed(text) => {
@@ -75,12 +145,22 @@ impl Review<'_> {
             Flow::Decoded => self.hidden("hidden_script", "a script is hidden by an encoding"),
             Flow::Fetched => self.hidden("fetched_script", "a script comes from the network"),
             Flow::Nothing | Flow::Text(_) | Flow::Unknown if word.text.chars().eq([UNKNOWN]) => {
-                self.raise(Choice::Ask, Severity::Medium, "dynamic_script", format!("a script is only known when it runs: {}", word.written));
+                self.raise(
+                    Choice::Ask,
+                    Severity::Medium,
+                    "dynamic_script",
+                    format!("a script is only known when it runs: {}", word.written),
+                );
                 Flow::Unknown
             }
             Flow::Nothing | Flow::Text(_) | Flow::Unknown => {
                 if word.is_expanded() {
-                    self.raise(Choice::Ask, Severity::Medium, "dynamic_script", "a part of a script is only known when it runs");
+                    self.raise(
+                        Choice::Ask,
+                        Severity::Medium,
+                        "dynamic_script",
+                        "a part of a script is only known when it runs",
+                    );
                 }
                 self.script(&word.text.clone(), input.clone())
             }
@@ -108,8 +188,18 @@ impl Review<'_> {
             }
             Flow::Decoded => drop(self.hidden("hidden_script", "a script is hidden by an encoding")),
             Flow::Fetched => drop(self.hidden("fetched_script", "a script comes from the network")),
-            Flow::Unknown => self.raise(Choice::Ask, Severity::Medium, "dynamic_script", "a script comes from another command or a file"),
-            Flow::Nothing => self.raise(Choice::Ask, Severity::Low, "no_script", format!("`{}` waits for commands", call.name())),
+            Flow::Unknown => self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "dynamic_script",
+                "a script comes from another command or a file",
+            ),
+            Flow::Nothing => self.raise(
+                Choice::Ask,
+                Severity::Low,
+                "no_script",
+                format!("`{}` waits for commands", call.name()),
+            ),
         }
     }
 
@@ -118,7 +208,8 @@ impl Review<'_> {
         let mut rest = call.arguments();
         while let Some((word, after)) = rest.split_first() {
             let text = word.text.as_str();
-            let short = (text.starts_with('-') || text.starts_with('+')) && !text.starts_with("--") && text.len() > 1;
+            let short =
+                (text.starts_with('-') || text.starts_with('+')) && !text.starts_with("--") && text.len() > 1;
             if short && text.contains('c') && text.starts_with('-') {
                 let script = after.iter().find(|word| !word.text.starts_with(['-', '+']));
                 let Some(script) = script else { break };
@@ -130,7 +221,12 @@ impl Review<'_> {
             match text {
                 "-s" => break,
                 "--rcfile" | "--init-file" => {
-                    self.raise(Choice::Ask, Severity::Medium, "loads_code", "a shell reads a file of commands before its own");
+                    self.raise(
+                        Choice::Ask,
+                        Severity::Medium,
+                        "loads_code",
+                        "a shell reads a file of commands before its own",
+                    );
                     rest = after.get(1..).unwrap_or_default();
                 }
                 "-o" | "+o" | "-O" | "+O" => rest = after.get(1..).unwrap_or_default(),
@@ -167,11 +263,21 @@ impl Review<'_> {
         match &word.flow {
             Flow::Nothing => {}
             Flow::Revealed(text) | Flow::Text(text) => {
-                self.raise(Choice::Refuse, Severity::High, "hidden_script", "a script is put together by another command");
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "hidden_script",
+                    "a script is put together by another command",
+                );
                 drop(self.script(&text.clone(), Flow::Nothing));
                 return;
             }
-            Flow::Unknown => self.raise(Choice::Ask, Severity::Medium, "dynamic_script", "a script is what another command writes"),
+            Flow::Unknown => self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "dynamic_script",
+                "a script is what another command writes",
+            ),
             Flow::Decoded => drop(self.hidden("hidden_script", "a script is hidden by an encoding")),
             Flow::Fetched => drop(self.hidden("fetched_script", "a script comes from the network")),
         }
@@ -180,11 +286,26 @@ impl Review<'_> {
             return self.from_input(call, language.as_deref());
         }
         if !word.is_literal() {
-            self.raise(Choice::Ask, Severity::Medium, "dynamic_script", format!("which file of code runs is only known then: {}", word.written));
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "dynamic_script",
+                format!("which file of code runs is only known then: {}", word.written),
+            );
         } else if text.starts_with('/') && !text.starts_with("/workspace/") {
-            self.raise(Choice::Ask, Severity::Medium, "foreign_script", format!("it runs a file of code outside of the workspace: {text}"));
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "foreign_script",
+                format!("it runs a file of code outside of the workspace: {text}"),
+            );
         } else if self.fetches {
-            self.raise(Choice::Ask, Severity::Medium, "fetched_script", "it runs a file after something was fetched");
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "fetched_script",
+                "it runs a file after something was fetched",
+            );
         }
     }
 
@@ -196,7 +317,9 @@ impl Review<'_> {
         }
         for word in words {
             match word.flow {
-                Flow::Decoded | Flow::Revealed(_) => drop(self.hidden("hidden_script", "a script is hidden by an encoding")),
+                Flow::Decoded | Flow::Revealed(_) => {
+                    drop(self.hidden("hidden_script", "a script is hidden by an encoding"))
+                }
                 Flow::Fetched => drop(self.hidden("fetched_script", "a script comes from the network")),
                 Flow::Nothing | Flow::Text(_) | Flow::Unknown => {}
             }
@@ -208,7 +331,9 @@ impl Review<'_> {
     fn source(&mut self, call: &Call) -> Flow {
         self.raise(Choice::Ask, Severity::Medium, "source", "it runs a file as a part of itself");
         self.look_at_words(call);
-        if let Some(file) = call.arguments().iter().find(|word| !word.text.starts_with('-') || word.text == "-") {
+        if let Some(file) =
+            call.arguments().iter().find(|word| !word.text.starts_with('-') || word.text == "-")
+        {
             let shell = Word::plain("sh");
             let inner = Call { words: vec![shell, file.clone()], ..call.clone() };
             self.script_file(file, &inner);
@@ -220,8 +345,15 @@ impl Review<'_> {
     /// Scripts that the shell keeps for later: of `trap`, and of `alias`.
     fn kept(&mut self, call: &Call, name: &str) {
         for word in call.arguments() {
-            let script = if name == "alias" { word.text.split_once('=').map(|(_, script)| script) } else { Some(word.text.as_str()) };
-            let Some(script) = script.filter(|script| script.contains([' ', ';', '/']) || name == "alias") else { continue };
+            let script = if name == "alias" {
+                word.text.split_once('=').map(|(_, script)| script)
+            } else {
+                Some(word.text.as_str())
+            };
+            let Some(script) = script.filter(|script| script.contains([' ', ';', '/']) || name == "alias")
+            else {
+                continue;
+            };
             if name == "alias" {
                 self.raise(Choice::Ask, Severity::Medium, "alias", "it gives another meaning to a word");
             }
@@ -233,12 +365,17 @@ impl Review<'_> {
     fn split_string(&mut self, call: &Call) -> Option<Flow> {
         let words = call.arguments();
         let at = words.iter().position(|word| {
-            word.text.starts_with("--split-string") || (word.text.starts_with('-') && !word.text.starts_with("--") && word.text.contains('S'))
+            word.text.starts_with("--split-string")
+                || (word.text.starts_with('-') && !word.text.starts_with("--") && word.text.contains('S'))
         })?;
         let word = words.get(at)?;
         let own = word.text.split_once(['=', 'S']).map(|(_, script)| script).unwrap_or_default();
         let more = words.iter().skip(at.saturating_add(1)).map(|word| word.text.as_str());
-        let script: Vec<&str> = Some(own).filter(|own| !own.is_empty() && *own != "plit-string").into_iter().chain(more).collect();
+        let script: Vec<&str> = Some(own)
+            .filter(|own| !own.is_empty() && *own != "plit-string")
+            .into_iter()
+            .chain(more)
+            .collect();
         self.push(call);
         Some(self.script(&script.join(" "), call.input.clone()))
     }
@@ -261,7 +398,9 @@ impl Review<'_> {
             if let Some(code) = inline_code(text, after, interpreter) {
                 match code.flow {
                     Flow::Fetched => drop(self.hidden("fetched_script", "code comes from the network")),
-                    Flow::Decoded | Flow::Revealed(_) => drop(self.hidden("hidden_script", "code is hidden by an encoding")),
+                    Flow::Decoded | Flow::Revealed(_) => {
+                        drop(self.hidden("hidden_script", "code is hidden by an encoding"))
+                    }
                     Flow::Nothing | Flow::Text(_) | Flow::Unknown => {}
                 }
                 let text = if code.text == text { text.trim_start_matches('-') } else { &code.text };
@@ -276,7 +415,11 @@ impl Review<'_> {
                 }
                 _ if interpreter.values.contains(&text) => rest = after.get(1..).unwrap_or_default(),
                 _ if text.starts_with('-') && text.len() > 1 => {
-                    if text.starts_with("-M") || text.starts_with("-r") || text.contains("require") || text.contains("import") {
+                    if text.starts_with("-M")
+                        || text.starts_with("-r")
+                        || text.contains("require")
+                        || text.contains("import")
+                    {
                         self.raise(Choice::Ask, Severity::Medium, "loads_code", "an option loads code");
                     }
                     rest = after;
@@ -294,8 +437,30 @@ impl Review<'_> {
     /// `python -m module`
     fn module(&mut self, words: &[Word]) {
         const KNOWN: &[&str] = &[
-            "pytest", "unittest", "venv", "json.tool", "base64", "compileall", "py_compile", "doctest", "mypy", "black", "ruff", "flake8",
-            "timeit", "calendar", "tabnanny", "this", "platform", "site", "sysconfig", "ast", "dis", "tokenize", "zipfile", "tarfile",
+            "pytest",
+            "unittest",
+            "venv",
+            "json.tool",
+            "base64",
+            "compileall",
+            "py_compile",
+            "doctest",
+            "mypy",
+            "black",
+            "ruff",
+            "flake8",
+            "timeit",
+            "calendar",
+            "tabnanny",
+            "this",
+            "platform",
+            "site",
+            "sysconfig",
+            "ast",
+            "dis",
+            "tokenize",
+            "zipfile",
+            "tarfile",
         ];
         let name = words.first().map(|word| word.text.as_str()).unwrap_or_default();
         if !KNOWN.contains(&name) {
@@ -312,24 +477,44 @@ impl Review<'_> {
         let path = paths::sensitive(&text, None, true).filter(|found| found.grade(false).is_some());
         self.mentions |= found.iter().any(|_| starts);
         if starts && found.is_empty() && text.contains("syscall") {
-            self.raise(Choice::Refuse, Severity::High, "system_call", format!("code for {language} calls the kernel by number"));
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "system_call",
+                format!("code for {language} calls the kernel by number"),
+            );
         }
         for pattern in &found {
             let severity = patterns::of(*pattern).severity;
             if starts || reaches {
                 self.pattern(*pattern);
             }
-            let choice = if (starts || reaches) && severity == Severity::High { Choice::Refuse } else { Choice::Ask };
-            self.raise(choice, severity, "escape_in_code", format!("code for {language} has to do with: {}", patterns::of(*pattern).name));
+            let choice =
+                if (starts || reaches) && severity == Severity::High { Choice::Refuse } else { Choice::Ask };
+            self.raise(
+                choice,
+                severity,
+                "escape_in_code",
+                format!("code for {language} has to do with: {}", patterns::of(*pattern).name),
+            );
         }
         if let Some(path) = path.filter(|_| starts || reaches) {
             let (choice, severity) = path.grade(false).unwrap_or((Choice::Ask, Severity::Medium));
             self.raise(choice, severity, path.code, format!("code for {language} names {}", path.what));
         }
         if starts && (text.contains("mount /") || text.contains("mount -") || text.contains("docker run")) {
-            self.raise(Choice::Refuse, Severity::High, "escape_in_code", format!("code for {language} changes which file systems are there"));
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "escape_in_code",
+                format!("code for {language} changes which file systems are there"),
+            );
         }
-        let (severity, what) = if starts { (Severity::Medium, "starts other programs or makes code") } else { (Severity::Low, "is not judged") };
+        let (severity, what) = if starts {
+            (Severity::Medium, "starts other programs or makes code")
+        } else {
+            (Severity::Low, "is not judged")
+        };
         self.raise(Choice::Ask, severity, "inline_code", format!("code for {language} {what}"));
     }
 
@@ -341,7 +526,12 @@ impl Review<'_> {
         while let Some((word, after)) = rest.split_first() {
             match word.text.as_str() {
                 "-f" | "--file" | "-i" | "--include" | "-l" | "--load" | "-E" | "--exec" => {
-                    self.raise(Choice::Ask, Severity::Low, "script_file", "the program of `awk` is in a file");
+                    self.raise(
+                        Choice::Ask,
+                        Severity::Low,
+                        "script_file",
+                        "the program of `awk` is in a file",
+                    );
                     if let Some(file) = after.first() {
                         self.script_file(file, call);
                     }
@@ -360,23 +550,49 @@ impl Review<'_> {
                 }
             }
         }
-        rest.iter().filter(|word| program.is_none_or(|program| program.written != word.written)).for_each(|word| self.look_at_path(&word.text, false));
+        rest.iter()
+            .filter(|word| program.is_none_or(|program| program.written != word.written))
+            .for_each(|word| self.look_at_path(&word.text, false));
         let Some(program) = program else { return Flow::Decoded };
         let text = patterns::joined(&program.text);
         let spoken: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         if spoken.contains("/inet") {
-            self.raise(Choice::Refuse, Severity::High, "network_by_shell", "the program of `awk` opens a connection");
+            self.raise(
+                Choice::Refuse,
+                Severity::High,
+                "network_by_shell",
+                "the program of `awk` opens a connection",
+            );
         }
-        let pipes = spoken.contains("|getline") || spoken.contains("|&") || spoken.contains("|\"") || spoken.replace("||", "").contains(")|") || spoken.contains("print|");
-        if spoken.contains("system(") || pipes || spoken.contains("@load") || spoken.contains("@include") || spoken.contains('@') && spoken.contains("(") && spoken.contains("@f") {
+        let pipes = spoken.contains("|getline")
+            || spoken.contains("|&")
+            || spoken.contains("|\"")
+            || spoken.replace("||", "").contains(")|")
+            || spoken.contains("print|");
+        if spoken.contains("system(")
+            || pipes
+            || spoken.contains("@load")
+            || spoken.contains("@include")
+            || spoken.contains('@') && spoken.contains("(") && spoken.contains("@f")
+        {
             self.code(&program.text.replace('|', " system | "), "awk");
         }
         if spoken.contains("getline<") || spoken.contains(">\"") || spoken.contains("environ") {
-            self.raise(Choice::Ask, Severity::Low, "inline_code", "the program of `awk` opens files or reads the environment");
+            self.raise(
+                Choice::Ask,
+                Severity::Low,
+                "inline_code",
+                "the program of `awk` opens files or reads the environment",
+            );
             self.look_at_path(&text, true);
         }
         if program.is_expanded() {
-            self.raise(Choice::Ask, Severity::Medium, "dynamic_script", "the program of `awk` is only known when it runs");
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "dynamic_script",
+                "the program of `awk` is only known when it runs",
+            );
         }
         super::flow::written(call)
     }
@@ -406,7 +622,9 @@ impl Review<'_> {
                     scripts.push(word);
                     given = true;
                 }
-                text if text.starts_with('-') && text.len() > 1 => in_place |= text.starts_with("-i") || text.starts_with("--in") || text.contains('i'),
+                text if text.starts_with('-') && text.len() > 1 => {
+                    in_place |= text.starts_with("-i") || text.starts_with("--in") || text.contains('i')
+                }
                 _ if !given && scripts.is_empty() => scripts.push(word),
                 _ => files.push(word),
             }
@@ -414,10 +632,20 @@ impl Review<'_> {
         files.iter().for_each(|word| self.look_at_path(&word.text, in_place));
         for script in scripts {
             if script.is_expanded() && script.text.starts_with(UNKNOWN) {
-                self.raise(Choice::Ask, Severity::Medium, "dynamic_script", "the script of `sed` is only known when it runs");
+                self.raise(
+                    Choice::Ask,
+                    Severity::Medium,
+                    "dynamic_script",
+                    "the script of `sed` is only known when it runs",
+                );
             }
             if let Some(command) = super::sed::starts(&script.text) {
-                self.raise(Choice::Refuse, Severity::High, "sed_runs", "the script of `sed` starts a program");
+                self.raise(
+                    Choice::Refuse,
+                    Severity::High,
+                    "sed_runs",
+                    "the script of `sed` starts a program",
+                );
                 drop(self.script(&command, Flow::Nothing));
             } else if super::sed::opens_files(&script.text) {
                 self.raise(Choice::Ask, Severity::Low, "inline_code", "the script of `sed` opens files");
@@ -429,15 +657,25 @@ impl Review<'_> {
 }
 
 /// The code that stands after, or in, an option.
-fn inline_code<'a>(text: &str, after: &'a [Word], interpreter: &Interpreter) -> Option<std::borrow::Cow<'a, Word>> {
+fn inline_code<'a>(
+    text: &str,
+    after: &'a [Word],
+    interpreter: &Interpreter,
+) -> Option<std::borrow::Cow<'a, Word>> {
     use std::borrow::Cow;
     if interpreter.long.contains(&text) {
         return after.first().map(Cow::Borrowed);
     }
-    if let Some((option, code)) = text.split_once('=').filter(|(option, _)| interpreter.long.contains(option)) {
-        return Some(Cow::Owned(Word { text: code.to_owned(), written: option.to_owned(), ..Word::default() }));
+    if let Some((option, code)) = text.split_once('=').filter(|(option, _)| interpreter.long.contains(option))
+    {
+        return Some(Cow::Owned(Word {
+            text: code.to_owned(),
+            written: option.to_owned(),
+            ..Word::default()
+        }));
     }
-    let letters = text.strip_prefix('-').filter(|letters| !letters.starts_with('-') && !letters.is_empty())?;
+    let letters =
+        text.strip_prefix('-').filter(|letters| !letters.starts_with('-') && !letters.is_empty())?;
     let (options, code) = letters.split_once(|c| interpreter.letters.contains(c))?;
     if options.chars().any(|c| interpreter.taking.contains(c)) {
         return None;

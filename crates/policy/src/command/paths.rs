@@ -33,11 +33,23 @@ const MEDIUM: Option<Grade> = Some((Choice::Ask, Severity::Medium));
 
 struct Place(&'static str, Sensitive);
 
-const fn place(path: &'static str, code: &'static str, what: &'static str, read: Option<Grade>, write: Option<Grade>) -> Place {
+const fn place(
+    path: &'static str,
+    code: &'static str,
+    what: &'static str,
+    read: Option<Grade>,
+    write: Option<Grade>,
+) -> Place {
     Place(path, Sensitive { code, what, pattern: None, read, write })
 }
 
-const fn named(path: &'static str, pattern: Name, what: &'static str, read: Option<Grade>, write: Option<Grade>) -> Place {
+const fn named(
+    path: &'static str,
+    pattern: Name,
+    what: &'static str,
+    read: Option<Grade>,
+    write: Option<Grade>,
+) -> Place {
     Place(path, Sensitive { code: "escape_path", what, pattern: Some(pattern), read, write })
 }
 
@@ -79,7 +91,13 @@ static PLACES: &[Place] = &[
     named("/proc/#/task/#/cwd/**", Name::ProcessFolder, "the folder of a process", MEDIUM, HIGH),
     place("/proc/self/environ", "own_environment", "the environment of this process", MEDIUM, HIGH),
     place("/proc/#/environ", "process_secret", "the environment of a process, with its secrets", HIGH, HIGH),
-    place("/proc/#/task/#/environ", "process_secret", "the environment of a process, with its secrets", HIGH, HIGH),
+    place(
+        "/proc/#/task/#/environ",
+        "process_secret",
+        "the environment of a process, with its secrets",
+        HIGH,
+        HIGH,
+    ),
     place("/proc/#/mem", "process_secret", "the memory of a process", HIGH, HIGH),
     place("/proc/#/task/#/mem", "process_secret", "the memory of a process", HIGH, HIGH),
     place("/proc/#/maps", "process_secret", "the memory map of a process", MEDIUM, HIGH),
@@ -158,7 +176,16 @@ const NAMES: &[(&str, Sensitive)] = &[
     ("sysrq-trigger", special(Name::KernelParameter, "the kernel's emergency keys")),
     ("uevent_helper", special(Name::KernelParameter, "a program that the kernel runs")),
     ("devices.allow", special(Name::Cgroup, "the devices of a control group")),
-    ("cgroup.procs", Sensitive { code: "escape_path", what: "control groups", pattern: Some(Name::Cgroup), read: MEDIUM, write: HIGH }),
+    (
+        "cgroup.procs",
+        Sensitive {
+            code: "escape_path",
+            what: "control groups",
+            pattern: Some(Name::Cgroup),
+            read: MEDIUM,
+            write: HIGH,
+        },
+    ),
     ("docker.sock", special(Name::DockerSocket, "a container runtime's socket")),
     ("containerd.sock", special(Name::DockerSocket, "a container runtime's socket")),
     ("crio.sock", special(Name::DockerSocket, "a container runtime's socket")),
@@ -170,7 +197,16 @@ const NAMES: &[(&str, Sensitive)] = &[
     ("id_rsa", special_without("credentials", "a private key")),
     ("id_ed25519", special_without("credentials", "a private key")),
     ("id_ecdsa", special_without("credentials", "a private key")),
-    ("moltbot.json", Sensitive { code: "own_state", what: "moltbot's own settings", pattern: None, read: MEDIUM, write: HIGH }),
+    (
+        "moltbot.json",
+        Sensitive {
+            code: "own_state",
+            what: "moltbot's own settings",
+            pattern: None,
+            read: MEDIUM,
+            write: HIGH,
+        },
+    ),
     ("exec-approvals.json", special_without("own_state", "moltbot's own settings")),
 ];
 
@@ -209,8 +245,21 @@ pub(super) fn sensitive(text: &str, folder: Option<&str>, written: bool) -> Opti
 pub(super) fn is_root(text: &str) -> bool {
     let path = collapse(text);
     let path = path.trim_end_matches('*').trim_end_matches('/');
-    matches!(path, "" | "~" | "/bin" | "/boot" | "/dev" | "/etc" | "/home" | "/lib" | "/proc" | "/root" | "/sys" | "/usr" | "/var")
-        && text.starts_with(['/', '~', '*'])
+    matches!(
+        path,
+        "" | "~"
+            | "/bin"
+            | "/boot"
+            | "/dev"
+            | "/etc"
+            | "/home"
+            | "/lib"
+            | "/proc"
+            | "/root"
+            | "/sys"
+            | "/usr"
+            | "/var"
+    ) && text.starts_with(['/', '~', '*'])
 }
 
 /// The parts of a word that are paths: from a slash or a tilde that begins one.
@@ -256,7 +305,10 @@ fn find(path: &str) -> Option<&'static Sensitive> {
 
 /// `/home/x/y`, `/root/y` and an unknown folder in front of a hidden one are `~/y`.
 fn home_of(path: &str) -> Option<String> {
-    let below = path.strip_prefix("/home/").or_else(|| path.strip_prefix("/Users/")).and_then(|rest| rest.split_once('/'));
+    let below = path
+        .strip_prefix("/home/")
+        .or_else(|| path.strip_prefix("/Users/"))
+        .and_then(|rest| rest.split_once('/'));
     let below = below.map(|(_, below)| below).or_else(|| path.strip_prefix("/root/"));
     below.filter(|below| below.starts_with('.')).map(|below| format!("~/{below}"))
 }
@@ -318,7 +370,8 @@ fn part_fits(part: &str, wanted: &str) -> bool {
     match wanted {
         "#" => {
             matches!(part, "self" | "thread-self")
-                || (!part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || "*?[]-{},.".contains(c) || c == UNKNOWN))
+                || (!part.is_empty()
+                    && part.chars().all(|c| c.is_ascii_digit() || "*?[]-{},.".contains(c) || c == UNKNOWN))
         }
         "*" => !part.is_empty(),
         "[012]" => matches!(part, "0" | "1" | "2"),
@@ -334,7 +387,10 @@ fn part_fits(part: &str, wanted: &str) -> bool {
 
 /// Whether wildcards in `part` can spell `wanted`. A star alone could be anything, and is not taken for it.
 fn spells(part: &str, wanted: &str) -> bool {
-    part.contains(['?', '[', '*']) && part != "*" && !part.contains(UNKNOWN) && super::glob::fits(part, wanted)
+    part.contains(['?', '[', '*'])
+        && part != "*"
+        && !part.contains(UNKNOWN)
+        && super::glob::fits(part, wanted)
 }
 
 #[cfg(test)]
@@ -344,18 +400,54 @@ mod tests {
     #[test]
     fn a_path_is_found_however_it_is_written() {
         for text in [
-            "/proc//sys/kernel/x", "/proc/sys/./kernel", "/proc/sys/../sys/kernel/core_pattern", "/dev/nvme0n1", "/dev/vda",
-            "/dev/sda1", "/dev/mapper/root", "/proc/self/root", "/proc/self/cwd", "/proc/thread-self/root",
-            "/proc/\u{1}/root", "/proc/1/ns/mnt", "/run/DOCKER.SOCK", "unix:///run/crio/crio.sock", "UNIX-CONNECT:/x/docker.sock",
-            "--mount=/proc/1/ns/mnt", "-f/etc/shadow", "/e??/sh?d?w", "../../../etc/shadow", "~/.ssh/id_rsa",
-            "/home/a/.aws/credentials", "release_agent", "/tmp/x/release_agent", "/dev/kmsg", "@/etc/shadow",
-            "/proc/self/fd/7/../../etc/passwd", "/proc/*/environ", "if=/dev/sdb",
+            "/proc//sys/kernel/x",
+            "/proc/sys/./kernel",
+            "/proc/sys/../sys/kernel/core_pattern",
+            "/dev/nvme0n1",
+            "/dev/vda",
+            "/dev/sda1",
+            "/dev/mapper/root",
+            "/proc/self/root",
+            "/proc/self/cwd",
+            "/proc/thread-self/root",
+            "/proc/\u{1}/root",
+            "/proc/1/ns/mnt",
+            "/run/DOCKER.SOCK",
+            "unix:///run/crio/crio.sock",
+            "UNIX-CONNECT:/x/docker.sock",
+            "--mount=/proc/1/ns/mnt",
+            "-f/etc/shadow",
+            "/e??/sh?d?w",
+            "../../../etc/shadow",
+            "~/.ssh/id_rsa",
+            "/home/a/.aws/credentials",
+            "release_agent",
+            "/tmp/x/release_agent",
+            "/dev/kmsg",
+            "@/etc/shadow",
+            "/proc/self/fd/7/../../etc/passwd",
+            "/proc/*/environ",
+            "if=/dev/sdb",
         ] {
-            assert!(sensitive(text, None, false).is_some_and(|found| found.grade(false).is_some()), "{text:?}");
+            assert!(
+                sensitive(text, None, false).is_some_and(|found| found.grade(false).is_some()),
+                "{text:?}"
+            );
         }
         for text in [
-            "/dev/memory-notes.txt", "/dev/sdk/include", "/workspace/proc/1/root.txt", "notes/unshare.md", "/usr/share/doc/b*",
-            "/dev/null", "~/.bashrc", "/proc/self/status", "/etc/hosts", "src/*.rs", "s/a/b/", "*", "docker.sock.md",
+            "/dev/memory-notes.txt",
+            "/dev/sdk/include",
+            "/workspace/proc/1/root.txt",
+            "notes/unshare.md",
+            "/usr/share/doc/b*",
+            "/dev/null",
+            "~/.bashrc",
+            "/proc/self/status",
+            "/etc/hosts",
+            "src/*.rs",
+            "s/a/b/",
+            "*",
+            "docker.sock.md",
         ] {
             assert_eq!(sensitive(text, None, false).and_then(|found| found.grade(false)), None, "{text}");
         }

@@ -54,15 +54,35 @@ const MEDIUM: Severity = Severity::Medium;
 
 /// Every pattern. The first fourteen are those of the hardening report.
 pub const PATTERNS: [Pattern; 19] = [
-    pattern(Name::KernelParameter, "Kernel parameter access", HIGH, "`/proc/sys/kernel` and the helpers that the kernel runs"),
-    pattern(Name::Cgroup, "CGroup manipulation", HIGH, "`/sys/fs/cgroup`, `release_agent`; medium when it is only read"),
+    pattern(
+        Name::KernelParameter,
+        "Kernel parameter access",
+        HIGH,
+        "`/proc/sys/kernel` and the helpers that the kernel runs",
+    ),
+    pattern(
+        Name::Cgroup,
+        "CGroup manipulation",
+        HIGH,
+        "`/sys/fs/cgroup`, `release_agent`; medium when it is only read",
+    ),
     pattern(Name::BindMount, "Bind mount attempt", HIGH, "`mount` with bind, in any form"),
     pattern(Name::NamespaceUnshare, "Namespace unshare", HIGH, "the program `unshare`, or its call in code"),
-    pattern(Name::NamespaceEnter, "Namespace enter", HIGH, "the program `nsenter`, `setns`, or the files of namespaces"),
+    pattern(
+        Name::NamespaceEnter,
+        "Namespace enter",
+        HIGH,
+        "the program `nsenter`, `setns`, or the files of namespaces",
+    ),
     pattern(Name::RawDisk, "Raw disk access", HIGH, "the device of a disk, a partition or a mapped volume"),
     pattern(Name::DockerSocket, "Docker socket access", HIGH, "the socket or port of a container runtime"),
     pattern(Name::Chroot, "Chroot escape attempt", MEDIUM, "the program `chroot`, or its call in code"),
-    pattern(Name::SelfReference, "Process self-reference", MEDIUM, "`/proc/self/exe`, or that of another process"),
+    pattern(
+        Name::SelfReference,
+        "Process self-reference",
+        MEDIUM,
+        "`/proc/self/exe`, or that of another process",
+    ),
     pattern(Name::ProcessRoot, "Process root access", MEDIUM, "`/proc/<process>/root`"),
     pattern(Name::ProcessFolder, "Process CWD access", MEDIUM, "`/proc/<process>/cwd`"),
     pattern(Name::ProcessTracing, "Process tracing", HIGH, "attaching to another process"),
@@ -70,9 +90,24 @@ pub const PATTERNS: [Pattern; 19] = [
     pattern(Name::KernelMemory, "Kernel memory access", HIGH, "`/dev/kmem`"),
     pattern(Name::Ebpf, "Kernel program loading", HIGH, "eBPF programs"),
     pattern(Name::KernelLog, "Kernel log access", HIGH, "`/dev/kmsg`"),
-    pattern(Name::KernelModule, "Kernel module loading", HIGH, "`insmod`, `modprobe` and their calls in code"),
-    pattern(Name::Metadata, "Cloud metadata access", HIGH, "the metadata address of clouds, in every way to write it"),
-    pattern(Name::PrivilegedContainer, "Privileged container", HIGH, "a container with the host's rights, files or processes"),
+    pattern(
+        Name::KernelModule,
+        "Kernel module loading",
+        HIGH,
+        "`insmod`, `modprobe` and their calls in code",
+    ),
+    pattern(
+        Name::Metadata,
+        "Cloud metadata access",
+        HIGH,
+        "the metadata address of clouds, in every way to write it",
+    ),
+    pattern(
+        Name::PrivilegedContainer,
+        "Privileged container",
+        HIGH,
+        "a container with the host's rights, files or processes",
+    ),
 ];
 
 /// The pattern with this id.
@@ -183,7 +218,8 @@ pub(super) fn contains_alone(text: &str, word: &str) -> bool {
     let beside = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     text.match_indices(word).any(|(at, _)| {
         let before = text.get(..at).and_then(|text| text.chars().next_back());
-        let after = at.checked_add(word.len()).and_then(|end| text.get(end..)).and_then(|text| text.chars().next());
+        let after =
+            at.checked_add(word.len()).and_then(|end| text.get(end..)).and_then(|text| text.chars().next());
         !before.is_some_and(beside) && !after.is_some_and(beside)
     })
 }

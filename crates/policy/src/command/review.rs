@@ -3,9 +3,9 @@
 //! What cannot be read is refused: a script that we read differently from the shell is one that nobody has judged.
 
 use brush_parser::ast::{
-    AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, Command, CommandPrefixOrSuffixItem as Item, CompoundCommand,
-    CompoundList, ExtendedTestExpr, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline, Program, RedirectList,
-    SimpleCommand,
+    AndOr, AndOrList, Assignment, AssignmentName, AssignmentValue, Command,
+    CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList, ExtendedTestExpr, IoFileRedirectKind,
+    IoFileRedirectTarget, IoRedirect, Pipeline, Program, RedirectList, SimpleCommand,
 };
 use brush_parser::{ParserOptions, Token, TokenizerOptions, parse_tokens, uncached_tokenize_str};
 use moltbot_config::limits;
@@ -72,9 +72,18 @@ fn hidden(script: &str) -> Option<&'static str> {
     script.chars().find_map(|c| match c {
         '\n' | '\t' => None,
         '\r' => Some("it has a carriage return, which hides what stands before it from whoever reads it"),
-        _ if c.is_control() => Some("it has a control character, which hides what it is from whoever reads it"),
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}' | '\u{00ad}'
-        | '\u{e0000}'..='\u{e007f}' => Some("it has an invisible character or one that turns the direction of text"),
+        _ if c.is_control() => {
+            Some("it has a control character, which hides what it is from whoever reads it")
+        }
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}'
+        | '\u{61c}'
+        | '\u{00ad}'
+        | '\u{e0000}'..='\u{e007f}' => {
+            Some("it has an invisible character or one that turns the direction of text")
+        }
         _ => None,
     })
 }
@@ -85,14 +94,22 @@ impl Review<'_> {
     }
 
     fn unreadable(&mut self, why: &str) -> Flow {
-        self.raise(Choice::Refuse, Severity::Medium, "unreadable", format!("it cannot be read as a shell would read it: {why}; write it more simply"));
+        self.raise(
+            Choice::Refuse,
+            Severity::Medium,
+            "unreadable",
+            format!("it cannot be read as a shell would read it: {why}; write it more simply"),
+        );
         Flow::Unknown
     }
 
     /// Judges `text` as a script, and says what it writes.
     pub(super) fn script(&mut self, text: &str, input: Flow) -> Flow {
         self.read = self.read.saturating_add(text.len());
-        if self.depth >= DEPTH || text.len() > limits::COMMAND_BYTES || self.read > limits::COMMAND_BYTES.saturating_mul(READINGS) {
+        if self.depth >= DEPTH
+            || text.len() > limits::COMMAND_BYTES
+            || self.read > limits::COMMAND_BYTES.saturating_mul(READINGS)
+        {
             return self.unreadable("it is too long, or scripts stand too deep in scripts");
         }
         self.depth = self.depth.saturating_add(1);
@@ -148,12 +165,18 @@ impl Review<'_> {
             Command::Function(function) => {
                 let name = function.fname.value.clone();
                 if self.rules.knows(&name) {
-                    let text = format!("it gives the name `{name}` of a known program to a function of its own");
+                    let text =
+                        format!("it gives the name `{name}` of a known program to a function of its own");
                     self.raise(Choice::Ask, Severity::Medium, "shadowed_program", text);
                 }
                 let body: String = function.body.to_string().split_whitespace().collect();
                 if body.contains(&format!("{name}|{name}")) {
-                    self.raise(Choice::Refuse, Severity::High, "destroys", "a function that starts itself twice fills the machine");
+                    self.raise(
+                        Choice::Refuse,
+                        Severity::High,
+                        "destroys",
+                        "a function that starts itself twice fills the machine",
+                    );
                 }
                 self.functions.push(name);
                 let input = self.redirects_of(function.body.1.as_ref(), Flow::Unknown);
@@ -171,7 +194,9 @@ impl Review<'_> {
         match command {
             CompoundCommand::Arithmetic(arithmetic) => self.arithmetic(&arithmetic.expr.value),
             CompoundCommand::ArithmeticForClause(clause) => {
-                for expression in [&clause.initializer, &clause.condition, &clause.updater].into_iter().flatten() {
+                for expression in
+                    [&clause.initializer, &clause.condition, &clause.updater].into_iter().flatten()
+                {
                     self.arithmetic(&expression.value);
                 }
                 return self.list(&clause.body.list, input);
@@ -188,8 +213,15 @@ impl Review<'_> {
                 self.variables.remove(&clause.variable_name);
                 // What the variable stands for, for whoever looks at paths within: one of the values will do.
                 let nothing = Variables::new();
-                let first = clause.values.iter().flatten().filter_map(|value| word::read(&value.value, &nothing).ok());
-                if let Some(value) = first.max_by_key(|word| word.text.starts_with(['/', '~'])).filter(|word| !word.text.contains(UNKNOWN)) {
+                let first = clause
+                    .values
+                    .iter()
+                    .flatten()
+                    .filter_map(|value| word::read(&value.value, &nothing).ok());
+                if let Some(value) = first
+                    .max_by_key(|word| word.text.starts_with(['/', '~']))
+                    .filter(|word| !word.text.contains(UNKNOWN))
+                {
                     self.variables.insert(clause.variable_name.clone(), value.text);
                 }
                 return self.list(&clause.body.list, input);
@@ -272,7 +304,12 @@ impl Review<'_> {
             }
             Err(Unreadable(why)) => {
                 self.unreadable(why);
-                Word { text: UNKNOWN.to_string(), written: written.to_owned(), expansions: 1, ..Word::default() }
+                Word {
+                    text: UNKNOWN.to_string(),
+                    written: written.to_owned(),
+                    expansions: 1,
+                    ..Word::default()
+                }
             }
         }
     }
@@ -321,13 +358,24 @@ impl Review<'_> {
                 AssignmentValue::Array(_) => {
                     let (name, value) = self.assigned(assignment);
                     let text = format!("{name}={}", value.text);
-                    call.words.push(Word { text, written: written.value.clone(), expansions: 1, ..Word::default() });
+                    call.words.push(Word {
+                        text,
+                        written: written.value.clone(),
+                        expansions: 1,
+                        ..Word::default()
+                    });
                 }
             },
             Item::ProcessSubstitution(_, group) => {
                 let flow = self.list(&group.list, Flow::Unknown);
                 let written = "<(…)".to_owned();
-                call.words.push(Word { text: UNKNOWN.to_string(), written, expansions: 1, flow, ..Word::default() });
+                call.words.push(Word {
+                    text: UNKNOWN.to_string(),
+                    written,
+                    expansions: 1,
+                    flow,
+                    ..Word::default()
+                });
             }
         }
     }
@@ -388,7 +436,9 @@ impl Review<'_> {
             IoRedirect::File(_, kind, IoFileRedirectTarget::Filename(target)) => {
                 let kind = match kind {
                     IoFileRedirectKind::Read => RedirectKind::Read,
-                    IoFileRedirectKind::DuplicateInput | IoFileRedirectKind::DuplicateOutput => RedirectKind::Duplicate,
+                    IoFileRedirectKind::DuplicateInput | IoFileRedirectKind::DuplicateOutput => {
+                        RedirectKind::Duplicate
+                    }
                     IoFileRedirectKind::Append
                     | IoFileRedirectKind::Clobber
                     | IoFileRedirectKind::ReadAndWrite
@@ -451,9 +501,25 @@ fn parse(text: &str) -> Result<Program, String> {
     if openings > OPENINGS.saturating_mul(4) {
         return Err("it has too many groups and substitutions".into());
     }
-    let tokens = uncached_tokenize_str(text, &TokenizerOptions::default()).map_err(|error| error.to_string())?;
+    let tokens =
+        uncached_tokenize_str(text, &TokenizerOptions::default()).map_err(|error| error.to_string())?;
     let opens = |token: &&Token| {
-        matches!(token.to_str(), "(" | "((" | "{" | "[[" | "!" | "if" | "while" | "until" | "for" | "case" | "select" | "coproc" | "time" | "function")
+        matches!(
+            token.to_str(),
+            "(" | "(("
+                | "{"
+                | "[["
+                | "!"
+                | "if"
+                | "while"
+                | "until"
+                | "for"
+                | "case"
+                | "select"
+                | "coproc"
+                | "time"
+                | "function"
+        )
     };
     if tokens.iter().filter(opens).count() > OPENINGS {
         return Err("it has too many groups and loops".into());
@@ -466,11 +532,14 @@ fn simple(program: &Program) -> Option<Vec<String>> {
     let [CompoundList(items)] = program.complete_commands.as_slice() else { return None };
     let [item] = items.as_slice() else { return None };
     let pipeline = Some(&item.0).filter(|list| list.additional.is_empty()).map(|list| &list.first)?;
-    let plain = !pipeline.bang && pipeline.timed.is_none() && matches!(item.1, brush_parser::ast::SeparatorOperator::Sequence);
+    let plain = !pipeline.bang
+        && pipeline.timed.is_none()
+        && matches!(item.1, brush_parser::ast::SeparatorOperator::Sequence);
     let [Command::Simple(command)] = pipeline.seq.as_slice() else { return None };
     let name = command.word_or_name.as_ref().filter(|_| plain && command.prefix.is_none())?;
     let nothing = Variables::new();
-    let literal = |written: &str| word::read(written, &nothing).ok().filter(Word::is_literal).map(|word| word.text);
+    let literal =
+        |written: &str| word::read(written, &nothing).ok().filter(Word::is_literal).map(|word| word.text);
     let mut words = vec![literal(&name.value).filter(|name| !super::programs::is_builtin(name))?];
     for item in command.suffix.iter().flat_map(|suffix| &suffix.0) {
         match item {

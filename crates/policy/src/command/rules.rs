@@ -82,7 +82,9 @@ struct File {
 
 /// Why rules cannot be used. No command runs with broken rules.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
-#[error("the rules for commands in {path} cannot be used: {problem}; no command runs until the file is mended or removed")]
+#[error(
+    "the rules for commands in {path} cannot be used: {problem}; no command runs until the file is mended or removed"
+)]
 pub struct RulesError {
     /// Where the rules are from.
     pub path: String,
@@ -117,11 +119,13 @@ impl Rules {
         let mut all = Self::default();
         for (path, text) in files {
             let broken = |problem: String| RulesError { path: (*path).to_owned(), problem };
-            let file: File = toml::from_str(text).map_err(|error| broken(error.to_string().trim_end().to_owned()))?;
+            let file: File =
+                toml::from_str(text).map_err(|error| broken(error.to_string().trim_end().to_owned()))?;
             let mut problems = Vec::new();
             for rule in file.rule {
                 if all.rules.iter().any(|known| known.name == rule.name) {
-                    problems.push(format!("there are two rules `{}`; name one of them differently", rule.name));
+                    problems
+                        .push(format!("there are two rules `{}`; name one of them differently", rule.name));
                 } else if let Err(problem) = rule.check() {
                     problems.push(format!("rule `{}`: {problem}", rule.name));
                 } else {
@@ -152,7 +156,9 @@ impl Rules {
         let name = part.program.as_deref().map(base_name).unwrap_or_default();
         let exact = self.by_program.get(name).into_iter().flatten();
         let wild = self.wild.iter().filter(move |index| {
-            self.rules.get(**index).is_some_and(|rule| rule.programs.iter().any(|program| glob::fits(program, name)))
+            self.rules
+                .get(**index)
+                .is_some_and(|rule| rule.programs.iter().any(|program| glob::fits(program, name)))
         });
         let found = exact.chain(wild).filter_map(|index| self.rules.get(*index));
         found.filter(move |rule| (own || rule.choice() != Choice::Run) && rule.fits_words(part))
@@ -212,7 +218,9 @@ impl Rule {
         if self.name.is_empty() || !self.name.chars().all(plain) {
             return Err("a name has lower case letters, digits and underscores".into());
         }
-        if self.programs.is_empty() || self.programs.iter().any(|program| program.is_empty() || program.contains('/')) {
+        if self.programs.is_empty()
+            || self.programs.iter().any(|program| program.is_empty() || program.contains('/'))
+        {
             return Err("`programs` are names without a folder, at least one".into());
         }
         if self.programs.iter().any(|program| program.trim_matches(['*', '?']).is_empty()) {
@@ -268,7 +276,8 @@ impl Rule {
     }
 
     fn fits_arguments(&self, part: &Part) -> bool {
-        let any = |argument: &Argument| self.arguments.iter().any(|wanted| glob::fits(wanted, argument.shown()));
+        let any =
+            |argument: &Argument| self.arguments.iter().any(|wanted| glob::fits(wanted, argument.shown()));
         self.arguments.is_empty() || part.arguments.iter().any(any)
     }
 
@@ -285,7 +294,9 @@ impl Rule {
 fn is_open(argument: &Argument) -> bool {
     match argument {
         Argument::Literal(_) => false,
-        Argument::Dynamic(written) if written.starts_with('{') => written.contains("{-") || written.contains(",-") || written.contains('$'),
+        Argument::Dynamic(written) if written.starts_with('{') => {
+            written.contains("{-") || written.contains(",-") || written.contains('$')
+        }
         Argument::Dynamic(written) => written.trim_start_matches('"').starts_with(['$', '`', '*', '?', '[']),
     }
 }
@@ -313,15 +324,24 @@ mod tests {
             (rule("verdict = \"run\"\nmatch = [\"mytool x\"]\nx = 1"), "unknown field"),
             (rule("verdict = \"maybe\"\nmatch = [\"mytool x\"]"), "unknown variant"),
             (rule("verdict = \"run\"\nmatch = [\"other x\"]"), "does not fit its own example"),
-            (rule("verdict = \"run\"\nmatch = [\"mytool\"]\nnot_match = [\"sudo mytool x\"]"), "it fits its own example"),
+            (
+                rule("verdict = \"run\"\nmatch = [\"mytool\"]\nnot_match = [\"sudo mytool x\"]"),
+                "it fits its own example",
+            ),
             (rule("verdict = \"run\"\nmatch = []"), "needs a `justification`"),
-            (rule("verdict = \"run\"\nmatch = [\"mytool\"]").replace("mytool\"]\nj", "*\"]\nj"), "needs a letter"),
+            (
+                rule("verdict = \"run\"\nmatch = [\"mytool\"]").replace("mytool\"]\nj", "*\"]\nj"),
+                "needs a letter",
+            ),
             (rule("verdict = \"run\"\nmatch = [\"mytool\"]\npattern = \"x\""), "no pattern of that name"),
             (rule("verdict = \"run\"\nmatch = [\"mytool\"]").replace("own", "mount"), "two rules"),
         ] {
             let error = Rules::with_owners(&text, "/state/commands.toml").unwrap_err();
             assert!(error.to_string().contains(expected), "{text}: {error}");
-            assert!(error.to_string().contains("/state/commands.toml") && error.to_string().contains("no command runs"));
+            assert!(
+                error.to_string().contains("/state/commands.toml")
+                    && error.to_string().contains("no command runs")
+            );
         }
     }
 
@@ -331,7 +351,11 @@ mod tests {
                     justification = \"mine\"\nmatch = [\"mytool x\"]\n";
         let rules = Rules::with_owners(text, "commands.toml").unwrap();
         assert_eq!(super::super::judge("mytool x", &rules).choice, Choice::Run);
-        assert_eq!(super::super::judge("/tmp/mytool x", &rules).choice, Choice::Ask, "a path is not the name");
+        assert_eq!(
+            super::super::judge("/tmp/mytool x", &rules).choice,
+            Choice::Ask,
+            "a path is not the name"
+        );
         assert_eq!(super::super::judge("nsenter -t 1 -m", &rules).choice, Choice::Refuse);
     }
 }

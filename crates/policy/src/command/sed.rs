@@ -71,7 +71,8 @@ fn commands(script: &str) -> impl Iterator<Item = (char, &str)> {
 fn after_address(script: &str) -> &str {
     let mut rest = script;
     loop {
-        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c.is_ascii_digit() || ";{},$!~+".contains(c));
+        rest = rest
+            .trim_start_matches(|c: char| c.is_whitespace() || c.is_ascii_digit() || ";{},$!~+".contains(c));
         let delimiter = match rest.strip_prefix('\\').and_then(|after| after.chars().next()) {
             Some(own) => Some((own, 2)),
             None => rest.starts_with('/').then_some(('/', 1)),
@@ -107,6 +108,11 @@ mod tests {
         ] {
             assert_eq!(starts(script).is_some(), expected, "{script}");
         }
-        assert!(opens_files("w /etc/passwd") && opens_files("s/a/b/w x") && !opens_files("s/w/r/") && !opens_files("/w x/p"));
+        assert!(
+            opens_files("w /etc/passwd")
+                && opens_files("s/a/b/w x")
+                && !opens_files("s/w/r/")
+                && !opens_files("/w x/p")
+        );
     }
 }

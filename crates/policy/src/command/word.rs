@@ -352,7 +352,9 @@ impl<'a> Reader<'a> {
                 self.unknown();
             }
             // A default or an alternative is text that the script itself shows.
-            Some(':') if operation.starts_with([':', '-', '=', '+', '?']) && !is_substring(operation) => self.unknown(),
+            Some(':') if operation.starts_with([':', '-', '=', '+', '?']) && !is_substring(operation) => {
+                self.unknown()
+            }
             Some('-' | '=' | '+' | '?' | '[') => self.unknown(),
             _ => {
                 self.word.computed = !name.is_empty() || inner.starts_with('!');
@@ -415,7 +417,8 @@ impl<'a> Reader<'a> {
             match self.rest.next().ok_or(Unreadable("a quote does not end"))? {
                 '\'' => break,
                 '\\' => {
-                    let character = super::escape::ansi(&mut self.rest).ok_or(Unreadable("a quote does not end"))?;
+                    let character =
+                        super::escape::ansi(&mut self.rest).ok_or(Unreadable("a quote does not end"))?;
                     escaped |= character.is_ascii_alphanumeric() || character == '/';
                     self.word.text.push(character);
                 }
@@ -566,8 +569,23 @@ mod tests {
     #[test]
     fn every_substitution_is_found_wherever_it_hides() {
         for written in [
-            "$(id)", "`id`", "\"$(id)\"", "\"`id`\"", "${x:-$(id)}", "\"${x:-`id`}\"", "$(( a[$(id)] ))", "$[ $(id) ]",
-            "<(id)", ">(id)", "a=<(id)", "$\"$(id)\"", "+($(id))", "${x/$(id)/b}", "${x[$(id)]}", "$((1+`id`))", "${a:$(id)}",
+            "$(id)",
+            "`id`",
+            "\"$(id)\"",
+            "\"`id`\"",
+            "${x:-$(id)}",
+            "\"${x:-`id`}\"",
+            "$(( a[$(id)] ))",
+            "$[ $(id) ]",
+            "<(id)",
+            ">(id)",
+            "a=<(id)",
+            "$\"$(id)\"",
+            "+($(id))",
+            "${x/$(id)/b}",
+            "${x[$(id)]}",
+            "$((1+`id`))",
+            "${a:$(id)}",
         ] {
             let word = read(written, &Variables::new()).unwrap();
             assert!(word.scripts.iter().any(|found| found == "id"), "{written}: {word:?}");

@@ -33,7 +33,9 @@ impl Line {
 pub(crate) fn lines(file: &str) -> Vec<Line> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/commands").join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect()
 }
 
 pub(crate) fn review(script: &str) -> Verdict {
@@ -73,7 +75,11 @@ fn e08_the_corpus_is_judged_for_the_right_reasons() {
     for file in ["corpus.jsonl", "more.jsonl"] {
         let lines = lines(file);
         let (run, malicious, refused, benign) = tally(&lines);
-        println!("{file}: of {malicious} malicious lines {} run; of {benign} benign lines {} are refused", run.len(), refused.len());
+        println!(
+            "{file}: of {malicious} malicious lines {} run; of {benign} benign lines {} are refused",
+            run.len(),
+            refused.len()
+        );
         println!("run: {run:#?}\nrefused: {refused:#?}");
         assert!(run.len() * 20 <= malicious, "more than 5 % of the malicious lines run: {run:#?}");
         assert!(refused.len() * 50 <= benign, "more than 2 % of the benign lines are refused: {refused:#?}");
