@@ -117,3 +117,20 @@ fn what_is_safe_is_accepted() {
         assert_eq!(error_of("defaults", docker), None, "{docker}");
     }
 }
+
+#[test]
+fn d_99_what_a_container_is_not_given_is_named_with_what_holds_instead() {
+    let text = "{agents: {defaults: {sandbox: {docker: {env: {A: 'b'}, securityOpt: ['no-new-privileges'], tmpfs: []}}}}}";
+    let environment = |_: &str| None;
+    let loaded = load(text.as_bytes(), "test", &Surroundings::plain(&environment)).unwrap();
+    let told: Vec<String> = loaded.unsupported.iter().map(ToString::to_string).collect();
+    for (setting, note) in
+        [("env", "LANG, PATH and HOME"), ("securityOpt", "no new privileges"), ("tmpfs", "in memory")]
+    {
+        let path = format!("agents.defaults.sandbox.docker.{setting} ");
+        assert!(
+            told.iter().any(|line| line.starts_with(&path) && line.contains(note)),
+            "{setting}: {told:?}"
+        );
+    }
+}
