@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Answer, ModelError, Models, Prompt};
 use crate::report::{TurnEvent, TurnReport};
+use crate::tools::RulesSource;
 use crate::{turn, workspace};
 
 /// Everything that takes turns. Cheap to clone.
@@ -87,6 +88,7 @@ pub(crate) struct Inside {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) state: StateDir,
+    pub(crate) rules: RulesSource,
     agents: Vec<AgentDescription>,
     workspaces: BTreeMap<AgentId, Workspace>,
 }
@@ -109,7 +111,8 @@ impl Agent {
             }
             workspaces.insert(agent.id.clone(), folder);
         }
-        let inside = Inside { config, models, store, ledger, sandbox, state, agents, workspaces };
+        let rules = RulesSource::of(state.clone());
+        let inside = Inside { config, models, store, ledger, sandbox, state, rules, agents, workspaces };
         Ok(Self { parts: Arc::new(inside) })
     }
 
@@ -212,6 +215,7 @@ mod tests {
             name: None,
             workspace: None,
             model: None,
+            outbound: None,
             sandbox: None,
         }
     }

@@ -8,9 +8,11 @@ mod edit;
 mod exec;
 mod output;
 mod read;
+mod rules;
 mod write;
 
 pub(crate) use output::visible;
+pub(crate) use rules::RulesSource;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::cause::{Cause, Tool};
 use moltbot_policy::file::{self, FileAct, FilePermit};
+use moltbot_policy::profile::WorkspaceAccess;
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::Workspace;
@@ -43,6 +46,10 @@ pub(crate) struct Toolbox {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) workspace: Workspace,
+    /// What commands may do.
+    pub(crate) rules: RulesSource,
+    /// What the session may do with it.
+    pub(crate) access: WorkspaceAccess,
     /// The turn: who caused it decides which tools it has.
     pub(crate) cause: Cause,
     /// Cancelled when the turn ends before its time; kills a running command.
@@ -164,9 +171,21 @@ impl Toolbox {
 
     /// Enters a refusal and gives its sentence. The act is refused whether or not it can be entered.
     async fn refuse(&self, action: &'static str, target: &str, refusal: &Refusal) -> String {
+        self.refuse_with(action, target, refusal, |entry| entry).await
+    }
+
+    /// The same, with more to say in the book.
+    async fn refuse_with(
+        &self,
+        action: &'static str,
+        target: &str,
+        refusal: &Refusal,
+        tell: impl FnOnce(Entry) -> Entry,
+    ) -> String {
         let target = output::beginning(target, limits::COMMAND_BYTES);
         let entry = Entry::new(self.cause.actor(), action, target, Decision::Refused);
         let entry = self.cause.tell(entry).with("code", refusal.code).with("reason", refusal.message.clone());
+        let entry = tell(entry);
         let ledger = self.ledger.clone();
         match spawn_blocking(move || ledger.enter(entry)).await {
             Ok(Ok(_)) => {}

@@ -13,16 +13,19 @@ mod image;
 mod ledger;
 mod logs;
 mod models;
+mod review;
+mod sandbox;
 mod secrets;
 mod security;
 mod senders;
 mod sessions;
 mod status;
+mod stop;
 mod up;
 
 use clap::CommandFactory as _;
 
-use crate::arguments::{Arguments, Command, Sandbox};
+use crate::arguments::{Arguments, Command};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::Home;
@@ -57,6 +60,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(clients::run(&home, command))
         }
+        Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),
@@ -74,9 +78,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             serve::block_on(models::run(&home, command))
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
+        Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
-        Command::Sandbox(Sandbox::Containers(options)) => image::containers(&open(environment)?, &options),
-        Command::Sandbox(Sandbox::Image(command)) => image::run(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(&open(environment)?, &command),
         Command::Sessions(command) => {
@@ -87,6 +90,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(status::run(&home, &options))
         }
+        Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
+        Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }
 }

@@ -12,6 +12,12 @@ use std::time::Duration;
 
 use moltbot_policy::command::{Rules, judge};
 use moltbot_testkit::figure::{Figure, Limit, timed};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Line {
+    cmd: String,
+}
 
 const RUNS: usize = 101;
 
@@ -39,21 +45,19 @@ fn main() {
 fn median(mut act: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..RUNS).map(|_| timed(&mut act)).collect();
     times.sort();
-    times[RUNS / 2]
+    times.get(RUNS / 2).copied().unwrap()
 }
 
 /// Microseconds at a place in a thousand.
 fn at(times: &mut [Duration], place: usize) -> f64 {
     times.sort();
-    times[(times.len() * place / 1000).min(times.len() - 1)].as_secs_f64() * 1_000_000.0
+    times.get((times.len() * place / 1000).min(times.len() - 1)).unwrap().as_secs_f64() * 1_000_000.0
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement reads the repository that it is part of")]
 fn corpus() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/commands/corpus.jsonl");
     let text = std::fs::read_to_string(path).unwrap();
-    let command = |line: &str| {
-        serde_json::from_str::<serde_json::Value>(line).unwrap()["cmd"].as_str().unwrap().to_owned()
-    };
+    let command = |line: &str| serde_json::from_str::<Line>(line).unwrap().cmd;
     text.lines().map(command).collect()
 }

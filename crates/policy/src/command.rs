@@ -1,8 +1,9 @@
 //! Layer 5, command validation: which commands the agent may run.
 //!
 //! Pure: nothing here runs a command. [`review`] reads one and answers; only a [`CommandPermit`] opens the
-//! sandbox, and only this module can make one. In this version every command that is well-formed may run,
-//! because each runs behind the same walls; what a command says does not yet change the answer.
+//! sandbox, and only this module can make one. [`judge`] says what a command is: it reads the script as the shell
+//! would, down to its simple commands, and of all that it finds the strictest holds. It is a signal beside the walls: a
+//! command that it lets through still has them around it.
 
 mod address;
 pub mod allowlist;
@@ -10,19 +11,25 @@ mod call;
 mod checks;
 mod environment;
 mod escape;
+mod filters;
 mod flow;
 mod glob;
 mod inline;
+mod interpreters;
+mod parse;
 mod paths;
 pub mod patterns;
 mod programs;
 mod review;
 mod rules;
 pub mod safe_bins;
+mod scan;
 mod sed;
 pub mod setup;
+mod shell;
 mod verdict;
 mod word;
+mod wrappers;
 
 use std::time::Duration;
 
@@ -30,12 +37,15 @@ use moltbot_config::limits;
 
 use crate::cause::{Cause, Tool};
 use crate::file::relative_path;
-use crate::profile::Profile;
+use crate::profile::{NetworkAccess, Profile};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
 pub use rules::{Rule, Rules, RulesError};
 pub use verdict::{Argument, Choice, Part, Reason, Redirect, RedirectKind, Severity, Verdict};
+
+/// The owner's rules, in the state folder.
+pub const RULES_FILE: &str = "commands.toml";
 
 /// What the agent wants to run.
 #[derive(Clone, Debug)]
@@ -61,6 +71,53 @@ pub struct CommandPermit {
     profile: Profile,
     /// Nothing for one of the gateway's own.
     cause: Option<Cause>,
+    verdict: Option<Verdict>,
+}
+
+/// What a review comes to.
+#[derive(Debug)]
+pub enum Review {
+    /// A person is to decide.
+    Ask(PendingCommand),
+    /// It does not run.
+    Refuse(Refused),
+    /// It may run.
+    Run(CommandPermit),
+}
+
+/// A command that a person is to decide about.
+#[derive(Debug)]
+#[must_use = "a command that nobody decides about does not run"]
+pub struct PendingCommand {
+    permit: CommandPermit,
+}
+
+impl PendingCommand {
+    /// What the review says about it.
+    pub fn verdict(&self) -> &Verdict {
+        static NOTHING: Verdict = Verdict::NOTHING;
+        self.permit.verdict.as_ref().unwrap_or(&NOTHING)
+    }
+
+    /// The permit to run it within its walls, where no approval is asked for. The book says that it was to be asked about.
+    pub fn within_walls(self) -> CommandPermit {
+        self.permit
+    }
+}
+
+/// A command that is refused, with what the book is told about it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Why, for the peer.
+    pub refusal: Refusal,
+    /// What the review says about it; nothing when it was not read at all.
+    pub verdict: Option<Verdict>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, verdict: None }
+    }
 }
 
 impl CommandPermit {
@@ -92,6 +149,14 @@ impl CommandPermit {
         let entry = self.profile.backend.container().iter().fold(entry, |entry, container| {
             entry.with("container", container.name.clone()).with("image", container.image.clone())
         });
+        let entry = match self.profile.network {
+            NetworkAccess::None => entry,
+            NetworkAccess::Proxy => entry.with("network", "proxy"),
+        };
+        let entry = match &self.verdict {
+            None => entry,
+            Some(verdict) => verdict.tell(entry),
+        };
         match &self.cause {
             None => entry,
             Some(cause) => cause.tell(entry),
@@ -131,10 +196,32 @@ impl Permit for CommandPermit {
 }
 
 /// Reviews a command of the agent.
-///
-/// # Errors
-/// When the turn has no tool that runs commands, or the command is empty, longer than [`limits::COMMAND_BYTES`], has a NUL, or starts outside the workspace.
-pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit, Refusal> {
+pub fn review(request: CommandRequest, profile: Profile, rules: &Rules) -> Review {
+    let permit = match well_formed(request, profile) {
+        Ok(permit) => permit,
+        Err(refusal) => return Review::Refuse(refusal.into()),
+    };
+    let verdict = judge(&permit.script, rules);
+    match verdict.choice {
+        Choice::Ask => {
+            Review::Ask(PendingCommand { permit: CommandPermit { verdict: Some(verdict), ..permit } })
+        }
+        Choice::Refuse => Review::Refuse(Refused {
+            refusal: Refusal::new("command_refused", refused(&verdict)),
+            verdict: Some(verdict),
+        }),
+        Choice::Run => Review::Run(CommandPermit { verdict: Some(verdict), ..permit }),
+    }
+}
+
+/// Why a command is refused, in a sentence.
+fn refused(verdict: &Verdict) -> String {
+    let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.text.as_str()).take(5).collect();
+    format!("the command is refused: {}; do it in another way, or ask your owner", reasons.join("; "))
+}
+
+/// The permit for a command whose form is right.
+fn well_formed(request: CommandRequest, profile: Profile) -> Result<CommandPermit, Refusal> {
     let CommandRequest { script, directory, cause } = request;
     cause.require(&[Tool::Exec])?;
     if script.trim().is_empty() {
@@ -149,7 +236,7 @@ pub fn review(request: CommandRequest, profile: Profile) -> Result<CommandPermit
         return Err(Refusal::new("command_malformed", "the command has a NUL character; remove it"));
     }
     let directory = relative_path(&directory)?;
-    Ok(CommandPermit { script, directory, profile, cause: Some(cause) })
+    Ok(CommandPermit { script, directory, profile, cause: Some(cause), verdict: None })
 }
 
 /// Judges what a script would do. Nothing is run, resolved or read: the answer depends on the text and the rules.
@@ -159,12 +246,12 @@ pub fn judge(script: &str, rules: &Rules) -> Verdict {
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
 pub fn permit_probe(script: &'static str) -> CommandPermit {
-    CommandPermit {
-        script: script.into(),
-        directory: String::new(),
-        profile: Profile::for_probe(),
-        cause: None,
-    }
+    permit_own(script, Profile::for_probe())
+}
+
+/// The permit for a command that this program brings along. Nobody reviews it: its text is part of the program.
+pub fn permit_own(script: &'static str, profile: Profile) -> CommandPermit {
+    CommandPermit { script: script.into(), directory: String::new(), profile, cause: None, verdict: None }
 }
 
 #[cfg(test)]
@@ -175,11 +262,19 @@ mod tests {
 
     use super::*;
 
-    fn judge(script: &str, directory: &str) -> Result<CommandPermit, &'static str> {
+    fn reviewed(script: &str, directory: &str) -> Review {
         let (session, run) = (SessionKey::main_of(&AgentId::main()), RunId::parse("r").unwrap());
         let cause = Cause::of(&Config::default(), session, run, Principal::Owner);
         let request = CommandRequest { script: script.into(), directory: directory.into(), cause };
-        review(request, Profile::for_exec(&Config::default(), None)).map_err(|refusal| refusal.code)
+        review(request, Profile::for_exec(&Config::default(), None), Rules::built_in().unwrap())
+    }
+
+    fn permit(review: Review) -> Result<CommandPermit, &'static str> {
+        match review {
+            Review::Ask(pending) => Ok(pending.within_walls()),
+            Review::Refuse(refused) => Err(refused.refusal.code),
+            Review::Run(permit) => Ok(permit),
+        }
     }
 
     #[test]
@@ -193,17 +288,34 @@ mod tests {
             ("ls", "../..", "path_outside"),
             ("ls", "/etc", "path_outside"),
         ] {
-            assert_eq!(judge(script, directory).err(), Some(code), "verdict on {script:.20} in {directory}");
+            let refused = permit(reviewed(script, directory)).err();
+            assert_eq!(refused, Some(code), "verdict on {script:.20} in {directory}");
         }
-        assert_eq!(judge("ls", "./src").unwrap().directory(), "src");
+        assert_eq!(permit(reviewed("ls", "./src")).unwrap().directory(), "src");
     }
 
     #[test]
     fn the_book_is_told_the_whole_command_before_it_runs() {
-        let entry = judge("ls -la", "").unwrap().entry();
+        let entry = permit(reviewed("ls -la", "")).unwrap().entry();
         assert_eq!(
             (entry.action, entry.target.as_str(), entry.decision),
             ("command.start", "ls -la", Decision::Allowed)
         );
+        assert_eq!(entry.details["review"], "run");
+    }
+
+    #[test]
+    fn d_113_the_book_is_told_what_the_review_found() {
+        let Review::Ask(pending) = reviewed("chroot /tmp/escape /bin/bash", "") else {
+            panic!("it is asked about")
+        };
+        assert_eq!(pending.verdict().severity, Some(Severity::Medium));
+        let entry = pending.within_walls().entry();
+        assert_eq!(entry.details["review"], "ask");
+        assert_eq!(entry.details["severity"], "medium");
+        assert_eq!(entry.details["patterns"], "Chroot escape attempt");
+        let Review::Refuse(refused) = reviewed("un\"\"share -r", "") else { panic!("it is refused") };
+        assert_eq!(refused.refusal.code, "command_refused");
+        assert_eq!(refused.verdict.unwrap().severity, Some(Severity::High));
     }
 }

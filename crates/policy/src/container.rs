@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::settings::{
-    Bind, ContainerUser, DockerConfig, SandboxBackend, SandboxConfig, SandboxScope,
+    Bind, ContainerUser, DockerConfig, SandboxBackend, SandboxConfig, SandboxNetwork, SandboxScope,
 };
 use moltbot_protocol::ids::SessionKey;
 use sha1::{Digest as _, Sha1};
@@ -35,6 +35,11 @@ impl Backend {
     /// `container_weakened`, or why the setup may not run.
     pub fn of(sandbox: &SandboxConfig, session: &SessionKey) -> Result<Self, Refusal> {
         match sandbox.backend {
+            SandboxBackend::Docker if sandbox.network != SandboxNetwork::None => {
+                let message = "containers have no way out through the proxy yet; set `sandbox.network` to \"none\", or \
+                    `sandbox.backend` to \"embedded\"";
+                Err(Refusal::new("container_network", message))
+            }
             SandboxBackend::Docker => {
                 let setup = setup_of(&sandbox.docker)?;
                 let container = Container::of(&sandbox.docker, &scope_of(sandbox.scope, session), setup);

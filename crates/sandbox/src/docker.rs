@@ -35,6 +35,7 @@ use crate::helper::inside::Order;
 use crate::outcome::{Exit, RunError};
 use crate::posture::Unavailable;
 use crate::running::Finished;
+use crate::stopper::Stopper;
 use crate::wire::Request;
 use engine::{connect, image, installation_of, now_ms, remove};
 use exec::Bounds;
@@ -60,6 +61,8 @@ pub(crate) struct Containers {
 struct Warm {
     engine: Docker,
     id: String,
+    /// The process id of its first process on this machine, when the engine is on it.
+    first: Option<i64>,
     parts: Parts,
     folders: Folders,
 }
@@ -78,6 +81,7 @@ impl Containers {
         container: &Container,
         workspace: Option<OwnedFd>,
         abort: &CancellationToken,
+        stopper: &Stopper,
     ) -> Result<Finished, RunError> {
         let _in_use = self.uses.begin(container);
         let warm = tokio::select! {
@@ -92,8 +96,12 @@ impl Containers {
         let request = Request::new(permit.script(), permit.directory(), profile);
         let order = warm.order(container, request, None, bounds);
         let words = warm.parts.call(LEAD);
-        let finished = exec::run(&warm.engine, &warm.id, words, &order, bounds, abort).await?;
-        Ok(Finished { container: Some(warm.id), ..finished })
+        // A stop kills the container's first process, and the kernel the rest, also while this program is busy.
+        let _known = warm.first.and_then(handle_of).map(|first| stopper.know(first));
+        match exec::run(&warm.engine, &warm.id, words, &order, bounds, abort).await {
+            Err(_) if stopper.is_stopped() => Ok(Finished::before_start(Exit::Aborted)),
+            finished => Ok(Finished { container: Some(warm.id), ..finished? }),
+        }
     }
 
     /// Whether there is an engine that has the image.
@@ -117,12 +125,13 @@ impl Containers {
         let folders = Folders::of(permit.profile(), &container.binds, workspace)?;
         let user: ContainerUser = container.user.unwrap_or_else(|| folders.user());
         let recipe = Recipe::of(container, permit.profile(), &image, user, &folders, &parts)?;
-        let warm = |id| Warm { engine: engine.clone(), id, parts, folders };
-        if let Some(id) = self.usable(&engine, container, &recipe.digest).await? {
-            return Ok(warm(id));
+        let warm = |(id, first)| Warm { engine: engine.clone(), id, first, parts, folders };
+        if let Some(found) = self.usable(&engine, container, &recipe.digest).await? {
+            return Ok(warm(found));
         }
         let id = self.make(&engine, container, &image, recipe).await?;
-        let warm = warm(id);
+        let made = engine.inspect_container(&id, None::<InspectContainerOptions>).await?;
+        let warm = warm((id, made.state.and_then(|state| state.pid)));
         if let Err(error) = self.set_up(&warm, container, permit).await {
             self.remove(&engine, &container.name, "setup failed").await?;
             return Err(error);
@@ -138,7 +147,7 @@ impl Containers {
         engine: &Docker,
         container: &Container,
         digest: &str,
-    ) -> Result<Option<String>, EngineError> {
+    ) -> Result<Option<(String, Option<i64>)>, EngineError> {
         let found = match engine.inspect_container(&container.name, None::<InspectContainerOptions>).await {
             Ok(found) => found,
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
@@ -156,9 +165,10 @@ impl Containers {
         }
         let made = label(recipe::CREATED).and_then(|made| made.parse().ok()).unwrap_or(0);
         let is_old = Duration::from_millis(now_ms().saturating_sub(made)) > container.age;
-        let runs = found.state.and_then(|state| state.running).unwrap_or(false);
+        let state = found.state.unwrap_or_default();
+        let (runs, first) = (state.running.unwrap_or(false), state.pid);
         match found.id {
-            Some(id) if runs && !is_old && label(recipe::DIGEST) == Some(digest) => Ok(Some(id)),
+            Some(id) if runs && !is_old && label(recipe::DIGEST) == Some(digest) => Ok(Some((id, first))),
             _ => {
                 self.remove(engine, &container.name, "it is not as it should be").await?;
                 Ok(None)
@@ -278,4 +288,10 @@ impl Warm {
             own_kernel: container.runtime.as_deref().is_some_and(|runtime| runtime != "runc"),
         }
     }
+}
+
+/// A handle of a process by its number. Nothing when it is gone: the engine then says so.
+fn handle_of(number: i64) -> Option<OwnedFd> {
+    let pid = i32::try_from(number).ok().and_then(rustix::process::Pid::from_raw)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }

@@ -11,6 +11,7 @@ mod command;
 mod first;
 pub(crate) mod identity;
 pub(crate) mod inside;
+mod network;
 mod root;
 
 use std::fmt::Display;

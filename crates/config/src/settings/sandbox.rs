@@ -17,6 +17,8 @@ pub struct SandboxConfig {
     pub docker: DockerConfig,
     /// Which sessions are shut off from the agent's workspace. `non-main`: the main session is the owner's alone.
     pub mode: SandboxMode,
+    /// What commands reach of the network. `proxy`: the hosts of `outbound`, and nothing else.
+    pub network: SandboxNetwork,
     /// When folders of sessions that are shut off are removed.
     pub prune: PruneConfig,
     /// Which sessions that are shut off share a folder. `session`: none do.
@@ -33,6 +35,8 @@ pub struct AgentSandboxConfig {
     pub backend: Option<SandboxBackend>,
     /// Which sessions are shut off from the agent's workspace.
     pub mode: Option<SandboxMode>,
+    /// What commands reach of the network.
+    pub network: Option<SandboxNetwork>,
     /// When folders of sessions that are shut off are removed.
     pub prune: Option<PruneConfig>,
     /// Which sessions that are shut off share a folder.
@@ -63,6 +67,17 @@ pub enum SandboxMode {
     NonMain,
     /// None: whoever speaks in any session has the agent's workspace. Commands stay within walls all the same.
     Off,
+}
+
+/// What commands reach of the network.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxNetwork {
+    /// Nothing.
+    #[default]
+    None,
+    /// Hosts that the owner named, through the gateway, which decides on each connection and records it.
+    Proxy,
 }
 
 /// Which sessions that are shut off share a folder.
@@ -120,6 +135,7 @@ impl AgentsConfig {
             backend: own.backend.unwrap_or(all.backend),
             docker: all.docker,
             mode: own.mode.unwrap_or(all.mode),
+            network: own.network.unwrap_or(all.network),
             prune: own.prune.unwrap_or(all.prune),
             scope: own.scope.unwrap_or(all.scope),
             workspace_access: own.workspace_access.unwrap_or(all.workspace_access),

@@ -1,35 +1,10 @@
-//! `moltbot sandbox image …`: its options.
+//! `moltbot sandbox image …` and `moltbot sandbox containers`: their options.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::Facts;
-
-/// Commands of `sandbox`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Sandbox {
-    /// List the containers of this installation, or remove some
-    #[command(after_help = "\
-What is removed is made anew by the next command of its scope; workspaces stay.
-
-Example:
-  moltbot sandbox containers
-  moltbot sandbox containers --prune
-
-Exit codes: 0, 1 there is no engine or no such container, 75 the book is busy")]
-    Containers(Containers),
-    /// Make and list the images of containers
-    #[command(
-        subcommand,
-        after_help = "\
-Example:
-  moltbot sandbox image build --from ./root
-
-Exit codes: each command has its own; `moltbot --help` lists all"
-    )]
-    Image(Image),
-}
 
 /// What `sandbox containers` is told.
 #[derive(Args, Debug)]

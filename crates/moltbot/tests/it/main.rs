@@ -64,6 +64,8 @@ mod network;
 #[cfg(test)]
 mod open_config;
 #[cfg(test)]
+mod own_socket;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod programs;
@@ -73,10 +75,13 @@ mod protocol;
 mod proxies;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod review;
 mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod stop;
 mod strict;
 #[cfg(test)]
 mod talk;

@@ -1,10 +1,11 @@
 //! One simple command: what is wrapped around it comes off, and what is left is judged.
 
-use super::programs::{self, Wrapper};
+use super::programs;
 use super::review::Review;
 use super::rules::base_name;
 use super::verdict::{Argument, Choice, Part, Redirect, RedirectKind, Severity};
 use super::word::{Flow, UNKNOWN, Wildcard, Word};
+use super::wrappers::{self, Wrapper};
 
 /// A simple command, before it is a [`Part`].
 #[derive(Clone, Debug, Default)]
@@ -51,7 +52,11 @@ impl Call {
             if word.is_literal() {
                 Argument::Literal(word.text.clone())
             } else {
-                Argument::Dynamic(word.written.clone())
+                Argument::Dynamic(if word.written.is_empty() {
+                    word.text.clone()
+                } else {
+                    word.written.clone()
+                })
             }
         };
         Part {
@@ -107,7 +112,7 @@ impl Review<'_> {
         if let Some(flow) = self.interpreted(call, name) {
             return flow;
         }
-        if let Some(wrapper) = programs::wrapper_of(name)
+        if let Some(wrapper) = wrappers::wrapper_of(name)
             && let Some(flow) = self.unwrap(call, name, wrapper)
         {
             return flow;
@@ -142,7 +147,7 @@ impl Review<'_> {
                 format!("an option of `{name}` is only known when it runs"),
             );
         }
-        if programs::is_judged_itself(name) && (peeled.script.is_some() || !peeled.words.is_empty()) {
+        if wrappers::is_judged_itself(name) && (peeled.script.is_some() || !peeled.words.is_empty()) {
             let outer = Call { words: own_words(call, peeled.words.len()), ..call.clone() };
             self.judge_part(&outer);
         }
@@ -168,7 +173,7 @@ impl Review<'_> {
             inner.environment.extend(peeled.environment);
             flow = Some(self.call(inner));
         }
-        if flow.is_some() && !programs::is_judged_itself(name) && !call.redirects.is_empty() {
+        if flow.is_some() && !wrappers::is_judged_itself(name) && !call.redirects.is_empty() {
             // Redirections were looked at; they belong to the command as a whole.
             self.note_redirects(call);
         }
@@ -291,10 +296,9 @@ impl Review<'_> {
             self.verdict.parts.push(part);
             return;
         }
-        let own = !program.contains('/') || is_system(program);
         let rules = self.rules;
         let mut known = false;
-        for rule in rules.fitting(&part, own) {
+        for rule in rules.fitting(&part) {
             known = true;
             if let Some(pattern) = rule.pattern() {
                 self.pattern(pattern);
@@ -356,12 +360,6 @@ fn spelt(word: &str) -> String {
 
 fn unbraced(text: &str) -> String {
     text.trim_start_matches('{').trim_end_matches('}').replace(',', " ")
-}
-
-/// Where the system keeps its programs.
-fn is_system(program: &str) -> bool {
-    let folder = program.rsplit_once('/').map(|(folder, _)| folder).unwrap_or_default();
-    matches!(folder, "/bin" | "/sbin" | "/usr/bin" | "/usr/sbin" | "/usr/local/bin" | "/usr/local/sbin")
 }
 
 pub(super) fn shortened(text: &str) -> String {

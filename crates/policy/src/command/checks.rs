@@ -8,7 +8,7 @@ use super::review::Review;
 use super::rules::base_name;
 use super::verdict::{Choice, RedirectKind, Severity};
 use super::word::{UNKNOWN, Wildcard, Word};
-use super::{environment, paths};
+use super::{environment, interpreters, paths};
 
 impl Review<'_> {
     /// Enters a pattern that was found.
@@ -153,7 +153,7 @@ impl Review<'_> {
                 .any(|word| word.text.starts_with("-i") || word.text.starts_with("-pi"));
         let written = programs::writes(&name) || in_place;
         let takes_text = programs::takes_text(&name);
-        let takes_code = programs::is_shell(&name) || programs::interpreter(&name).is_some();
+        let takes_code = programs::is_shell(&name) || interpreters::interpreter(&name).is_some();
         let mut operands = 0_usize;
         let last = call.arguments().len().saturating_sub(1);
         for (at, word) in call.arguments().iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Variables by which programs load code or start other programs.
 
+use super::word::UNKNOWN;
+
 /// What a variable does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
@@ -13,115 +15,145 @@ pub(super) enum Kind {
     Search,
 }
 
+/// Programs load or run what these name, whatever it is.
+const CODE: &[&str] = &[
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "BASH_ENV",
+    "ENV",
+    "PROMPT_COMMAND",
+    "PS0",
+    "PS4",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_PROXY_COMMAND",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH",
+    "GIT_ASKPASS",
+    "SSH_ASKPASS",
+    "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "LESSOPEN",
+    "LESSCLOSE",
+    "PERL5OPT",
+    "PERL5DB",
+    "PERL5SHELL",
+    "RUBYOPT",
+    "PYTHONSTARTUP",
+    "PYTHONINSPECT",
+    "PYTHONBREAKPOINT",
+    "PYTHONHOME",
+    "GCONV_PATH",
+    "TAR_OPTIONS",
+    "RSYNC_RSH",
+    "LUA_INIT",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "OPENSSL_ENGINES",
+    "OPENSSL_CONF",
+    "GTK_MODULES",
+    "QT_PLUGIN_PATH",
+    "ZIPOPT",
+    "UNZIP",
+    "RIPGREP_CONFIG_PATH",
+    "GLIBC_TUNABLES",
+    "FCEDIT",
+    "RUSTC_WRAPPER",
+    "RUSTC",
+    "CARGO_HOME",
+];
+
+/// These lead to a container runtime.
+const RUNTIME: &[&str] =
+    &["DOCKER_HOST", "CONTAINER_HOST", "CONTAINERD_ADDRESS", "CONTAINER_RUNTIME_ENDPOINT"];
+
+/// The value of these is a command line.
+const SCRIPTS: &[&str] = &[
+    "PAGER",
+    "MANPAGER",
+    "GIT_PAGER",
+    "EDITOR",
+    "VISUAL",
+    "GIT_EDITOR",
+    "GIT_SEQUENCE_EDITOR",
+    "BROWSER",
+    "SYSTEMD_PAGER",
+    "AWS_PAGER",
+    "MANROFFOPT",
+    "SUDO_EDITOR",
+    "PSQL_PAGER",
+    "DELTA_PAGER",
+    "BAT_PAGER",
+];
+
+/// These decide where programs look for code, settings or other programs.
+const SEARCH: &[&str] = &[
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "PERL5LIB",
+    "PERLLIB",
+    "RUBYLIB",
+    "NODE_PATH",
+    "CLASSPATH",
+    "LUA_PATH",
+    "LUA_CPATH",
+    "GEM_PATH",
+    "GEM_HOME",
+    "MAKEFLAGS",
+    "SHELL",
+    "CDPATH",
+    "MANPATH",
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "GOFLAGS",
+    "CC",
+    "CXX",
+    "LD",
+    "AR",
+    "RUSTFLAGS",
+    "KUBECONFIG",
+    "PKG_CONFIG",
+    "AWKPATH",
+    "AWKLIBPATH",
+    "TERMINFO",
+    "LOCPATH",
+    "NLSPATH",
+    "HOSTALIASES",
+    "RESOLV_HOST_CONF",
+];
+
+/// Named like code, and none.
+const HARMLESS: &[&str] =
+    &["GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS", "GIT_MERGE_AUTOEDIT", "GIT_SSL_CAINFO", "GIT_TRACE"];
+
 /// What the variable `name` does with this value; nothing for an ordinary one.
 pub(super) fn kind(name: &str, value: &str) -> Option<Kind> {
-    match name {
-        "LD_PRELOAD"
-        | "LD_AUDIT"
-        | "LD_DEBUG_OUTPUT"
-        | "LD_PROFILE"
-        | "BASH_ENV"
-        | "ENV"
-        | "PROMPT_COMMAND"
-        | "PS0"
-        | "PS4"
-        | "SHELLOPTS"
-        | "BASHOPTS"
-        | "GIT_EXTERNAL_DIFF"
-        | "GIT_PROXY_COMMAND"
-        | "GIT_SSH_COMMAND"
-        | "GIT_SSH"
-        | "GIT_ASKPASS"
-        | "SSH_ASKPASS"
-        | "GIT_EXEC_PATH"
-        | "GIT_TEMPLATE_DIR"
-        | "LESSOPEN"
-        | "LESSCLOSE"
-        | "PERL5OPT"
-        | "PERL5DB"
-        | "RUBYOPT"
-        | "PYTHONSTARTUP"
-        | "PYTHONINSPECT"
-        | "PYTHONBREAKPOINT"
-        | "PYTHONHOME"
-        | "GCONV_PATH"
-        | "TAR_OPTIONS"
-        | "RSYNC_RSH"
-        | "LUA_INIT"
-        | "JAVA_TOOL_OPTIONS"
-        | "_JAVA_OPTIONS"
-        | "JDK_JAVA_OPTIONS"
-        | "DYLD_INSERT_LIBRARIES"
-        | "OPENSSL_ENGINES"
-        | "OPENSSL_CONF"
-        | "GTK_MODULES"
-        | "QT_PLUGIN_PATH"
-        | "ZIPOPT"
-        | "UNZIP"
-        | "RIPGREP_CONFIG_PATH"
-        | "GLIBC_TUNABLES"
-        | "BASH_FUNC"
-        | "FCEDIT"
-        | "RUSTC_WRAPPER"
-        | "RUSTC"
-        | "CARGO_HOME"
-        | "PERL5SHELL" => Some(Kind::Code),
-        "DOCKER_HOST" | "CONTAINER_HOST" | "CONTAINERD_ADDRESS" | "CONTAINER_RUNTIME_ENDPOINT" => {
-            Some(Kind::Runtime)
-        }
-        "PAGER"
-        | "MANPAGER"
-        | "GIT_PAGER"
-        | "EDITOR"
-        | "VISUAL"
-        | "GIT_EDITOR"
-        | "GIT_SEQUENCE_EDITOR"
-        | "BROWSER"
-        | "SYSTEMD_PAGER"
-        | "AWS_PAGER"
-        | "MANROFFOPT"
-        | "SUDO_EDITOR"
-        | "PSQL_PAGER"
-        | "DELTA_PAGER"
-        | "BAT_PAGER" => (!is_plain_viewer(value)).then_some(Kind::Script),
-        "NODE_OPTIONS" => {
-            Some(if value.contains("max-old-space") && !value.contains("-r") && !value.contains("import") {
-                return None;
-            } else {
-                Kind::Code
-            })
-        }
-        "PATH" | "LD_LIBRARY_PATH" | "PYTHONPATH" | "PERL5LIB" | "PERLLIB" | "RUBYLIB" | "NODE_PATH"
-        | "CLASSPATH" | "LUA_PATH" | "LUA_CPATH" | "GEM_PATH" | "GEM_HOME" | "MAKEFLAGS" | "SHELL"
-        | "CDPATH" | "MANPATH" | "HOME" | "XDG_CONFIG_HOME" | "GOFLAGS" | "CC" | "CXX" | "LD" | "AR"
-        | "RUSTFLAGS" | "KUBECONFIG" | "PKG_CONFIG" | "AWKPATH" | "AWKLIBPATH" | "TERMINFO" | "LOCPATH"
-        | "NLSPATH" | "HOSTALIASES" | "RESOLV_HOST_CONF" => {
-            (!(matches!(name, "CC" | "CXX" | "LD" | "AR" | "SHELL" | "HOME") && is_name(value)))
-                .then_some(Kind::Search)
-        }
-        // Who wrote a commit, and when, is no code.
-        _ if name.starts_with("GIT_AUTHOR_") || name.starts_with("GIT_COMMITTER_") => None,
-        "GIT_TERMINAL_PROMPT"
-        | "GIT_OPTIONAL_LOCKS"
-        | "GIT_MERGE_AUTOEDIT"
-        | "GIT_SSL_CAINFO"
-        | "GIT_TRACE" => None,
-        _ if name.starts_with("LD_")
-            || name.starts_with("DYLD_")
-            || name.starts_with("BASH_FUNC")
-            || name.starts_with("GIT_CONFIG") =>
-        {
-            Some(Kind::Code)
-        }
-        _ if name.starts_with("npm_config_")
-            || name.starts_with("GIT_")
-            || name.ends_with("_OPTIONS")
-            || name.ends_with("PAGER") =>
-        {
-            Some(Kind::Search)
-        }
-        _ => None,
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    if HARMLESS.contains(&name) || begins(&["GIT_AUTHOR_", "GIT_COMMITTER_"]) {
+        return None;
     }
+    if RUNTIME.contains(&name) {
+        return Some(Kind::Runtime);
+    }
+    if SCRIPTS.contains(&name) {
+        return (!is_plain_viewer(value)).then_some(Kind::Script);
+    }
+    if name == "NODE_OPTIONS" {
+        let loads = value.contains("-r") || value.contains("import") || value.contains(UNKNOWN);
+        return (loads || !value.contains("max-old-space")).then_some(Kind::Code);
+    }
+    let tool = matches!(name, "CC" | "CXX" | "LD" | "AR" | "SHELL" | "HOME") && is_name(value);
+    if SEARCH.contains(&name) {
+        return (!tool).then_some(Kind::Search);
+    }
+    if CODE.contains(&name) || begins(&["LD_", "DYLD_", "BASH_FUNC", "GIT_CONFIG"]) {
+        return Some(Kind::Code);
+    }
+    let search = begins(&["npm_config_", "GIT_"]) || name.ends_with("_OPTIONS") || name.ends_with("PAGER");
+    search.then_some(Kind::Search)
 }
 
 /// A program that shows or does nothing, without words of its own.

@@ -2,9 +2,27 @@
 
 /// Whether `pattern` fits all of `text`. A star fits anything, a slash as well; time grows with the product of both lengths.
 pub(super) fn fits(pattern: &str, text: &str) -> bool {
+    if let Some(quick) = quickly(pattern, text) {
+        return quick;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     walk(&pattern, &text)
+}
+
+/// The answer for patterns with stars at the ends alone, or with none: most are.
+fn quickly(pattern: &str, text: &str) -> Option<bool> {
+    let (begins, rest) = pattern.strip_prefix('*').map_or((false, pattern), |rest| (true, rest));
+    let (ends, inner) = rest.strip_suffix('*').map_or((false, rest), |inner| (true, inner));
+    if inner.contains(['*', '?', '[']) {
+        return None;
+    }
+    Some(match (begins, ends) {
+        (false, false) => inner == text,
+        (false, true) => text.starts_with(inner),
+        (true, false) => text.ends_with(inner),
+        (true, true) => text.contains(inner),
+    })
 }
 
 fn walk(pattern: &[char], text: &[char]) -> bool {

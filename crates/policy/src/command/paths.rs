@@ -220,6 +220,9 @@ const fn special_without(code: &'static str, what: &'static str) -> Sensitive {
 
 /// What the paths in `text` are, when one is sensitive. `folder` is where the script has changed to.
 pub(super) fn sensitive(text: &str, folder: Option<&str>, written: bool) -> Option<&'static Sensitive> {
+    if !text.contains(['/', '~']) && folder.is_none() {
+        return name_of(text).filter(|found| found.grade(written).is_some());
+    }
     let mut worst: Option<&'static Sensitive> = None;
     let mut consider = |found: Option<&'static Sensitive>| {
         if found.and_then(|found| found.grade(written)) > worst.and_then(|worst| worst.grade(written)) {
@@ -299,8 +302,12 @@ fn find(path: &str) -> Option<&'static Sensitive> {
     }
     let home = home_of(path);
     let path = home.as_deref().unwrap_or(path);
+    let spelt = path.contains(['*', '?', '[']);
+    let (first, second) = (path.as_bytes().first(), path.as_bytes().get(1));
+    let near =
+        |known: &str| spelt || (known.as_bytes().first() == first && known.as_bytes().get(1) == second);
     // The first that fits says what a path is: the more exact stand in front.
-    PLACES.iter().find(|Place(known, _)| fits(path, known)).map(|Place(_, found)| found)
+    PLACES.iter().find(|Place(known, _)| near(known) && fits(path, known)).map(|Place(_, found)| found)
 }
 
 /// `/home/x/y`, `/root/y` and an unknown folder in front of a hidden one are `~/y`.
@@ -315,7 +322,8 @@ fn home_of(path: &str) -> Option<String> {
 
 /// Without doubled slashes and `/./`, and with `..` taken as text.
 pub(super) fn collapse(path: &str) -> Cow<'_, str> {
-    if !path.contains("//") && !path.contains("/.") && !(path.len() > 1 && path.ends_with('/')) {
+    let detours = path.contains("//") || path.contains("/.") || (path.len() > 1 && path.ends_with('/'));
+    if !detours {
         return Cow::Borrowed(path);
     }
     let mut parts: Vec<&str> = Vec::new();

@@ -7,18 +7,16 @@ use brush_parser::ast::{
     CommandPrefixOrSuffixItem as Item, CompoundCommand, CompoundList, ExtendedTestExpr, IoFileRedirectKind,
     IoFileRedirectTarget, IoRedirect, Pipeline, Program, RedirectList, SimpleCommand,
 };
-use brush_parser::{ParserOptions, Token, TokenizerOptions, parse_tokens, uncached_tokenize_str};
 use moltbot_config::limits;
 
 use super::call::Call;
+use super::parse::{parse, simple};
 use super::rules::Rules;
 use super::verdict::{Choice, RedirectKind, Severity, Verdict};
 use super::word::{self, Flow, UNKNOWN, Unreadable, Variables, Word};
 
 /// How deep scripts may stand in scripts.
 const DEPTH: u32 = 32;
-/// How many openings of groups, loops and substitutions one script may have: the parser descends into each.
-const OPENINGS: usize = 400;
 /// How many bytes are read over all scripts within one, in multiples of the longest command.
 const READINGS: usize = 4;
 
@@ -491,62 +489,4 @@ impl Review<'_> {
             Err(Unreadable(why)) => drop(self.unreadable(why)),
         }
     }
-}
-
-/// The tree of a script, or why there is none.
-fn parse(text: &str) -> Result<Program, String> {
-    let options = ParserOptions::default();
-    // The parser calls itself for each opening: more than these could use up the stack before it says no.
-    let openings = text.bytes().filter(|byte| matches!(byte, b'(' | b'`' | b'{')).count();
-    if openings > OPENINGS.saturating_mul(4) {
-        return Err("it has too many groups and substitutions".into());
-    }
-    let tokens =
-        uncached_tokenize_str(text, &TokenizerOptions::default()).map_err(|error| error.to_string())?;
-    let opens = |token: &&Token| {
-        matches!(
-            token.to_str(),
-            "(" | "(("
-                | "{"
-                | "[["
-                | "!"
-                | "if"
-                | "while"
-                | "until"
-                | "for"
-                | "case"
-                | "select"
-                | "coproc"
-                | "time"
-                | "function"
-        )
-    };
-    if tokens.iter().filter(opens).count() > OPENINGS {
-        return Err("it has too many groups and loops".into());
-    }
-    parse_tokens(&tokens, &options).map_err(|error| error.to_string())
-}
-
-/// The words of a script that is one simple command, all known, nothing redirected or set.
-fn simple(program: &Program) -> Option<Vec<String>> {
-    let [CompoundList(items)] = program.complete_commands.as_slice() else { return None };
-    let [item] = items.as_slice() else { return None };
-    let pipeline = Some(&item.0).filter(|list| list.additional.is_empty()).map(|list| &list.first)?;
-    let plain = !pipeline.bang
-        && pipeline.timed.is_none()
-        && matches!(item.1, brush_parser::ast::SeparatorOperator::Sequence);
-    let [Command::Simple(command)] = pipeline.seq.as_slice() else { return None };
-    let name = command.word_or_name.as_ref().filter(|_| plain && command.prefix.is_none())?;
-    let nothing = Variables::new();
-    let literal =
-        |written: &str| word::read(written, &nothing).ok().filter(Word::is_literal).map(|word| word.text);
-    let mut words = vec![literal(&name.value).filter(|name| !super::programs::is_builtin(name))?];
-    for item in command.suffix.iter().flat_map(|suffix| &suffix.0) {
-        match item {
-            Item::Word(word) => words.push(literal(&word.value)?),
-            Item::AssignmentWord(_, word) => words.push(literal(&word.value)?),
-            Item::IoRedirect(_) | Item::ProcessSubstitution(..) => return None,
-        }
-    }
-    Some(words)
 }

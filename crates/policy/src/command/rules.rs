@@ -151,9 +151,10 @@ impl Rules {
         self.rules.push(rule);
     }
 
-    /// The rules that fit `part`. `own` is whether its program is the system's, by its path.
-    pub(super) fn fitting<'a>(&'a self, part: &'a Part, own: bool) -> impl Iterator<Item = &'a Rule> {
-        let name = part.program.as_deref().map(base_name).unwrap_or_default();
+    /// The rules that fit `part`. One that lets it run fits only a program of the system's.
+    pub fn fitting<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a Rule> {
+        let program = part.program.as_deref().unwrap_or_default();
+        let (name, own) = (base_name(program), is_system(program));
         let exact = self.by_program.get(name).into_iter().flatten();
         let wild = self.wild.iter().filter(move |index| {
             self.rules
@@ -167,6 +168,19 @@ impl Rules {
     /// Whether a rule lets `name` run in some form: it is a program that people know.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.by_program.contains_key(name)
+    }
+}
+
+/// Whether a program is found by its name alone, or lies where the system keeps its own.
+fn is_system(program: &str) -> bool {
+    match program.rsplit_once('/') {
+        None => true,
+        Some((folder, _)) => {
+            matches!(
+                folder,
+                "/bin" | "/sbin" | "/usr/bin" | "/usr/sbin" | "/usr/local/bin" | "/usr/local/sbin"
+            )
+        }
     }
 }
 

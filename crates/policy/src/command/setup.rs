@@ -2,8 +2,8 @@
 //!
 //! They run without a shell, each by its own words: nothing is left for one to expand.
 
-use super::programs;
 use super::rules::base_name;
+use super::{interpreters, programs, wrappers};
 use crate::refusal::Refusal;
 
 /// The commands that prepare a container, as the config has them.
@@ -308,7 +308,7 @@ fn judge_one(words: &[String]) -> Result<(), Refusal> {
     if NETWORK.contains(&lower.as_str()) || NETWORK.contains(&stem) {
         return Err(network(name));
     }
-    if programs::is_shell(name) || programs::interpreter(name).is_some() {
+    if programs::is_shell(name) || interpreters::interpreter(name).is_some() {
         return judge_interpreter(name, arguments);
     }
     if DANGEROUS.contains(&name) || name.starts_with("mkfs") || name.starts_with("ld-") {
@@ -317,7 +317,7 @@ fn judge_one(words: &[String]) -> Result<(), Refusal> {
     if let Some(inner) = wrapped(name, arguments) {
         return judge_one(inner);
     }
-    if programs::wrapper_of(name).is_some() {
+    if wrappers::wrapper_of(name).is_some() {
         return Err(rejected(&format!("`{name}` starts another program; name that one")));
     }
     judge_paths(name, arguments)
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn d_95_what_only_prepares_files_passes() {
+    fn d_91_d_95_what_only_prepares_files_passes() {
         for text in [
             "mkdir -p /tmp/data",
             "chmod 755 /app",

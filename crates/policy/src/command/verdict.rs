@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::record::Entry;
+
 /// What may be done with a command. The later is the stricter; over several parts the strictest holds.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Choice {
@@ -151,6 +153,32 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The verdict on nothing.
+    pub(super) const NOTHING: Self = Self {
+        choice: Choice::Run,
+        severity: None,
+        patterns: Vec::new(),
+        reasons: Vec::new(),
+        parts: Vec::new(),
+        simple: None,
+    };
+
+    /// Says in an entry what was found.
+    pub fn tell(&self, entry: Entry) -> Entry {
+        let mut entry = entry.with("review", self.choice.name());
+        if let Some(severity) = self.severity {
+            entry = entry.with("severity", severity.name());
+        }
+        if !self.patterns.is_empty() {
+            entry = entry.with("patterns", self.patterns.join(", "));
+        }
+        if !self.reasons.is_empty() {
+            let codes: Vec<&str> = self.reasons.iter().map(|reason| reason.code.as_str()).collect();
+            entry = entry.with("reasons", codes.join(", "));
+        }
+        entry
+    }
+
     /// The program and its words, when the whole script is one simple command whose words are all known, without
     /// redirections and variables of its own: it can be run without a shell.
     pub fn simple(&self) -> Option<&[String]> {

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use super::scan::{end_of_balanced, end_of_script, is_brace, is_substring};
+
 /// Stands in a word's text for what is only known when it runs. It cannot be written: control characters are refused.
 pub(super) const UNKNOWN: char = '\u{1}';
 
@@ -20,7 +22,7 @@ pub(super) struct Unreadable(pub(super) &'static str);
 pub(super) struct Word {
     /// The text without quotes and escapes; [`UNKNOWN`] for what is not known, values for variables that the script sets.
     pub(super) text: String,
-    /// As written.
+    /// As written; empty when that is the text.
     pub(super) written: String,
     /// The scripts of its substitutions.
     pub(super) scripts: Vec<String>,
@@ -70,7 +72,7 @@ pub(super) enum Wildcard {
 impl Word {
     /// A word of plain text.
     pub(super) fn plain(text: &str) -> Self {
-        Self { text: text.to_owned(), written: text.to_owned(), ..Self::default() }
+        Self { text: text.to_owned(), ..Self::default() }
     }
 
     /// Whether the program gets exactly [`Self::text`].
@@ -432,78 +434,6 @@ impl<'a> Reader<'a> {
             self.pieces = self.pieces.max(2);
         }
         Ok(())
-    }
-}
-
-/// Whether what follows a `{` makes the shell write several words.
-fn is_brace(rest: &str) -> bool {
-    let inner = rest.split_once('}').map_or("", |(inner, _)| inner);
-    inner.contains(',') || inner.contains("..")
-}
-
-/// `:2`, `::7`, `: -3`, but not `:-x`.
-fn is_substring(operation: &str) -> bool {
-    operation.strip_prefix(':').is_some_and(|rest| !rest.starts_with(['-', '=', '+', '?']))
-}
-
-/// Where the script of a substitution ends: the index of its closing parenthesis.
-fn end_of_script(text: &str) -> Option<usize> {
-    let mut depth = 0_u32;
-    let mut rest = text.char_indices();
-    let mut before = '\n';
-    while let Some((at, c)) = rest.next() {
-        match c {
-            '\\' => drop(rest.next()),
-            '\'' => while rest.next()?.1 != '\'' {},
-            '"' => skip_double_quoted(&mut rest)?,
-            '#' if " \t\n;|&(".contains(before) => while rest.next()?.1 != '\n' {},
-            '(' => depth = depth.saturating_add(1),
-            ')' if depth == 0 => return Some(at),
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        before = c;
-    }
-    None
-}
-
-fn end_of_balanced(text: &str, open: char, close: char) -> Option<usize> {
-    let mut depth = 0_u32;
-    let mut rest = text.char_indices();
-    while let Some((at, c)) = rest.next() {
-        match c {
-            '\\' => drop(rest.next()),
-            '\'' => while rest.next()?.1 != '\'' {},
-            '"' => skip_double_quoted(&mut rest)?,
-            _ if c == open => depth = depth.saturating_add(1),
-            _ if c == close => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at.checked_add(c.len_utf8());
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-/// To the end of a double quote, past substitutions within it, which may have quotes of their own.
-fn skip_double_quoted(rest: &mut std::str::CharIndices<'_>) -> Option<()> {
-    loop {
-        match rest.next()?.1 {
-            '"' => return Some(()),
-            '\\' => drop(rest.next()),
-            '$' if rest.as_str().starts_with('(') => {
-                rest.next();
-                let end = end_of_script(rest.as_str())?;
-                let target = rest.offset().checked_add(end)?;
-                while rest.offset() <= target {
-                    rest.next()?;
-                }
-            }
-            _ => {}
-        }
     }
 }
 

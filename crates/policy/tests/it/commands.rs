@@ -3,6 +3,8 @@
 //! A rule that only fits these lines is worth nothing: `variations.rs` changes them, and `more.jsonl` has others of the
 //! same kinds.
 
+mod variations;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -5,8 +5,10 @@
 mod docker;
 mod escape;
 mod lifetime;
+mod network;
 mod ordinary_user;
 mod resources;
 mod room;
+mod stop;
 mod view;
 mod workspace;

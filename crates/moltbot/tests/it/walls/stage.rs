@@ -82,10 +82,29 @@ impl Stage {
     }
 
     /// Begins a turn in which the model calls one tool.
-    pub(crate) async fn begin(&mut self, tool: &str, arguments: Value) -> String {
+    pub(crate) async fn begin(&mut self, tool: &str, mut arguments: Value) -> String {
+        if let Some(command) = arguments["command"].as_str().map(str::to_owned).filter(|_| tool == "exec") {
+            arguments["command"] = self.past_the_review(command).into();
+        }
         self.model.push(Reply::tool(tool, &arguments));
         self.model.push(Reply::text("done"));
         self.client.send_chat("main", "go").await
+    }
+
+    /// The review refuses what looks like an attack. It reads no files: a command that runs one gets past it, and what
+    /// stops the attack then is the walls, which these tests are about.
+    #[expect(clippy::disallowed_methods, reason = "a file that an attacker has brought into the workspace")]
+    fn past_the_review(&self, command: String) -> String {
+        let rules = moltbot_policy::command::Rules::built_in().unwrap();
+        if moltbot_policy::command::judge(&command, rules).choice != moltbot_policy::command::Choice::Refuse {
+            return command;
+        }
+        let file = self.workspace().join(".attack");
+        std::fs::write(&file, command).unwrap();
+        rustix::fs::chmod(&file, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
+        let owner = self.workspace().metadata().unwrap();
+        std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+        "bash ./.attack".to_owned()
     }
 
     /// Waits for the end of that turn, and answers what the model was told.
