@@ -13,15 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use moltbot_config::Config;
 use moltbot_config::settings::DockerConfig;
 use moltbot_ledger::{Ledger, LedgerOptions};
-use moltbot_policy::cause::Cause;
-use moltbot_policy::command::{CommandRequest, permit_probe, review};
+use moltbot_policy::command::{permit_own, permit_probe};
 use moltbot_policy::container::{Backend, Container};
 use moltbot_policy::profile::Profile;
-use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
-use moltbot_protocol::principal::Principal;
 use moltbot_sandbox::Sandbox;
 use moltbot_testkit::engine::{Engine, IMAGE};
 use moltbot_testkit::figure::{Figure, Limit, Reference, milliseconds_of, timed};
@@ -78,11 +74,8 @@ fn containers(ledger: &Ledger, helper: &Path, plain: f64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sandbox = Sandbox::with_helper(helper.to_owned(), ledger.clone());
     let run = || {
-        let (session, id) = (SessionKey::main_of(&AgentId::main()), RunId::parse("bench").unwrap());
-        let cause = Cause::of(&Config::default(), session, id, Principal::Owner);
-        let request = CommandRequest { script: "true".into(), directory: String::new(), cause };
         let walls = Profile { backend: backend.clone(), ..Profile::for_probe() };
-        let permit = moltbot_policy::record(review(request, walls).unwrap(), ledger).unwrap();
+        let permit = moltbot_policy::record(permit_own("true", walls), ledger).unwrap();
         runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
     };
     let cold = timed(run);
