@@ -24,6 +24,7 @@ mod clients;
 mod containers;
 #[cfg(test)]
 mod credentials;
+#[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod doctor;
