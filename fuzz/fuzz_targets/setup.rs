@@ -10,6 +10,7 @@ fuzz_target!(|line: &str| {
             assert!(!words.is_empty());
         }
         assert_eq!(judge(&SetupCommand::List(commands.clone())), Ok(commands));
+        let line = line.trim();
         assert!(!line.contains(['$', '`', ';', '|', '<', '>', '\n']) || line.contains(['\'', '"']));
     }
 });

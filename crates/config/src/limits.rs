@@ -365,6 +365,12 @@ pub const LEDGER_SENT_IDLE: Duration = Duration::from_secs(30);
 pub const LEDGER_SENT_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a stop may wait for the last records to be sent; the rest is sent after the next start.
 pub const LEDGER_SENT_STOP: Duration = Duration::from_secs(3);
+/// Commands that wait for the owner's yes at once: more than a person answers within their time.
+pub const APPROVALS: usize = 32;
+/// Those of one conversation, or of one client: a conversation that asks without end leaves room for the others.
+pub const APPROVALS_EACH: usize = 4;
+/// Answers that hold for an hour, at once.
+pub const APPROVALS_STANDING: usize = 256;
 /// Devices that wait for approval at once. Those that wait are never pushed out; more are told to come again.
 pub const PENDING_DEVICES: usize = 64;
 /// Devices of one source that wait for approval at once: a person has few, and a flood from one place must leave room.

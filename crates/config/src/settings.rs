@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod channels;
 mod docker;
+mod exec;
 mod front;
 mod hooks;
 mod irc;
@@ -29,6 +30,7 @@ pub use docker::{
     Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
     is_container_prefix,
 };
+pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
@@ -457,23 +459,10 @@ pub enum DmScope {
 pub struct ToolsConfig {
     /// Tools that no agent gets, by name.
     pub deny: Vec<String>,
+    /// Commands outside the sandbox that the agent asks for one by one.
+    pub elevated: ElevatedConfig,
     /// The tool that runs commands.
     pub exec: ExecConfig,
-}
-
-/// The tool that runs commands.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ExecConfig {
-    /// The longest time a command may take, in seconds, 1 to 86 400. Half an hour, as upstream.
-    #[schemars(range(min = 1, max = 86_400))]
-    pub timeout_sec: u32,
-}
-
-impl Default for ExecConfig {
-    fn default() -> Self {
-        Self { timeout_sec: 1800 }
-    }
 }
 
 /// What is logged.

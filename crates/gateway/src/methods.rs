@@ -2,6 +2,7 @@
 
 mod absent;
 pub(crate) mod agent;
+pub(crate) mod approvals;
 mod channels;
 mod chat;
 mod clients;
@@ -75,6 +76,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one line for each method")]
 async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome {
     match call.method {
         Method::Agent => agent::run(shared, call, place).await,
@@ -97,6 +99,11 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::DevicePairReject => devices::reject(shared, call).await,
         Method::DeviceTokenRevoke => devices::revoke(shared, call).await,
         Method::DeviceTokenRotate => devices::rotate(shared, call).await,
+        Method::ExecApprovalList => approvals::list(shared, call),
+        Method::ExecApprovalRequest => approvals::request(shared, call).await,
+        Method::ExecApprovalResolve => approvals::resolve(shared, call).await,
+        Method::ExecApprovalsGet => approvals::get(shared, call).await,
+        Method::ExecApprovalsSet => approvals::set(shared, call).await,
         Method::Health => Ok(shared.health.current(shared).await.value().clone()),
         Method::LastHeartbeat => absent::last_heartbeat(call),
         Method::LedgerRelay => ledger::relay(shared, call).await,
@@ -208,6 +215,8 @@ const fn acts(method: Method) -> bool {
         | Method::ChatSend
         | Method::DevicePairApprove
         | Method::DeviceTokenRotate
+        | Method::ExecApprovalRequest
+        | Method::ExecApprovalsSet
         | Method::ModelsTest
         | Method::PairingApprove
         | Method::SendersUnblock
@@ -235,6 +244,10 @@ const fn acts(method: Method) -> bool {
         | Method::PairingReject
         | Method::PairingRevoke
         | Method::SendersBlock
+        | Method::ExecApprovalList
+        // A no goes on; a yes is refused by itself.
+        | Method::ExecApprovalResolve
+        | Method::ExecApprovalsGet
         | Method::TurnsStop
         | Method::Health
         | Method::LastHeartbeat

@@ -17,6 +17,7 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals::Approvals;
 use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::devices::Devices;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) store: Store,
     pub(crate) agent: Agent,
+    pub(crate) approvals: Approvals,
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: fn() -> u64,
     /// The name of this machine, for whoever may read.
@@ -94,7 +96,9 @@ pub(crate) struct Entrances {
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
         let Entrances { front, tailscale, channels, devices, hooks, senders, port } = entrances;
-        let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
+        let Parts {
+            config, config_json, config_path, state, ledger, store, agent, approvals, sandbox, ..
+        } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let strictness = Strictness::of_config(&config);
         let began = Instant::now();
@@ -109,6 +113,7 @@ impl Shared {
             ledger: ledger.clone(),
             store,
             agent,
+            approvals,
             sandbox,
             clock,
             host,

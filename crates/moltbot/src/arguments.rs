@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+mod approvals;
 mod clients;
 mod commands;
 mod devices;
@@ -14,6 +15,7 @@ mod senders;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
 pub(crate) use devices::{Device, Devices, Request};
@@ -95,6 +97,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// See the commands that wait for your yes, answer, and keep the list of programs
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot approvals list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Approvals(Approvals),
     /// Stop everything at once: every turn and every process of every sandbox; nothing begins until `resume`
     #[command(after_help = "\
 The gateway itself goes on: messages are kept, and their senders are told. `gateway stop` ends the gateway.

@@ -1,6 +1,7 @@
 //! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
 
 mod agent;
+mod approvals;
 mod chat;
 mod clients;
 mod config;
@@ -62,6 +63,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
+        Command::Approvals(command) => approvals::run(&open(environment)?, &command),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),
         Command::Doctor(facts) => doctor::run(environment, facts),

@@ -96,6 +96,11 @@ impl Cause {
         &self.session
     }
 
+    /// Who caused the turn.
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// The agent whose turn it is.
     pub fn agent(&self) -> AgentId {
         self.session.agent()

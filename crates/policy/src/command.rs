@@ -1,7 +1,8 @@
 //! Layer 5, command validation: which commands the agent may run.
 //!
-//! Pure: nothing here runs a command. [`review`] reads one and answers; only a [`CommandPermit`] opens the
-//! sandbox, and only this module can make one. [`judge`] says what a command is: it reads the script as the shell
+//! Pure: nothing here runs a command. [`review`] reads one; what is not refused is a [`Command`], of which
+//! [`crate::approval`], which knows what the owner set about commands, alone makes the [`CommandPermit`] that opens the
+//! sandbox. [`judge`] says what a command is: it reads the script as the shell
 //! would, down to its simple commands, and of all that it finds the strictest holds. It is a signal beside the walls: a
 //! command that it lets through still has them around it.
 
@@ -72,36 +73,65 @@ pub struct CommandPermit {
     /// Nothing for one of the gateway's own.
     cause: Option<Cause>,
     verdict: Option<Verdict>,
+    approved: Option<Approved>,
 }
 
-/// What a review comes to.
-#[derive(Debug)]
-pub enum Review {
-    /// A person is to decide.
-    Ask(PendingCommand),
-    /// It does not run.
-    Refuse(Refused),
-    /// It may run.
-    Run(CommandPermit),
+/// A command whose form is right, and which is not refused for what it says. It permits nothing.
+#[derive(Clone, Debug)]
+pub struct Command {
+    script: String,
+    directory: String,
+    profile: Profile,
+    cause: Cause,
+    verdict: Verdict,
 }
 
-/// A command that a person is to decide about.
-#[derive(Debug)]
-#[must_use = "a command that nobody decides about does not run"]
-pub struct PendingCommand {
-    permit: CommandPermit,
-}
-
-impl PendingCommand {
-    /// What the review says about it.
-    pub fn verdict(&self) -> &Verdict {
-        static NOTHING: Verdict = Verdict::NOTHING;
-        self.permit.verdict.as_ref().unwrap_or(&NOTHING)
+impl Command {
+    /// The line for the shell.
+    pub fn script(&self) -> &str {
+        &self.script
     }
 
-    /// The permit to run it within its walls, where no approval is asked for. The book says that it was to be asked about.
-    pub fn within_walls(self) -> CommandPermit {
-        self.permit
+    /// The folder it starts in, relative to the workspace, without `..`.
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    /// What the review says about it.
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The walls around it.
+    pub(crate) const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The turn that it is for.
+    pub(crate) const fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The permit for it. Only [`crate::approval`] makes one.
+    pub(crate) fn permitted(self, approved: Option<Approved>) -> CommandPermit {
+        let Self { script, directory, profile, cause, verdict } = self;
+        CommandPermit { script, directory, profile, cause: Some(cause), verdict: Some(verdict), approved }
+    }
+}
+
+/// The yes that a command has, for the book.
+#[derive(Clone, Debug)]
+pub(crate) struct Approved {
+    pub(crate) id: String,
+    pub(crate) by: String,
+    pub(crate) choice: &'static str,
+}
+
+impl Approved {
+    /// Says in an entry whose yes it was, and to what.
+    pub(crate) fn tell(&self, entry: Entry) -> Entry {
+        let Self { id, by, choice } = self;
+        entry.with("approval", id.clone()).with("approvedBy", by.clone()).with("choice", *choice)
     }
 }
 
@@ -157,6 +187,10 @@ impl CommandPermit {
             None => entry,
             Some(verdict) => verdict.tell(entry),
         };
+        let entry = match &self.approved {
+            None => entry,
+            Some(approved) => approved.tell(entry),
+        };
         match &self.cause {
             None => entry,
             Some(cause) => cause.tell(entry),
@@ -195,23 +229,20 @@ impl Permit for CommandPermit {
     }
 }
 
-/// Reviews a command of the agent.
-pub fn review(request: CommandRequest, profile: Profile, rules: &Rules) -> Review {
-    let permit = match well_formed(request, profile) {
-        Ok(permit) => permit,
-        Err(refusal) => return Review::Refuse(refusal.into()),
-    };
-    let verdict = judge(&permit.script, rules);
-    match verdict.choice {
-        Choice::Ask => {
-            Review::Ask(PendingCommand { permit: CommandPermit { verdict: Some(verdict), ..permit } })
-        }
-        Choice::Refuse => Review::Refuse(Refused {
-            refusal: Refusal::new("command_refused", refused(&verdict)),
-            verdict: Some(verdict),
-        }),
-        Choice::Run => Review::Run(CommandPermit { verdict: Some(verdict), ..permit }),
+/// Reviews a command of the agent: its form, and what it says.
+///
+/// # Errors
+/// When the turn has no tool that runs commands; when it is empty, longer than [`limits::COMMAND_BYTES`], has a NUL, or
+/// starts outside the workspace; or when it is refused for what it says, which no approval changes.
+pub fn review(request: CommandRequest, profile: Profile, rules: &Rules) -> Result<Command, Box<Refused>> {
+    let mut command = well_formed(request, profile).map_err(|refusal| Box::new(refusal.into()))?;
+    let verdict = judge(&command.script, rules);
+    if verdict.choice == Choice::Refuse {
+        let refusal = Refusal::new("command_refused", refused(&verdict));
+        return Err(Box::new(Refused { refusal, verdict: Some(verdict) }));
     }
+    command.verdict = verdict;
+    Ok(command)
 }
 
 /// Why a command is refused, in a sentence.
@@ -220,8 +251,8 @@ fn refused(verdict: &Verdict) -> String {
     format!("the command is refused: {}; do it in another way, or ask your owner", reasons.join("; "))
 }
 
-/// The permit for a command whose form is right.
-fn well_formed(request: CommandRequest, profile: Profile) -> Result<CommandPermit, Refusal> {
+/// A command whose form is right, and of which nothing else is known yet.
+fn well_formed(request: CommandRequest, profile: Profile) -> Result<Command, Refusal> {
     let CommandRequest { script, directory, cause } = request;
     cause.require(&[Tool::Exec])?;
     if script.trim().is_empty() {
@@ -236,7 +267,7 @@ fn well_formed(request: CommandRequest, profile: Profile) -> Result<CommandPermi
         return Err(Refusal::new("command_malformed", "the command has a NUL character; remove it"));
     }
     let directory = relative_path(&directory)?;
-    Ok(CommandPermit { script, directory, profile, cause: Some(cause), verdict: None })
+    Ok(Command { script, directory, profile, cause, verdict: Verdict::NOTHING })
 }
 
 /// Judges what a script would do. Nothing is run, resolved or read: the answer depends on the text and the rules.
@@ -251,7 +282,8 @@ pub fn permit_probe(script: &'static str) -> CommandPermit {
 
 /// The permit for a command that this program brings along. Nobody reviews it: its text is part of the program.
 pub fn permit_own(script: &'static str, profile: Profile) -> CommandPermit {
-    CommandPermit { script: script.into(), directory: String::new(), profile, cause: None, verdict: None }
+    let (script, directory) = (script.into(), String::new());
+    CommandPermit { script, directory, profile, cause: None, verdict: None, approved: None }
 }
 
 #[cfg(test)]
@@ -262,19 +294,11 @@ mod tests {
 
     use super::*;
 
-    fn reviewed(script: &str, directory: &str) -> Review {
+    fn reviewed(script: &str, directory: &str) -> Result<Command, Box<Refused>> {
         let (session, run) = (SessionKey::main_of(&AgentId::main()), RunId::parse("r").unwrap());
         let cause = Cause::of(&Config::default(), session, run, Principal::Owner);
         let request = CommandRequest { script: script.into(), directory: directory.into(), cause };
         review(request, Profile::for_exec(&Config::default(), None), Rules::built_in().unwrap())
-    }
-
-    fn permit(review: Review) -> Result<CommandPermit, &'static str> {
-        match review {
-            Review::Ask(pending) => Ok(pending.within_walls()),
-            Review::Refuse(refused) => Err(refused.refusal.code),
-            Review::Run(permit) => Ok(permit),
-        }
     }
 
     #[test]
@@ -288,15 +312,15 @@ mod tests {
             ("ls", "../..", "path_outside"),
             ("ls", "/etc", "path_outside"),
         ] {
-            let refused = permit(reviewed(script, directory)).err();
+            let refused = reviewed(script, directory).err().map(|refused| refused.refusal.code);
             assert_eq!(refused, Some(code), "verdict on {script:.20} in {directory}");
         }
-        assert_eq!(permit(reviewed("ls", "./src")).unwrap().directory(), "src");
+        assert_eq!(reviewed("ls", "./src").unwrap().directory(), "src");
     }
 
     #[test]
     fn the_book_is_told_the_whole_command_before_it_runs() {
-        let entry = permit(reviewed("ls -la", "")).unwrap().entry();
+        let entry = reviewed("ls -la", "").unwrap().permitted(None).entry();
         assert_eq!(
             (entry.action, entry.target.as_str(), entry.decision),
             ("command.start", "ls -la", Decision::Allowed)
@@ -306,15 +330,13 @@ mod tests {
 
     #[test]
     fn d_113_the_book_is_told_what_the_review_found() {
-        let Review::Ask(pending) = reviewed("chroot /tmp/escape /bin/bash", "") else {
-            panic!("it is asked about")
-        };
-        assert_eq!(pending.verdict().severity, Some(Severity::Medium));
-        let entry = pending.within_walls().entry();
+        let asked = reviewed("chroot /tmp/escape /bin/bash", "").unwrap();
+        assert_eq!(asked.verdict().severity, Some(Severity::Medium));
+        let entry = asked.permitted(None).entry();
         assert_eq!(entry.details["review"], "ask");
         assert_eq!(entry.details["severity"], "medium");
         assert_eq!(entry.details["patterns"], "Chroot escape attempt");
-        let Review::Refuse(refused) = reviewed("un\"\"share -r", "") else { panic!("it is refused") };
+        let refused = reviewed("un\"\"share -r", "").unwrap_err();
         assert_eq!(refused.refusal.code, "command_refused");
         assert_eq!(refused.verdict.unwrap().severity, Some(Severity::High));
     }

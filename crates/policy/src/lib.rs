@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod approval;
 pub mod authentication;
 pub mod authorization;
 pub mod cause;
@@ -23,6 +24,7 @@ pub mod redact;
 mod refusal;
 pub mod secret;
 pub mod senders;
+pub mod shown;
 pub mod strictness;
 pub mod surroundings;
 pub mod throttle;

@@ -10,6 +10,10 @@ pub const CONNECT_CHALLENGE: &str = "connect.challenge";
 pub const DEVICE_PAIR_REQUESTED: &str = "device.pair.requested";
 /// A device that waited was approved or refused. For who may approve.
 pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
+/// A command waits for a yes. For who may decide about commands.
+pub const EXEC_APPROVAL_REQUESTED: &str = "exec.approval.requested";
+/// A command that waited was decided about, or is not asked about any more. For who may decide about commands.
+pub const EXEC_APPROVAL_RESOLVED: &str = "exec.approval.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
@@ -29,6 +33,8 @@ pub const ALL: &[&str] = &[
     CHAT,
     DEVICE_PAIR_REQUESTED,
     DEVICE_PAIR_RESOLVED,
+    EXEC_APPROVAL_REQUESTED,
+    EXEC_APPROVAL_RESOLVED,
     HEALTH,
     PAIRING_REQUESTED,
     PAIRING_RESOLVED,

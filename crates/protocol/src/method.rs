@@ -45,6 +45,16 @@ pub enum Method {
     DeviceTokenRevoke,
     /// Gives a device another token; the old one is none any more.
     DeviceTokenRotate,
+    /// The commands that wait for a yes.
+    ExecApprovalList,
+    /// Asks about a command of a client, and waits for the answer.
+    ExecApprovalRequest,
+    /// Answers whether a command may run.
+    ExecApprovalResolve,
+    /// What the owner keeps about commands.
+    ExecApprovalsGet,
+    /// Replaces what the owner keeps about commands.
+    ExecApprovalsSet,
     /// Whether the gateway and its parts work.
     Health,
     /// The last time the agent looked around by itself.
@@ -140,6 +150,11 @@ impl Method {
         Self::DevicePairReject,
         Self::DeviceTokenRevoke,
         Self::DeviceTokenRotate,
+        Self::ExecApprovalList,
+        Self::ExecApprovalRequest,
+        Self::ExecApprovalResolve,
+        Self::ExecApprovalsGet,
+        Self::ExecApprovalsSet,
         Self::Health,
         Self::LastHeartbeat,
         Self::LedgerRelay,
@@ -200,6 +215,11 @@ impl Method {
             Self::DevicePairReject => "device.pair.reject",
             Self::DeviceTokenRevoke => "device.token.revoke",
             Self::DeviceTokenRotate => "device.token.rotate",
+            Self::ExecApprovalList => "exec.approval.list",
+            Self::ExecApprovalRequest => "exec.approval.request",
+            Self::ExecApprovalResolve => "exec.approval.resolve",
+            Self::ExecApprovalsGet => "exec.approvals.get",
+            Self::ExecApprovalsSet => "exec.approvals.set",
             Self::Health => "health",
             Self::LastHeartbeat => "last-heartbeat",
             Self::LedgerRelay => "ledger.relay",
@@ -247,6 +267,8 @@ impl Method {
     pub const fn scope(self) -> Scope {
         match self {
             Self::ClientsReload
+            | Self::ExecApprovalsGet
+            | Self::ExecApprovalsSet
             | Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsCompact
@@ -254,7 +276,11 @@ impl Method {
             | Self::SessionsPatch
             | Self::SessionsReset
             | Self::TurnsResume => Scope::Admin,
-            Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
+            Self::ExecApprovalList
+            | Self::ExecApprovalRequest
+            | Self::ExecApprovalResolve
+            | Self::PluginApprovalList
+            | Self::QuestionList => Scope::Approvals,
             Self::ClientsKill
             | Self::ClientsList
             | Self::DevicePairApprove

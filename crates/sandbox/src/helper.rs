@@ -14,6 +14,8 @@ pub(crate) mod inside;
 mod network;
 mod root;
 
+pub(crate) use command::ENVIRONMENT;
+
 use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! The sandbox as the program sees it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
 use moltbot_policy::container::Backend;
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
-use tokio::sync::{OnceCell, Semaphore, oneshot};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::Containers;
@@ -198,6 +198,16 @@ impl Sandbox {
             Ok(entered) => entered,
             Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
         }
+    }
+
+    /// A place among the commands that run at once.
+    pub(crate) async fn place(&self) -> std::io::Result<SemaphorePermit<'_>> {
+        self.inner.places.acquire().await.map_err(std::io::Error::other)
+    }
+
+    /// The program that is run again as helper and keeper.
+    pub(crate) fn helper(&self) -> &Path {
+        &self.inner.helper
     }
 
     /// The book.

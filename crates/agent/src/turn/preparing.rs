@@ -93,6 +93,8 @@ impl Turn<'_> {
                 self.report.run.clone(),
                 self.pending.message.principal.clone(),
             ),
+            approvals: self.inside.approvals.clone(),
+            home: self.inside.home.clone(),
             stop: self.stop.clone(),
         };
         Ok((model, toolbox))

@@ -28,9 +28,13 @@ pub(crate) fn run(environment: &Environment, command: Commands) -> anyhow::Resul
     }
 }
 
-/// The rules of the program, and those of a file where there is one.
+/// The rules of the program, and those of the owner's file where there is one. Where it cannot be looked for there are
+/// none: rules that nobody has read may refuse what these would let through.
 fn rules(path: &Path) -> anyhow::Result<Rules> {
-    let text = if path.exists() { read(path)? } else { String::new() };
+    let there = path.try_exists().map_err(|error| {
+        Exit::Refused.because(format!("the rules in {} cannot be looked for: {error}", path.display()))
+    })?;
+    let text = if there { read(path)? } else { String::new() };
     Rules::with_owners(&text, &path.display().to_string()).map_err(|error| Exit::Config.because(error))
 }
 

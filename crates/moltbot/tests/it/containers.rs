@@ -89,7 +89,8 @@ async fn a_turns_command_runs_in_a_container_and_the_book_says_so() {
     else {
         return;
     };
-    let script = "hostname; id -u; grep -c . /proc/net/dev; ls -d /tmp/data; ls /bin/busybox; echo made > made; true";
+    let script =
+        "hostname; id -u; grep -c . /proc/net/dev; ls -d /tmp/data; ls /bin/busybox; echo made > made; true";
     let told = yard.exec(json!({ "command": script })).await;
     assert_eq!(told, format!("exit code 0\n\nsandbox\n{NOBODY}\n3\n/tmp/data\n/bin/busybox\n"));
     let name = yard.names();

@@ -118,7 +118,11 @@ impl Review<'_> {
             return flow;
         }
         self.judge_part(call);
-        self.output(call)
+        let flow = self.output(call);
+        for (_, target) in call.redirects.iter().filter(|(kind, _)| *kind == RedirectKind::Write) {
+            self.files.push((target.text.clone(), flow.clone()));
+        }
+        flow
     }
 
     /// Judges what a wrapper starts; nothing when it starts nothing.
@@ -155,9 +159,17 @@ impl Review<'_> {
         if let Some(script) = peeled.script {
             flow = Some(self.script_word(script, &call.input));
         }
-        if name == "watch" && peeled.words.len() > 1 && !call.has(&["-x", "--exec"]) {
-            let joined: Vec<&str> = peeled.words.iter().map(|word| word.text.as_str()).collect();
+        let shell = name == "parallel" || (name == "watch" && !call.has(&["-x", "--exec"]));
+        if shell && peeled.words.len() > 1 {
+            let own = peeled.words.iter().take_while(|word| !word.text.starts_with(":::"));
+            let joined: Vec<&str> = own.map(|word| word.text.as_str()).collect();
             flow = Some(self.script(&joined.join(" "), Flow::Nothing));
+            // Where nothing stands in front of `:::`, what follows are commands.
+            if joined.is_empty() {
+                for word in peeled.words.iter().filter(|word| !word.text.starts_with(":::")) {
+                    flow = Some(self.script_word(word, &Flow::Nothing));
+                }
+            }
         } else if let [only] = peeled.words
             && matches!(name, "watch" | "parallel")
         {

@@ -31,7 +31,7 @@ impl Review<'_> {
     }
 
     pub(super) fn look_at_path(&mut self, text: &str, written: bool) {
-        if text.len() < 6 && !text.contains('/') {
+        if text.len() < 6 && !text.contains('/') && self.folder.is_none() {
             return;
         }
         let folder = self.folder.clone();
@@ -57,9 +57,11 @@ impl Review<'_> {
             match kind {
                 RedirectKind::Text => {}
                 RedirectKind::Read => self.look_at_path(&word.text, false),
-                RedirectKind::Write => self.look_at_path(&word.text, true),
                 // `>&file` is a file.
-                RedirectKind::Duplicate => self.look_at_path(&word.text, true),
+                RedirectKind::Duplicate | RedirectKind::Write => self.look_at_path(&word.text, true),
+            }
+            if let Some(text) = word.flow.text().filter(|_| *kind != RedirectKind::Text) {
+                self.look_at_path(text, *kind != RedirectKind::Read);
             }
         }
     }
@@ -155,21 +157,37 @@ impl Review<'_> {
         let takes_text = programs::takes_text(&name);
         let takes_code = programs::is_shell(&name) || interpreters::interpreter(&name).is_some();
         let mut operands = 0_usize;
+        let mut before = "";
+        let given = programs::pattern_is_given(&name, call);
+        let target_first = call
+            .arguments()
+            .iter()
+            .any(|word| word.text.starts_with("-t") || word.text.starts_with("--target"));
         let last = call.arguments().len().saturating_sub(1);
         for (at, word) in call.arguments().iter().enumerate() {
             let text = word.text.as_str();
             if takes_code && text.contains([' ', '(', '\n']) {
                 continue;
             }
-            if programs::only_mentions(&name, operands, text) {
-                operands = operands.saturating_add(usize::from(!text.starts_with('-')));
+            let place = if given { usize::MAX } else { operands };
+            let mentions = programs::only_mentions(&name, place, before, text)
+                || (name == "git" && place == 1 && call.has(&["grep"]));
+            let value = programs::takes_value(&name, before);
+            operands = operands.saturating_add(usize::from(!text.starts_with('-') && !value));
+            before = text;
+            if mentions {
                 continue;
             }
-            operands = operands.saturating_add(usize::from(!text.starts_with('-')));
             // What is copied is read; only where it goes is written.
-            let source = matches!(name.as_str(), "cp" | "rsync" | "install" | "ln") && at != last && last > 0
+            let source = matches!(name.as_str(), "cp" | "rsync" | "install" | "ln")
+                && at != last
+                && last > 0
+                && !target_first
                 || (name == "dd" && text.starts_with("if="));
             self.look_at_path(text, written && !source);
+            if let Some(text) = word.flow.text() {
+                self.look_at_path(text, written && !source);
+            }
             if source && matches!(name.as_str(), "ln") && paths::is_root(text) {
                 self.raise(
                     Choice::Refuse,
@@ -178,10 +196,8 @@ impl Review<'_> {
                     format!("a link to {text} leads whoever follows it out of the workspace"),
                 );
             }
-            if word.braces && text.contains('/') {
-                for spelt in text.split(['{', ',', '}']).filter(|part| part.starts_with('/')) {
-                    self.look_at_path(spelt, written);
-                }
+            if word.braces {
+                super::scan::unbraced(text).iter().for_each(|spelt| self.look_at_path(spelt, written));
             }
             if !takes_text {
                 self.look_at_mention(&name, text);

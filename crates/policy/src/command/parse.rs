@@ -65,3 +65,24 @@ pub(super) fn simple(program: &Program) -> Option<Vec<String>> {
     }
     Some(words)
 }
+
+/// Characters that make a terminal show something else than what runs.
+pub(super) fn hidden(script: &str) -> Option<&'static str> {
+    script.chars().find_map(|c| match c {
+        '\n' | '\t' => None,
+        '\r' => Some("it has a carriage return, which hides what stands before it from whoever reads it"),
+        _ if c.is_control() => {
+            Some("it has a control character, which hides what it is from whoever reads it")
+        }
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}'
+        | '\u{61c}'
+        | '\u{00ad}'
+        | '\u{e0000}'..='\u{e007f}' => {
+            Some("it has an invisible character or one that turns the direction of text")
+        }
+        _ => None,
+    })
+}

@@ -353,10 +353,15 @@ fn fits(path: &str, known: &str) -> bool {
         return is_disk(path);
     }
     let (mut path, mut known) = (path.split('/'), known.split('/'));
+    // A star alone may be any part, when another part is spelt out.
+    let (mut stars, mut spelt) = (false, false);
     loop {
         match (known.next(), path.next()) {
-            (Some("**"), _) | (None, None) => return true,
-            (Some(wanted), Some(part)) if part_fits(part, wanted) => {}
+            (Some("**"), _) | (None, None) => return spelt || !stars,
+            (Some(wanted), Some("*")) if !matches!(wanted, "#" | "*") => stars = true,
+            (Some(wanted), Some(part)) if part_fits(part, wanted) => {
+                spelt |= !matches!(wanted, "" | "#" | "*")
+            }
             _ => return false,
         }
     }

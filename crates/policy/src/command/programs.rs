@@ -176,19 +176,80 @@ pub(super) fn takes_text(name: &str) -> bool {
     )
 }
 
-/// Programs whose words are no paths: they print them, or look for them.
-pub(super) fn only_mentions(name: &str, index: usize, word: &str) -> bool {
+/// Whether a word is no path to a program: it is printed, or looked for. `place` counts the words that are no options,
+/// `before` is the word in front of it.
+pub(super) fn only_mentions(name: &str, place: usize, before: &str, word: &str) -> bool {
     match name {
         "echo" | "printf" | "man" | "apropos" | "whatis" | "which" | "whereis" | "type" | "help" | "info"
         | "tldr" | ":" | "true" | "false" | "logger" | "yes" | "expr" | "basename" | "dirname" | "hash"
         | "seq" | "look" | "gh" | "glab" => true,
-        // The first word that is no option is what is looked for.
-        "grep" | "egrep" | "fgrep" | "zgrep" | "rg" | "ag" | "ack" | "jq" | "yq" => {
-            index == 0 || word.starts_with("-e")
+        "jq" | "yq" => place == 0,
+        "git" => {
+            let text =
+                matches!(before, "-m" | "--message" | "--grep" | "-S" | "-G" | "grep" | "--author" | "-e")
+                    || (before.ends_with('m') && before.starts_with('-') && !before.starts_with("--"));
+            text || word.starts_with("--message=")
+                || word.starts_with("--grep=")
+                || word.starts_with("-S")
+                || word.starts_with("-G")
         }
-        "git" => !word.starts_with("--"),
+        _ if searches(name) => {
+            (place == 0 && !takes_value(name, before))
+                || matches!(before, "-e" | "--regexp")
+                || word.starts_with("-e")
+                || word.starts_with("--regexp=")
+        }
         _ => false,
     }
+}
+
+fn searches(name: &str) -> bool {
+    matches!(name, "grep" | "egrep" | "fgrep" | "zgrep" | "rg" | "ag" | "ack")
+}
+
+/// Whether an option of a program that searches says what for: then its first word is a file.
+pub(super) fn pattern_is_given(name: &str, call: &super::call::Call) -> bool {
+    searches(name)
+        && call.arguments().iter().any(|word| {
+            let text = word.text.as_str();
+            text.starts_with("--regexp")
+                || text.starts_with("--file")
+                || (text.starts_with('-') && !text.starts_with("--") && text.contains(['e', 'f']))
+        })
+}
+
+/// Whether the word after an option of a program that searches is its value.
+pub(super) fn takes_value(name: &str, option: &str) -> bool {
+    searches(name)
+        && matches!(
+            option,
+            "-A" | "-B"
+                | "-C"
+                | "-m"
+                | "-t"
+                | "-T"
+                | "-g"
+                | "-e"
+                | "-f"
+                | "-d"
+                | "-D"
+                | "--type"
+                | "--type-not"
+                | "--glob"
+                | "--context"
+                | "--max-count"
+                | "--after-context"
+                | "--before-context"
+                | "--regexp"
+                | "--file"
+                | "--include"
+                | "--exclude"
+                | "--color"
+                | "--max-depth"
+                | "-M"
+                | "-j"
+                | "--sort"
+        )
 }
 
 /// Whether a program changes the files that its words name.

@@ -10,7 +10,7 @@ use brush_parser::ast::{
 use moltbot_config::limits;
 
 use super::call::Call;
-use super::parse::{parse, simple};
+use super::parse::{hidden, parse, simple};
 use super::rules::Rules;
 use super::verdict::{Choice, RedirectKind, Severity, Verdict};
 use super::word::{self, Flow, UNKNOWN, Unreadable, Variables, Word};
@@ -28,6 +28,8 @@ pub(super) struct Review<'r> {
     pub(super) variables: Variables,
     /// Functions that the script defines.
     pub(super) functions: Vec<String>,
+    /// Files that the script writes, with what.
+    pub(super) files: Vec<(String, Flow)>,
     /// Where the script has changed to.
     pub(super) folder: Option<String>,
     /// Whether the script sets the separators of words.
@@ -49,6 +51,7 @@ pub(super) fn review(script: &str, rules: &Rules) -> Verdict {
         verdict: Verdict::default(),
         variables: Variables::new(),
         functions: Vec::new(),
+        files: Vec::new(),
         folder: None,
         separators: false,
         mentions: false,
@@ -63,27 +66,6 @@ pub(super) fn review(script: &str, rules: &Rules) -> Verdict {
     review.script(script, Flow::Nothing);
     review.over_all();
     review.verdict
-}
-
-/// Characters that make a terminal show something else than what runs.
-fn hidden(script: &str) -> Option<&'static str> {
-    script.chars().find_map(|c| match c {
-        '\n' | '\t' => None,
-        '\r' => Some("it has a carriage return, which hides what stands before it from whoever reads it"),
-        _ if c.is_control() => {
-            Some("it has a control character, which hides what it is from whoever reads it")
-        }
-        '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}'
-        | '\u{61c}'
-        | '\u{00ad}'
-        | '\u{e0000}'..='\u{e007f}' => {
-            Some("it has an invisible character or one that turns the direction of text")
-        }
-        _ => None,
-    })
 }
 
 impl Review<'_> {
@@ -314,10 +296,16 @@ impl Review<'_> {
 
     fn substitutions(&mut self, word: &mut Word) {
         let alone = word.scripts.len() == 1 && word.text.chars().eq([UNKNOWN]);
-        for found in std::mem::take(&mut word.scripts) {
+        let scripts = std::mem::take(&mut word.scripts);
+        // What they write can be put where they stand when nothing else is unknown.
+        let in_place = !alone && word.text.matches(UNKNOWN).count() == scripts.len();
+        for found in scripts {
             // `$(<file)` reads a file.
             let flow = self.script(&found, Flow::Nothing);
             let hidden = matches!(flow, Flow::Decoded | Flow::Fetched | Flow::Revealed(_));
+            if let Some(text) = flow.text().filter(|_| in_place) {
+                word.text = word.text.replacen(UNKNOWN, text.trim_end_matches('\n'), 1);
+            }
             if alone || hidden {
                 word.flow = flow;
             }

@@ -6,6 +6,13 @@ pub(super) fn is_brace(rest: &str) -> bool {
     inner.contains(',') || inner.contains("..")
 }
 
+/// The words that the first braces of a word make, at most sixteen.
+pub(super) fn unbraced(text: &str) -> Vec<String> {
+    let Some((before, rest)) = text.split_once('{') else { return Vec::new() };
+    let Some((inner, after)) = rest.split_once('}') else { return Vec::new() };
+    inner.split(',').take(16).map(|part| format!("{before}{part}{after}")).collect()
+}
+
 /// `:2`, `::7`, `: -3`, but not `:-x`.
 pub(super) fn is_substring(operation: &str) -> bool {
     operation.strip_prefix(':').is_some_and(|rest| !rest.starts_with(['-', '=', '+', '?']))

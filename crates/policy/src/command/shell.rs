@@ -134,6 +134,19 @@ impl Review<'_> {
         Flow::Unknown
     }
 
+    /// Judges a file by what the script writes into it, when it does.
+    fn is_own_file(&mut self, name: &str, call: &Call) -> bool {
+        let plain = |name: &str| name.trim_start_matches("./").to_owned();
+        let Some((_, flow)) = self.files.iter().find(|(known, _)| plain(known) == plain(name)) else {
+            return false;
+        };
+        let written = Call { input: flow.clone(), ..call.clone() };
+        self.raise(Choice::Ask, Severity::Medium, "written_script", "it runs a file that it writes itself");
+        let language = (!programs::is_shell(call.name())).then(|| call.name().to_owned());
+        self.read_script(&written, language.as_deref());
+        true
+    }
+
     /// A file of commands or code as an operand.
     pub(super) fn script_file(&mut self, word: &Word, call: &Call) {
         let text = word.text.as_str();
@@ -157,6 +170,9 @@ impl Review<'_> {
             ),
             Flow::Decoded => drop(self.hidden("hidden_script", "a script is hidden by an encoding")),
             Flow::Fetched => drop(self.hidden("fetched_script", "a script comes from the network")),
+        }
+        if self.is_own_file(text, call) {
+            return;
         }
         if matches!(text, "-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
             let language = (!programs::is_shell(call.name())).then(|| call.name().to_owned());
@@ -221,19 +237,19 @@ impl Review<'_> {
 
     /// Scripts that the shell keeps for later: of `trap`, and of `alias`.
     pub(super) fn kept(&mut self, call: &Call, name: &str) {
-        for word in call.arguments() {
-            let script = if name == "alias" {
-                word.text.split_once('=').map(|(_, script)| script)
-            } else {
-                Some(word.text.as_str())
-            };
-            let Some(script) = script.filter(|script| script.contains([' ', ';', '/']) || name == "alias")
-            else {
-                continue;
-            };
-            if name == "alias" {
-                self.raise(Choice::Ask, Severity::Medium, "alias", "it gives another meaning to a word");
+        if name == "trap" {
+            // What comes first is the script, when a signal follows.
+            let words: Vec<&Word> =
+                call.arguments().iter().filter(|word| !word.text.starts_with('-')).collect();
+            if let [script, _, ..] = words.as_slice() {
+                self.script_word(script, &Flow::Nothing);
             }
+            return;
+        }
+        for script in
+            call.arguments().iter().filter_map(|word| word.text.split_once('=').map(|(_, script)| script))
+        {
+            self.raise(Choice::Ask, Severity::Medium, "alias", "it gives another meaning to a word");
             self.script(script, Flow::Nothing);
         }
     }

@@ -354,16 +354,26 @@ impl<'a> Reader<'a> {
                 self.unknown();
             }
             // A default or an alternative is text that the script itself shows.
-            Some(':') if operation.starts_with([':', '-', '=', '+', '?']) && !is_substring(operation) => {
-                self.unknown()
-            }
-            Some('-' | '=' | '+' | '?' | '[') => self.unknown(),
+            Some(':' | '-' | '=' | '+' | '?') if !is_substring(operation) => self.default(name, operation),
+            Some('[') => self.unknown(),
             _ => {
                 self.word.computed = !name.is_empty() || inner.starts_with('!');
                 self.unknown();
             }
         }
         Ok(())
+    }
+
+    /// `${x:-text}`: the value, or the text where that is plain.
+    fn default(&mut self, name: &str, operation: &str) {
+        let text = operation.trim_start_matches([':', '-', '=', '+', '?']);
+        let plain = !text.is_empty() && text.bytes().all(is_plain) && !self.variables.contains_key(name);
+        if plain {
+            self.word.expansions = self.word.expansions.saturating_add(1);
+            self.word.text.push_str(text);
+        } else {
+            self.value_of(name);
+        }
     }
 
     /// Keeps the substitutions within text that is itself not one.

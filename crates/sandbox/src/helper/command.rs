@@ -232,15 +232,18 @@ fn start_shell(request: &Request) -> io::Error {
     reason = "the door to processes: the helper becomes the recorded command"
 )]
 fn become_program(program: &str, arguments: &[&str], proxy: bool) -> io::Error {
-    let environment = [("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PATH", PATH)];
     let url = format!("http://{}", network::PROXY);
     let ways = PROXY_VARIABLES.iter().filter(|_| proxy).map(|name| (*name, url.as_str()));
-    Command::new(program).args(arguments).env_clear().envs(environment).envs(ways).exec()
+    Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).envs(ways).exec()
 }
 
 /// Where programs look for a proxy; in both spellings, because some read only one.
 const PROXY_VARIABLES: [&str; 6] =
     ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
 
-/// Where the command finds programs.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/// All that a command is given of an environment besides the way to a proxy, which its walls decide.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+];

@@ -111,12 +111,7 @@ async fn a_step_that_fails_names_itself_and_runs_nothing() {
         directory: "no/such".into(),
         cause: super::room::cause("r"),
     };
-    let rules = moltbot_policy::command::Rules::built_in().unwrap();
-    let moltbot_policy::command::Review::Run(permit) =
-        moltbot_policy::command::review(request, profile(), rules)
-    else {
-        panic!("a plain command runs");
-    };
+    let permit = super::room::judged(request, profile());
     let permit = moltbot_policy::record(permit, &room.ledger).unwrap();
     let failure = room.sandbox.run(permit, Some(room.open()), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(failure, RunError::Setup { step: Step::Directory, .. }), "{failure}");

@@ -7,8 +7,9 @@ use std::time::Duration;
 use moltbot_config::Config;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::Recorded;
+use moltbot_policy::approval::{self, ApprovalsFile, Facts, Judgement, Rules};
 use moltbot_policy::cause::Cause;
-use moltbot_policy::command::{CommandPermit, permit_own};
+use moltbot_policy::command::{self, CommandPermit, CommandRequest, permit_own};
 use moltbot_policy::profile::Profile;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
@@ -84,6 +85,15 @@ impl Room {
         assert_eq!(outcome.exit, Exit::Code(0), "{script} wrote {text}");
         text
     }
+}
+
+/// The permit for a command of the agent that nobody has to be asked about.
+pub(crate) fn judged(request: CommandRequest, profile: Profile) -> CommandPermit {
+    let command = command::review(request, profile, command::Rules::built_in().unwrap()).unwrap();
+    let rules = Rules::of(&Config::default().tools.exec, &ApprovalsFile::default(), "main");
+    let judged = approval::judge(command, &Facts::default(), &rules).unwrap();
+    let Judgement::Run { permit, .. } = judged else { unreachable!("nothing is asked about") };
+    *permit
 }
 
 pub(crate) fn text(outcome: &Outcome) -> String {

@@ -242,8 +242,9 @@ pub(super) fn a_long_answer_comes_in_pieces<S: Stage>(stage: S) {
     while heard.len() < words.len() {
         let piece = house.heard(&mut ann);
         assert!(piece.len() <= most + 100, "{} bytes", piece.len());
-        let is_ours =
-            |word: &&str| word.starts_with('w') && word[1..].bytes().all(|byte| byte.is_ascii_digit());
+        let is_ours = |word: &&str| {
+            word.strip_prefix('w').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+        };
         let said = piece
             .split_once(" PRIVMSG ")
             .and_then(|(_, rest)| rest.split_once(" :"))
