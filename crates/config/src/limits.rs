@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// How long a container engine may take for one answer.
+pub const CONTAINER_ENGINE: Duration = Duration::from_secs(60);
+/// How often containers are looked at that may be due to go.
+pub const CONTAINER_PRUNE: Duration = Duration::from_secs(300);
+/// How long one command that prepares a container may take.
+pub const CONTAINER_SETUP: Duration = Duration::from_secs(60);
+
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.

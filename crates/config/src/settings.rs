@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod channels;
+mod docker;
 mod exec;
 mod front;
 mod hooks;
@@ -25,6 +26,10 @@ mod telegram;
 pub use channels::{
     ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
     SenderSettings,
+};
+pub use docker::{
+    Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
+    is_container_prefix,
 };
 pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};

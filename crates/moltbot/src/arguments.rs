@@ -6,6 +6,7 @@ mod approvals;
 mod clients;
 mod commands;
 mod devices;
+mod image;
 mod ledger;
 mod nodes;
 mod sandbox;
@@ -19,6 +20,7 @@ pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
 pub(crate) use devices::{Device, Devices, Request};
+pub(crate) use image::{BuildImage, Containers, Image};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
@@ -183,7 +185,7 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Pairing(Pairing),
-    /// See which walls stand around a session, and remove folders of sessions
+    /// See which walls stand around a session, and remove folders and containers of sessions
     #[command(
         subcommand,
         after_help = "\

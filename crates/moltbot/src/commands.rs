@@ -10,6 +10,7 @@ mod doctor;
 mod files;
 mod gateway;
 mod hooks;
+mod image;
 mod ledger;
 mod logs;
 mod models;

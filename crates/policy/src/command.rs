@@ -174,7 +174,11 @@ impl CommandPermit {
     fn told(&self, action: &'static str, decision: Decision) -> Entry {
         let actor = self.cause.as_ref().map_or_else(|| "gateway".to_owned(), Cause::actor);
         let entry = Entry::new(actor, action, self.script.clone(), decision);
-        let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
+        let entry =
+            entry.with("directory", self.directory.clone()).with("sandbox", self.profile.backend.name());
+        let entry = self.profile.backend.container().iter().fold(entry, |entry, container| {
+            entry.with("container", container.name.clone()).with("image", container.image.clone())
+        });
         let entry = match self.profile.network {
             NetworkAccess::None => entry,
             NetworkAccess::Proxy => entry.with("network", "proxy"),

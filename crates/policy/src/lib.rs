@@ -12,6 +12,7 @@ pub mod cause;
 pub mod chat;
 pub mod clients;
 pub mod command;
+pub mod container;
 pub mod file;
 pub mod hook;
 pub mod network;

@@ -19,6 +19,7 @@
 //! ([`Sandbox::run_on_host`]) when his config lets the agent ask for that. The three have nothing in common but this door.
 #![deny(unsafe_code)]
 
+mod docker;
 mod examine;
 mod filter;
 mod helper;
@@ -35,6 +36,9 @@ mod stopper;
 mod sys;
 mod wire;
 
+pub use docker::{
+    ContainerEngine, ContainerRow, EngineError, EngineVersions, INSTALLATION_OF, ImageRow, RootSource,
+};
 pub use examine::{ExamineError, Examined, examine};
 pub use helper::helper_main;
 pub use host::{HostError, KEEPER, keeper_main};

@@ -13,6 +13,7 @@ use moltbot_config::limits;
 use moltbot_net::{Authorities, Proxy, Traffic};
 use moltbot_policy::approval::{Place, place_of};
 use moltbot_policy::command::{Command, CommandPermit, CommandRequest, Refused, review};
+use moltbot_policy::container::Backend;
 use moltbot_policy::profile::{NetworkAccess, Profile};
 use moltbot_policy::{Permit, Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
@@ -84,7 +85,11 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
         Ok(Place::Host) => return on_host(tools, command).await,
         Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
     }
-    available(tools).await?;
+    let session = tools.cause.session();
+    match Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session) {
+        Ok(backend) => available(tools, &backend).await?,
+        Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
+    }
     let permit = approving::in_sandbox(tools, command).await?;
     let recorded = enter(tools, permit).await?;
     let workspace = tools.workspace.fd().try_clone_to_owned();
@@ -152,6 +157,12 @@ async fn reviewed(
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let profile = profile.reaching(network).seeing(tools.access);
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
+    let session = tools.cause.session();
+    let backend = Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session);
+    let profile = match backend {
+        Ok(backend) => Profile { backend, ..profile },
+        Err(refusal) => return Err(tools.refuse("command.start", &target, &refusal).await),
+    };
     let request = CommandRequest { script, directory, cause: tools.cause.clone() };
     let reviewed = match tools.rules.current().await {
         Ok(rules) => review(request, profile, &rules).map_err(|refused| *refused),
@@ -168,14 +179,14 @@ async fn reviewed(
 
 /// Whether commands can run here at all. Tried before the command is entered, so that the book names as
 /// started only what could start.
-async fn available(tools: &Toolbox) -> Result<(), String> {
-    let posture = tokio::select! {
+async fn available(tools: &Toolbox, backend: &Backend) -> Result<(), String> {
+    let found = tokio::select! {
         biased;
         () = tools.stop.cancelled() => return Err("the command did not run because the turn was stopped".into()),
-        posture = tools.sandbox.posture() => posture,
+        found = tools.sandbox.available(backend) => found,
     };
-    match posture {
-        Ok(_) => Ok(()),
+    match found {
+        Ok(()) => Ok(()),
         Err(unavailable) => Err(format!(
             "commands cannot run on this machine: {}; your owner can mend it: {}",
             unavailable.reason, unavailable.fix

@@ -123,7 +123,7 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
         "channels.discord",
         "gateway.controlUi.basePath",
         "session.resetTriggers",
-        "agents.defaults.sandbox.docker",
+        "agents.defaults.sandbox.docker.env",
         "tools.exec.node",
     ] {
         assert_eq!(at(path)["x-moltbot-supported"], false, "{path}");

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 36] = [
+const COMMANDS: [&str; 41] = [
     "",
     "up",
     "gateway",
@@ -39,6 +39,11 @@ const COMMANDS: [&str; 36] = [
     "status",
     "health",
     "logs",
+    "sandbox",
+    "sandbox containers",
+    "sandbox image",
+    "sandbox image build",
+    "sandbox image list",
 ];
 
 #[test]

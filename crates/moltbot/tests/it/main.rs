@@ -23,6 +23,8 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod devices;

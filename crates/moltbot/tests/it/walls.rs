@@ -5,7 +5,7 @@
 
 mod absent;
 mod scopes;
-mod stage;
+pub(crate) mod stage;
 mod way_out;
 
 use std::time::{Duration, Instant};
