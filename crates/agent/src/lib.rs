@@ -16,4 +16,4 @@ mod turn;
 mod workspace;
 
 pub use agent::{Agent, AgentDescription, AgentError, Parts};
-pub use report::{ToolCallReport, TurnEvent, TurnReport};
+pub use report::{NotAllowed, ToolCallReport, TurnEvent, TurnReport};

@@ -8,15 +8,21 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+mod allowances;
 mod channels;
 mod front;
 mod hooks;
 mod ledger;
+mod money;
 mod reach;
 mod secrets;
 mod security;
 mod telegram;
 
+pub use allowances::{
+    AllowancesConfig, CostLimit, CountLimit, HookAllowance, OwnLimits, OwnerAllowance, SenderAllowance,
+    TogetherAllowance, Unlimited,
+};
 pub use channels::{
     ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
     SenderEntry, SenderSettings,
@@ -27,6 +33,7 @@ pub use hooks::{
     ToolName,
 };
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use money::{Dollars, ModelCost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
@@ -39,6 +46,8 @@ pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect}
 pub struct Config {
     /// Agents: who answers.
     pub agents: AgentsConfig,
+    /// What may be used in a day, and by whom.
+    pub allowances: AllowancesConfig,
     /// Chat networks, and who may speak there.
     pub channels: ChannelsConfig,
     /// The gateway: how it listens and whom it lets in.
@@ -381,6 +390,9 @@ pub struct ModelConfig {
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_tokens: Option<u64>,
+    /// What it costs, where that is known. A model that costs nothing says so with zeros.
+    #[serde(default)]
+    pub cost: Option<ModelCost>,
     /// Whether it thinks before it answers.
     #[serde(default)]
     pub reasoning: bool,

@@ -55,7 +55,7 @@ impl Served {
 pub(crate) struct Channels {
     served: Vec<Arc<Served>>,
     scope: DmScope,
-    refusals: Refusals,
+    pub(crate) refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }

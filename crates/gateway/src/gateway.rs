@@ -23,6 +23,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::allowances::{AllowanceError, Allowances};
 use crate::channels::{ChannelParts, Channels};
 use crate::devices::{DeviceError, Devices};
 use crate::hooks::{Hooks, HooksError};
@@ -37,8 +38,8 @@ use crate::{http, inbound};
 /// descriptors: other connections end meanwhile.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Reads the gateway's own credential from the config anew; why it cannot, when it cannot. May block.
-pub type ReadCredential = Arc<dyn Fn() -> Result<Credential, String> + Send + Sync>;
+/// Reads the config anew, with its secrets; why it cannot, when it cannot. May block.
+pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -60,8 +61,8 @@ pub struct Parts {
     pub agent: Agent,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
-    /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
-    pub credential: ReadCredential,
+    /// Reads the config anew, when a secret in it was changed while the gateway runs.
+    pub read_config: ReadConfig,
     /// Where the book is sent.
     pub servers: Vec<Server>,
     /// Whose book it is.
@@ -80,6 +81,9 @@ pub struct Parts {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// What is kept of allowances cannot be read.
+    #[error(transparent)]
+    Allowances(#[from] AllowanceError),
     /// The shared credential is missing or weak.
     #[error(transparent)]
     Credential(#[from] WeakCredential),
@@ -159,13 +163,17 @@ impl Gateway {
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
         let senders = open_senders(&parts).await?;
+        let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
+        let config = parts.config.allowances.clone();
+        let allowances = Allowances::open(store, ledger, parts.clock, config).await?;
         let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
-        let entrances = Entrances { front: front.on_port(port), tailscale, devices, hooks, senders, port };
+        let front = front.on_port(port);
+        let entrances = Entrances { allowances, front, tailscale, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
         inbound::resume(&shared, pending);
         Channels::start(&shared);
@@ -245,6 +253,7 @@ async fn tick(shared: Arc<Shared>) {
         shared.hub.tick((shared.clock)());
         shared.sign_in.tell_limited().await;
         shared.gate.prune();
+        shared.allowances.prune().await;
     }
 }
 

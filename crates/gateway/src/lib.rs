@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod allowances;
 mod channels;
 mod clients;
 mod connection;
@@ -27,10 +28,11 @@ mod sign_in;
 mod socket;
 mod tailnet;
 
+pub use allowances::AllowanceError;
 pub use channels::ChannelParts;
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
-pub use gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, Stopped};
+pub use gateway::{Gateway, Parts, ReadConfig, StartError, StopReason, Stopped};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use senders::{ImportedChannel, SenderError, Senders};
 pub use tailnet::TailnetError;

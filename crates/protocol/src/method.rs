@@ -13,6 +13,12 @@ pub enum Method {
     AgentWait,
     /// Lists agents.
     AgentsList,
+    /// What each used today, and what he may use.
+    AllowanceList,
+    /// Forgets what somebody used today.
+    AllowanceReset,
+    /// Lets somebody use other limits than the config's.
+    AllowanceSet,
     /// The chat channels and how they are.
     ChannelsStatus,
     /// Aborts runs of a session.
@@ -47,6 +53,8 @@ pub enum Method {
     DeviceTokenRotate,
     /// Whether the gateway and its parts work.
     Health,
+    /// Answers the hooks of the config as it is now.
+    HooksReload,
     /// The last time the agent looked around by itself.
     LastHeartbeat,
     /// Writes into the book what the owner's command line is about to do to config or secrets.
@@ -120,6 +128,9 @@ impl Method {
         Self::AgentIdentityGet,
         Self::AgentWait,
         Self::AgentsList,
+        Self::AllowanceList,
+        Self::AllowanceReset,
+        Self::AllowanceSet,
         Self::ChannelsStatus,
         Self::ChatAbort,
         Self::ChatHistory,
@@ -137,6 +148,7 @@ impl Method {
         Self::DeviceTokenRevoke,
         Self::DeviceTokenRotate,
         Self::Health,
+        Self::HooksReload,
         Self::LastHeartbeat,
         Self::LedgerRelay,
         Self::LogsTail,
@@ -178,6 +190,9 @@ impl Method {
             Self::AgentIdentityGet => "agent.identity.get",
             Self::AgentWait => "agent.wait",
             Self::AgentsList => "agents.list",
+            Self::AllowanceList => "allowance.list",
+            Self::AllowanceReset => "allowance.reset",
+            Self::AllowanceSet => "allowance.set",
             Self::ChannelsStatus => "channels.status",
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
@@ -195,6 +210,7 @@ impl Method {
             Self::DeviceTokenRevoke => "device.token.revoke",
             Self::DeviceTokenRotate => "device.token.rotate",
             Self::Health => "health",
+            Self::HooksReload => "hooks.reload",
             Self::LastHeartbeat => "last-heartbeat",
             Self::LedgerRelay => "ledger.relay",
             Self::LogsTail => "logs.tail",
@@ -238,7 +254,10 @@ impl Method {
     /// The scope a client needs. A new method does not compile until someone decides who may call it.
     pub const fn scope(self) -> Scope {
         match self {
-            Self::ClientsReload
+            Self::AllowanceReset
+            | Self::AllowanceSet
+            | Self::ClientsReload
+            | Self::HooksReload
             | Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsCompact
@@ -246,7 +265,8 @@ impl Method {
             | Self::SessionsPatch
             | Self::SessionsReset => Scope::Admin,
             Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
-            Self::ClientsKill
+            Self::AllowanceList
+            | Self::ClientsKill
             | Self::ClientsList
             | Self::DevicePairApprove
             | Self::DevicePairList

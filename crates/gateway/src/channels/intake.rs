@@ -6,15 +6,18 @@ use moltbot_channels::driver::{Arrival, Doing, Link, NotSent, NotTaken, Piece};
 use moltbot_channels::webchat;
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
+use moltbot_policy::allowance::{Demand, REFUSAL};
 use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
-use moltbot_protocol::sender::SenderId;
+use moltbot_protocol::principal::Principal;
+use moltbot_protocol::sender::{Conversation, SenderId};
 use moltbot_store::Accepted;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::{Served, route};
+use crate::allowances::Spent;
 use crate::inbound::{self, Hearing, InboundError};
 use crate::senders::{Asking, Told};
 use crate::shared::Shared;
@@ -23,6 +26,20 @@ use crate::shared::Shared;
 pub(super) struct Port {
     shared: Arc<Shared>,
     served: Arc<Served>,
+}
+
+/// What is answered, and whom.
+struct Answering {
+    id: String,
+    conversation: Conversation,
+    to: SenderId,
+}
+
+impl Answering {
+    fn of(arrival: &Arrival) -> Self {
+        let (id, conversation) = (arrival.id.clone(), arrival.conversation.clone());
+        Self { id, conversation, to: arrival.sender.clone() }
+    }
 }
 
 impl Port {
@@ -54,7 +71,9 @@ impl Port {
     }
 
     fn ignore(&self, sender: &SenderId, refusal: &Refusal) {
-        for entry in self.shared.channels.refusals.count(sender, refusal, self.shared.now_ms()) {
+        for entry in
+            self.shared.channels.refusals.count(&sender.to_string(), "channel", refusal, self.shared.now_ms())
+        {
             inbound::note(&self.shared, entry);
         }
     }
@@ -68,6 +87,8 @@ impl Port {
             return Ok(());
         }
         let is_stop = webchat::is_stop_word(&arrival.text);
+        let is_allowance = webchat::is_allowance_word(&arrival.text);
+        let answering = Answering::of(&arrival);
         let scope = shared.channels.scope;
         let message = route::message(&shared.default_agent(), scope, served.place(), arrival);
         let message = match message {
@@ -81,9 +102,16 @@ impl Port {
             shared.inbound.abort_session(&message.session);
             return Ok(());
         }
+        if is_allowance {
+            return self.tell_allowance(answering, &message.principal).await;
+        }
         let from = sender.to_string();
         match inbound::receive(shared, message.clone(), &from, Hearing::End).await {
             Ok(_) => Ok(()),
+            Err(InboundError::Spent(spent)) => {
+                self.refuse(answering, message.principal, &spent);
+                Ok(())
+            }
             // What the vendor may not keep is kept here, and answered after the next start.
             Err(InboundError::Stopping) => match shared.store.accept(&message, shared.now_ms()).await {
                 Ok(Accepted::Duplicate(_) | Accepted::Fresh(_)) => Ok(()),
@@ -116,10 +144,10 @@ impl Port {
         shared.hub.broadcast_to_approvers(event::PAIRING_REQUESTED, &payload);
         if let Some(code) = code {
             // Not waited for: a driver may have to read what the vendor says about it.
-            let port = Self::new(Arc::clone(shared), Arc::clone(&self.served));
+            let (port, answering) = (self.another(), Answering::of(&arrival));
             self.shared.channels.tasks.spawn(async move {
-                let told = port.tell(&arrival, &code).await;
-                if let Err(error) = port.shared.senders.told(&arrival.sender, told).await {
+                let told = port.tell(&answering, &code).await;
+                if let Err(error) = port.shared.senders.told(&answering.to, told).await {
                     tracing::error!(%error, "that a stranger was told his code is not kept");
                 }
             });
@@ -128,19 +156,63 @@ impl Port {
     }
 
     /// Tells a stranger his code. When that fails he gets another when he writes again.
-    async fn tell(&self, arrival: &Arrival, code: &PairingCode) -> Told {
-        let Self { shared, served } = self;
-        let text = pairing::reply(code, shared.senders.code_minutes());
-        for (number, text) in served.driver.pieces(text.expose_secret()).into_iter().enumerate() {
-            let key = format!("pairing-{}-{number}", arrival.id);
-            let (conversation, to) = (arrival.conversation.clone(), arrival.sender.clone());
+    async fn tell(&self, answering: &Answering, code: &PairingCode) -> Told {
+        let text = pairing::reply(code, self.shared.senders.code_minutes());
+        self.say(answering, "pairing", text.expose_secret()).await
+    }
+
+    /// Tells somebody what he used today and what he may.
+    async fn tell_allowance(&self, answering: Answering, principal: &Principal) -> Result<(), NotTaken> {
+        let allowances = &self.shared.allowances;
+        match allowances.admit(principal, Demand::Command) {
+            Err(spent) => {
+                inbound::refuse(&self.shared, &answering.to.to_string(), &spent.refusal());
+                self.refuse(answering, principal.clone(), &spent);
+            }
+            Ok(counted) => {
+                allowances.keep(counted).await.map_err(|error| NotTaken(error.to_string()))?;
+                let (port, text) = (self.another(), allowances.answer(principal));
+                self.shared.channels.tasks.spawn(async move {
+                    port.say(&answering, "allowance", &text).await;
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells somebody that his allowance is used up: once a day, whatever he sends.
+    fn refuse(&self, answering: Answering, principal: Principal, spent: &Spent) {
+        if !spent.first {
+            return;
+        }
+        let port = self.another();
+        self.shared.channels.tasks.spawn(async move {
+            let told = port.say(&answering, "allowance", REFUSAL).await;
+            if let Err(error) = port.shared.allowances.told(&principal, told == Told::Yes).await {
+                tracing::error!(%error, "that somebody was told that his allowance is used up is not kept");
+            }
+        });
+    }
+
+    /// The same, for a task of its own.
+    fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.shared), Arc::clone(&self.served))
+    }
+
+    /// Says something that is no answer of the agent.
+    async fn say(&self, answering: &Answering, what: &str, text: &str) -> Told {
+        let served = &self.served;
+        let Answering { id, conversation, to } = answering;
+        for (number, text) in served.driver.pieces(text).into_iter().enumerate() {
+            let key = format!("{what}-{id}-{number}");
+            let (conversation, to) = (conversation.clone(), to.clone());
             let piece = Piece { key, conversation, to, answers: None, text };
             let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
             match sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into()))) {
                 Ok(()) | Err(NotSent::Never(_)) => {}
                 Err(error) => {
                     let place = served.place();
-                    tracing::warn!(%place, %error, "a stranger was not told his code");
+                    tracing::warn!(%place, %error, what, "something could not be said");
                     return Told::No;
                 }
             }

@@ -3,7 +3,9 @@
 use moltbot_channels::webchat;
 use moltbot_protocol::chat::{Aborted, ChatAbortParams, ChatHistory, ChatHistoryParams, ChatSendParams};
 use moltbot_protocol::error::WireError;
+use moltbot_protocol::event;
 use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::message::InboundMessage;
 use moltbot_store::{RunStatus, TurnState};
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use super::{Call, Outcome, not_kept, session_of, store_failed, unusable};
 use crate::inbound::{self, Hearing, Received};
+use crate::outbox::Delivery;
 use crate::shared::Shared;
 
 /// Messages of a history, when the client does not say.
@@ -28,8 +31,12 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     if webchat::is_stop_word(&params.message) {
         return Ok(aborted(shared.inbound.abort_session(&session)));
     }
+    let asks_for_allowance = webchat::is_allowance_word(&params.message);
     let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
     let run = message.run.clone();
+    if asks_for_allowance {
+        return Ok(tell_allowance(shared, &message));
+    }
     match inbound::receive(shared, message, call.grant.actor(), Hearing::End)
         .await
         .map_err(|error| not_kept(&error))?
@@ -37,6 +44,15 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
     }
+}
+
+/// Says in the conversation what was used today. No model is asked, and nothing of it stays in the transcript.
+fn tell_allowance(shared: &Shared, message: &InboundMessage) -> Value {
+    let text = shared.allowances.answer(&message.principal);
+    let mut progress = webchat::ChatProgress::new(&message.run, &message.session);
+    let told = progress.finished(&text, "stop", shared.now_ms());
+    shared.hub.broadcast(event::CHAT, &told, Delivery::Must);
+    json!({"runId": message.run.as_str(), "status": "started"})
 }
 
 /// Demands that the session is the one that the client knows.

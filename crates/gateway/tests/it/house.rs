@@ -88,7 +88,7 @@ impl House {
             store: store.clone(),
             agent: agent.expect("agents"),
             sandbox,
-            credential: Arc::new(|| Err("the config of a test does not change".to_owned())),
+            read_config: Arc::new(|| Err("the config of a test does not change".to_owned())),
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
             identity: None,

@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod advisories;
 #[cfg(test)]
+mod allowances;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod attacks;
