@@ -51,6 +51,8 @@ mod kill;
 #[cfg(test)]
 mod known_good;
 #[cfg(test)]
+mod loading;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod lockdown;
@@ -64,6 +66,8 @@ mod names;
 mod network;
 #[cfg(test)]
 mod open_config;
+#[cfg(test)]
+mod paths;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
