@@ -140,6 +140,14 @@ pub const MODEL_EVENT_BYTES: usize = 1024 * 1024;
 pub const MODEL_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to wait for a connection to a provider.
 pub const PROVIDER_CONNECT: Duration = Duration::from_secs(10);
+/// Connections that one command may have at once through its proxy.
+pub const PROXY_CONNECTIONS: usize = 64;
+/// How long a command may take for the head of a request to its proxy, or for the first message in a tunnel.
+pub const PROXY_HEAD: Duration = Duration::from_secs(10);
+/// The most of either, in bytes. A first message with keys for the time after quantum computers has 2 kB.
+pub const PROXY_HEAD_BYTES: usize = 32 * 1024;
+/// How long a server may take for the head of its answer to a command.
+pub const PROXY_ANSWER: Duration = Duration::from_secs(60);
 /// How long a provider may be silent: slow local models take a minute to read a long prompt.
 pub const PROVIDER_IDLE: Duration = Duration::from_secs(180);
 /// Tries of one model call in all, when the provider answers 429 or 5xx.
@@ -245,6 +253,10 @@ pub const STATE_SEALED_BYTES: usize = 1024 * 1024;
 pub const STATE_WAITING: usize = 1024;
 /// Characters of a session's title: one line of a terminal.
 pub const TITLE_CHARS: usize = 80;
+/// Conversations of an account that are told of one stop.
+pub const CONVERSATIONS_TOLD: usize = 1000;
+/// How long a stop waits until what it killed has ended: a second in all, with what it does besides.
+pub const STOP: Duration = Duration::from_millis(900);
 /// Commands at once: with 2 GiB each, more would be the owner's memory.
 pub const COMMANDS: usize = 16;
 /// How often the memory of a command's processes is added up. A hog can take about 1 GiB in that time.
@@ -368,6 +380,16 @@ pub const TELEGRAM_UPDATES: usize = 20;
 pub const TELEGRAM_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to stay away while another program polls with the same token: each of its requests ends ours.
 pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
+/// How often we look whether Telegram still posts updates to us.
+pub const TELEGRAM_WEBHOOK_LOOK: Duration = Duration::from_secs(300);
+/// Updates that are known by their numbers: what Telegram repeats, it repeats soon.
+pub const TELEGRAM_SEEN: usize = 1000;
+/// The largest post of a vendor, in bytes: an update of Telegram has 100 kB at the very most.
+pub const WEBHOOK_BYTES: usize = 256 * 1024;
+/// Posts of one account that are read at the same time. A vendor sends one or two.
+pub const WEBHOOKS_IN_FLIGHT: usize = 4;
+/// How long a vendor has to send the body of a post.
+pub const WEBHOOK_BODY: Duration = Duration::from_secs(10);
 /// Strangers on one account of a channel that have a pairing code at once.
 pub const SENDER_CODES: usize = 3;
 /// Strangers on one account of a channel that are remembered without a code while no place is free, so that the owner sees

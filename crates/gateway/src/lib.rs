@@ -26,13 +26,15 @@ pub mod sending;
 mod shared;
 mod sign_in;
 mod socket;
+mod stop;
 mod tailnet;
 
 pub use allowances::AllowanceError;
-pub use channels::ChannelParts;
+pub use channels::{ChannelParts, WebhookError};
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, ReadConfig, StartError, StopReason, Stopped};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use senders::{ImportedChannel, SenderError, Senders};
+pub use stop::{Ended, ResumeError, StopFact};
 pub use tailnet::TailnetError;

@@ -15,6 +15,7 @@ mod listing;
 pub(crate) mod logs;
 mod senders;
 pub(crate) mod sessions;
+mod turns;
 mod usage;
 
 use std::sync::Arc;
@@ -131,6 +132,8 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SystemPresence => listing::presence(shared, call),
         Method::TaskSuggestionsList => absent::task_suggestions(call),
         Method::TtsStatus => absent::tts(call),
+        Method::TurnsResume => turns::resume(shared, call).await,
+        Method::TurnsStop => turns::stop(shared, call).await,
         Method::UsageCost => usage::cost(shared, call).await,
         Method::UsageStatus => absent::provider_usage(shared, call),
         Method::VoicewakeGet => absent::voicewake(call),
@@ -221,7 +224,8 @@ const fn acts(method: Method) -> bool {
         | Method::SendersUnblock
         | Method::SessionsDelete
         | Method::SessionsPatch
-        | Method::SessionsReset => true,
+        | Method::SessionsReset
+        | Method::TurnsResume => true,
         Method::AgentIdentityGet
         | Method::AgentWait
         | Method::AgentsList
@@ -244,6 +248,7 @@ const fn acts(method: Method) -> bool {
         | Method::PairingReject
         | Method::PairingRevoke
         | Method::SendersBlock
+        | Method::TurnsStop
         | Method::Health
         | Method::LastHeartbeat
         | Method::LedgerRelay

@@ -33,6 +33,7 @@ use crate::methods::health::Health;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
+use crate::stop::Stop;
 use crate::tailnet::Tailscale;
 
 /// What is told while the book has a change that the owner has not looked at, and its stable code.
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
     pub(crate) sending: Sending,
+    /// Whether the owner has stopped everything.
+    pub(crate) stop: Stop,
     /// Cancelled when running turns have had their time.
     pub(crate) stopping: CancellationToken,
     /// The tasks of connections.
@@ -86,6 +89,7 @@ pub(crate) struct Entrances {
     pub(crate) allowances: Allowances,
     pub(crate) front: Front,
     pub(crate) tailscale: Option<Tailscale>,
+    pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) hooks: Option<Hooks>,
     pub(crate) senders: Senders,
@@ -94,7 +98,7 @@ pub(crate) struct Entrances {
 
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
-        let Entrances { allowances, front, tailscale, devices, hooks, senders, port } = entrances;
+        let Entrances { allowances, front, tailscale, channels, devices, hooks, senders, port } = entrances;
         let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let strictness = Strictness::of_config(&config);
@@ -119,7 +123,7 @@ impl Shared {
             tailscale,
             began,
             owner: parts.owner,
-            channels: Channels::new(parts.channels, config.session.dm_scope),
+            channels,
             devices,
             hooks: Mutex::new(hooks.map(Arc::new)),
             senders,
@@ -131,6 +135,7 @@ impl Shared {
             inbound: Inbound::default(),
             health: Health::default(),
             sending: Sending::start(servers, &sending),
+            stop: Stop::default(),
             stopping: CancellationToken::new(),
             connections: TaskTracker::new(),
         })

@@ -6,6 +6,7 @@ mod allowance;
 mod clients;
 mod devices;
 mod ledger;
+mod sandbox;
 mod secrets;
 mod senders;
 
@@ -16,6 +17,7 @@ pub(crate) use allowance::{Allowance, Limiting, OneHolder};
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use sandbox::{Explain, Recreate, Sandbox};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
@@ -101,6 +103,22 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// Stop everything at once: every turn and every process of every sandbox; nothing begins until `resume`
+    #[command(after_help = "\
+The gateway itself goes on: messages are kept, and their senders are told. `gateway stop` ends the gateway.
+
+Example:
+  moltbot stop
+
+Exit codes: 0 stopped, 1 it cannot be kept, 77 the gateway belongs to another user, 124 the gateway did not say so in time")]
+    Stop(Stop),
+    /// Go on after `stop`: the messages that were kept are answered
+    #[command(after_help = "\
+Example:
+  moltbot resume
+
+Exit codes: 0 (also when nothing was stopped), 69 the gateway does not answer, 75 it cannot be recorded, 77 refused")]
+    Resume(Facts),
     /// See who is signed in to the gateway, and end it
     #[command(
         subcommand,
@@ -141,6 +159,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Pairing(Pairing),
+    /// See which walls stand around a session, and remove folders of sessions
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot sandbox explain
+
+Exit codes: each command has its own"
+    )]
+    Sandbox(Sandbox),
     /// See who was decided about on chat channels, block and unblock them
     #[command(
         subcommand,
@@ -258,6 +286,17 @@ Example:
 
 Exit codes: 0, 1 the gateway would not start with them, 69 no gateway, 77 refused")]
     Reload(Facts),
+}
+
+/// Options of `stop`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Stop {
+    /// All of it, which is what happens anyway
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `up`.

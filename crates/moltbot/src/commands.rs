@@ -13,11 +13,13 @@ mod hooks;
 mod ledger;
 mod logs;
 mod models;
+mod sandbox;
 mod secrets;
 mod security;
 mod senders;
 mod sessions;
 mod status;
+mod stop;
 mod up;
 
 use clap::CommandFactory as _;
@@ -75,6 +77,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             serve::block_on(models::run(&home, command))
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
+        Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(&open(environment)?, &command),
@@ -86,6 +89,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(status::run(&home, &options))
         }
+        Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
+        Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }
 }

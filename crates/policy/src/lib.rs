@@ -23,7 +23,9 @@ mod refusal;
 pub mod secret;
 pub mod senders;
 pub mod strictness;
+pub mod surroundings;
 pub mod throttle;
+pub mod webhook;
 
 pub use record::{
     Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all, with_causes,

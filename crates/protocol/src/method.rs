@@ -113,6 +113,10 @@ pub enum Method {
     TaskSuggestionsList,
     /// Whether replies are spoken.
     TtsStatus,
+    /// Lets turns begin again after [`Self::TurnsStop`].
+    TurnsResume,
+    /// Ends every turn and every process of every sandbox, and lets none begin.
+    TurnsStop,
     /// What the turns of the last days used.
     UsageCost,
     /// What providers say of the owner's allowance with them.
@@ -178,6 +182,8 @@ impl Method {
         Self::SystemPresence,
         Self::TaskSuggestionsList,
         Self::TtsStatus,
+        Self::TurnsResume,
+        Self::TurnsStop,
         Self::UsageCost,
         Self::UsageStatus,
         Self::VoicewakeGet,
@@ -240,6 +246,8 @@ impl Method {
             Self::SystemPresence => "system-presence",
             Self::TaskSuggestionsList => "taskSuggestions.list",
             Self::TtsStatus => "tts.status",
+            Self::TurnsResume => "turns.resume",
+            Self::TurnsStop => "turns.stop",
             Self::UsageCost => "usage.cost",
             Self::UsageStatus => "usage.status",
             Self::VoicewakeGet => "voicewake.get",
@@ -263,7 +271,8 @@ impl Method {
             | Self::SessionsCompact
             | Self::SessionsDelete
             | Self::SessionsPatch
-            | Self::SessionsReset => Scope::Admin,
+            | Self::SessionsReset
+            | Self::TurnsResume => Scope::Admin,
             Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
             Self::AllowanceList
             | Self::ClientsKill
@@ -306,7 +315,9 @@ impl Method {
             | Self::UsageCost
             | Self::UsageStatus
             | Self::VoicewakeGet => Scope::Read,
-            Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
+            Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend | Self::TurnsStop => {
+                Scope::Write
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ mod protected;
 mod running;
 mod sandbox;
 mod spawner;
+mod stopper;
 #[expect(unsafe_code, reason = "kernel calls without a safe wrapper, for the single-threaded helper")]
 mod sys;
 mod wire;
@@ -36,6 +37,7 @@ pub use outcome::{Exit, Outcome, RunError, Step};
 pub use posture::{Posture, Unavailable};
 pub use program::{Answers, AskError, ProgramSurroundings, ask_program};
 pub use sandbox::Sandbox;
+pub use stopper::{Dying, Killed, Stopper};
 
 /// The first argument with which the program runs itself as the sandbox's helper.
 pub const HELPER: &str = "__sandbox-init";

@@ -10,11 +10,13 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
+use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Report, Walls};
 
 /// A helper and what came of it so far. Dropped before its end, it kills everything.
@@ -28,9 +30,14 @@ pub(crate) struct Running {
     output_open: bool,
     /// The first process of the namespace: it has ended when the namespace is empty.
     first: Option<AsyncFd<OwnedFd>>,
+    /// Who waits for the socket that listens within the namespace.
+    way_out: Option<oneshot::Sender<OwnedFd>>,
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
     kept: Kept,
+    stopper: Stopper,
+    /// That a stop finds the helper, and the first process once it is there.
+    known: Vec<Known>,
 }
 
 /// What came of it.
@@ -49,8 +56,14 @@ impl Finished {
 
 impl Running {
     /// Watches over a helper that was started.
-    pub(crate) fn new(started: Started, spawner: Spawner, most: usize) -> io::Result<Self> {
-        let Started { child, ended, output, reports } = started;
+    pub(crate) fn new(
+        started: Started,
+        spawner: Spawner,
+        stopper: Stopper,
+        most: usize,
+        way_out: Option<oneshot::Sender<OwnedFd>>,
+    ) -> io::Result<Self> {
+        let Started { child, ended, output, reports, known } = started;
         Ok(Self {
             spawner,
             child: Some(child),
@@ -60,9 +73,12 @@ impl Running {
             output: pipe::Receiver::from_owned_fd(output)?,
             output_open: true,
             first: None,
+            way_out,
             walls: None,
             end: None,
             kept: Kept::new(most),
+            stopper,
+            known: vec![known],
         })
     }
 
@@ -96,7 +112,9 @@ impl Running {
             .map_err(|_| RunError::Survived)?;
         self.bury().await;
         let walls = self.walls;
-        let exit = self.end.take().unwrap_or_else(|| Err(lost(walls)))?;
+        // Killed by a stop before we were told of it.
+        let lost = || if abort.is_cancelled() { Ok(Exit::Aborted) } else { Err(lost(walls)) };
+        let exit = self.end.take().unwrap_or_else(lost)?;
         Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls })
     }
 
@@ -135,11 +153,14 @@ impl Running {
     fn note(&mut self, report: io::Result<Option<(Report, Option<OwnedFd>)>>) {
         match report {
             Ok(Some((Report::Born, handle))) => {
+                let copy = handle.as_ref().and_then(|handle| handle.try_clone().ok());
+                self.known.extend(copy.map(|copy| self.stopper.know(copy)));
                 self.first = handle.and_then(|handle| await_readable(handle).ok());
                 if self.end.is_some() {
                     self.kill();
                 }
             }
+            Ok(Some((Report::Listening, socket))) => self.hand_over(socket),
             Ok(Some((Report::Started(walls), _))) => self.walls = Some(walls),
             Ok(Some((Report::Ended(exit), _))) => {
                 self.end.get_or_insert(Ok(exit));
@@ -152,6 +173,14 @@ impl Running {
                 tracing::warn!(%error, "a report of the sandbox's helper cannot be read");
                 self.reports_open = false;
             }
+        }
+    }
+
+    /// A command without its proxy would fail in ways that nobody understands: it does not run.
+    fn hand_over(&mut self, socket: Option<OwnedFd>) {
+        let taken = self.way_out.take().zip(socket).is_some_and(|(proxy, socket)| proxy.send(socket).is_ok());
+        if !taken {
+            self.end.get_or_insert(Err(RunError::setup(Step::Network, "nobody serves its proxy".into())));
         }
     }
 

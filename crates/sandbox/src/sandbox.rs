@@ -9,7 +9,7 @@ use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::outcome::{Exit, Outcome, RunError, Step};
@@ -17,6 +17,7 @@ use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
 use crate::running::{Finished, Running};
 use crate::spawner::Spawner;
+use crate::stopper::Stopper;
 use crate::wire::{Request, Walls};
 
 /// Runs commands. Clones share one spawner, which is started by the first command and lives as long as they do.
@@ -31,6 +32,15 @@ struct Inner {
     spawner: OnceLock<Spawner>,
     posture: OnceCell<Posture>,
     places: Semaphore,
+    stopper: Stopper,
+}
+
+/// What a command is given besides its permit.
+pub(crate) struct Given {
+    /// The folder that it sees.
+    pub(crate) workspace: Option<OwnedFd>,
+    /// Who waits for the socket that listens within.
+    pub(crate) way_out: Option<oneshot::Sender<OwnedFd>>,
 }
 
 impl Sandbox {
@@ -41,9 +51,19 @@ impl Sandbox {
 
     /// A sandbox with a helper of its own: a program that calls [`crate::helper_main`].
     pub fn with_helper(helper: PathBuf, ledger: Ledger) -> Self {
+        Self::with_stopper(helper, ledger, Stopper::default())
+    }
+
+    /// The same, whose commands `stopper` stops with those of others.
+    pub fn with_stopper(helper: PathBuf, ledger: Ledger, stopper: Stopper) -> Self {
         let places = Semaphore::new(limits::COMMANDS);
         let (spawner, posture) = (OnceLock::new(), OnceCell::new());
-        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places }) }
+        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places, stopper }) }
+    }
+
+    /// What stops its commands.
+    pub fn stopper(&self) -> Stopper {
+        self.inner.stopper.clone()
     }
 
     /// What the sandbox is here, found out by running a command in it. Success is remembered; after a failure the
@@ -69,21 +89,37 @@ impl Sandbox {
         workspace: Option<OwnedFd>,
         abort: CancellationToken,
     ) -> Result<Outcome, RunError> {
-        self.execute(permit, workspace, &abort).await.map(|(outcome, _)| outcome)
+        self.execute(permit, Given { workspace, way_out: None }, &abort).await.map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Sandbox::run`], for a profile with a proxy: `way_out` is sent a socket that listens within the sandbox, before
+    /// the command starts. When nobody waits for it, the command does not run.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`].
+    pub async fn run_with_way_out(
+        &self,
+        permit: Recorded<CommandPermit>,
+        workspace: Option<OwnedFd>,
+        way_out: oneshot::Sender<OwnedFd>,
+        abort: CancellationToken,
+    ) -> Result<Outcome, RunError> {
+        let given = Given { workspace, way_out: Some(way_out) };
+        self.execute(permit, given, &abort).await.map(|(outcome, _)| outcome)
     }
 
     /// As [`Sandbox::run`], with what the helper found out about the walls.
     pub(crate) async fn execute(
         &self,
         permit: Recorded<CommandPermit>,
-        workspace: Option<OwnedFd>,
+        given: Given,
         abort: &CancellationToken,
     ) -> Result<(Outcome, Option<Walls>), RunError> {
         let began = Instant::now();
         let (start, permit) = (permit.sequence(), permit.into_permit());
-        let folder = workspace.as_ref().and_then(|folder| folder.try_clone().ok());
+        let folder = given.workspace.as_ref().and_then(|folder| folder.try_clone().ok());
         let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
-        let result = self.supervise(&permit, workspace, abort).await;
+        let result = self.supervise(&permit, given, abort).await;
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
         let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
         let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
@@ -100,7 +136,7 @@ impl Sandbox {
     async fn supervise(
         &self,
         permit: &CommandPermit,
-        workspace: Option<OwnedFd>,
+        given: Given,
         abort: &CancellationToken,
     ) -> Result<Finished, RunError> {
         let start = |error: std::io::Error| RunError::setup(Step::Start, error.to_string());
@@ -111,8 +147,9 @@ impl Sandbox {
         let profile = permit.profile();
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
-        let started = spawner.spawn(request, workspace).await.map_err(start)?;
-        let running = Running::new(started, spawner, profile.output_bytes).map_err(start)?;
+        let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
+        let most = profile.output_bytes;
+        let running = Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
         drop(place);
         finished
@@ -123,7 +160,7 @@ impl Sandbox {
             return Ok(spawner.clone());
         }
         // Of two that start at once one is kept; the other thread ends before it has started anything.
-        let spawner = Spawner::start(self.inner.helper.clone())?;
+        let spawner = Spawner::start(self.inner.helper.clone(), self.stopper())?;
         Ok(self.inner.spawner.get_or_init(|| spawner).clone())
     }
 

@@ -11,16 +11,17 @@ use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
 use moltbot_protocol::principal::Principal;
-use moltbot_protocol::sender::{Conversation, SenderId};
+use moltbot_protocol::sender::{Conversation, Origin, SenderId};
 use moltbot_store::Accepted;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::{Served, route};
 use crate::allowances::Spent;
-use crate::inbound::{self, Hearing, InboundError};
+use crate::inbound::{self, Hearing, InboundError, Received};
 use crate::senders::{Asking, Told};
 use crate::shared::Shared;
+use crate::stop;
 
 /// The gateway's side of a driver that runs.
 pub(super) struct Port {
@@ -107,7 +108,13 @@ impl Port {
         }
         let from = sender.to_string();
         match inbound::receive(shared, message.clone(), &from, Hearing::End).await {
-            Ok(_) => Ok(()),
+            Ok(Received::Fresh(_)) => {
+                if let Some(origin) = message.origin.filter(|_| shared.stop.is_stopped()) {
+                    self.say_stopped(*origin);
+                }
+                Ok(())
+            }
+            Ok(Received::Duplicate(_)) => Ok(()),
             Err(InboundError::Spent(spent)) => {
                 self.refuse(answering, message.principal, &spent);
                 Ok(())
@@ -123,6 +130,27 @@ impl Port {
             }
             Err(error) => Err(NotTaken(error.to_string())),
         }
+    }
+
+    /// Says, once in a conversation, that everything is stopped. Not kept: what is kept is the message.
+    fn say_stopped(&self, origin: Origin) {
+        let Self { shared, served } = self;
+        if !served.state.tells_stop(&origin.conversation, shared.stop.fact().map(|fact| fact.since_ms)) {
+            return;
+        }
+        let served = Arc::clone(served);
+        shared.channels.tasks.spawn(async move {
+            for (number, text) in served.driver.pieces(stop::SENTENCE).into_iter().enumerate() {
+                let Origin { sender, conversation, message } = origin.clone();
+                let key = format!("stopped-{}-{number}", message.as_deref().unwrap_or_default());
+                let piece = Piece { key, conversation, to: sender, answers: message, text };
+                let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
+                if let Err(error) = sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into()))) {
+                    tracing::warn!(place = %served.place(), %error, "that everything is stopped was not said");
+                    return;
+                }
+            }
+        });
     }
 
     /// Lets a stranger ask, and tells him his code, once.

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::{Call, Outcome, not_kept, session_of, store_failed, unusable};
+use super::{Call, Outcome, not_kept, session_of, store_failed, turns, unusable};
 use crate::inbound::{self, Hearing, Received};
 use crate::outbox::Delivery;
 use crate::shared::Shared;
+use crate::stop;
 
 /// Messages of a history, when the client does not say.
 const HISTORY: u32 = 200;
@@ -27,6 +28,9 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
     if let Some(id) = &params.session_id {
         require_same(shared, &session, id).await?;
+    }
+    if webchat::is_stop_all(&params.message) {
+        return Ok(json!({"ok": true, "stopped": turns::now(shared, call.grant.actor()).await?}));
     }
     if webchat::is_stop_word(&params.message) {
         return Ok(aborted(shared.inbound.abort_session(&session)));
@@ -41,6 +45,13 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         .await
         .map_err(|error| not_kept(&error))?
     {
+        Received::Fresh(kept) if shared.stop.is_stopped() => {
+            // It takes the place of what the turn will say, as all that is said of a run so far.
+            let mut progress = webchat::ChatProgress::new(&run, &kept.session);
+            let event = progress.delta(stop::SENTENCE, shared.now_ms());
+            shared.hub.broadcast(event::CHAT, &event, Delivery::Must);
+            Ok(json!({"runId": run.as_str(), "status": "started", "notice": stop::SENTENCE}))
+        }
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
     }

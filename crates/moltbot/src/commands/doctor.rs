@@ -1,5 +1,6 @@
 //! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
 
+use moltbot_gateway::StopFact;
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
 use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
@@ -14,7 +15,7 @@ use crate::commands::models;
 use crate::commands::status::sandbox_in_a_line;
 use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::home::{CONFIG, Home};
+use crate::home::{self, CONFIG, Home};
 use crate::output::{self, Paint};
 use crate::{clock, serve};
 
@@ -50,12 +51,15 @@ fn files(environment: &Environment) -> Vec<Check> {
 
 async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![posture::disk_space(home.state.fd())];
+    let stopped = StopFact::read(&home.state).map_err(|error| home::failed(&error))?;
+    checks.push(posture::stopped(stopped.as_ref().map(|fact| fact.by.as_str())));
     let loaded = home.try_load_text(&home.text()?)?;
     checks.push(posture::config(loaded.as_ref()));
     if loaded.is_ok() {
         let config = home.load()?.config;
         checks.push(posture::credential(&config.gateway.auth));
         checks.push(posture::network(&config.gateway));
+        checks.push(posture::shut_off(&config.agents));
         checks.push(match models::planned(home) {
             Ok(choice) => posture::model::check(&choice),
             Err(error) => posture::credential_files_unusable(&format!("{error:#}")),

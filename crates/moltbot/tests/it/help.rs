@@ -39,7 +39,7 @@ const COMMANDS: [&str; 30] = [
 fn every_command_explains_itself() {
     let program = Program::new();
     let mut transcript = String::new();
-    for command in COMMANDS.into_iter().chain(["doctor", "completion"]) {
+    for command in COMMANDS.into_iter().chain(["doctor", "completion", "stop", "resume"]) {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = program.run(&arguments);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{command} --help");

@@ -67,6 +67,8 @@ mod network;
 #[cfg(test)]
 mod open_config;
 #[cfg(test)]
+mod own_socket;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod program;
@@ -82,6 +84,7 @@ mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod stop;
 mod strict;
 #[cfg(test)]
 mod talk;

@@ -4,8 +4,10 @@
 
 mod escape;
 mod lifetime;
+mod network;
 mod ordinary_user;
 mod resources;
 mod room;
+mod stop;
 mod view;
 mod workspace;

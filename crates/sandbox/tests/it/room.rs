@@ -26,15 +26,18 @@ pub(crate) struct Room {
 /// The helper: where cargo built it, or where the run as an ordinary user has put it.
 pub(crate) const HELPER_VARIABLE: &str = "MOLTBOT_TEST_HELPER";
 
+pub(crate) fn helper() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
+    std::env::var_os(HELPER_VARIABLE)
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_moltbot-sandbox-helper")), PathBuf::from)
+}
+
 impl Room {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
         let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
-        let helper = std::env::var_os(HELPER_VARIABLE)
-            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_moltbot-sandbox-helper")), PathBuf::from);
-        let sandbox = Sandbox::with_helper(helper, ledger.clone());
+        let sandbox = Sandbox::with_helper(helper(), ledger.clone());
         let room = Self { sandbox, ledger, home };
         #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
         std::fs::create_dir(room.workspace()).unwrap();
