@@ -118,6 +118,14 @@ impl Channels {
         self.served.iter().find(is_it)
     }
 
+    /// A webhook of a vendor that hooks below that path would answer in its place.
+    pub(crate) fn covered_by(&self, hooks: &Hooks) -> Option<String> {
+        let is_covered = |served: &&Arc<Served>| {
+            served.inlet.as_ref().is_some_and(|inlet| hooks.below(inlet.path()).is_some())
+        };
+        self.served.iter().find(is_covered).map(|served| served.place().to_string())
+    }
+
     /// Whether what came from there would still be answered: looked at again before each use.
     pub(crate) fn still_admits(&self, shared: &Shared, origin: &Origin) -> bool {
         let Origin { sender, conversation, .. } = origin;

@@ -18,6 +18,11 @@ pub(super) async fn reload(shared: &Shared, call: &Call) -> Outcome {
     let Nothing {} = call.params()?;
     let config = shared.config_now().await?;
     let hooks = Hooks::of(&config).map_err(|error| WireError::invalid(error.to_string()))?;
+    if let Some(place) = hooks.as_ref().and_then(|hooks| shared.channels.covered_by(hooks)) {
+        let message =
+            format!("the webhook of {place} is below hooks.path; choose another path for one of them");
+        return Err(WireError::invalid(message));
+    }
     let count = hooks.as_ref().map(Hooks::count);
     let permit =
         HooksPermit::by(&call.grant, count).map_err(|refusal| WireError::invalid(refusal.message))?;
