@@ -54,6 +54,15 @@ pub enum TurnEvent<'a> {
     },
 }
 
+/// Why a turn may not ask a model, or not once more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NotAllowed {
+    /// Why, for the owner.
+    pub why: String,
+    /// What whoever wrote on a channel is told; nothing when he is told nothing.
+    pub reply: Option<&'static str>,
+}
+
 /// How a turn ended.
 #[derive(Clone, Debug)]
 pub struct TurnReport {
@@ -69,6 +78,10 @@ pub struct TurnReport {
     pub error: Option<String>,
     /// Tokens of all model calls together.
     pub usage: Usage,
+    /// What they cost, in millionths of a dollar, as far as prices are known.
+    pub cost: u64,
+    /// Whether a price was not known.
+    pub unpriced: bool,
     /// The provider that answered last; empty when none did.
     pub provider: String,
     /// The model that answered last; empty when none did.
@@ -93,6 +106,8 @@ impl TurnReport {
             text: String::new(),
             error: None,
             usage: Usage { input: 0, output: 0, cache_read: 0, cache_write: 0, total_tokens: 0 },
+            cost: 0,
+            unpriced: false,
             provider: String::new(),
             model: String::new(),
             stop_reason: StopReason::Stop,

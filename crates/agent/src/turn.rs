@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use moltbot_config::limits;
-use moltbot_protocol::message::{Message, Part, text_of};
+use moltbot_protocol::message::{Message, Part, Usage, text_of};
 use moltbot_store::{PendingTurn, Step};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -20,13 +20,15 @@ use crate::agent::Inside;
 use crate::external::Boundary;
 use crate::history::Transcript;
 use crate::model::{Answer, Conversation, ModelDelta, ModelError, Prompt};
-use crate::report::{ToolCallReport, TurnEvent, TurnReport};
+use crate::report::{NotAllowed, ToolCallReport, TurnEvent, TurnReport};
 use crate::tools::{ToolResult, Toolbox, sentence};
 use preparing::budget;
 use speech::Speech;
 
 /// Who is told what happens.
 type Watcher<'a> = &'a (dyn Fn(TurnEvent<'_>) + Send + Sync);
+/// Whether a model may be asked, after a turn has used so many tokens and so many millionths of a dollar.
+type Allowance<'a> = &'a (dyn Fn(u64, u64) -> Result<(), NotAllowed> + Send + Sync);
 /// Milliseconds since the epoch.
 type Clock<'a> = &'a (dyn Fn() -> u64 + Send + Sync);
 
@@ -37,6 +39,7 @@ const GRACE: Duration = Duration::from_millis(700);
 enum Halt {
     Aborted,
     Failed(String),
+    Refused(NotAllowed),
 }
 
 /// A turn under way.
@@ -44,6 +47,7 @@ struct Turn<'a> {
     inside: &'a Inside,
     pending: PendingTurn,
     watcher: Watcher<'a>,
+    allowance: Allowance<'a>,
     clock: Clock<'a>,
     /// Cancelled when the person or the time limit stops the turn.
     stop: CancellationToken,
@@ -70,10 +74,11 @@ pub(crate) async fn take(
     inside: &Inside,
     pending: PendingTurn,
     watcher: Watcher<'_>,
+    allowance: Allowance<'_>,
     abort: CancellationToken,
     clock: Clock<'_>,
 ) -> TurnReport {
-    let mut turn = Turn::begin(inside, pending, watcher, abort.child_token(), clock);
+    let mut turn = Turn::begin(inside, pending, watcher, allowance, abort.child_token(), clock);
     let ended = turn.run().await;
     turn.close(ended).await
 }
@@ -83,6 +88,7 @@ impl<'a> Turn<'a> {
         inside: &'a Inside,
         pending: PendingTurn,
         watcher: Watcher<'a>,
+        allowance: Allowance<'a>,
         stop: CancellationToken,
         clock: Clock<'a>,
     ) -> Self {
@@ -96,6 +102,7 @@ impl<'a> Turn<'a> {
             inside,
             pending,
             watcher,
+            allowance,
             clock,
             stop,
             chosen_model: None,
@@ -128,6 +135,7 @@ impl<'a> Turn<'a> {
 
     async fn work(&mut self) -> Result<(), Halt> {
         self.load().await?;
+        self.require_allowed()?;
         let (model, toolbox) = self.prepare().await?;
         let tools = if model.calls_tools() { toolbox.offered() } else { Vec::new() };
         let mut prompt = self.prompt(tools).await?;
@@ -144,6 +152,7 @@ impl<'a> Turn<'a> {
                 return Ok(());
             }
             self.require_room()?;
+            self.require_allowed()?;
             self.journal().await?;
             for call in calls {
                 self.call(&toolbox, call).await?;
@@ -199,7 +208,7 @@ impl<'a> Turn<'a> {
         content.retain(|part| !matches!(part, Part::Text { text } if text.trim().is_empty()));
         self.speech.settle(&text_of(&content), self.watcher);
         self.steps = self.steps.saturating_add(1);
-        self.report.usage = self.report.usage.plus(usage);
+        self.count(&provider, &model, usage);
         self.report.provider.clone_from(&provider);
         self.report.model.clone_from(&model);
         self.report.stop_reason = stop_reason;
@@ -210,6 +219,20 @@ impl<'a> Turn<'a> {
             Message::Assistant { content, timestamp, provider, model, usage, stop_reason, error_message };
         self.transcript.push(said);
         calls
+    }
+
+    /// Whether whoever caused the turn may have a model asked, or asked once more.
+    fn require_allowed(&self) -> Result<(), Halt> {
+        (self.allowance)(self.report.usage.total_tokens, self.report.cost).map_err(Halt::Refused)
+    }
+
+    /// Counts what an answer used and what that cost.
+    fn count(&mut self, provider: &str, model: &str, usage: Usage) {
+        self.report.usage = self.report.usage.plus(usage);
+        match self.inside.models.price(provider, model) {
+            Some(price) => self.report.cost = self.report.cost.saturating_add(price.of(&usage)),
+            None => self.report.unpriced = true,
+        }
     }
 
     /// Whether the turn may go on.

@@ -195,6 +195,11 @@ pub fn is_stop_word(text: &str) -> bool {
     matches!(word.as_str(), "/stop" | "/abort" | "stop" | "esc" | "abort" | "wait" | "exit" | "interrupt")
 }
 
+/// Whether a message asks what its sender used today, which no model is asked.
+pub fn is_allowance_word(text: &str) -> bool {
+    text.trim().eq_ignore_ascii_case("/allowance")
+}
+
 /// Writes the chat events of one run, numbered from 0.
 #[derive(Debug)]
 pub struct ChatProgress {

@@ -432,6 +432,8 @@ pub const KNOWN_SENDERS: usize = 1000;
 pub const SENDER_NAME_CHARS: usize = 64;
 /// The largest file of senders that is imported, in bytes.
 pub const SENDERS_FILE_BYTES: u64 = 1024 * 1024;
+/// Holders of allowances that are told apart in a day, 200 bytes each; whoever comes after them waits for the next day.
+pub const ALLOWANCES: usize = 10_000;
 /// Senders whose refused messages are told apart in the book within a minute; those of others are counted together.
 pub const REFUSED_SENDERS: usize = 64;
 /// The first wait before a channel's driver that failed is run again, and a piece that was not sent is sent again; each

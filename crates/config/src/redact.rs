@@ -97,7 +97,7 @@ fn is_free_name(above: &[Step]) -> bool {
 }
 
 /// Whether these steps lead to settings that hold no secret although a name on the way would tell: those of where
-/// secrets are, and of the variables that a shell sets.
+/// secrets are, of the variables that a shell sets, and how many tokens of models somebody may use.
 fn is_structure(steps: &[Step]) -> bool {
     let names: Vec<&str> = steps
         .iter()
@@ -106,7 +106,10 @@ fn is_structure(steps: &[Step]) -> bool {
             Step::Index(_) => "",
         })
         .collect();
-    matches!(names.as_slice(), ["secrets"] | ["env", "shellEnv"] | ["secrets", "defaults", "env"])
+    matches!(
+        names.as_slice(),
+        ["allowances", _, "tokens"] | ["secrets"] | ["env", "shellEnv"] | ["secrets", "defaults", "env"]
+    )
 }
 
 /// Whether a key's name says that its value is secret.

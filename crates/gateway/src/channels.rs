@@ -69,7 +69,7 @@ pub(crate) struct Channels {
     scope: DmScope,
     owner: OwnIdentities,
     links: IdentityLinks,
-    refusals: Refusals,
+    pub(crate) refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -129,6 +129,14 @@ impl Channels {
             place.channel == channel && place.account == account
         };
         self.served.iter().find(is_it)
+    }
+
+    /// A webhook of a vendor that hooks below that path would answer in its place.
+    pub(crate) fn covered_by(&self, hooks: &Hooks) -> Option<String> {
+        let is_covered = |served: &&Arc<Served>| {
+            served.inlet.as_ref().is_some_and(|inlet| hooks.below(inlet.path()).is_some())
+        };
+        self.served.iter().find(is_covered).map(|served| served.place().to_string())
     }
 
     /// Whether what came from there would still be answered: looked at again before each use.

@@ -23,6 +23,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::allowances::{AllowanceError, Allowances};
 use crate::approvals::Approvals;
 use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
@@ -40,8 +41,8 @@ use crate::{http, inbound, stop};
 /// descriptors: other connections end meanwhile.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Reads the gateway's own credential from the config anew; why it cannot, when it cannot. May block.
-pub type ReadCredential = Arc<dyn Fn() -> Result<Credential, String> + Send + Sync>;
+/// Reads the config anew, with its secrets; why it cannot, when it cannot. May block.
+pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -65,8 +66,8 @@ pub struct Parts {
     pub approvals: Approvals,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
-    /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
-    pub credential: ReadCredential,
+    /// Reads the config anew, when a secret in it was changed while the gateway runs.
+    pub read_config: ReadConfig,
     /// Where the book is sent.
     pub servers: Vec<Server>,
     /// Whose book it is.
@@ -85,6 +86,9 @@ pub struct Parts {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// What is kept of allowances cannot be read.
+    #[error(transparent)]
+    Allowances(#[from] AllowanceError),
     /// The shared credential is missing or weak.
     #[error(transparent)]
     Credential(#[from] WeakCredential),
@@ -173,6 +177,9 @@ impl Gateway {
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
+        let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
+        let config = parts.config.allowances.clone();
+        let allowances = Allowances::open(store, ledger, parts.clock, config).await?;
         let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
@@ -180,7 +187,7 @@ impl Gateway {
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
         let front = front.on_port(port);
-        let entrances = Entrances { front, tailscale, channels, devices, hooks, senders, port };
+        let entrances = Entrances { allowances, front, tailscale, channels, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
         ToClients::begin(&shared);
         stop::begin(&shared);
@@ -277,6 +284,7 @@ async fn tick(shared: Arc<Shared>) {
         shared.hub.tick((shared.clock)());
         shared.sign_in.tell_limited().await;
         shared.gate.prune();
+        shared.allowances.prune().await;
     }
 }
 

@@ -90,6 +90,11 @@ impl Hooks {
         if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
     }
 
+    /// How many there are, with those that are always there.
+    pub(crate) fn count(&self) -> usize {
+        self.mappings.iter().count().saturating_add(2)
+    }
+
     /// The key of the one hook at a path whose calls are signed.
     pub(crate) fn key_at(&self, path: &str) -> Option<(&HookName, &SignatureKey)> {
         let name = self.mappings.at(path).next()?.name();

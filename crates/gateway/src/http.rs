@@ -191,11 +191,11 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Inco
         note_refusal(&shared, caller.client, CROWDED);
         return crowded();
     }
-    if let Some(hooks) = &shared.hooks
+    if let Some(hooks) = shared.hooks()
         && hooks.below(request.uri().path()).is_some()
     {
         seat.is_judged();
-        return hooks::answer(&shared, hooks, caller, seat, request).await;
+        return hooks::answer(&shared, &hooks, caller, seat, request).await;
     }
     if let Some(served) = shared.channels.posted_at(request.uri().path())
         && let Some(inlet) = &served.inlet

@@ -11,7 +11,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use moltbot_policy::{Book as _, Class, Decision, Entry, Unrecorded};
+use moltbot_policy::allowance::Demand;
+use moltbot_policy::{Book as _, Class, Decision, Entry, Refusal, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::principal::Principal;
@@ -19,6 +20,7 @@ use moltbot_protocol::sender::Origin;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
 use thiserror::Error;
 
+use crate::allowances::{Allowances, Spent};
 use crate::methods::sessions;
 use crate::shared::{Shared, lock};
 use progress::Progress;
@@ -57,6 +59,9 @@ pub(crate) enum InboundError {
     /// The session has as many turns waiting as it may, or the gateway as many runs.
     #[error("too many messages are waiting; wait for answers before you send more")]
     Full,
+    /// Whoever sends it has used up what he may today.
+    #[error(transparent)]
+    Spent(#[from] Box<Spent>),
     /// The message could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,7 +78,7 @@ pub(crate) async fn receive(
     from: &str,
     hearing: Hearing,
 ) -> Result<Received, InboundError> {
-    let shared = Arc::clone(shared);
+    let (shared, actor) = (Arc::clone(shared), from.to_owned());
     let accepted = Entry::new(from, "message.accept", message.run.as_str(), Decision::Done)
         .in_session(message.session.as_str())
         .with("channel", message.channel.clone())
@@ -84,7 +89,7 @@ pub(crate) async fn receive(
         }
         let place = shared.inbound.reserve(&message.session)?;
         let accepted = record_on_full_disk(&shared, accepted).await?;
-        match shared.store.accept(&message, shared.now_ms()).await? {
+        match keep(&shared, &message, &actor).await? {
             Accepted::Duplicate(status) => require_same(&message, status).map(Received::Duplicate),
             Accepted::Fresh(turn) => {
                 let run = Arc::new(Run::new(&turn, hearing));
@@ -101,6 +106,32 @@ pub(crate) async fn receive(
         tracing::error!(%error, "a message could not be taken");
         Err(InboundError::Broken)
     })
+}
+
+/// Counts a message and keeps it, in one commit. One that was here before is not counted again.
+async fn keep(shared: &Shared, message: &InboundMessage, from: &str) -> Result<Accepted, InboundError> {
+    let counted = match shared.allowances.admit(&message.principal, Demand::Turn) {
+        Ok(counted) => counted,
+        Err(spent) => match shared.store.run(&message.run).await? {
+            Some(status) => return Ok(Accepted::Duplicate(status)),
+            None => {
+                refuse(shared, from, &spent.refusal());
+                return Err(spent.into());
+            }
+        },
+    };
+    let kept = shared.store.accept_counted(message, counted.holders.clone(), shared.now_ms()).await;
+    if !matches!(kept, Ok(Accepted::Fresh(_))) {
+        shared.allowances.take_back(&counted);
+    }
+    Ok(kept?)
+}
+
+/// Says in the book that a message was refused: one line for each sender, reason and minute.
+pub(crate) fn refuse(shared: &Shared, from: &str, refusal: &Refusal) {
+    for entry in shared.channels.refusals.count(from, "allowance", refusal, shared.now_ms()) {
+        note(shared, entry);
+    }
 }
 
 /// Demands that what came twice is one message. A hook's delivery is known by its content, whatever session it would have
@@ -189,12 +220,20 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
         run.abort();
     }
     let _working = shared.channels.show_working(&turn.message);
-    let taking = shared.agent.take_turn(turn, &watcher, run.abort_token(), &clock);
+    let principal = turn.message.principal.clone();
+    let allowance = |tokens, cost| {
+        shared.allowances.require_model(&principal, tokens, cost).map_err(|spent| {
+            refuse(shared, &actor_of(&principal), &spent.refusal());
+            Allowances::not_allowed(&spent)
+        })
+    };
+    let taking = shared.agent.take_turn(turn, &watcher, &allowance, run.abort_token(), &clock);
     let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
         tracing::error!(run = %run.id, "a turn broke; it is taken up again at the next start");
         shared.inbound.forget(&run.id);
         return run.end(End::Interrupted);
     };
+    shared.allowances.ended(&principal, &report);
     let report = Arc::new(report);
     // The run is found by its waiters in memory until its end is told, and in the store from then on.
     shared.inbound.forget(&report.run);
@@ -203,4 +242,12 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     sessions::ended(shared, &report, &run.session_id);
     shared.channels.wake(&channel, &account);
     shared.health.touch();
+}
+
+/// How the book names who wrote a message.
+fn actor_of(principal: &Principal) -> String {
+    match principal {
+        Principal::Sender(id) => id.clone(),
+        Principal::Hook(_) | Principal::Owner => principal.to_string(),
+    }
 }

@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod allowances;
 mod approvals;
 mod channels;
 mod clients;
@@ -30,11 +31,12 @@ mod socket;
 mod stop;
 mod tailnet;
 
+pub use allowances::AllowanceError;
 pub use approvals::{ApprovalError, Approvals, Messenger, Notice, Reached, Revision};
 pub use channels::{ChannelParts, WebhookError};
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
-pub use gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, Stopped};
+pub use gateway::{Gateway, Parts, ReadConfig, StartError, StopReason, Stopped};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use senders::{ImportedChannel, SenderError, Senders};
 pub use stop::{Ended, ResumeError, StopFact};

@@ -2,6 +2,7 @@
 
 mod absent;
 pub(crate) mod agent;
+mod allowance;
 pub(crate) mod approvals;
 mod channels;
 mod chat;
@@ -9,6 +10,7 @@ mod clients;
 mod config;
 pub(crate) mod devices;
 pub(crate) mod health;
+mod hooks;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
@@ -87,6 +89,9 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::AgentIdentityGet => listing::identity(shared, call),
         Method::AgentWait => agent::wait(shared, call).await,
         Method::AgentsList => listing::agents(shared, call),
+        Method::AllowanceList => allowance::list(shared, call),
+        Method::AllowanceReset => allowance::reset(shared, call).await,
+        Method::AllowanceSet => allowance::set(shared, call).await,
         Method::ChannelsStatus => channels::status(shared, call),
         Method::ChatAbort => chat::abort(shared, call),
         Method::ChatHistory => chat::history(shared, call).await,
@@ -109,6 +114,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::ExecApprovalsGet => approvals::get(shared, call).await,
         Method::ExecApprovalsSet => approvals::set(shared, call).await,
         Method::Health => Ok(shared.health.current(shared).await.value().clone()),
+        Method::HooksReload => hooks::reload(shared, call).await,
         Method::LastHeartbeat => absent::last_heartbeat(call),
         Method::LedgerRelay => ledger::relay(shared, call).await,
         Method::LogsTail => logs::tail(shared, call).await,
@@ -205,6 +211,9 @@ fn not_kept(error: &InboundError) -> WireError {
         InboundError::Store(error) => store_failed(error),
         InboundError::Elsewhere(_) | InboundError::Reused => WireError::invalid(error.to_string()),
         InboundError::LockedDown => locked_down(),
+        InboundError::Spent(spent) => {
+            WireError::new(ErrorCode::RateLimited, spent.to_string()).with_details(spent.details())
+        }
         InboundError::Unrecorded(unrecorded) => not_recorded(unrecorded),
         InboundError::Broken | InboundError::Full | InboundError::Stopping => {
             WireError::unavailable(error.to_string())
@@ -228,6 +237,8 @@ fn locked_down() -> WireError {
 const fn acts(method: Method) -> bool {
     match method {
         Method::Agent
+        | Method::AllowanceReset
+        | Method::AllowanceSet
         | Method::ChatSend
         | Method::DevicePairApprove
         | Method::DeviceTokenRotate
@@ -246,6 +257,7 @@ const fn acts(method: Method) -> bool {
         Method::AgentIdentityGet
         | Method::AgentWait
         | Method::AgentsList
+        | Method::AllowanceList
         | Method::ChannelsStatus
         | Method::ChatAbort
         | Method::ChatHistory
@@ -258,6 +270,7 @@ const fn acts(method: Method) -> bool {
         // What takes rights away goes on: it may be the answer to what happened.
         | Method::ClientsKill
         | Method::ClientsReload
+        | Method::HooksReload
         | Method::DevicePairReject
         | Method::DeviceTokenRevoke
         | Method::PairingReject

@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use moltbot_agent::Agent;
+use moltbot_config::Config;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
 use moltbot_policy::nodes::NodeRules;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Permit, Recorded, Unrecorded, record};
+use moltbot_protocol::error::WireError;
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
@@ -18,12 +20,13 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::allowances::Allowances;
 use crate::approvals::Approvals;
 use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::devices::Devices;
 use crate::gate::Gate;
-use crate::gateway::{Parts, ReadCredential};
+use crate::gateway::{Parts, ReadConfig};
 use crate::hooks::Hooks;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) store: Store,
     pub(crate) agent: Agent,
+    pub(crate) allowances: Allowances,
     pub(crate) approvals: Approvals,
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: fn() -> u64,
@@ -63,8 +67,8 @@ pub(crate) struct Shared {
     pub(crate) owner: u32,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sign_in: SignIn,
-    /// Reads the gateway's own credential anew.
-    pub(crate) credential: ReadCredential,
+    /// Reads the config anew.
+    read_config: ReadConfig,
     pub(crate) clients: Arc<Clients>,
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
@@ -72,7 +76,7 @@ pub(crate) struct Shared {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) routes: Routes,
     /// Nothing when they are off.
-    pub(crate) hooks: Option<Hooks>,
+    hooks: Mutex<Option<Arc<Hooks>>>,
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
@@ -87,6 +91,7 @@ pub(crate) struct Shared {
 
 /// By which ways somebody comes in, and who is known there.
 pub(crate) struct Entrances {
+    pub(crate) allowances: Allowances,
     pub(crate) front: Front,
     pub(crate) tailscale: Option<Tailscale>,
     pub(crate) channels: Channels,
@@ -98,7 +103,7 @@ pub(crate) struct Entrances {
 
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
-        let Entrances { front, tailscale, channels, devices, hooks, senders, port } = entrances;
+        let Entrances { allowances, front, tailscale, channels, devices, hooks, senders, port } = entrances;
         let Parts {
             config, config_json, config_path, state, ledger, store, agent, approvals, sandbox, ..
         } = parts;
@@ -117,6 +122,7 @@ impl Shared {
             ledger: ledger.clone(),
             store,
             agent,
+            allowances,
             approvals,
             sandbox,
             clock,
@@ -128,9 +134,9 @@ impl Shared {
             owner: parts.owner,
             channels,
             devices,
-            hooks,
+            hooks: Mutex::new(hooks.map(Arc::new)),
             senders,
-            credential: parts.credential,
+            read_config: parts.read_config,
             clients: Arc::new(Clients::new(strictness.sessions, began)),
             sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), strictness, clock, began),
             gate,
@@ -154,10 +160,41 @@ impl Shared {
         agents.into_iter().find(|agent| agent.default).map_or_else(AgentId::main, |agent| agent.id)
     }
 
+    /// The hooks as they are now; nothing when they are off.
+    pub(crate) fn hooks(&self) -> Option<Arc<Hooks>> {
+        lock(&self.hooks).clone()
+    }
+
+    /// Answers other hooks from now on. A call that is being read is looked at again by [`Self::answers`].
+    pub(crate) fn replace_hooks(&self, hooks: Option<Hooks>) {
+        *lock(&self.hooks) = hooks.map(Arc::new);
+    }
+
+    /// Whether these are the hooks still.
+    pub(crate) fn answers(&self, hooks: &Hooks) -> bool {
+        lock(&self.hooks).as_deref().is_some_and(|current| std::ptr::eq(current, hooks))
+    }
+
+    /// The config as it is now, whatever the gateway was started with.
+    pub(crate) async fn config_now(&self) -> Result<Config, WireError> {
+        let read = Arc::clone(&self.read_config);
+        let config = tokio::task::spawn_blocking(move || read()).await;
+        let config = config.map_err(|error| WireError::unavailable(error.to_string()))?;
+        config.map_err(|why| not_taken_up(&why))
+    }
+
     /// Milliseconds since the start.
     pub(crate) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// What whoever changed the config is told when it cannot be used; why, is for the log.
+pub(crate) fn not_taken_up(why: &str) -> WireError {
+    tracing::warn!(why, "a changed config was not taken up; what was before counts");
+    WireError::unavailable(
+        "the config cannot be used, so the credential of before counts, and the hooks of before; see `moltbot config validate` and `moltbot logs`",
+    )
 }
 
 /// Records a permit on a thread that may wait for the disk. `action` names what is not done when that breaks.

@@ -1,13 +1,14 @@
 //! The segment that is being written: batches go on disk as a whole or are taken back.
 
-use std::path::PathBuf;
+mod segment;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use moltbot_vault::Vault;
 
-use crate::disk::{Disk, Segment};
+use crate::disk::Disk;
 use crate::error::LedgerError;
 use crate::head::Head;
 use crate::keys::Keys;
@@ -15,8 +16,8 @@ use crate::opening::{HEAD, Position};
 use crate::options::LedgerOptions;
 use crate::own::{self, Claims, Tampering};
 use crate::record::{Body, Chain, Stamp};
-use crate::segments::segment_name;
 use crate::space::Space;
+use segment::estimate;
 
 /// The end of the book, and the only writer there is.
 #[derive(Debug)]
@@ -308,58 +309,6 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    fn write(&mut self, lines: &[u8]) -> Result<(), LedgerError> {
-        let (name, expected) = (&self.name, self.length);
-        let changed = |found| LedgerError::Changed { path: PathBuf::from(name), expected, found };
-        let segment = self.segment.as_mut().ok_or_else(|| changed(0))?;
-        // Asked before every flush: a segment that was cut or removed must not swallow what follows.
-        let found = segment.length()?;
-        if found != expected {
-            return Err(changed(found));
-        }
-        segment.write_all(lines)?;
-        segment.sync_data()?;
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Opens the segment again and cuts off what is not known to be on disk.
-    fn reopen(&mut self) -> Result<(), LedgerError> {
-        let segment = self.disk.open(&self.name)?;
-        let found = segment.length()?;
-        if found < self.length {
-            let path = PathBuf::from(&self.name);
-            return Err(LedgerError::Changed { path, expected: self.length, found });
-        }
-        if found > self.length {
-            segment.truncate(self.length)?;
-        }
-        self.segment = Some(segment);
-        Ok(())
-    }
-
-    /// Whether the segment ends before this batch: it is full or old.
-    fn is_over(&mut self, batch: &[Body]) -> bool {
-        let added = u64::try_from(estimate(batch)).unwrap_or(u64::MAX);
-        let age = SignedDuration::try_from(self.options.segment_age).unwrap_or(SignedDuration::MAX);
-        let is_full = self.length.saturating_add(added) > self.options.segment_bytes;
-        self.length > 0
-            && !self.is_unsigned
-            && (is_full || self.stamp.peek().duration_since(self.begun) >= age)
-    }
-
-    /// Signs for the segment and goes on in a new one, named by its first record.
-    fn end_segment(&mut self) -> Result<(), LedgerError> {
-        if self.is_dirty() {
-            self.flush(&[], Sign::Now)?;
-        }
-        let name = segment_name(self.chain.sequence());
-        self.segment = Some(self.disk.open(&name)?);
-        (self.name, self.length, self.begun) = (name, 0, self.stamp.peek());
-        (self.is_forgetful, self.is_pruning_due) = (true, true);
-        Ok(())
-    }
-
     /// Signs for what is new; without anything new it is a sign of life.
     pub(crate) fn checkpoint(&mut self) -> Result<(), LedgerError> {
         let epoch = self.keys.trust().epoch;
@@ -386,17 +335,13 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// About how many bytes a batch has as lines, and no fewer.
-fn estimate(batch: &[Body]) -> usize {
-    batch.iter().map(|body| body.length().saturating_add(512)).sum()
-}
-
 fn bytes(text: &str) -> u64 {
     u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use jiff::SignedDuration;
     use moltbot_policy::{Decision, Entry};
     use moltbot_vault::{FileKey, StateDir};
     use tempfile::{TempDir, tempdir};
@@ -404,7 +349,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::disk::{Fault, FaultyDisk};
     use crate::opening;
-    use crate::segments::{Lines, Next, list};
+    use crate::segments::{Lines, Next, list, segment_name};
     use crate::{Outcome, VerifyOptions, verify};
 
     pub(crate) struct Bench {

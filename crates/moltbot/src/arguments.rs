@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+mod allowance;
 mod approvals;
 mod clients;
 mod commands;
@@ -16,6 +17,7 @@ mod senders;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use allowance::{Allowance, Limiting, OneHolder};
 pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
@@ -89,6 +91,16 @@ Example:
 
 Exit codes: 0, 1 the turn failed, 69 no gateway, 75 busy, 77 refused, 124 timeout, 130 interrupted")]
     Agent(Agent),
+    /// See what each used today, and what he may; raise or lower it
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot allowance list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Allowance(Allowance),
     /// See, reset or delete conversations
     #[command(
         subcommand,
@@ -305,6 +317,13 @@ Example:
 
 Exit codes: 0, 78 the gateway would not start with them")]
     List(Facts),
+    /// Have the gateway answer the hooks of the config as it is now: an old secret is refused at once
+    #[command(after_help = "\
+Example:
+  moltbot secrets set hooks.token && moltbot hooks reload
+
+Exit codes: 0, 1 the gateway would not start with them, 69 no gateway, 77 refused")]
+    Reload(Facts),
 }
 
 /// Options of `stop`.

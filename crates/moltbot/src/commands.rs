@@ -1,6 +1,7 @@
 //! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
 
 mod agent;
+mod allowance;
 mod approvals;
 mod chat;
 mod clients;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(agent::run(&home, options))
         }
+        Command::Allowance(command) => allowance::run(&open(environment)?, &command),
         Command::Chat(options) => {
             let home = open(environment)?;
             serve::block_on(chat::run(&home, &options))

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
-use moltbot_config::{Loaded, Unsupported, limits};
+use moltbot_config::{Config, Loaded, Unsupported, limits};
 use moltbot_gateway::{
-    Approvals, Gateway, Parts, ReadCredential, SenderError, StartError, StopReason, TailnetError, sending,
+    Approvals, Gateway, Parts, ReadConfig, SenderError, StartError, StopReason, TailnetError, sending,
 };
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
@@ -93,7 +93,7 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let own = Own { keys, bots, credential: credential_reader(home, &ledger, known) };
+        let own = Own { keys, bots, read_config: config_reader(home, &ledger, known) };
         let (gateway, model) = compose(home, loaded, own, &ledger, &store).await?;
         running.port = gateway.port();
         running.addresses = gateway.addresses().iter().copied().take(limits::ADDRESSES_TOLD).collect();
@@ -213,18 +213,18 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     Ok(Opened { loaded, keys, bots, known })
 }
 
-/// What the gateway reads its own credential with when it was changed while it runs: the config as it is then, opened and
-/// judged like at a start. What was secret before, `known`, stays out of the logs as well.
-fn credential_reader(home: &Home, ledger: &Ledger, known: Vec<SecretString>) -> ReadCredential {
+/// What the gateway reads its config with when a secret in it was changed while it runs: the config as it is then, opened
+/// and judged like at a start. What was secret before, `known`, stays out of the logs as well.
+fn config_reader(home: &Home, ledger: &Ledger, known: Vec<SecretString>) -> ReadConfig {
     let (home, ledger, before) = (home.clone(), ledger.clone(), Mutex::new(known));
     Arc::new(move || {
-        let read = || -> anyhow::Result<Credential> {
+        let read = || -> anyhow::Result<Config> {
             let text = config_text(&home, Source::File)?;
             let Opened { loaded, known, .. } = load(&home, &text, &ledger)?;
             let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
             before.extend(known);
             redactor().hide(&before);
-            Credential::from_config(&loaded.config.gateway.auth).map_err(|error| Exit::Config.because(error))
+            Ok(loaded.config)
         };
         read().map_err(|error| format!("{error:#}"))
     })
@@ -292,7 +292,7 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
 struct Own {
     keys: ProviderKeys,
     bots: BotTokens,
-    credential: ReadCredential,
+    read_config: ReadConfig,
 }
 
 /// Opens the parts above the ledger and the store, and listens.
@@ -303,7 +303,7 @@ async fn compose(
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
-    let Own { keys, bots, credential } = own;
+    let Own { keys, bots, read_config } = own;
     let config = Arc::new(loaded.config);
     let sandbox = Sandbox::new(ledger.clone());
     let models = choose_models(&config, keys, ledger).await?;
@@ -337,7 +337,7 @@ async fn compose(
         agent,
         approvals,
         sandbox,
-        credential,
+        read_config,
         servers,
         origin: home.origin()?,
         identity,
@@ -349,11 +349,7 @@ async fn compose(
 }
 
 /// The models of the config, else of the keys, else of a server on this machine, else none.
-async fn choose_models(
-    config: &moltbot_config::Config,
-    keys: ProviderKeys,
-    ledger: &Ledger,
-) -> anyhow::Result<Models> {
+async fn choose_models(config: &Config, keys: ProviderKeys, ledger: &Ledger) -> anyhow::Result<Models> {
     let discovered = match model::choice(config, keys.deciding()) {
         Choice::Config(_) | Choice::Key(_) => None,
         Choice::Nobody => moltbot_net::loopback_answers(ledger).await,

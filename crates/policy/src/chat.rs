@@ -209,9 +209,9 @@ pub fn judge(command: ChatCommand, speaker: Speaker, manner: Manner) -> Ruling {
             return refuse("edited_command", "a changed message is no command; send it anew".into());
         }
         (Allowance | Approve | Help | Pairing | Reset | Status | Stop | WhoAmI, Owner)
-        | (Help | Stop | WhoAmI, Sender | GroupMember) => return Ruling::Do,
+        | (Allowance | Help | Stop | WhoAmI, Sender | GroupMember) => return Ruling::Do,
         (Reset, Sender) if manner.is_own => return Ruling::Do,
-        (Allowance | Approve | Pairing | Reset | Status, Sender | GroupMember) => {}
+        (Approve | Pairing | Reset | Status, Sender | GroupMember) => {}
     }
     let name = command.name();
     refuse("not_the_owner", format!("/{name} is the owner's, in a conversation with nobody else"))

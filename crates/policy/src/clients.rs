@@ -63,6 +63,32 @@ impl Permit for ReloadPermit {
     }
 }
 
+/// Proof that the gateway may answer the hooks of the config as it is now.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped changes nothing"]
+pub struct HooksPermit {
+    actor: String,
+    hooks: Option<usize>,
+}
+
+impl HooksPermit {
+    /// For somebody who signed in. `hooks` is how many there are from now on; nothing when they are off.
+    ///
+    /// # Errors
+    /// When he may not change the installation.
+    pub fn by(grant: &Grant, hooks: Option<usize>) -> Result<Self, Refusal> {
+        grant.require(Scope::Admin)?;
+        Ok(Self { actor: grant.actor().to_owned(), hooks })
+    }
+}
+
+impl Permit for HooksPermit {
+    fn entry(&self) -> Entry {
+        let hooks = self.hooks.map_or_else(|| "off".to_owned(), |count| count.to_string());
+        Entry::new(self.actor.clone(), "hooks.reload", "gateway", Decision::Allowed).with("hooks", hooks)
+    }
+}
+
 /// What the book is told of a session that was over by itself.
 pub fn expired(session: &str, whose: &str, why: &'static str) -> Entry {
     Entry::new("gateway", "clients.end", session, Decision::Done)

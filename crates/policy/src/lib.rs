@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod allowance;
 pub mod approval;
 pub mod authentication;
 pub mod authorization;

@@ -257,7 +257,7 @@ mod tests {
     /// What is quadratic takes minutes here, and the runner ends it. An optimized build takes 12 ms for 1 MiB of
     /// ordinary text and about 45 ms for the worst of these.
     #[test]
-    fn redaction_ends_in_hostile_text() {
+    fn k09_redaction_ends_in_hostile_text() {
         let redactor =
             hiding(&[PLAIN, &("a".repeat(2000) + "b"), "sk-ant-api03-AAAAAAAAAAAAAAAA", &"ab".repeat(500)]);
         let seeds = [

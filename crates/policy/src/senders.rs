@@ -177,7 +177,14 @@ mod tests {
         let quiet = GroupSettings { require_mention: Some(false), ..GroupSettings::default() };
         let own = GroupSettings { allow_from: vec![entry("ivy")], ..GroupSettings::default() };
         let off = GroupSettings { enabled: Some(false), ..GroupSettings::default() };
-        let groups = [("#Open", quiet), ("#own", own), ("#off", off), ("*", GroupSettings::default())];
+        let closed = GroupSettings::default();
+        let groups = [
+            ("#Open", quiet),
+            ("#closed", closed),
+            ("#own", own),
+            ("#off", off),
+            ("*", GroupSettings::default()),
+        ];
         let settings = SenderSettings {
             dm_policy: direct,
             group_policy: group,
@@ -256,5 +263,71 @@ mod tests {
         let elsewhere = SenderId::new("irc", "second", "account", "ann").unwrap();
         let admission = rules.admit(&elsewhere, &direct, true, Standing::Unknown);
         assert_eq!(told(&admission), "sender_not_listed", "another account of ours is another network");
+    }
+
+    fn cell(admission: &Admission) -> &'static str {
+        match admission {
+            Admission::Admit(_) => "answered",
+            Admission::Ask => "asks",
+            Admission::Ignore(_) => "–",
+        }
+    }
+
+    /// The rows of a table of docs/reference/access.md, which begins with `head`.
+    fn table(head: &str) -> Vec<&'static str> {
+        let page = include_str!("../../../docs/reference/access.md");
+        let table = page.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+        table.take_while(|line| line.starts_with('|')).collect()
+    }
+
+    #[test]
+    fn the_access_table_of_senders_in_direct_messages_is_complete() {
+        let mut expected = Vec::new();
+        for (who, sender) in [("in `allowFrom`", "ann"), ("not listed", "eve")] {
+            for standing in [Standing::Approved, Standing::Blocked, Standing::Unknown] {
+                let said = match standing {
+                    Standing::Approved => "paired",
+                    Standing::Blocked => "blocked",
+                    Standing::Unknown => "nothing decided",
+                };
+                let direct = Conversation::Direct { to: "x".into() };
+                let cells = [DmPolicy::Pairing, DmPolicy::Allowlist, DmPolicy::Disabled].map(|policy| {
+                    let rules = rules(policy, GroupPolicy::Allowlist);
+                    cell(&rules.admit(&id(sender), &direct, true, standing))
+                });
+                expected.push(format!("| {who}, {said} | {} |", cells.join(" | ")));
+            }
+        }
+        let found = table("| in a direct message |");
+        assert_eq!(found, expected, "the whole table is\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn the_access_table_of_senders_in_groups_is_complete() {
+        let mut expected = Vec::new();
+        for (who, sender, group) in [
+            ("in `groupAllowFrom`", "gil", "#closed"),
+            ("in `groups.<id>.allowFrom`", "ivy", "#own"),
+            ("not listed", "eve", "#closed"),
+            ("listed, in a group that is not", "gil", "#elsewhere"),
+            ("listed, in a group with `enabled: false`", "gil", "#off"),
+        ] {
+            for (standing, said) in [
+                (Standing::Approved, "paired"),
+                (Standing::Blocked, "blocked"),
+                (Standing::Unknown, "nothing decided"),
+            ] {
+                for (mentioned, named) in [(true, "mentions us"), (false, "does not, and must")] {
+                    let conversation = Conversation::Group { id: group.into(), thread: None };
+                    let cells = [GroupPolicy::Allowlist, GroupPolicy::Disabled].map(|policy| {
+                        let rules = rules(DmPolicy::Pairing, policy);
+                        cell(&rules.admit(&id(sender), &conversation, mentioned, standing))
+                    });
+                    expected.push(format!("| {who}, {said}, {named} | {} |", cells.join(" | ")));
+                }
+            }
+        }
+        let found = table("| in a group |");
+        assert_eq!(found, expected, "the whole table is\n{}", expected.join("\n"));
     }
 }

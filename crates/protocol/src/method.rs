@@ -13,6 +13,12 @@ pub enum Method {
     AgentWait,
     /// Lists agents.
     AgentsList,
+    /// What each used today, and what he may use.
+    AllowanceList,
+    /// Forgets what somebody used today.
+    AllowanceReset,
+    /// Lets somebody use other limits than the config's.
+    AllowanceSet,
     /// The chat channels and how they are.
     ChannelsStatus,
     /// Aborts runs of a session.
@@ -57,6 +63,8 @@ pub enum Method {
     ExecApprovalsSet,
     /// Whether the gateway and its parts work.
     Health,
+    /// Answers the hooks of the config as it is now.
+    HooksReload,
     /// The last time the agent looked around by itself.
     LastHeartbeat,
     /// Writes into the book what the owner's command line is about to do to config or secrets.
@@ -156,6 +164,9 @@ impl Method {
         Self::AgentIdentityGet,
         Self::AgentWait,
         Self::AgentsList,
+        Self::AllowanceList,
+        Self::AllowanceReset,
+        Self::AllowanceSet,
         Self::ChannelsStatus,
         Self::ChatAbort,
         Self::ChatHistory,
@@ -178,6 +189,7 @@ impl Method {
         Self::ExecApprovalsGet,
         Self::ExecApprovalsSet,
         Self::Health,
+        Self::HooksReload,
         Self::LastHeartbeat,
         Self::LedgerRelay,
         Self::LogsTail,
@@ -233,6 +245,9 @@ impl Method {
             Self::AgentIdentityGet => "agent.identity.get",
             Self::AgentWait => "agent.wait",
             Self::AgentsList => "agents.list",
+            Self::AllowanceList => "allowance.list",
+            Self::AllowanceReset => "allowance.reset",
+            Self::AllowanceSet => "allowance.set",
             Self::ChannelsStatus => "channels.status",
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
@@ -255,6 +270,7 @@ impl Method {
             Self::ExecApprovalsGet => "exec.approvals.get",
             Self::ExecApprovalsSet => "exec.approvals.set",
             Self::Health => "health",
+            Self::HooksReload => "hooks.reload",
             Self::LastHeartbeat => "last-heartbeat",
             Self::LedgerRelay => "ledger.relay",
             Self::LogsTail => "logs.tail",
@@ -312,9 +328,12 @@ impl Method {
     #[expect(clippy::too_many_lines, reason = "a table that is only a table")]
     pub const fn scope(self) -> Scope {
         match self {
-            Self::ClientsReload
+            Self::AllowanceReset
+            | Self::AllowanceSet
+            | Self::ClientsReload
             | Self::ExecApprovalsGet
             | Self::ExecApprovalsSet
+            | Self::HooksReload
             | Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsCompact
@@ -328,7 +347,8 @@ impl Method {
             | Self::PluginApprovalList
             | Self::QuestionList => Scope::Approvals,
             Self::NodeEvent | Self::NodeInvokeResult | Self::SkillsBins => Scope::Node,
-            Self::ClientsKill
+            Self::AllowanceList
+            | Self::ClientsKill
             | Self::ClientsList
             | Self::DevicePairApprove
             | Self::DevicePairList

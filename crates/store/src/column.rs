@@ -1,7 +1,7 @@
 //! Layer 6 in the state db: which columns hold words, and what binds a word to its row.
 //!
 //! Sealed is what people, models and tools said: messages, replies, titles, extra prompts, and errors, which may quote
-//! any of them; and what tells which people write: senders, and the origins of messages. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
+//! any of them; and what tells which people write: senders, holders of allowances, and the origins of messages. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
 //! accounts, the vendors' message ids, runs, models, usage, times, states. It can be read by whoever reads the file,
 //! and changed by whoever may write it.
 //!
@@ -14,6 +14,7 @@ use std::fmt;
 /// A column whose words are sealed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Column {
+    Allowance,
     Body,
     Canary,
     Error,
@@ -45,8 +46,9 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Canary,
+        Self::Allowance,
         Self::Sender,
         Self::Title,
         Self::Label,
@@ -61,6 +63,7 @@ impl Column {
     /// Its name in the file: a part of every place in it, so it never changes.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Allowance => "allowances.who",
             Self::Body => "messages.body",
             Self::Canary => "canary.sealed",
             Self::Error => "turns.error",
@@ -78,7 +81,8 @@ impl Column {
     pub(crate) const fn numbers(self) -> usize {
         match self {
             Self::Body => 3,
-            Self::Canary
+            Self::Allowance
+            | Self::Canary
             | Self::Error
             | Self::Label
             | Self::LastMessage
@@ -93,6 +97,7 @@ impl Column {
     /// Its rows after one, in their order: their numbers, their session's id and key, and the words.
     pub(crate) const fn read(self) -> &'static str {
         match self {
+            Self::Allowance => "SELECT id, 0, 0, '', '', who FROM allowances WHERE id > ?1 ORDER BY id",
             Self::Body => {
                 "SELECT session, turn, seq, session_id, key, body
                  FROM messages CROSS JOIN sessions ON sessions.id = session
@@ -138,6 +143,7 @@ impl Column {
     /// Puts other words into one row.
     pub(crate) const fn write(self) -> &'static str {
         match self {
+            Self::Allowance => "UPDATE allowances SET who = ?4 WHERE id = ?1",
             Self::Body => "UPDATE messages SET body = ?4 WHERE session = ?1 AND turn = ?2 AND seq = ?3",
             Self::Canary => "UPDATE canary SET sealed = ?4 WHERE id = ?1",
             Self::Error => "UPDATE turns SET error = ?4 WHERE id = ?1",
@@ -160,7 +166,7 @@ impl fmt::Display for Place<'_> {
             write!(f, "/{number}")?;
         }
         match self.column {
-            Column::Canary | Column::Sender => Ok(()),
+            Column::Allowance | Column::Canary | Column::Sender => Ok(()),
             Column::Body
             | Column::Error
             | Column::Label

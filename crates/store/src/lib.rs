@@ -14,6 +14,7 @@
 //! The store decides nothing: who may speak and which turn runs next is decided above it.
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod canary;
 mod column;
 mod database;
@@ -31,6 +32,7 @@ mod store;
 mod turn;
 mod writer;
 
+pub use allowance::{Allowance, AllowanceChange, AllowanceHolder};
 pub use delivery::{Delivery, WaitingReply};
 pub use device::{DeviceChange, DeviceClaims, DeviceRequest, DeviceRole, PairedDevice};
 pub use error::StoreError;

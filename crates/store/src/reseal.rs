@@ -183,7 +183,8 @@ const fn removal(column: Column) -> Option<&'static str> {
     match column {
         Column::Body => Some("DELETE FROM messages_plain WHERE session = ?1 AND turn = ?2 AND seq = ?3"),
         Column::Reply => Some("DELETE FROM outbox_plain WHERE turn = ?1"),
-        Column::Canary
+        Column::Allowance
+        | Column::Canary
         | Column::Error
         | Column::Label
         | Column::LastMessage

@@ -7,6 +7,7 @@ use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_vault::{StateDir, Vault};
 
+use crate::allowance::{self, Allowance, AllowanceChange, AllowanceHolder};
 use crate::column::Column;
 use crate::database;
 use crate::delivery::{self, Delivery, WaitingReply};
@@ -64,8 +65,43 @@ impl Store {
     /// # Errors
     /// When it cannot be kept; then it must not be acknowledged.
     pub async fn accept(&self, message: &InboundMessage, now_ms: u64) -> Result<Accepted, StoreError> {
+        self.accept_counted(message, Vec::new(), now_ms).await
+    }
+
+    /// Keeps a message as [`Store::accept`] does, and in the same commit counts it, and later what its turn uses, by the
+    /// allowances of `holders`.
+    ///
+    /// # Errors
+    /// When it cannot be kept; then nothing is counted.
+    pub async fn accept_counted(
+        &self,
+        message: &InboundMessage,
+        holders: Vec<AllowanceHolder>,
+        now_ms: u64,
+    ) -> Result<Accepted, StoreError> {
         let message = message.clone();
-        self.0.writer.write(move |database| turn::accept(database, &message, now_ms)).await
+        self.0.writer.write(move |database| turn::accept(database, &message, &holders, now_ms)).await
+    }
+
+    /// Every allowance of which something is kept.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn allowances(&self) -> Result<Vec<Allowance>, StoreError> {
+        // On the writer's connection: at the start of a process it is the only one that is open.
+        self.0.writer.write(allowance::all).await
+    }
+
+    /// Keeps a change to an allowance.
+    ///
+    /// # Errors
+    /// When it cannot be kept; nothing has changed then.
+    pub async fn change_allowance(
+        &self,
+        holder: AllowanceHolder,
+        change: AllowanceChange,
+    ) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| allowance::change(database, &holder, &change)).await
     }
 
     /// The turns without an end, in the order of their acceptance: what a new process has to go on with.

@@ -88,6 +88,10 @@ pub struct TurnEnd {
     pub error: Option<String>,
     /// What all its model calls used.
     pub usage: Usage,
+    /// What they cost, in millionths of a dollar, as far as prices are known.
+    pub cost: u64,
+    /// Whether a price was not known.
+    pub unpriced: bool,
     /// The model that answered.
     pub model: Option<String>,
     /// When it ended, in milliseconds since the epoch.

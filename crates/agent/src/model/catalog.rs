@@ -8,6 +8,7 @@ use moltbot_config::Config;
 use moltbot_config::settings::{ModelChoice, ModelsMode, ProviderConfig};
 use moltbot_ledger::Ledger;
 use moltbot_policy::Refusal;
+use moltbot_policy::allowance::Price;
 use moltbot_protocol::ids::AgentId;
 use secrecy::SecretString;
 use thiserror::Error;
@@ -198,6 +199,12 @@ impl Models {
             Err(Missing::BaseUrl) => Err(NoModel::Addressless { reference, provider: name }),
             Err(Missing::Key { variable }) => Err(NoModel::Keyless { reference, provider: name, variable }),
         }
+    }
+
+    /// What a model costs that said something; nothing when that is not known.
+    pub fn price(&self, provider: &str, id: &str) -> Option<Price> {
+        let mut models = self.inner.slots.get(provider)?.models.iter();
+        models.find(|facts| facts.id == id || facts.wire_id == id)?.price
     }
 
     /// What answers where an agent names no model, and why, in words: or the sentence why nothing does.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use moltbot_config::settings::ProviderApi;
 use moltbot_net::{Client, Door, Url};
+use moltbot_policy::allowance::Price;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::ModelError;
@@ -49,6 +50,8 @@ pub(super) struct Facts {
     pub(super) name: Option<String>,
     pub(super) context_tokens: u64,
     pub(super) max_tokens: u64,
+    /// What it costs, where that is known.
+    pub(super) price: Option<Price>,
     pub(super) reasoning: bool,
     pub(super) tools: bool,
 }

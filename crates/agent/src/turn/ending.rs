@@ -21,10 +21,11 @@ impl Turn<'_> {
     /// Puts the end on disk and reports it.
     pub(super) async fn close(mut self, ended: Result<(), Halt>) -> TurnReport {
         let ended_ms = (self.clock)();
-        let (ending, error) = match ended {
-            Ok(()) => (Ending::Done, None),
-            Err(Halt::Aborted) => (Ending::Aborted, None),
-            Err(Halt::Failed(why)) => (Ending::Error, Some(why)),
+        let (ending, error, failed) = match ended {
+            Ok(()) => (Ending::Done, None, None),
+            Err(Halt::Aborted) => (Ending::Aborted, None, None),
+            Err(Halt::Failed(why)) => (Ending::Error, Some(why), Some(FAILED)),
+            Err(Halt::Refused(refused)) => (Ending::Error, Some(refused.why), refused.reply),
         };
         if ending != Ending::Done {
             self.keep_fragment(ending, error.clone(), ended_ms);
@@ -37,9 +38,11 @@ impl Turn<'_> {
         let end = TurnEnd {
             ending,
             messages: transcript.into_unsaved(),
-            reply: reply(ending, &report.text, pending.message.origin.is_some()),
+            reply: reply(ending, &report.text, failed.filter(|_| pending.message.origin.is_some())),
             error: report.error.clone(),
             usage: report.usage,
+            cost: report.cost,
+            unpriced: report.unpriced,
             model: (!report.model.is_empty()).then(|| report.model.clone()),
             ended_ms,
         };
@@ -82,12 +85,12 @@ impl Turn<'_> {
     }
 }
 
-/// What is delivered. A person on a channel sees no run fail: he is told so, and nothing of why.
-fn reply(ending: Ending, text: &str, has_origin: bool) -> Option<String> {
+/// What is delivered. A person on a channel sees no run fail: he is told `failed`, and nothing of why.
+fn reply(ending: Ending, text: &str, failed: Option<&str>) -> Option<String> {
     match ending {
         Ending::Done => (!text.is_empty()).then(|| text.to_owned()),
-        Ending::Error if has_origin => Some(FAILED.into()),
-        Ending::Aborted | Ending::Error => None,
+        Ending::Error => failed.map(str::to_owned),
+        Ending::Aborted => None,
     }
 }
 

@@ -38,11 +38,12 @@ impl Turn<'_> {
 
     /// Takes what the turn did before the gateway stopped into its report.
     fn recall(&mut self) {
+        let mut used = Vec::new();
         for message in self.transcript.of_turn() {
             match message {
                 Message::Assistant { content, provider, model, usage, .. } => {
                     self.steps = self.steps.saturating_add(1);
-                    self.report.usage = self.report.usage.plus(*usage);
+                    used.push((provider.clone(), model.clone(), *usage));
                     self.report.provider.clone_from(provider);
                     self.report.model.clone_from(model);
                     self.speech.recall(&text_of(content));
@@ -57,6 +58,9 @@ impl Turn<'_> {
                 }
                 Message::User { .. } => {}
             }
+        }
+        for (provider, model, usage) in used {
+            self.count(&provider, &model, usage);
         }
         self.report.bound();
     }

@@ -148,7 +148,7 @@ impl House {
 
     /// Takes a turn to its end.
     pub(crate) async fn take(&self, turn: PendingTurn) -> TurnReport {
-        self.agent.take_turn(turn, &|_| {}, CancellationToken::new(), &|| NOW).await
+        self.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await
     }
 
     /// Says something in the main session and waits for the end.
@@ -196,6 +196,7 @@ fn config(base_url: Option<&str>) -> Config {
         name: None,
         context_window: None,
         max_tokens: None,
+        cost: None,
         reasoning: false,
         tools: None,
     };

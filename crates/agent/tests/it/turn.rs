@@ -16,7 +16,7 @@ async fn a_plain_turn_is_answered_with_two_commits() {
     let before = house.store.commits();
     let turn = house.accept("Hi").await;
     let (seen, watch) = watcher();
-    let report = house.agent.take_turn(turn, &watch, CancellationToken::new(), &|| NOW).await;
+    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
 
     assert_eq!((report.state, report.error), (TurnState::Done, None));
     assert_eq!(report.text, "Hello there, friend");
@@ -126,7 +126,7 @@ async fn an_abort_ends_a_hanging_model_within_a_second() {
     let house = House::new(Some(&model.openai_url()));
     let turn = house.accept("Hi").await;
     let abort = CancellationToken::new();
-    let turn = house.agent.take_turn(turn, &|_| {}, abort.clone(), &|| NOW);
+    let turn = house.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), abort.clone(), &|| NOW);
     let stopper = tokio::task::spawn_blocking(move || {
         model.wait_for_requests(1);
         abort.cancel();
@@ -156,7 +156,7 @@ async fn what_was_said_before_an_abort_is_kept() {
             stop.cancel();
         }
     };
-    let report = house.agent.take_turn(turn, &watch, abort, &|| NOW).await;
+    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), abort, &|| NOW).await;
     assert_eq!((report.state, report.text.as_str()), (TurnState::Aborted, "Once upon a time"));
     let transcript = house.transcript("main").await;
     assert_eq!(transcript[1], "assistant Aborted 0 calls: Once upon a time");
@@ -210,6 +210,8 @@ async fn a_past_that_is_whole_is_not_said_to_be_cut() {
                 reply: None,
                 error: None,
                 usage: moltbot_protocol::message::Usage::default(),
+                cost: 0,
+                unpriced: false,
                 model: None,
                 ended_ms: NOW,
             };

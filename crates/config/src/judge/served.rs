@@ -105,10 +105,24 @@ impl Judge<'_> {
     }
 
     fn number(&mut self, node: &Node, number: Number, leaf: &Value, schema: &Value) -> Verdict {
-        let Number::Whole(whole) = number else { return Verdict::Served };
-        let bound = |name| leaf.get(name).and_then(Value::as_i64).map(i128::from);
-        let too_small = bound("minimum").is_some_and(|least| whole < least);
-        let too_large = bound("maximum").is_some_and(|most| whole > most);
+        let (too_small, too_large) = match number {
+            // What is not finite was found when it was read.
+            Number::Float(float) if !float.is_finite() => return Verdict::Served,
+            Number::Float(float) => {
+                let bound = |name| leaf.get(name).and_then(Value::as_f64);
+                (
+                    bound("minimum").is_some_and(|least| float < least),
+                    bound("maximum").is_some_and(|most| float > most),
+                )
+            }
+            Number::Whole(whole) => {
+                let bound = |name| leaf.get(name).and_then(Value::as_i64).map(i128::from);
+                (
+                    bound("minimum").is_some_and(|least| whole < least),
+                    bound("maximum").is_some_and(|most| whole > most),
+                )
+            }
+        };
         if too_small || too_large {
             let message = format!("{} is too {}", self.show(node), if too_small { "small" } else { "large" });
             let fix = mismatch_fix(node, &[leaf], default_of(schema));

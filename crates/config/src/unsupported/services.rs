@@ -84,15 +84,6 @@ const MODEL: Shape = Object(&[
             ("supportsStore", Flag),
         ]),
     ),
-    (
-        "cost",
-        Object(&[
-            ("cacheRead", Shape::Number),
-            ("cacheWrite", Shape::Number),
-            ("input", Shape::Number),
-            ("output", Shape::Number),
-        ]),
-    ),
     ("headers", Map(&Text)),
     ("input", TEXTS),
 ]);

@@ -65,7 +65,7 @@ mod tests {
     const MOST: u16 = u16::MAX;
 
     #[test]
-    fn waits_grow_to_their_limit_and_begin_anew_after_it_was_well() {
+    fn k11_waits_grow_to_their_limit_and_begin_anew_after_it_was_well() {
         let mut backoff = Backoff::default();
         let broken = Broken::passing("x");
         let waits: Vec<Duration> = (0..11).map(|_| backoff.after(&broken, Duration::ZERO, MOST)).collect();

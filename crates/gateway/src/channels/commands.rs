@@ -11,6 +11,7 @@ use moltbot_channels::driver::{Arrival, NotSent, NotTaken, Said};
 use moltbot_channels::webchat;
 use moltbot_config::limits;
 use moltbot_config::settings::DmScope;
+use moltbot_policy::approval::{Approver, Choice};
 use moltbot_policy::chat::{self, ChatCommand, ChatCommandPermit, Manner, Ruling, Speaker};
 use moltbot_policy::senders::SenderPermit;
 use moltbot_policy::senders::pairing::POWERS;
@@ -31,6 +32,9 @@ const TRIES: u32 = 4;
 /// What can be told about senders.
 const USAGE: &str = "/pair list\n/pair approve <channel> <code or sender> <sender in full>\n\
                      /pair reject <channel> <code or sender>\n/pair revoke <sender>";
+
+/// What can be told about commands of the agent.
+const APPROVE: &str = "/approve <id> allow-once|allow-session|allow-always|deny";
 
 /// The ids of the last commands. A vendor may hand in a message twice; who approved somebody and let him go since has not
 /// approved him again by that.
@@ -101,10 +105,12 @@ impl Port {
         let recorded = recorded.map_err(|error| NotTaken(error.to_string()))?;
         let permit = recorded.permit();
         let answer = match command {
-            // Both need what is not there yet; who may is decided above.
-            ChatCommand::Absent(_) | ChatCommand::Allowance | ChatCommand::Approve => {
-                format!("/{} does nothing here yet", command.name())
+            ChatCommand::Absent(name) => format!("/{name} does nothing here"),
+            ChatCommand::Allowance => {
+                self.tell_allowance(arrival).await?;
+                return Ok(Obeyed::Yes);
             }
+            ChatCommand::Approve => self.approve(arrival, speaker, &words).await,
             ChatCommand::Help => help(speaker, manner),
             ChatCommand::Pairing => self.pairing(permit, &words).await,
             ChatCommand::Reset => match sessions::begin_anew(shared, session, shared.now_ms()).await {
@@ -132,6 +138,22 @@ impl Port {
             Speaker::GroupMember | Speaker::Hook | Speaker::Sender | Speaker::Stranger => {
                 self.shared.inbound.abort_sender(permit.sender());
             }
+        }
+    }
+
+    /// Answers whether a command of the agent may run.
+    async fn approve(&self, arrival: &Arrival, speaker: Speaker, words: &[&str]) -> String {
+        let [id, choice] = words else { return APPROVE.into() };
+        let Some(choice) = Choice::parse(choice) else { return APPROVE.into() };
+        if choice != Choice::Deny && self.shared.ledger.lockdown().is_some() {
+            return "The book was changed by somebody else: nothing is allowed before its owner has looked."
+                .into();
+        }
+        let in_group = matches!(arrival.conversation, Conversation::Group { .. });
+        let by = Approver::Person { sender: &arrival.sender, is_owner: speaker == Speaker::Owner, in_group };
+        match self.shared.approvals.decide(id, None, choice, by).await {
+            Ok(id) => format!("Done: {id} {}.", words.last().copied().unwrap_or_default()),
+            Err(error) => error.to_string(),
         }
     }
 
@@ -227,8 +249,9 @@ fn help(speaker: Speaker, manner: Manner) -> String {
     let mut text = String::new();
     for command in ChatCommand::ALL.iter().filter(|command| may(command)) {
         let what = match command {
-            // Told when they do something.
-            ChatCommand::Absent(_) | ChatCommand::Allowance | ChatCommand::Approve => continue,
+            ChatCommand::Absent(_) => continue,
+            ChatCommand::Allowance => "/allowance: what you used today, and what you may",
+            ChatCommand::Approve => APPROVE,
             ChatCommand::Help => "/help: this",
             ChatCommand::Pairing => USAGE,
             ChatCommand::Reset => "/new: begins the conversation anew",

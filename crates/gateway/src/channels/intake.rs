@@ -5,17 +5,20 @@ use std::sync::Arc;
 use moltbot_channels::driver::{Arrival, Doing, Link, NotSent, NotTaken, Piece};
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
+use moltbot_policy::allowance::{Demand, REFUSAL};
 use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
 use moltbot_protocol::ids::InvalidId;
-use moltbot_protocol::sender::{Origin, SenderId};
+use moltbot_protocol::principal::Principal;
+use moltbot_protocol::sender::{Conversation, Origin, SenderId};
 use moltbot_store::Accepted;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::commands::{self, Obeyed};
 use super::{Served, route};
+use crate::allowances::Spent;
 use crate::inbound::{self, Hearing, InboundError, Received};
 use crate::senders::{Asking, Told};
 use crate::shared::Shared;
@@ -26,6 +29,20 @@ use crate::stop;
 pub(super) struct Port {
     pub(super) shared: Arc<Shared>,
     pub(super) served: Arc<Served>,
+}
+
+/// What is answered, and whom.
+struct Answering {
+    id: String,
+    conversation: Conversation,
+    to: SenderId,
+}
+
+impl Answering {
+    fn of(arrival: &Arrival) -> Self {
+        let (id, conversation) = (arrival.id.clone(), arrival.conversation.clone());
+        Self { id, conversation, to: arrival.sender.clone() }
+    }
 }
 
 impl Port {
@@ -57,7 +74,8 @@ impl Port {
     }
 
     pub(super) fn ignore(&self, sender: &SenderId, refusal: &Refusal) {
-        for entry in self.shared.channels.refusals.count(sender, refusal, self.shared.now_ms()) {
+        let (who, now_ms) = (sender.to_string(), self.shared.now_ms());
+        for entry in self.shared.channels.refusals.count(&who, "channel", refusal, now_ms) {
             inbound::note(&self.shared, entry);
         }
     }
@@ -71,6 +89,7 @@ impl Port {
             return Ok(());
         }
         let (place, channels) = (served.place(), &shared.channels);
+        let answering = Answering::of(&arrival);
         let scope = (channels.scope, &channels.links);
         let odd = |error: InvalidId| Refusal::new("odd_ids", error.to_string());
         let session = route::session(&shared.default_agent(), scope, place, sender, &arrival.conversation);
@@ -103,6 +122,10 @@ impl Port {
                 Ok(())
             }
             Ok(Received::Duplicate(_)) => Ok(()),
+            Err(InboundError::Spent(spent)) => {
+                self.refuse(answering, message.principal, &spent);
+                Ok(())
+            }
             // What the vendor may not keep is kept here, and answered after the next start.
             Err(InboundError::Stopping) => match shared.store.accept(&message, shared.now_ms()).await {
                 Ok(Accepted::Duplicate(_) | Accepted::Fresh(_)) => Ok(()),
@@ -156,7 +179,7 @@ impl Port {
         shared.hub.broadcast_to_approvers(event::PAIRING_REQUESTED, &payload);
         if let Some(code) = code {
             // Not waited for: a driver may have to read what the vendor says about it.
-            let port = self.clone();
+            let (port, arrival) = (self.clone(), arrival);
             self.shared.channels.tasks.spawn(async move {
                 let told = port.tell(&arrival, &code).await;
                 if let Err(error) = port.shared.senders.told(&arrival.sender, told).await {
@@ -170,11 +193,50 @@ impl Port {
     /// Tells a stranger his code. When that fails he gets another when he writes again.
     async fn tell(&self, arrival: &Arrival, code: &PairingCode) -> Told {
         let text = pairing::reply(code, self.shared.senders.code_minutes());
-        match self.say(arrival, "pairing", text.expose_secret()).await {
+        self.tell_him(&Answering::of(arrival), "pairing", text.expose_secret()).await
+    }
+
+    /// Tells somebody what he used today and what he may.
+    pub(super) async fn tell_allowance(&self, arrival: &Arrival) -> Result<(), NotTaken> {
+        let (allowances, answering) = (&self.shared.allowances, Answering::of(arrival));
+        let principal = Principal::Sender(arrival.sender.to_string());
+        match allowances.admit(&principal, Demand::Command) {
+            Err(spent) => {
+                inbound::refuse(&self.shared, &answering.to.to_string(), &spent.refusal());
+                self.refuse(answering, principal, &spent);
+            }
+            Ok(counted) => {
+                allowances.keep(counted).await.map_err(|error| NotTaken(error.to_string()))?;
+                let (port, text) = (self.clone(), allowances.answer(&principal));
+                self.shared.channels.tasks.spawn(async move {
+                    port.tell_him(&answering, "allowance", &text).await;
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells somebody that his allowance is used up: once a day, whatever he sends.
+    fn refuse(&self, answering: Answering, principal: Principal, spent: &Spent) {
+        if !spent.first {
+            return;
+        }
+        let port = self.clone();
+        self.shared.channels.tasks.spawn(async move {
+            let told = port.tell_him(&answering, "allowance", REFUSAL).await;
+            if let Err(error) = port.shared.allowances.told(&principal, told == Told::Yes).await {
+                tracing::error!(%error, "that somebody was told that his allowance is used up is not kept");
+            }
+        });
+    }
+
+    /// Says something that is no answer of the agent, and whether he has it.
+    async fn tell_him(&self, answering: &Answering, what: &str, text: &str) -> Told {
+        match self.say_to(answering, what, text).await {
             Ok(()) | Err(NotSent::Never(_)) => Told::Yes,
             Err(error) => {
                 let place = self.served.place();
-                tracing::warn!(%place, %error, "a stranger was not told his code");
+                tracing::warn!(%place, %error, what, "something could not be said");
                 Told::No
             }
         }
@@ -182,9 +244,14 @@ impl Port {
 
     /// Says something to who wrote, where he wrote, besides what the outbox has.
     pub(super) async fn say(&self, arrival: &Arrival, what: &str, text: &str) -> Result<(), NotSent> {
+        self.say_to(&Answering::of(arrival), what, text).await
+    }
+
+    async fn say_to(&self, answering: &Answering, what: &str, text: &str) -> Result<(), NotSent> {
+        let Answering { id, conversation, to } = answering;
         for (number, text) in self.served.driver.pieces(text).into_iter().enumerate() {
-            let key = format!("{what}-{}-{number}", arrival.id);
-            let (conversation, to) = (arrival.conversation.clone(), arrival.sender.clone());
+            let key = format!("{what}-{id}-{number}");
+            let (conversation, to) = (conversation.clone(), to.clone());
             let piece = Piece { key, conversation, to, answers: None, text };
             let sending = tokio::time::timeout(limits::CHANNEL_SEND, self.served.driver.send(&piece));
             sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into())))?;

@@ -65,6 +65,10 @@ impl Inlet {
         })
     }
 
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(super) fn is_at(&self, path: &str) -> bool {
         self.path == path
     }

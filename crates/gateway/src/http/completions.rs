@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use moltbot_channels::webchat::{self, Conversation};
 use moltbot_config::limits;
+use moltbot_policy::allowance::SPENT;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::openai::ChatCompletionRequest;
 use tokio::sync::OwnedSemaphorePermit;
@@ -170,6 +171,7 @@ fn not_kept(error: &InboundError) -> Failure {
     let (status, kind) = match error {
         InboundError::Elsewhere(_) | InboundError::Reused => (StatusCode::CONFLICT, "conflict"),
         InboundError::Full => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+        InboundError::Spent(_) => (StatusCode::TOO_MANY_REQUESTS, SPENT),
         InboundError::LockedDown => (StatusCode::SERVICE_UNAVAILABLE, LOCKED_DOWN_CODE),
         InboundError::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, UNRECORDED_CODE),
         InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

@@ -50,6 +50,8 @@ pub(super) async fn answer(
         None => by_token(shared, hooks, caller, seat, &path, request).await,
         Some(key) => by_signature(shared, hooks, caller, seat, key, request).await,
     };
+    // Keys may have been changed while the call was read: an old one lets nothing in any more.
+    let known = known.and_then(|known| if shared.answers(hooks) { Ok(known) } else { Err(Failure::busy()) });
     let taken = match known {
         Ok(known) => take(shared, hooks, &path, known).await,
         Err(failure) => Err(failure),

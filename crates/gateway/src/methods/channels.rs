@@ -100,14 +100,18 @@ pub(super) fn commands(shared: &Shared, call: &Call) -> Outcome {
     if let Some(agent) = &params.agent_id {
         super::agent_named(shared, agent)?;
     }
-    let stop = json!({
-        "name": "stop",
-        "textAliases": ["/stop"],
-        "description": "Stops what the agent is doing in this session.",
-        "source": "native",
-        "scope": "text",
-        "acceptsArgs": false,
-    });
-    let commands = if params.scope.as_deref() == Some("native") { json!([]) } else { json!([stop]) };
+    let command = |name: &str, description: &str| {
+        json!({
+            "name": name, "textAliases": [format!("/{name}")], "description": description, "source": "native",
+            "scope": "text", "acceptsArgs": false,
+        })
+    };
+    let commands = match params.scope.as_deref() {
+        Some("native") => json!([]),
+        Some(_) | None => json!([
+            command("allowance", "Says what you used today and what you may."),
+            command("stop", "Stops what the agent is doing in this session."),
+        ]),
+    };
     Ok(json!({ "commands": commands }))
 }

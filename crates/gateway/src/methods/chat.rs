@@ -5,6 +5,7 @@ use moltbot_protocol::chat::{Aborted, ChatAbortParams, ChatHistory, ChatHistoryP
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::event;
 use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::message::InboundMessage;
 use moltbot_store::{RunStatus, TurnState};
 use serde_json::{Value, json};
 
@@ -42,8 +43,12 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         shared.hub.broadcast(event::CHAT, &told, Delivery::Must);
         return Ok(json!({"runId": run.as_str(), "status": "ok"}));
     }
+    let asks_for_allowance = webchat::is_allowance_word(&params.message);
     let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
     let run = message.run.clone();
+    if asks_for_allowance {
+        return Ok(tell_allowance(shared, &message));
+    }
     match inbound::receive(shared, message, call.grant.actor(), Hearing::End)
         .await
         .map_err(|error| not_kept(&error))?
@@ -58,6 +63,15 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
     }
+}
+
+/// Says in the conversation what was used today. No model is asked, and nothing of it stays in the transcript.
+fn tell_allowance(shared: &Shared, message: &InboundMessage) -> Value {
+    let text = shared.allowances.answer(&message.principal);
+    let mut progress = webchat::ChatProgress::new(&message.run, &message.session);
+    let told = progress.finished(&text, "stop", shared.now_ms());
+    shared.hub.broadcast(event::CHAT, &told, Delivery::Must);
+    json!({"runId": message.run.as_str(), "status": "started"})
 }
 
 /// Demands that the session is the one that the client knows.

@@ -1,12 +1,13 @@
 //! `clients.*`: who is signed in, ending that, and taking up a changed credential.
 
+use moltbot_policy::authentication::Credential;
 use moltbot_policy::clients::{EndPermit, ReloadPermit};
 use moltbot_protocol::error::WireError;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Outcome, not_recorded};
-use crate::shared::{Shared, recorded};
+use crate::shared::{Shared, not_taken_up, recorded};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,13 +53,8 @@ pub(super) async fn kill(shared: &Shared, call: &Call) -> Outcome {
 /// Reads the gateway's own credential anew. What another one opened ends when this is answered.
 pub(super) async fn reload(shared: &Shared, call: &Call) -> Outcome {
     let Nothing {} = call.params()?;
-    let read = std::sync::Arc::clone(&shared.credential);
-    let credential = tokio::task::spawn_blocking(move || read()).await;
-    let credential = credential.map_err(|error| WireError::unavailable(error.to_string()))?;
-    let credential = credential.map_err(|why| {
-        tracing::warn!(why, "the credential was not taken up; the one of before counts");
-        WireError::unavailable("the config cannot be used, so the credential of before counts; see `moltbot config validate` and `moltbot logs`")
-    })?;
+    let credential = Credential::from_config(&shared.config_now().await?.gateway.auth);
+    let credential = credential.map_err(|error| not_taken_up(&error.to_string()))?;
     let (changed, method) = shared.sign_in.compare(&credential);
     let permit = ReloadPermit::by(&call.grant, method, changed);
     let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;

@@ -1,4 +1,4 @@
-//! `usage.cost`: what the turns of the last days used. Prices are not known here, so money is not told.
+//! `usage.cost`: what the turns of the last days used, and what they cost as far as prices are known.
 
 use jiff::Timestamp;
 use moltbot_protocol::error::WireError;
@@ -37,22 +37,30 @@ pub(super) async fn cost(shared: &Shared, call: &Call) -> Outcome {
     for day in used.values() {
         total.turns = total.turns.saturating_add(day.turns);
         total.usage = total.usage.plus(day.usage);
+        total.cost = total.cost.saturating_add(day.cost);
+        total.unpriced = total.unpriced.saturating_add(day.unpriced);
     }
     let daily: Vec<Value> = used.iter().map(|(day, used)| told(Some(&date(*day)), used)).collect();
     Ok(json!({"updatedAt": now, "days": days, "daily": daily, "totals": told(None, &total)}))
 }
 
-/// Tokens, and for how many turns the price is missing: all of them.
+/// Tokens, dollars, and for how many turns the price is missing.
 fn told(date: Option<&str>, used: &DayUsage) -> Value {
     let Usage { input, output, cache_read, cache_write, total_tokens } = used.usage;
     let mut told = json!({
         "input": input, "output": output, "cacheRead": cache_read, "cacheWrite": cache_write,
-        "totalTokens": total_tokens, "totalCost": 0, "missingCostEntries": used.turns, "turns": used.turns,
+        "totalTokens": total_tokens, "totalCost": dollars(used.cost), "missingCostEntries": used.unpriced, "turns": used.turns,
     });
     if let (Some(date), Some(members)) = (date, told.as_object_mut()) {
         members.insert("date".into(), json!(date));
     }
     told
+}
+
+/// Millionths of a dollar as dollars.
+fn dollars(millionths: u64) -> Value {
+    let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+    serde_json::from_str(&text).unwrap_or(Value::Null) // its digits are a number
 }
 
 /// The day as `2026-01-31`, UTC.

@@ -91,7 +91,7 @@ impl House {
             agent: agent.expect("agents"),
             approvals,
             sandbox,
-            credential: Arc::new(|| Err("the config of a test does not change".to_owned())),
+            read_config: Arc::new(|| Err("the config of a test does not change".to_owned())),
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
             identity: None,

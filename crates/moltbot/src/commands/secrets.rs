@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::arguments::{Facts, Place, Secrets, WrapKind};
 use crate::book::{CommandBook, OWNER};
-use crate::commands::gateway;
+use crate::commands::{gateway, hooks};
 use crate::exit::Exit;
 use crate::home::{self, Home, PASSWORD, TOKEN};
 use crate::keeper::VaultKeeper;
@@ -152,8 +152,13 @@ fn set(home: &Home, place: &Place) -> anyhow::Result<Exit> {
     }
     book.close();
     output::line(&format!("{} is set, sealed", place.place))?;
+    let is_of_hook = !place.store && place.place.starts_with("hooks.");
     match before {
         Some(before) => gateway::rotate::tell(home, &before)?,
+        None if is_of_hook && home.running()?.is_some() => {
+            hooks::take_up(home)?;
+            output::note("the gateway that runs refuses the old one from now on");
+        }
         None => change::remind(home)?,
     }
     Ok(Exit::Done)

@@ -112,7 +112,7 @@ async fn b06_b07_a_device_from_elsewhere_has_what_was_approved_and_not_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b04_nobody_approves_more_than_he_holds_and_who_may_decide_is_told() {
+async fn b03_b04_nobody_approves_more_than_he_holds_and_who_may_decide_is_told() {
     let (_model, home, gateway) = house();
     let admin = gateway.connect().device(&Device::from_seed(3), SignatureVersion::V3).open();
     let mut admin = admin.await.unwrap();
@@ -138,6 +138,34 @@ async fn b04_nobody_approves_more_than_he_holds_and_who_may_decide_is_told() {
     let wider = json!({"deviceId": id, "role": "operator", "scopes": ["operator.admin"]});
     assert!(admin.call("device.token.rotate", wider).await.is_err());
     assert!(book_in(home.path()).contains("pairing.reject"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b09_a_pairing_without_scopes_gives_none_and_not_all() {
+    let (_model, home, gateway) = house();
+    let device = Device::from_seed(41);
+    let without = |how: &'static str| {
+        let connect = from_elsewhere(&gateway, &device).scopes(&[]);
+        connect.change(move |params| match how {
+            "missing" => drop(params.as_object_mut().unwrap().remove("scopes")),
+            "null" => params["scopes"] = Value::Null,
+            _ => {}
+        })
+    };
+    let request = waiting(without("empty")).await;
+    done(&home, &["approve", &request]);
+    for how in ["empty", "missing", "null"] {
+        let Ok(client) = without(how).open().await else {
+            assert_eq!(how, "null", "what is no list is refused");
+            continue;
+        };
+        assert_eq!(scopes(&client), &json!([]), "{how}");
+        for method in ["chat.history", "sessions.reset", "device.pair.list", "allowance.list"] {
+            let refused = client.call(method, json!({})).await.unwrap_err();
+            assert!(refused.message.starts_with("missing scope"), "{how} {method}: {}", refused.message);
+        }
+    }
+    waiting(from_elsewhere(&gateway, &device)).await; // read was never approved
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

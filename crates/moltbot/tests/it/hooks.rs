@@ -3,6 +3,7 @@
 
 mod attacks;
 mod deliveries;
+mod rotation;
 mod signatures;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};

@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod advisories;
 #[cfg(test)]
+mod allowances;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod architecture;
@@ -53,6 +55,8 @@ mod kill;
 #[cfg(test)]
 mod known_good;
 #[cfg(test)]
+mod loading;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod lockdown;
@@ -70,6 +74,8 @@ mod nodes;
 mod open_config;
 #[cfg(test)]
 mod own_socket;
+#[cfg(test)]
+mod paths;
 #[cfg(test)]
 mod program;
 #[cfg(test)]

@@ -45,6 +45,23 @@ async fn b13_every_method_is_refused_to_every_scope_that_is_not_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_access_table_of_commands_in_a_chat_is_complete() {
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    let gateway = Gateway::start(env!("CARGO_BIN_EXE_moltbot"), &home);
+    let client = gateway.connect().scopes(&["operator.read"]).open().await.unwrap();
+    let listed = client.call("commands.list", json!({})).await.unwrap();
+    let listed = listed["commands"].as_array().unwrap().iter();
+    let listed: Vec<String> =
+        listed.map(|command| command["textAliases"][0].as_str().unwrap().into()).collect();
+    let table =
+        PAGE.lines().skip_while(|line| !line.starts_with("| command | the owner, by a client")).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    let named: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(named, listed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(
     clippy::disallowed_methods,
     reason = "the test writes into the log what an older program might have"

@@ -199,7 +199,7 @@ fn an_outage_a_full_queue_and_lost_answers_lose_and_turn_round_nothing() {
 }
 
 #[test]
-fn a_token_that_is_refused_stops_the_channel_and_not_the_gateway() {
+fn k11_a_token_that_is_refused_stops_the_channel_and_not_the_gateway() {
     let stage = Stage::with(|_| json!({"allowFrom": [ann().id]}));
     let api = &stage.api;
     api.write(&ann(), "hi");

@@ -41,6 +41,8 @@ CREATE TABLE turns (
     extra_system_prompt BLOB,
     error               BLOB,
     origin              BLOB,
+    allowances          TEXT,
+    cost                INTEGER,
     UNIQUE (channel, account, external_id)
 ) STRICT;
 CREATE INDEX turns_unfinished ON turns (session) WHERE state = 'received';
@@ -86,3 +88,16 @@ CREATE TABLE cursors (
     cursor  TEXT NOT NULL,
     PRIMARY KEY (channel, account)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE allowances (
+    id       INTEGER PRIMARY KEY,
+    who      BLOB NOT NULL,
+    own      TEXT,
+    day      INTEGER NOT NULL,
+    messages INTEGER NOT NULL DEFAULT 0,
+    turns    INTEGER NOT NULL DEFAULT 0,
+    tokens   INTEGER NOT NULL DEFAULT 0,
+    cost     INTEGER NOT NULL DEFAULT 0,
+    unpriced INTEGER NOT NULL DEFAULT 0,
+    told     INTEGER NOT NULL DEFAULT 0 CHECK (told IN (0, 1))
+) STRICT;

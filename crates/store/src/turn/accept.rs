@@ -5,6 +5,7 @@ use moltbot_protocol::message::{InboundMessage, Message, Part};
 use rusqlite::{OptionalExtension, named_params};
 
 use super::{Accepted, PendingTurn, RunStatus, TurnId, TurnState, read};
+use crate::allowance::{self, AllowanceHolder};
 use crate::column::Column;
 use crate::database::{self, Failure};
 use crate::sealed::Database;
@@ -12,10 +13,11 @@ use crate::session::{self, Session};
 
 /// Keeps the message as the last turn of its session, which is created when there is none.
 ///
-/// The text goes into the transcript at once and nowhere else.
+/// The text goes into the transcript at once and nowhere else. The turn is counted by the allowances of `holders`.
 pub(crate) fn accept(
     database: &Database,
     message: &InboundMessage,
+    holders: &[AllowanceHolder],
     now_ms: u64,
 ) -> Result<Accepted, Failure> {
     if let Some(status) = earlier(database, message)? {
@@ -26,6 +28,7 @@ pub(crate) fn accept(
         None => session::create(database, &message.session, now_ms)?,
     };
     let turn = insert(database, message, &session, now_ms)?;
+    allowance::begin_turn(database, turn, holders, now_ms)?;
     let content = vec![Part::text(message.text.clone())];
     let said = Message::User { content, timestamp: now_ms, principal: message.principal.clone() };
     session::append(database, &session, turn, &[said], now_ms)?;

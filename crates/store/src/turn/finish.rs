@@ -4,6 +4,7 @@ use moltbot_protocol::message::Message;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::{Ending, Step, TurnEnd, TurnId, TurnState};
+use crate::allowance;
 use crate::column::Column;
 use crate::database::{self, Failure};
 use crate::error::StoreError;
@@ -39,15 +40,18 @@ pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result
         statement.execute((turn.0, reply))?;
     }
     let mut statement = database.prepare_cached(
-        "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage WHERE id = :turn",
+        "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage, cost = :cost
+         WHERE id = :turn",
     )?;
     statement.execute(named_params! {
         ":state": TurnState::from(end.ending).name(),
         ":ended": database::whole(end.ended_ms),
         ":error": database.seal_text(&session.turn(Column::Error, turn), end.error.as_deref())?,
         ":usage": database::to_json(&end.usage)?,
+        ":cost": (!end.unpriced).then(|| database::whole(end.cost)),
         ":turn": turn.0,
     })?;
+    allowance::add_turn(database, turn, end)?;
     session::add_totals(database, session.row, end.usage, end.model.as_deref())
 }
 

@@ -140,6 +140,8 @@ fn done(text: &str, ended_ms: u64) -> TurnEnd {
         reply: Some(text.into()),
         error: None,
         usage: usage(1),
+        cost: 0,
+        unpriced: false,
         model: Some("m1".into()),
         ended_ms,
     }

@@ -215,6 +215,6 @@ async fn usage_is_told_by_day_from_the_turns_that_have_ended() {
     place.talk("main", "three", 10 * DAY).await;
     place.accept("main", "not answered yet", 10 * DAY + 1).await;
     let days = place.store.usage_by_day(8 * DAY).await.unwrap();
-    let used = |turns| DayUsage { turns, usage: usage(turns) };
+    let used = |turns| DayUsage { turns, usage: usage(turns), cost: 0, unpriced: 0 };
     assert_eq!(days.into_iter().collect::<Vec<_>>(), [(9, used(2)), (10, used(1))]);
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use moltbot_config::settings::{ModelConfig, ProviderApi, ProviderConfig};
+use moltbot_config::settings::{ModelConfig, ModelCost, ProviderApi, ProviderConfig};
 use moltbot_ledger::Ledger;
 use moltbot_net::{Client, Url};
+use moltbot_policy::allowance::Price;
 use moltbot_policy::network::{Destination, Purpose, Reach};
 use secrecy::SecretString;
 
@@ -99,7 +100,9 @@ impl Slot {
             origin: format!("{} found on this machine at {}", found.server, found.base_url),
             headers: Vec::new(),
         };
-        let facts = Facts::unlisted(LOCAL, &found.model, LOCAL_USUAL);
+        // A model of this machine is paid with its power alone.
+        let price = Some(Price::default());
+        let facts = Facts { price, ..Facts::unlisted(LOCAL, &found.model, LOCAL_USUAL) };
         Ok(Self { provider: Ok(Arc::new(provider)), models: vec![Arc::new(facts)], usual: LOCAL_USUAL })
     }
 
@@ -115,13 +118,28 @@ impl Slot {
     }
 }
 
+/// The price that the config tells.
+const fn price(cost: ModelCost) -> Price {
+    let ModelCost { cache_read, cache_write, input, output } = cost;
+    Price { cache_read, cache_write, input, output }
+}
+
 impl Facts {
     fn unlisted(provider: &str, id: &str, (context_tokens, max_tokens): (u64, u64)) -> Self {
         // OpenRouter's own models have its name in theirs; all others have their maker's.
         let own = provider == "openrouter" && !id.contains('/');
         let wire_id = if own { format!("openrouter/{id}") } else { id.to_owned() };
         let id = id.to_owned();
-        Self { id, wire_id, name: None, context_tokens, max_tokens, reasoning: false, tools: true }
+        Self {
+            id,
+            wire_id,
+            name: None,
+            context_tokens,
+            max_tokens,
+            price: None,
+            reasoning: false,
+            tools: true,
+        }
     }
 
     fn built_in(built_in: &BuiltIn) -> Self {
@@ -136,6 +154,7 @@ impl Facts {
             name: model.name.clone(),
             context_tokens,
             max_tokens: model.max_tokens.unwrap_or(max_tokens.min(context_tokens)),
+            price: model.cost.map(price),
             reasoning: model.reasoning,
             tools: model.tools.unwrap_or(true),
             ..Self::unlisted(provider, &model.id, USUAL)

@@ -74,7 +74,7 @@ impl From<InboundError> for Failure {
     fn from(error: InboundError) -> Self {
         let status = match &error {
             InboundError::Elsewhere(_) | InboundError::Reused => StatusCode::CONFLICT,
-            InboundError::Full => StatusCode::TOO_MANY_REQUESTS,
+            InboundError::Full | InboundError::Spent(_) => StatusCode::TOO_MANY_REQUESTS,
             InboundError::LockedDown | InboundError::Stopping | InboundError::Unrecorded(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

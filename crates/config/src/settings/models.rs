@@ -1,0 +1,89 @@
+//! Models: who provides them, and what is known of each.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::{ModelCost, SecretSetting};
+
+/// Model providers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ModelsConfig {
+    /// Whether the built-in providers stay beside these. `merge` is the default.
+    pub mode: ModelsMode,
+    /// The providers by name. `anthropic`, `openai` and `openrouter` need no entry but their key.
+    pub providers: BTreeMap<String, ProviderConfig>,
+}
+
+/// Whether the built-in providers stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelsMode {
+    /// Built-in providers stay beside those of the config.
+    #[default]
+    Merge,
+    /// Only those of the config.
+    Replace,
+}
+
+/// One provider.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProviderConfig {
+    /// The wire format. `openai-completions` is what most servers speak.
+    pub api: Option<ProviderApi>,
+    /// The key. A reference such as `${OPENAI_API_KEY}` stays a reference in the file.
+    #[schemars(with = "Option<SecretSetting>")]
+    pub api_key: Option<SecretString>,
+    /// The address that `/chat/completions` or `/v1/messages` is added to. It may be on this machine or in
+    /// the owner's network; the exact host and port are then allowed, and no others.
+    #[schemars(extend("x-moltbot-form" = "http-address"))]
+    pub base_url: Option<String>,
+    /// Headers sent with every request.
+    #[schemars(with = "BTreeMap<String, SecretSetting>")]
+    pub headers: BTreeMap<String, SecretString>,
+    /// The models that it offers.
+    pub models: Vec<ModelConfig>,
+}
+
+/// The wire format of a provider.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ProviderApi {
+    /// Anthropic Messages.
+    #[serde(rename = "anthropic-messages")]
+    AnthropicMessages,
+    /// OpenAI Chat Completions and everything compatible.
+    #[serde(rename = "openai-completions")]
+    OpenAiCompletions,
+}
+
+/// One model of a provider.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ModelConfig {
+    /// The provider's name of the model.
+    pub id: String,
+    /// The name that people see.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Tokens of its window, at least 1000; 200 000 when absent, as upstream.
+    #[serde(default)]
+    #[schemars(range(min = 1000, max = 100_000_000))]
+    pub context_window: Option<u64>,
+    /// Tokens of one answer, at least 1; 8192 when absent, as upstream.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_tokens: Option<u64>,
+    /// What it costs, where that is known. A model that costs nothing says so with zeros.
+    #[serde(default)]
+    pub cost: Option<ModelCost>,
+    /// Whether it thinks before it answers.
+    #[serde(default)]
+    pub reasoning: bool,
+    /// Whether it can call tools. A small model that cannot is not offered any.
+    #[serde(default)]
+    pub tools: Option<bool>,
+}
