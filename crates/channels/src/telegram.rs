@@ -13,10 +13,13 @@ use moltbot_protocol::sender::{Conversation, SenderId};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::driver::{Broken, Doing, Driver, Link, NotPosted, NotSent, NotTaken, Piece, Place, Webhook};
+use crate::driver::{
+    Broken, Doing, Driver, Link, NotPosted, NotSent, NotTaken, Piece, Place, Question, Webhook,
+};
 
 mod api;
 mod arrival;
+mod buttons;
 mod html;
 mod markdown;
 mod media;
@@ -38,7 +41,7 @@ use update::{Me, Update, UpdateId, WebhookInfo};
 /// Where the Bot API is.
 pub const API_ROOT: &str = "https://api.telegram.org";
 /// The kinds of updates that are asked for.
-const UPDATES: [&str; 2] = ["message", "edited_message"];
+const UPDATES: [&str; 3] = ["message", "edited_message", "callback_query"];
 
 /// One bot.
 pub struct Telegram {
@@ -150,6 +153,7 @@ impl Telegram {
         };
         match arrival::read(update, &self.place.account, me) {
             Reading::Said(arrival) => link.take(*arrival).await,
+            Reading::Pressed(pressed) => self.press(link, *pressed).await,
             Reading::Moved(from, to) => {
                 tracing::warn!(
                     place = %self.place, from, to,
@@ -210,6 +214,10 @@ impl Driver for Telegram {
 
     fn pieces(&self, text: &str) -> Vec<String> {
         html::pieces(text)
+    }
+
+    fn ask<'a>(&'a self, question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
+        Box::pin(self.put(question))
     }
 
     fn webhook(&self) -> Option<&Webhook> {

@@ -4,6 +4,7 @@
 //! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
 
 mod backoff;
+mod buttons;
 mod intake;
 mod refusals;
 mod route;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use moltbot_channels::driver::{Broken, NotPosted, Place, SharedDriver};
 use moltbot_config::settings::DmScope;
 use moltbot_config::{Config, limits};
+use moltbot_policy::senders::owner::Owners;
 use moltbot_policy::senders::{Admission, SenderRules};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::Origin;
@@ -61,6 +63,7 @@ impl Served {
 pub(crate) struct Channels {
     served: Vec<Arc<Served>>,
     scope: DmScope,
+    owners: Owners,
     refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -72,6 +75,7 @@ impl Channels {
         parts: Vec<ChannelParts>,
         hooks: Option<&Hooks>,
         config: &Config,
+        owners: Owners,
     ) -> Result<Self, WebhookError> {
         let inlets = webhooks::inlets(&parts, hooks, config)?;
         let scope = config.session.dm_scope;
@@ -85,6 +89,7 @@ impl Channels {
         Ok(Self {
             served: served.collect(),
             scope,
+            owners,
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

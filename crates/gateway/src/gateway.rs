@@ -13,6 +13,7 @@ use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity, SharedBook
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
+use moltbot_policy::senders::owner::Owners;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Book as _, Refusal, Unrecorded, clients};
 use moltbot_protocol::event;
@@ -153,6 +154,7 @@ impl Gateway {
     pub async fn start(mut parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
         let hooks = Hooks::of(&parts.config)?;
+        let owners = Owners::of(&parts.config.channels).map_err(StartError::Refused)?;
         let permit = network::bind(&parts.config.gateway, &credential, &parts.own_addresses);
         let permit = permit.map_err(StartError::Refused)?;
         let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
@@ -161,7 +163,8 @@ impl Gateway {
         let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
         let senders = open_senders(&parts).await?;
-        let channels = Channels::new(std::mem::take(&mut parts.channels), hooks.as_ref(), &parts.config)?;
+        let (served, config) = (std::mem::take(&mut parts.channels), &parts.config);
+        let channels = Channels::new(served, hooks.as_ref(), config, owners)?;
         let front = channels.hosts().fold(front, Front::named);
         let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;

@@ -17,6 +17,9 @@ pub struct ChannelsConfig {
     pub defaults: ChannelDefaults,
     /// Internet Relay Chat.
     pub irc: Option<IrcConfig>,
+    /// The owner's own ids on channels, in full: `telegram:default:user:123456789`. Who asks to be let in is shown to them
+    /// with buttons, and they alone may press. Nobody, unless the owner says who he is.
+    pub owners: Vec<String>,
     /// Telegram, by bots.
     pub telegram: Option<TelegramConfig>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moltbot_channels::driver::{Arrival, Doing, Link, NotSent, NotTaken, Piece};
+use moltbot_channels::driver::{Arrival, Doing, Link, NotSent, NotTaken, Piece, Press, Pressed};
 use moltbot_channels::webchat;
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
@@ -14,7 +14,7 @@ use moltbot_store::Accepted;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::{Served, route};
+use super::{Served, buttons, route};
 use crate::inbound::{self, Hearing, InboundError, Received};
 use crate::senders::{Asking, Told};
 use crate::shared::Shared;
@@ -22,8 +22,8 @@ use crate::stop;
 
 /// The gateway's side of a driver that runs.
 pub(super) struct Port {
-    shared: Arc<Shared>,
-    served: Arc<Served>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) served: Arc<Served>,
 }
 
 impl Port {
@@ -54,7 +54,7 @@ impl Port {
         }
     }
 
-    fn ignore(&self, sender: &SenderId, refusal: &Refusal) {
+    pub(super) fn ignore(&self, sender: &SenderId, refusal: &Refusal) {
         for entry in self.shared.channels.refusals.count(sender, refusal, self.shared.now_ms()) {
             inbound::note(&self.shared, entry);
         }
@@ -143,6 +143,7 @@ impl Port {
         });
         shared.hub.broadcast_to_approvers(event::PAIRING_REQUESTED, &payload);
         if let Some(code) = code {
+            buttons::ask_about(shared, &self.served, &arrival);
             // Not waited for: a driver may have to read what the vendor says about it.
             let port = Self::new(Arc::clone(shared), Arc::clone(&self.served));
             self.shared.channels.tasks.spawn(async move {
@@ -180,6 +181,10 @@ impl Port {
 impl Link for Port {
     fn take(&self, arrival: Arrival) -> Doing<'_, Result<(), NotTaken>> {
         Box::pin(self.receive(arrival))
+    }
+
+    fn press(&self, press: Press) -> Doing<'_, Result<Pressed, NotTaken>> {
+        Box::pin(self.pressed(press))
     }
 
     fn connected(&self) {

@@ -36,6 +36,8 @@ pub struct Sent {
     pub reply_to: Option<i64>,
     /// Whether links in it are looked up by Telegram.
     pub previews: bool,
+    /// The buttons below it: what stands on each, and what it carries.
+    pub buttons: Vec<(String, String)>,
 }
 
 pub(super) struct State {
