@@ -10,6 +10,7 @@ mod external;
 mod history;
 pub mod model;
 mod prompt;
+mod received;
 mod report;
 mod tools;
 mod turn;

@@ -61,6 +61,11 @@ pub trait Driver: Send + Sync {
         Box::pin(async {})
     }
 
+    /// Fetches a file, no larger than the owner wants.
+    fn fetch<'a>(&'a self, _file: &'a Attached) -> Doing<'a, Result<Vec<u8>, NotFetched>> {
+        Box::pin(async { Err(NotFetched::Failed("this channel has no files".into())) })
+    }
+
     /// Asks a person something that is answered by pressing a button. What is pressed comes back by [`Link::press`].
     fn ask<'a>(&'a self, _question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
         Box::pin(async { Err(NotSent::Never("this channel has no buttons".into())) })
@@ -113,6 +118,30 @@ pub struct Arrival {
     pub state: Said,
     /// The id that an answer refers to, where the vendor has such.
     pub message: Option<String>,
+    /// Files that came with it, which are fetched by [`Driver::fetch`] when the sender was let in.
+    pub files: Vec<Attached>,
+}
+
+/// A file that came with something that was said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attached {
+    /// The vendor's handle of it.
+    pub handle: String,
+    /// What it is, in words, such as `a photo (121 kB)`. Names are the sender's, and shown alone.
+    pub what: String,
+    /// How large the vendor says that it is, in bytes.
+    pub size: Option<u64>,
+}
+
+/// Why a file was not fetched.
+#[derive(Clone, Debug, Error)]
+pub enum NotFetched {
+    /// It is larger than the owner wants, in megabytes.
+    #[error("it is larger than {0} MB")]
+    TooLarge(u64),
+    /// The vendor does not give it.
+    #[error("it could not be fetched: {0}")]
+    Failed(String),
 }
 
 /// A question with buttons.

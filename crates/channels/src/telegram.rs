@@ -14,12 +14,14 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::driver::{
-    Broken, Doing, Driver, Link, NotPosted, NotSent, NotTaken, Piece, Place, Question, Webhook,
+    Attached, Broken, Doing, Driver, Link, NotFetched, NotPosted, NotSent, NotTaken, Piece, Place, Question,
+    Webhook,
 };
 
 mod api;
 mod arrival;
 mod buttons;
+mod files;
 mod html;
 mod markdown;
 mod media;
@@ -50,6 +52,8 @@ pub struct Telegram {
     /// Its token, or why there is none and what to do, for the owner.
     token: Result<BotToken, String>,
     client: Client,
+    /// The largest file that is taken, in bytes.
+    media_max: u64,
     /// Where updates are posted; nothing when they are asked for.
     posted: Option<Posted>,
     /// The updates that were taken last.
@@ -70,7 +74,12 @@ impl Telegram {
     pub fn new(account: &str, token: Result<BotToken, String>, root: Url, client: Client) -> Self {
         let place = Place { channel: CHANNEL, account: account.to_owned() };
         let (posted, seen, way) = (None, Seen::default(), Mutex::default());
-        Self { place, root, token, client, posted, seen, way }
+        Self { place, root, token, client, media_max: 0, posted, seen, way }
+    }
+
+    /// The same, which takes files of that many bytes at most.
+    pub fn taking_files(self, media_max: u64) -> Self {
+        Self { media_max, ..self }
     }
 
     /// The same, with updates that Telegram posts to `address` instead of being asked for them.
@@ -218,6 +227,10 @@ impl Driver for Telegram {
 
     fn ask<'a>(&'a self, question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
         Box::pin(self.put(question))
+    }
+
+    fn fetch<'a>(&'a self, file: &'a Attached) -> Doing<'a, Result<Vec<u8>, NotFetched>> {
+        Box::pin(self.download(file, self.media_max))
     }
 
     fn webhook(&self) -> Option<&Webhook> {

@@ -376,6 +376,10 @@ pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
 pub const TELEGRAM_WEBHOOK_LOOK: Duration = Duration::from_secs(300);
 /// Updates that are known by their numbers: what Telegram repeats, it repeats soon.
 pub const TELEGRAM_SEEN: usize = 1000;
+/// Files of one message that are taken.
+pub const FILES_TAKEN: usize = 4;
+/// How long the files of one message may take: what arrives behind it waits.
+pub const FILES_WAIT: Duration = Duration::from_secs(30);
 /// The largest post of a vendor, in bytes: an update of Telegram has 100 kB at the very most.
 pub const WEBHOOK_BYTES: usize = 256 * 1024;
 /// Posts of one account that are read at the same time. A vendor sends one or two.

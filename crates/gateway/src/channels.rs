@@ -5,6 +5,7 @@
 
 mod backoff;
 mod buttons;
+mod files;
 mod intake;
 mod refusals;
 mod route;

@@ -258,6 +258,11 @@ impl TelegramApi {
         self.shared.state().add_file(file_id, bytes);
     }
 
+    /// `getFile` says of a file that it is elsewhere and so large.
+    pub fn lie_about_file(&self, file_id: &str, path: &str, size: usize) {
+        self.shared.state().lies.insert(file_id.to_owned(), (path.to_owned(), size));
+    }
+
     /// The next calls of `method` fail, one fault a call.
     pub fn fail(&self, method: &str, faults: impl IntoIterator<Item = Fault>) {
         let mut all = self.shared.faults.lock().expect("no thread panicked with the faults");

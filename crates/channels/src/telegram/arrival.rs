@@ -5,7 +5,7 @@
 
 use moltbot_protocol::sender::{Conversation, SenderId};
 
-use super::media;
+use super::media::{self, Files};
 use super::update::{Below, CallbackQuery, Entity, Me, Message, Replied, Update, User};
 use crate::driver::{Arrival, Press, Said};
 
@@ -90,10 +90,15 @@ fn read_message(message: &Message, state: Said, account: &str, me: &Me) -> Readi
         (None, None) => ("", [].as_slice()),
     };
     let (words, is_addressed) = without_mention(said, entities, me);
-    let attached = media::describe(&message.media);
+    // What is changed was fetched when it was new.
+    let (files, kept) = match state {
+        Said::Edited => (Vec::new(), Files::Named),
+        Said::New => (media::files(&message.media), Files::Fetched),
+    };
+    let attached = media::describe(&message.media, kept);
     // A mention alone is all that was said.
     let words = if words.trim().is_empty() { said } else { words.as_str() };
-    if words.trim().is_empty() && attached.is_none() {
+    if words.trim().is_empty() && attached.is_none() && files.is_empty() {
         return Reading::Nothing("it has no words");
     }
     let Ok(sender) = SenderId::new(CHANNEL, account, "user", &from.id.to_string()) else {
@@ -110,6 +115,7 @@ fn read_message(message: &Message, state: Said, account: &str, me: &Me) -> Readi
         text: whole_text(words.trim(), attached, message, reply.filter(|_| !answers_us)),
         state,
         message: Some(message.message_id.to_string()),
+        files,
     }))
 }
 
@@ -274,6 +280,7 @@ mod tests {
             text: "hi".into(),
             state: Said::New,
             message: Some("5".into()),
+            files: Vec::new(),
         };
         assert_eq!(arrival, expected);
     }

@@ -145,6 +145,7 @@ pub(super) struct Media {
 /// A file that Telegram keeps.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct File {
+    pub(super) file_id: Option<String>,
     pub(super) file_size: Option<u64>,
     pub(super) file_name: Option<String>,
     pub(super) mime_type: Option<String>,
@@ -152,6 +153,13 @@ pub(super) struct File {
     pub(super) duration: Option<u64>,
     /// What a sticker stands for.
     pub(super) emoji: Option<String>,
+}
+
+/// Where a file is.
+#[derive(Debug, Deserialize)]
+pub(super) struct FilePlace {
+    pub(super) file_path: Option<String>,
+    pub(super) file_size: Option<u64>,
 }
 
 /// Our own account.

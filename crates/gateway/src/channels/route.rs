@@ -141,6 +141,7 @@ mod tests {
             text: "hello".into(),
             state: Said::New,
             message: None,
+            files: Vec::new(),
         };
         let agent = AgentId::main();
         let message = message(&agent, DmScope::Main, &place("default"), arrival).unwrap();

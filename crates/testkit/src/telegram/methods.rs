@@ -271,8 +271,9 @@ fn get_file(state: &State, parameters: &Parameters) -> Result<Value, Refusal> {
     if bytes.len() > FILE_BYTES {
         return Err(Refusal::bad("Bad Request: file is too big"));
     }
-    let path = format!("documents/{id}");
-    Ok(json!({"file_id": id, "file_unique_id": id, "file_size": bytes.len(), "file_path": path}))
+    let (path, size) =
+        state.lies.get(&id).cloned().unwrap_or_else(|| (format!("documents/{id}"), bytes.len()));
+    Ok(json!({"file_id": id, "file_unique_id": id, "file_size": size, "file_path": path}))
 }
 
 fn set_my_commands(parameters: &Parameters) -> Result<Value, Refusal> {

@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) migrated: BTreeMap<i64, i64>,
     pub(super) blocked: BTreeSet<i64>,
     files: BTreeMap<String, Vec<u8>>,
+    /// What `getFile` says instead of the truth: the path, and the size.
+    pub(super) lies: BTreeMap<String, (String, usize)>,
     pub(super) queries: BTreeSet<String>,
     pub(super) sent: Vec<Sent>,
     pub(super) calls: Vec<Call>,
@@ -92,6 +94,7 @@ impl Default for State {
             migrated: BTreeMap::new(),
             blocked: BTreeSet::new(),
             files: BTreeMap::new(),
+            lies: BTreeMap::new(),
             queries: BTreeSet::new(),
             sent: Vec::new(),
             calls: Vec::new(),
