@@ -18,6 +18,7 @@ use crate::driver::{
     Webhook,
 };
 
+mod album;
 mod api;
 mod arrival;
 mod buttons;
@@ -115,15 +116,23 @@ impl Telegram {
         tracing::info!(place = %self.place, bot = me.id, "Telegram is connected");
         let mut offset = 0;
         loop {
-            let updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
-            for update in updates {
-                let Ok(UpdateId { update_id }) = serde_json::from_str(update.get()) else {
+            let mut updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
+            if updates.last().is_some_and(|last| album::of(last).is_some()) {
+                // The rest of it may be on its way; what was told is told again.
+                tokio::time::sleep(limits::TELEGRAM_ALBUM).await;
+                updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
+            }
+            let mut rest = updates.as_slice();
+            while let Some(last) = rest.get(album::length(rest).saturating_sub(1)) {
+                let Ok(UpdateId { update_id }) = serde_json::from_str(last.get()) else {
                     return Err(Broken::passing("Telegram told an update without a number; try again later"));
                 };
-                self.hand_in(link, update_id, &update, me)
+                let (together, later) = rest.split_at(album::length(rest));
+                self.hand_in(link, update_id, together, me)
                     .await
                     .map_err(|error| Broken::passing(error.to_string()))?;
                 offset = update_id.saturating_add(1);
+                rest = later;
             }
         }
     }
@@ -143,37 +152,43 @@ impl Telegram {
         Ok(())
     }
 
-    /// Hands in an update. One that cannot be read or is nothing to us is left out, so that those behind it come.
+    /// Hands in updates that are one message. What cannot be read or is nothing to us is left out, so that what is behind it
+    /// comes.
     async fn hand_in(
         &self,
         link: &dyn Link,
         number: i64,
-        update: &RawValue,
+        updates: &[Box<RawValue>],
         me: &Me,
     ) -> Result<(), NotTaken> {
-        let update: Update = match serde_json::from_str(update.get()) {
-            Ok(update) => update,
-            Err(error) => {
-                // What serde says may repeat what a person wrote.
-                let kind = error.classify();
-                tracing::warn!(place = %self.place, number, ?kind, "an update cannot be read and is left out");
-                return Ok(());
+        let mut said = Vec::new();
+        for update in updates {
+            let update: Update = match serde_json::from_str(update.get()) {
+                Ok(update) => update,
+                Err(error) => {
+                    // What serde says may repeat what a person wrote.
+                    let kind = error.classify();
+                    tracing::warn!(place = %self.place, number, ?kind, "an update cannot be read and is left out");
+                    continue;
+                }
+            };
+            match arrival::read(update, &self.place.account, me) {
+                Reading::Said(arrival) => said.push(*arrival),
+                Reading::Pressed(pressed) => self.press(link, *pressed).await?,
+                Reading::Moved(from, to) => {
+                    tracing::warn!(
+                        place = %self.place, from, to,
+                        "a group has another id now; if it is in `groups` of the config, change it there"
+                    );
+                }
+                Reading::Nothing(why) => {
+                    tracing::debug!(place = %self.place, number, why, "an update is left out");
+                }
             }
-        };
-        match arrival::read(update, &self.place.account, me) {
-            Reading::Said(arrival) => link.take(*arrival).await,
-            Reading::Pressed(pressed) => self.press(link, *pressed).await,
-            Reading::Moved(from, to) => {
-                tracing::warn!(
-                    place = %self.place, from, to,
-                    "a group has another id now; if it is in `groups` of the config, change it there"
-                );
-                Ok(())
-            }
-            Reading::Nothing(why) => {
-                tracing::debug!(place = %self.place, number, why, "an update is left out");
-                Ok(())
-            }
+        }
+        match album::join(said) {
+            None => Ok(()),
+            Some(arrival) => link.take(arrival).await,
         }
     }
 

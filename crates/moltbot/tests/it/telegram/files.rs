@@ -87,6 +87,37 @@ fn a_file_is_kept_for_the_agent_under_a_name_of_ours_and_known_by_its_bytes() {
 }
 
 #[test]
+fn an_album_is_one_message_also_when_it_comes_in_parts() {
+    let stage = Stage::with(|_| json!({"allowFrom": [ann().id]}));
+    for number in 0..3 {
+        stage.api.add_file(&format!("f{number}"), PNG.to_vec());
+    }
+    let part = |number: usize| {
+        let mut part = document(&format!("f{number}"), "a.png", PNG.len());
+        part["media_group_id"] = json!("album");
+        if number == 1 {
+            part["caption"] = json!("our holidays");
+        }
+        part
+    };
+    stage.api.send(&ann(), &part(0));
+    std::thread::sleep(std::time::Duration::from_millis(150)); // the first is told by itself
+    stage.api.send(&ann(), &part(1));
+    stage.api.send(&ann(), &part(2));
+    stage.api.write(&ann(), "behind it");
+    stage.api.wait_for_sent(ann().id, 2);
+    let asked = stage.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        asked[0].starts_with("our holidays\n\n[Attached")
+            && asked[0].matches("received/telegram-").count() == 3,
+        "{asked:?}"
+    );
+    assert_eq!(asked[1], "behind it");
+    assert_eq!(received(&stage).len(), 3);
+}
+
+#[test]
 fn nothing_of_a_stranger_or_in_a_group_that_is_not_ours_is_fetched() {
     let stage = Stage::with(|_| json!({"groupAllowFrom": [ann().id]}));
     stage.api.add_file("bomb", vec![0; 1000]);
