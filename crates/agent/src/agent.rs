@@ -210,7 +210,15 @@ mod tests {
     use super::*;
 
     fn agent(id: &str, default: bool) -> AgentConfig {
-        AgentConfig { id: AgentId::parse(id).unwrap(), default, name: None, workspace: None, model: None }
+        AgentConfig {
+            id: AgentId::parse(id).unwrap(),
+            default,
+            name: None,
+            workspace: None,
+            model: None,
+            outbound: None,
+            sandbox: None,
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::cause::{Cause, Tool};
 use moltbot_policy::file::{self, FileAct, FilePermit};
+use moltbot_policy::profile::WorkspaceAccess;
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::Workspace;
@@ -43,6 +44,8 @@ pub(crate) struct Toolbox {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) workspace: Workspace,
+    /// What the session may do with it.
+    pub(crate) access: WorkspaceAccess,
     /// The turn: who caused it decides which tools it has.
     pub(crate) cause: Cause,
     /// Cancelled when the turn ends before its time; kills a running command.

@@ -140,6 +140,14 @@ pub const MODEL_EVENT_BYTES: usize = 1024 * 1024;
 pub const MODEL_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to wait for a connection to a provider.
 pub const PROVIDER_CONNECT: Duration = Duration::from_secs(10);
+/// Connections that one command may have at once through its proxy.
+pub const PROXY_CONNECTIONS: usize = 64;
+/// How long a command may take for the head of a request to its proxy, or for the first message in a tunnel.
+pub const PROXY_HEAD: Duration = Duration::from_secs(10);
+/// The most of either, in bytes. A first message with keys for the time after quantum computers has 2 kB.
+pub const PROXY_HEAD_BYTES: usize = 32 * 1024;
+/// How long a server may take for the head of its answer to a command.
+pub const PROXY_ANSWER: Duration = Duration::from_secs(60);
 /// How long a provider may be silent: slow local models take a minute to read a long prompt.
 pub const PROVIDER_IDLE: Duration = Duration::from_secs(180);
 /// Tries of one model call in all, when the provider answers 429 or 5xx.

@@ -113,7 +113,6 @@ fn describe(shape: &'static Shape) -> Value {
         Shape::OneOf(texts) => json!({ "type": "string", "enum": texts }),
         Shape::Open(_) => object(shape, true),
         Shape::Refused(why) => json!({ "not": {}, "description": format!("Not accepted: {why}.") }),
-        Shape::SandboxMode => json!({ "type": "string", "enum": ["all", "non-main"] }),
         Shape::Text => json!({ "type": "string" }),
         Shape::TextOr(inner) => json!({ "anyOf": [{ "type": "string" }, describe(inner)] }),
         Shape::Whole(least, i64::MAX) => json!({ "type": "integer", "minimum": least }),

@@ -12,7 +12,9 @@ mod channels;
 mod front;
 mod hooks;
 mod ledger;
+mod outbound;
 mod reach;
+mod sandbox;
 mod secrets;
 mod security;
 mod telegram;
@@ -27,7 +29,12 @@ pub use hooks::{
     ToolName,
 };
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
+pub use sandbox::{
+    AgentSandboxConfig, PruneConfig, SandboxBackend, SandboxConfig, SandboxMode, SandboxNetwork,
+    SandboxScope, SandboxWorkspace,
+};
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
@@ -108,6 +115,9 @@ pub struct GatewayConfig {
     /// Proxies that are believed when they say for whom they speak: addresses, and networks such as `10.0.0.0/8`. Without
     /// any, a request that was forwarded counts as one from elsewhere, and its sender as the proxy.
     pub trusted_proxies: Vec<Network>,
+    /// Whether programs of the owner are let in through `gateway.sock` in the state folder as well, which nobody else can
+    /// reach. On: there the kernel says for sure whose program connects.
+    pub unix_socket: bool,
 }
 
 impl Default for GatewayConfig {
@@ -127,6 +137,7 @@ impl Default for GatewayConfig {
             tailscale: TailscaleConfig::default(),
             tls: TlsConfig::default(),
             trusted_proxies: Vec::new(),
+            unix_socket: true,
         }
     }
 }
@@ -238,6 +249,10 @@ pub struct AgentDefaults {
     pub context_tokens: Option<u64>,
     /// The model, as `provider/model`.
     pub model: Option<ModelChoice>,
+    /// Which hosts commands reach, where the network of their sandbox is `proxy`.
+    pub outbound: OutboundConfig,
+    /// The walls around what agents do.
+    pub sandbox: SandboxConfig,
     /// Whether to leave the workspace without its first files.
     pub skip_bootstrap: bool,
     /// The longest time a turn may take, in seconds, 1 to 86 400. Ten minutes, as upstream.
@@ -253,6 +268,8 @@ impl Default for AgentDefaults {
             bootstrap_max_chars: 20_000,
             context_tokens: None,
             model: None,
+            outbound: OutboundConfig::default(),
+            sandbox: SandboxConfig::default(),
             skip_bootstrap: false,
             timeout_seconds: 600,
             workspace: None,
@@ -279,6 +296,12 @@ pub struct AgentConfig {
     /// The model, as `provider/model`.
     #[serde(default)]
     pub model: Option<ModelChoice>,
+    /// Which hosts its commands reach, in place of those of all agents.
+    #[serde(default)]
+    pub outbound: Option<OutboundConfig>,
+    /// Its own walls.
+    #[serde(default)]
+    pub sandbox: Option<AgentSandboxConfig>,
 }
 
 /// A model, alone or with its fallbacks.

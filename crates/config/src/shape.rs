@@ -25,8 +25,6 @@ pub(crate) enum Shape {
     Open(&'static [(&'static str, Shape)]),
     /// A setting that must not be there, and why.
     Refused(&'static str),
-    /// The mode of the sandbox: one of the original's, but for `off`.
-    SandboxMode,
     /// A text.
     Text,
     /// A text, or this.

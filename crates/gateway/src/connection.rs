@@ -70,6 +70,8 @@ pub(crate) struct Peer {
     pub(crate) locality: Locality,
     /// Who it is on the tailnet, as far as that is known.
     pub(crate) tailnet: Tailnet,
+    /// Whether it came through the gateway's own socket.
+    pub(crate) socket: bool,
 }
 
 /// How a conversation ended.

@@ -1,7 +1,7 @@
 //! A gateway from its start to its end: bind, resume, accept, drain.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
-use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
+use moltbot_net::{Accepted, Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
+use crate::gate::Seat;
 use crate::hooks::{Hooks, HooksError};
 use crate::outbox::Closing;
 use crate::senders::{ImportedChannel, SenderError, Senders};
@@ -155,7 +156,8 @@ impl Gateway {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
         let hooks = Hooks::of(&parts.config)?;
         let owners = Owners::of(&parts.config.channels).map_err(StartError::Refused)?;
-        let permit = network::bind(&parts.config.gateway, &credential, &parts.own_addresses);
+        let (settings, own) = (&parts.config.gateway, &parts.own_addresses);
+        let permit = network::bind(settings, &credential, own, parts.state.path());
         let permit = permit.map_err(StartError::Refused)?;
         let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
         let front = Front::of(&parts.config.gateway, &addresses).map_err(StartError::Refused)?;
@@ -235,7 +237,13 @@ async fn open_senders(parts: &Parts) -> Result<Senders, SenderError> {
 async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infallible {
     loop {
         match listener.accept().await {
-            Ok((accepted, peer)) => match shared.gate.admit(shared.front.source_of(peer.ip())) {
+            // Only root gets there besides, and has the other entrances like everybody else.
+            Ok((accepted, peer))
+                if accepted.is_through_socket() && accepted.user(peer) != Some(shared.owner) =>
+            {
+                http::refuse_other(shared, accepted, peer);
+            }
+            Ok((accepted, peer)) => match seat_for(shared, &accepted, peer) {
                 Ok(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), accepted, peer, seat))),
                 Err(Crowded) => http::turn_away(shared, accepted, peer),
             },
@@ -245,6 +253,14 @@ async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infa
             }
         }
     }
+}
+
+/// The owner's own programs have places that nobody else can take.
+fn seat_for(shared: &Shared, accepted: &Accepted, peer: SocketAddr) -> Result<Seat, Crowded> {
+    if accepted.is_through_socket() {
+        return shared.gate.admit_owner();
+    }
+    shared.gate.admit(shared.front.source_of(peer.ip()))
 }
 
 async fn tick(shared: Arc<Shared>) {

@@ -168,7 +168,7 @@ impl Connection<Challenged> {
             locality: self.peer.locality,
             tailnet: self.peer.tailnet.clone(),
             bearers: None,
-            way: "websocket",
+            way: if self.peer.socket { "unix-websocket" } else { "websocket" },
         };
         let standing =
             params.device.as_ref().map_or(Standing::Unknown, |proof| self.shared.devices.standing(&proof.id));

@@ -5,6 +5,7 @@ mod access;
 mod clients;
 mod devices;
 mod ledger;
+mod sandbox;
 mod secrets;
 mod senders;
 
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use sandbox::{Explain, Recreate, Sandbox};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
@@ -145,6 +147,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Pairing(Pairing),
+    /// See which walls stand around a session, and remove folders of sessions
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot sandbox explain
+
+Exit codes: each command has its own"
+    )]
+    Sandbox(Sandbox),
     /// See who was decided about on chat channels, block and unblock them
     #[command(
         subcommand,

@@ -12,6 +12,7 @@ mod hooks;
 mod ledger;
 mod logs;
 mod models;
+mod sandbox;
 mod secrets;
 mod security;
 mod senders;
@@ -74,6 +75,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             serve::block_on(models::run(&home, command))
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
+        Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(&open(environment)?, &command),

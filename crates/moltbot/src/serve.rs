@@ -198,6 +198,10 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
+    let shut_off = moltbot_posture::shut_off(&loaded.config.agents);
+    if let Some(fix) = &shut_off.fix {
+        tracing::error!(fix, "{}", shut_off.what);
+    }
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
         tracing::warn!(
@@ -381,7 +385,7 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 /// A taken port is a reason to try again; a refused bind is a matter of the config.
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
-        StartError::Listen(ListenError::Foreign { .. })
+        StartError::Listen(ListenError::Foreign { .. } | ListenError::OwnSocket(_))
         | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
         StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
         StartError::Credential(_)

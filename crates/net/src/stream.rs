@@ -118,7 +118,7 @@ fn server_name(destination: &Destination) -> Result<ServerName<'static>, Refusal
 
 /// Connects to the first address that answers, once all were judged.
 #[expect(clippy::disallowed_methods, reason = "this is the door to the network, and the permit is recorded")]
-async fn dial(permit: &Recorded<EgressPermit>) -> Result<TcpStream, FetchError> {
+pub(crate) async fn dial(permit: &Recorded<EgressPermit>) -> Result<TcpStream, FetchError> {
     let destination = permit.permit().destination();
     let target = destination.target();
     let addresses = match destination.address() {

@@ -10,7 +10,7 @@ use moltbot_config::limits;
 
 use crate::cause::{Cause, Tool};
 use crate::file::relative_path;
-use crate::profile::Profile;
+use crate::profile::{NetworkAccess, Profile};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
@@ -65,6 +65,10 @@ impl CommandPermit {
         let actor = self.cause.as_ref().map_or_else(|| "gateway".to_owned(), Cause::actor);
         let entry = Entry::new(actor, action, self.script.clone(), decision);
         let entry = entry.with("directory", self.directory.clone()).with("sandbox", "embedded");
+        let entry = match self.profile.network {
+            NetworkAccess::None => entry,
+            NetworkAccess::Proxy => entry.with("network", "proxy"),
+        };
         match &self.cause {
             None => entry,
             Some(cause) => cause.tell(entry),

@@ -22,6 +22,7 @@ mod refusal;
 pub mod secret;
 pub mod senders;
 pub mod strictness;
+pub mod surroundings;
 pub mod throttle;
 pub mod webhook;
 

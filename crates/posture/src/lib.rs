@@ -20,5 +20,5 @@ pub use machine::{
 pub use secrets::{
     config_secrets, credential_files, credential_files_unusable, named_secrets, rotation, wrapping,
 };
-pub use settings::{config, credential, network};
+pub use settings::{config, credential, network, shut_off};
 pub use swap::{memory_lock, swap};

@@ -10,6 +10,7 @@
 mod command;
 mod first;
 mod identity;
+mod network;
 mod root;
 
 use std::fmt::Display;

@@ -77,6 +77,8 @@ pub enum Step {
     Init,
     /// The private root.
     Root,
+    /// The namespace's own network, and the socket of its proxy.
+    Network,
     /// A fresh `/proc`.
     Proc,
     /// The workspace in the private root.
@@ -107,6 +109,7 @@ impl fmt::Display for Step {
             Self::UserMap => "user map",
             Self::Init => "init",
             Self::Root => "root",
+            Self::Network => "network",
             Self::Proc => "proc",
             Self::Workspace => "workspace",
             Self::Limits => "limits",
@@ -169,7 +172,7 @@ fn fix_for(step: Step, cause: &str) -> &'static str {
             "a container or a service unit hides parts of /proc: start the container with \
              `--security-opt systempaths=unconfined`, or leave ProtectKernelTunables out of the unit"
         }
-        Step::UserMap | Step::Init | Step::Root => {
+        Step::UserMap | Step::Init | Step::Network | Step::Root => {
             "on Ubuntu 24.04 and later give moltbot an AppArmor profile with `userns,`, or set \
              `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; inside Docker start the container with \
              `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ pub(crate) struct Running {
     output_open: bool,
     /// The first process of the namespace: it has ended when the namespace is empty.
     first: Option<AsyncFd<OwnedFd>>,
+    /// Who waits for the socket that listens within the namespace.
+    way_out: Option<oneshot::Sender<OwnedFd>>,
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
     kept: Kept,
@@ -53,7 +56,13 @@ impl Finished {
 
 impl Running {
     /// Watches over a helper that was started.
-    pub(crate) fn new(started: Started, spawner: Spawner, stopper: Stopper, most: usize) -> io::Result<Self> {
+    pub(crate) fn new(
+        started: Started,
+        spawner: Spawner,
+        stopper: Stopper,
+        most: usize,
+        way_out: Option<oneshot::Sender<OwnedFd>>,
+    ) -> io::Result<Self> {
         let Started { child, ended, output, reports, known } = started;
         Ok(Self {
             spawner,
@@ -64,6 +73,7 @@ impl Running {
             output: pipe::Receiver::from_owned_fd(output)?,
             output_open: true,
             first: None,
+            way_out,
             walls: None,
             end: None,
             kept: Kept::new(most),
@@ -150,6 +160,7 @@ impl Running {
                     self.kill();
                 }
             }
+            Ok(Some((Report::Listening, socket))) => self.hand_over(socket),
             Ok(Some((Report::Started(walls), _))) => self.walls = Some(walls),
             Ok(Some((Report::Ended(exit), _))) => {
                 self.end.get_or_insert(Ok(exit));
@@ -162,6 +173,14 @@ impl Running {
                 tracing::warn!(%error, "a report of the sandbox's helper cannot be read");
                 self.reports_open = false;
             }
+        }
+    }
+
+    /// A command without its proxy would fail in ways that nobody understands: it does not run.
+    fn hand_over(&mut self, socket: Option<OwnedFd>) {
+        let taken = self.way_out.take().zip(socket).is_some_and(|(proxy, socket)| proxy.send(socket).is_ok());
+        if !taken {
+            self.end.get_or_insert(Err(RunError::setup(Step::Network, "nobody serves its proxy".into())));
         }
     }
 

@@ -9,7 +9,7 @@ use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::outcome::{Exit, Outcome, RunError, Step};
@@ -33,6 +33,14 @@ struct Inner {
     posture: OnceCell<Posture>,
     places: Semaphore,
     stopper: Stopper,
+}
+
+/// What a command is given besides its permit.
+pub(crate) struct Given {
+    /// The folder that it sees.
+    pub(crate) workspace: Option<OwnedFd>,
+    /// Who waits for the socket that listens within.
+    pub(crate) way_out: Option<oneshot::Sender<OwnedFd>>,
 }
 
 impl Sandbox {
@@ -81,21 +89,37 @@ impl Sandbox {
         workspace: Option<OwnedFd>,
         abort: CancellationToken,
     ) -> Result<Outcome, RunError> {
-        self.execute(permit, workspace, &abort).await.map(|(outcome, _)| outcome)
+        self.execute(permit, Given { workspace, way_out: None }, &abort).await.map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Sandbox::run`], for a profile with a proxy: `way_out` is sent a socket that listens within the sandbox, before
+    /// the command starts. When nobody waits for it, the command does not run.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`].
+    pub async fn run_with_way_out(
+        &self,
+        permit: Recorded<CommandPermit>,
+        workspace: Option<OwnedFd>,
+        way_out: oneshot::Sender<OwnedFd>,
+        abort: CancellationToken,
+    ) -> Result<Outcome, RunError> {
+        let given = Given { workspace, way_out: Some(way_out) };
+        self.execute(permit, given, &abort).await.map(|(outcome, _)| outcome)
     }
 
     /// As [`Sandbox::run`], with what the helper found out about the walls.
     pub(crate) async fn execute(
         &self,
         permit: Recorded<CommandPermit>,
-        workspace: Option<OwnedFd>,
+        given: Given,
         abort: &CancellationToken,
     ) -> Result<(Outcome, Option<Walls>), RunError> {
         let began = Instant::now();
         let (start, permit) = (permit.sequence(), permit.into_permit());
-        let folder = workspace.as_ref().and_then(|folder| folder.try_clone().ok());
+        let folder = given.workspace.as_ref().and_then(|folder| folder.try_clone().ok());
         let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
-        let result = self.supervise(&permit, workspace, abort).await;
+        let result = self.supervise(&permit, given, abort).await;
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
         let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
         let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
@@ -112,7 +136,7 @@ impl Sandbox {
     async fn supervise(
         &self,
         permit: &CommandPermit,
-        workspace: Option<OwnedFd>,
+        given: Given,
         abort: &CancellationToken,
     ) -> Result<Finished, RunError> {
         let start = |error: std::io::Error| RunError::setup(Step::Start, error.to_string());
@@ -123,8 +147,9 @@ impl Sandbox {
         let profile = permit.profile();
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
-        let started = spawner.spawn(request, workspace).await.map_err(start)?;
-        let running = Running::new(started, spawner, self.stopper(), profile.output_bytes).map_err(start)?;
+        let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
+        let most = profile.output_bytes;
+        let running = Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
         drop(place);
         finished

@@ -3,6 +3,7 @@
 //! A helper dies when the thread that started it does, so this must not be a thread of a pool, which ends when idle.
 //! It lives as long as the [`Sandbox`](crate::Sandbox) and its clones; when they are gone, so are the commands.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -50,12 +51,12 @@ pub(crate) struct Started {
 impl Spawner {
     /// Starts the thread.
     pub(crate) fn start(helper: PathBuf, stopper: Stopper) -> io::Result<Self> {
-        let filter = wire::sealed("moltbot-filter", &filter::compile()?)?;
+        let filters = Filters::default();
         let (orders, received) = mpsc::channel();
         thread::Builder::new()
             .name("sandbox-spawner".into())
             .stack_size(256 * 1024)
-            .spawn(move || serve(&received, &helper, filter.as_fd(), &stopper))?;
+            .spawn(move || serve(&received, &helper, &filters, &stopper))?;
         Ok(Self { orders })
     }
 
@@ -81,7 +82,25 @@ fn gone() -> io::Error {
     io::Error::other("the thread that starts commands has ended; restart the gateway")
 }
 
-fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filter: BorrowedFd<'_>, stopper: &Stopper) {
+/// The filters of system calls, each compiled for its first command.
+#[derive(Default)]
+struct Filters {
+    plain: OnceCell<OwnedFd>,
+    proxy: OnceCell<OwnedFd>,
+}
+
+impl Filters {
+    fn of(&self, request: &Request) -> io::Result<BorrowedFd<'_>> {
+        let cell = if request.proxy { &self.proxy } else { &self.plain };
+        if cell.get().is_none() {
+            let made = wire::sealed("moltbot-filter", &filter::compile(request.proxy)?)?;
+            drop(cell.set(made));
+        }
+        cell.get().map(AsFd::as_fd).ok_or_else(gone)
+    }
+}
+
+fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filters: &Filters, stopper: &Stopper) {
     for order in orders {
         match order {
             Order::Bury(mut child) => {
@@ -91,7 +110,8 @@ fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filter: BorrowedFd<'_>, 
             }
             Order::Start { request, workspace, reply } => {
                 let workspace = workspace.as_ref().map(AsFd::as_fd);
-                let started = start(helper, &request, filter, workspace, stopper);
+                let filter = filters.of(&request);
+                let started = filter.and_then(|filter| start(helper, &request, filter, workspace, stopper));
                 if let Err(Ok(mut abandoned)) = reply.send(started)
                     && let Err(error) = abandoned.child.kill().and_then(|()| abandoned.child.wait())
                 {

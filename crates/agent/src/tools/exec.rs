@@ -3,15 +3,20 @@
 //! Where the sandbox cannot run, the call is answered with the reason and what the owner can do; the command
 //! does not run some other way.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::limits;
+use moltbot_net::{Authorities, Proxy, Traffic};
 use moltbot_policy::command::{CommandPermit, CommandRequest, review};
-use moltbot_policy::profile::Profile;
+use moltbot_policy::profile::{NetworkAccess, Profile};
 use moltbot_policy::{Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::arguments::Arguments;
 use super::{ToolResult, Toolbox, object, output, sentence, stopped};
@@ -49,8 +54,45 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let workspace = tools.workspace.fd().try_clone_to_owned();
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
-    let ended = tools.sandbox.run(recorded, Some(workspace), tools.stop.clone()).await;
-    Ok(describe(&ended.map_err(|error| sentence(&error))?))
+    let (outcome, traffic) = execute(tools, recorded, workspace).await?;
+    let mut result = describe(&outcome);
+    if let Some(traffic) = traffic {
+        result.text.push_str(&told(traffic));
+    }
+    Ok(result)
+}
+
+/// Runs it, with a way out where its walls have one. The way is gone when the command is.
+async fn execute(
+    tools: &Toolbox,
+    permit: Recorded<CommandPermit>,
+    workspace: OwnedFd,
+) -> Result<(Outcome, Option<Traffic>), String> {
+    if permit.permit().profile().network == NetworkAccess::None {
+        let ended = tools.sandbox.run(permit, Some(workspace), tools.stop.clone()).await;
+        return Ok((ended.map_err(|error| sentence(&error))?, None));
+    }
+    let rules = tools.config.agents.outbound_of(&tools.cause.agent()).clone();
+    let book = Arc::new(tools.ledger.clone());
+    let proxy = Arc::new(Proxy::new(rules, Authorities::System, book, tools.cause.actor()));
+    let (way_out, socket) = oneshot::channel();
+    let serving = Arc::clone(&proxy);
+    let served = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Ok(socket) = socket.await
+            && let Err(error) = serving.serve(socket).await
+        {
+            tracing::warn!(%error, "the proxy of a command ended before it");
+        }
+    }));
+    let ended = tools.sandbox.run_with_way_out(permit, Some(workspace), way_out, tools.stop.clone()).await;
+    drop(served);
+    Ok((ended.map_err(|error| sentence(&error))?, Some(proxy.traffic())))
+}
+
+/// What went through the proxy, for the model: a refusal is otherwise easily taken for a host that is down.
+fn told(traffic: Traffic) -> String {
+    let Traffic { bytes, connections, refused } = traffic;
+    format!("\n(network: {connections} connections, {refused} refused, {bytes} bytes)")
 }
 
 /// Reviews the command; a refusal is entered into the book.
@@ -60,7 +102,9 @@ async fn permit(
     directory: String,
     timeout: Option<u64>,
 ) -> Result<CommandPermit, String> {
+    let network = tools.config.agents.sandbox_of(&tools.cause.agent()).network;
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
+    let profile = profile.reaching(network).seeing(tools.access);
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
     match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
         Ok(permit) => Ok(permit),

@@ -50,9 +50,6 @@ impl Judge<'_> {
             let fix = Some("remove the setting".to_owned());
             return self.find(ConfigErrorKind::Refused, node, message, expectation(shape), fix);
         }
-        if matches!(shape, Shape::SandboxMode) {
-            return self.sandbox_mode(node);
-        }
         if !self.accepts(node, shape) {
             self.misfit(node, shape);
         }
@@ -110,23 +107,6 @@ impl Judge<'_> {
             (ConfigErrorKind::Type, format!("{} is {}", self.show(node), type_of(node)))
         };
         self.find(kind, node, message, expectation(shape), Some("correct it, or remove the setting".into()));
-    }
-
-    /// Commands never run outside a sandbox here, so that a config that asks for it is not obeyed silently.
-    fn sandbox_mode(&mut self, node: &Node) {
-        const MODES: &[&str] = &["all", "non-main"];
-        let text = match &node.kind {
-            Kind::Text(text) => expand(text, self.environment),
-            _ => return self.misfit(node, &Shape::OneOf(MODES)),
-        };
-        let Ok(text) = text else { return };
-        if text.expose().trim().eq_ignore_ascii_case("off") {
-            let message = "\"off\" is not accepted: no command runs outside the sandbox in this version";
-            let fix = "write \"all\", or remove the setting; to run no commands at all, put \"exec\" into `tools.deny`";
-            self.find(ConfigErrorKind::Refused, node, message.into(), quoted_list(MODES), Some(fix.into()));
-        } else if !MODES.contains(&text.expose()) {
-            self.not_one_of(node, text.expose(), MODES, None);
-        }
     }
 
     /// Notes that a member does nothing yet. The entries of a map are listed one by one.
@@ -196,7 +176,6 @@ fn expectation(shape: &Shape) -> String {
         Shape::Number => "a number".into(),
         Shape::OneOf(texts) => format!("one of {}", quoted_list(texts)),
         Shape::Refused(_) => "no such setting".into(),
-        Shape::SandboxMode => "\"all\" or \"non-main\"".into(),
         Shape::Text => "a text in quotes".into(),
         Shape::TextOr(inner) => format!("a text in quotes, or {}", expectation(inner)),
         Shape::Whole(least, most) if *most == i64::MAX => format!("a whole number of at least {least}"),

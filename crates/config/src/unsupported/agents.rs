@@ -53,17 +53,10 @@ const HEARTBEAT: Shape = Object(&[
 ]);
 
 /// `sandbox`, the same for all agents and for one.
-const SANDBOX: Shape = Noted(
-    "every command runs in the built-in sandbox, without network",
-    &Object(&[
-        ("browser", OBJECT),
-        ("docker", OBJECT),
-        ("mode", Shape::SandboxMode),
-        ("perSession", Flag),
-        ("prune", Object(&[("idleHours", COUNT), ("maxAgeDays", COUNT)])),
-        ("scope", OneOf(&["agent", "session", "shared"])),
-        ("sessionToolsVisibility", OneOf(&["all", "spawned"])),
-        ("workspaceAccess", OneOf(&["none", "ro", "rw"])),
-        ("workspaceRoot", Text),
-    ]),
-);
+const SANDBOX: Shape = Object(&[
+    ("browser", OBJECT),
+    ("docker", Noted("every command runs in the built-in sandbox, without network", &OBJECT)),
+    ("perSession", Noted("`scope` says which sessions share a folder", &Flag)),
+    ("sessionToolsVisibility", OneOf(&["all", "spawned"])),
+    ("workspaceRoot", Noted("folders of sessions are in `sandboxes` of the state folder", &Text)),
+]);

@@ -207,14 +207,9 @@ fn what_would_lower_a_guard_is_refused() {
             "{gateway: {controlUi: {dangerouslyDisableDeviceAuth: true}}}",
             "gateway.controlUi.dangerouslyDisableDeviceAuth: true is not accepted: it would let in browsers that nobody approved".into(),
         ),
-        (
-            "{agents: {defaults: {sandbox: {mode: 'off'}}}}",
-            "agents.defaults.sandbox.mode: \"off\" is not accepted: no command runs outside the sandbox in this version".into(),
-        ),
-        (
-            "{agents: {list: [{id: 'a', sandbox: {mode: 'Off'}}]}}",
-            "agents.list[0].sandbox.mode: \"off\" is not accepted: no command runs outside the sandbox in this version".into(),
-        ),
+        ("{agents: {defaults: {sandbox: {mode: 'Off'}}}}", "agents.defaults.sandbox.mode: \"Off\" is not a value that there is".into()),
+        ("{agents: {defaults: {sandbox: {backend: 'none'}}}}", "agents.defaults.sandbox.backend: \"none\" is not a value that there is".into()),
+        ("{agents: {list: [{id: 'a', sandbox: {scope: ''}}]}}", "agents.list[0].sandbox.scope: \"\" is not a value that there is".into()),
         ("{agents: {defaults: {sandbox: {mode: 'none'}}}}", "agents.defaults.sandbox.mode: \"none\" is not a value that there is".into()),
         ("{agents: {defaults: {sandbox: {mode: false}}}}", "agents.defaults.sandbox.mode: false is true or false, not what belongs here".into()),
     ] {

@@ -121,12 +121,12 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
         "channels.discord",
         "gateway.controlUi.basePath",
         "session.identityLinks",
-        "agents.defaults.sandbox",
+        "agents.defaults.sandbox.docker",
         "tools.exec.host",
     ] {
         assert_eq!(at(path)["x-moltbot-supported"], false, "{path}");
     }
-    for path in ["channels.telegram", "gateway.controlUi.allowedOrigins"] {
+    for path in ["agents.defaults.sandbox.mode", "channels.telegram", "gateway.controlUi.allowedOrigins"] {
         assert_eq!(at(path)["x-moltbot-supported"], Value::Null, "{path}");
     }
     let top: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();

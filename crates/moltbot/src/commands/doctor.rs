@@ -59,6 +59,7 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
         let config = home.load()?.config;
         checks.push(posture::credential(&config.gateway.auth));
         checks.push(posture::network(&config.gateway));
+        checks.push(posture::shut_off(&config.agents));
         checks.push(match models::planned(home) {
             Ok(choice) => posture::model::check(&choice),
             Err(error) => posture::credential_files_unusable(&format!("{error:#}")),

@@ -63,6 +63,8 @@ mod network;
 #[cfg(test)]
 mod open_config;
 #[cfg(test)]
+mod own_socket;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod programs;

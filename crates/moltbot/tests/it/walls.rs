@@ -4,7 +4,9 @@
 //! an attack that fails for another reason shows nothing.
 
 mod absent;
+mod scopes;
 mod stage;
+mod way_out;
 
 use std::time::{Duration, Instant};
 

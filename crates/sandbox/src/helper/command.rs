@@ -1,13 +1,14 @@
 //! The command's own process: locks itself in, tries the locks, and becomes the shell.
 
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath,
+    PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -15,7 +16,7 @@ use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, Rlimit};
 
 use super::first::READY;
-use super::{At as _, Failure, Job};
+use super::{At as _, Failure, Job, network};
 use crate::filter;
 use crate::outcome::Step;
 use crate::wire::{Access, Request};
@@ -25,12 +26,12 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     rustix::process::setsid().at(Step::Exec)?;
     set_limits(&job.request)?;
     enter(&job.request.directory)?;
-    let abi = restrict_paths(job.request.access)?;
+    let abi = restrict_paths(&job.request)?;
     let program = filter::decode(&job.filter).at(Step::Seccomp)?;
     seccompiler::apply_filter(&program).at(Step::Seccomp)?;
-    try_walls()?;
+    try_walls(&job.request, abi)?;
     rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
-    let failure = start_shell(&job.request.script);
+    let failure = start_shell(&job.request);
     // The shell did not start: what was told to the first process is taken back.
     rustix::io::write(tell, &[0]).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
@@ -68,7 +69,7 @@ fn enter(directory: &str) -> Result<(), Failure> {
 
 /// Landlock at the newest version that this kernel has, in full: version 1 restricts files, 2 moves between
 /// folders, 3 truncation, 4 TCP, 5 requests to devices, 6 signals and abstract sockets, 9 socket files.
-fn restrict_paths(access: Access) -> Result<u8, Failure> {
+fn restrict_paths(request: &Request) -> Result<u8, Failure> {
     let all = [
         (10, ABI::V10),
         (9, ABI::V9),
@@ -82,12 +83,12 @@ fn restrict_paths(access: Access) -> Result<u8, Failure> {
     ];
     for (number, abi) in all {
         if let Ok(rules) = rules_of(abi) {
-            allow(rules, abi, access).at(Step::Landlock)?;
+            allow(rules, abi, request).at(Step::Landlock)?;
             return Ok(number);
         }
     }
     let rules = rules_of(ABI::V1).at(Step::Landlock)?;
-    allow(rules, ABI::V1, access).at(Step::Landlock)?;
+    allow(rules, ABI::V1, request).at(Step::Landlock)?;
     Ok(1)
 }
 
@@ -102,21 +103,24 @@ fn rules_of(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
     rules.create()
 }
 
-/// The exceptions: reading everywhere in the private root, writing in three folders and to three devices.
-fn allow(rules: RulesetCreated, abi: ABI, access: Access) -> Result<(), Box<dyn std::error::Error>> {
+/// The exceptions: reading everywhere in the private root, writing in three folders and to three devices, and the proxy.
+fn allow(rules: RulesetCreated, abi: ABI, request: &Request) -> Result<(), Box<dyn std::error::Error>> {
     let reading = AccessFs::from_read(abi);
     let devices = AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev;
     let sockets = AccessFs::MakeSock | AccessFs::ResolveUnix;
     let writing = AccessFs::from_all(abi) & !(devices | sockets);
     let mut rules = rules.add_rule(PathBeneath::new(PathFd::new("/")?, reading))?;
     for folder in ["/tmp", "/dev/shm", "/workspace"] {
-        if folder != "/workspace" || access != Access::ReadOnly {
+        if folder != "/workspace" || request.access != Access::ReadOnly {
             rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?;
         }
     }
     for device in ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"] {
         let using = (AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev) & AccessFs::from_all(abi);
         rules = rules.add_rule(PathBeneath::new(PathFd::new(device)?, using))?;
+    }
+    if request.proxy && !AccessNet::from_all(abi).is_empty() {
+        rules = rules.add_rule(NetPort::new(network::PROXY.port(), AccessNet::ConnectTcp))?;
     }
     match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
@@ -125,8 +129,14 @@ fn allow(rules: RulesetCreated, abi: ABI, access: Access) -> Result<(), Box<dyn 
 }
 
 /// Tries what must not work any more, in the very process that becomes the command.
-fn try_walls() -> Result<(), Failure> {
+fn try_walls(request: &Request, abi: u8) -> Result<(), Failure> {
+    if request.proxy {
+        try_network(abi)?;
+    }
     for family in [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX, AddressFamily::NETLINK] {
+        if request.proxy && family == AddressFamily::INET {
+            continue;
+        }
         match rustix::net::socket(family, SocketType::STREAM, None) {
             Err(Errno::PERM) => {}
             other => return Err(format!("a socket of {family:?} gave {other:?}")).at(Step::SelfCheck),
@@ -146,20 +156,48 @@ fn try_walls() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tries what must not work beside the proxy: datagrams, and from Landlock's version 4 on another port.
+fn try_network(abi: u8) -> Result<(), Failure> {
+    match rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None) {
+        Err(Errno::PERM) => {}
+        other => return Err(format!("a socket for datagrams gave {other:?}")).at(Step::SelfCheck),
+    }
+    if abi < 4 {
+        return Ok(());
+    }
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).at(Step::SelfCheck)?;
+    let other = SocketAddrV4::new(*network::PROXY.ip(), network::PROXY.port().saturating_add(1));
+    match rustix::net::connect(&socket, &other) {
+        Err(Errno::ACCESS) => Ok(()),
+        other => Err(format!("a connection to another port gave {other:?}")).at(Step::SelfCheck),
+    }
+}
+
 /// Becomes the shell: bash where there is one. Returns why it could not.
-fn start_shell(script: &str) -> io::Error {
-    let bash = become_program("/bin/bash", &["--norc", "--noprofile", "-c", script]);
-    if bash.kind() == io::ErrorKind::NotFound { become_program("/bin/sh", &["-c", script]) } else { bash }
+fn start_shell(request: &Request) -> io::Error {
+    let (script, proxy) = (request.script.as_str(), request.proxy);
+    let bash = become_program("/bin/bash", &["--norc", "--noprofile", "-c", script], proxy);
+    if bash.kind() == io::ErrorKind::NotFound {
+        become_program("/bin/sh", &["-c", script], proxy)
+    } else {
+        bash
+    }
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "the door to processes: the helper becomes the recorded command"
 )]
-fn become_program(program: &str, arguments: &[&str]) -> io::Error {
+fn become_program(program: &str, arguments: &[&str], proxy: bool) -> io::Error {
     let environment = [("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PATH", PATH)];
-    Command::new(program).args(arguments).env_clear().envs(environment).exec()
+    let url = format!("http://{}", network::PROXY);
+    let ways = PROXY_VARIABLES.iter().filter(|_| proxy).map(|name| (*name, url.as_str()));
+    Command::new(program).args(arguments).env_clear().envs(environment).envs(ways).exec()
 }
+
+/// Where programs look for a proxy; in both spellings, because some read only one.
+const PROXY_VARIABLES: [&str; 6] =
+    ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
 
 /// Where the command finds programs.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";

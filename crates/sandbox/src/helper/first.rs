@@ -10,7 +10,7 @@ use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions, WaitStatus
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::identity::Workspace;
-use super::{At as _, Failure, Job, command, die_with_parent, release_output, root};
+use super::{At as _, Failure, Job, command, die_with_parent, network, release_output, root};
 use crate::outcome::{Exit, Step};
 use crate::sys::{self, Fork};
 use crate::wire::{self, Report, Walls};
@@ -24,6 +24,11 @@ pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &Owne
         return Err("the helper was killed").at(Step::Init);
     }
     rustix::system::sethostname(b"sandbox").at(Step::Init)?;
+    if job.request.proxy {
+        let listening = network::listen()?;
+        wire::send_report(job.socket.as_fd(), &Report::Listening, Some(listening.as_fd()))
+            .at(Step::Network)?;
+    }
     root::build(&job.request, workspace)?;
     give_up_capabilities()?;
     // Other processes of the namespace have the same user: none may look into this one.

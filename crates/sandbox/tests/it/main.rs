@@ -4,6 +4,7 @@
 
 mod escape;
 mod lifetime;
+mod network;
 mod ordinary_user;
 mod resources;
 mod room;
