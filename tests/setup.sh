@@ -20,6 +20,9 @@ need dbus-send dbus-bin
 need gnome-keyring-daemon gnome-keyring
 # An IRC server for the tests of channels; they start their own.
 [ -x /usr/sbin/ngircd ] || missing="$missing ngircd"
+# And one with services, which vouch for accounts.
+[ -x /usr/sbin/inspircd ] || missing="$missing inspircd"
+[ -x /usr/bin/atheme-services ] || missing="$missing atheme-services"
 # A syslog server for the tests that send the book to one; they start their own.
 [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
 for driver in /usr/lib/*/rsyslog/lmnsd_gtls.so; do

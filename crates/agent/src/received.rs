@@ -1,6 +1,7 @@
 //! Files that came with a message: kept where the turn that answers it can read them.
 
 use moltbot_policy::cause::Cause;
+use moltbot_policy::surroundings::{Surroundings, surroundings};
 use moltbot_policy::{file, record};
 use moltbot_protocol::message::InboundMessage;
 use tokio::task::spawn_blocking;
@@ -27,9 +28,10 @@ impl Agent {
         let permit = file::receive(name, &cause).map_err(|refusal| refusal.message)?;
         let path = permit.path().to_owned();
         let keep = move || {
+            let Surroundings { place, .. } = surroundings(&inside.config.agents, &session);
             let main = inside.workspace_of(&session.agent()).ok_or("its agent does not exist")?;
             let folder =
-                workspace::of_session(&inside.state, &session, main).map_err(|error| sentence(&error))?;
+                workspace::of_session(&inside.state, place, main).map_err(|error| sentence(&error))?;
             let permit = record(permit, &inside.ledger).map_err(|unrecorded| sentence(&unrecorded))?;
             folder.write(permit, &bytes).map_err(|error| sentence(&error))
         };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod channels;
 mod front;
 mod hooks;
+mod irc;
 mod ledger;
 mod outbound;
 mod reach;
@@ -20,14 +21,15 @@ mod security;
 mod telegram;
 
 pub use channels::{
-    ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
-    SenderEntry, SenderSettings,
+    ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
+    SenderSettings,
 };
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
     ToolName,
 };
+pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
@@ -48,6 +50,8 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// Chat networks, and who may speak there.
     pub channels: ChannelsConfig,
+    /// Commands in chats.
+    pub commands: CommandsConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
     /// Hooks: programs that cause a turn.
@@ -418,6 +422,9 @@ pub struct ModelConfig {
 pub struct SessionConfig {
     /// Which direct messages of channels share a conversation.
     pub dm_scope: DmScope,
+    /// Senders that are one person, by a name of the owner's choice: where each has a conversation, they have one together.
+    /// Ids in full (`telegram:default:user:123`) or `telegram:123`. Without effect on groups and `dmScope: "main"`.
+    pub identity_links: BTreeMap<String, Vec<SenderEntry>>,
     /// The main session's name. Only `main` is served.
     #[schemars(extend("enum" = ["main"]))]
     pub main_key: Option<String>,

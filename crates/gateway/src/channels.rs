@@ -5,8 +5,10 @@
 
 mod backoff;
 mod buttons;
+mod commands;
 mod files;
 mod intake;
+mod people;
 mod refusals;
 mod route;
 mod sending;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use moltbot_channels::driver::{Broken, NotPosted, Place, SharedDriver};
 use moltbot_config::settings::DmScope;
 use moltbot_config::{Config, limits};
-use moltbot_policy::senders::owner::Owners;
+use moltbot_policy::chat::OwnIdentities;
 use moltbot_policy::senders::{Admission, SenderRules};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::Origin;
@@ -30,6 +32,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::hooks::Hooks;
 use crate::shared::Shared;
 use backoff::Backoff;
+use people::IdentityLinks;
 use refusals::Refusals;
 use state::State;
 pub(crate) use webhooks::Inlet;
@@ -50,6 +53,8 @@ pub(crate) struct Served {
     /// Where its vendor posts what arrives, when it does.
     pub(crate) inlet: Option<Inlet>,
     state: State,
+    /// Commands that were done, when they come twice.
+    done: commands::Done,
     /// Something may be there to be sent.
     wake: Notify,
 }
@@ -64,7 +69,8 @@ impl Served {
 pub(crate) struct Channels {
     served: Vec<Arc<Served>>,
     scope: DmScope,
-    owners: Owners,
+    owner: OwnIdentities,
+    links: IdentityLinks,
     refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -76,21 +82,24 @@ impl Channels {
         parts: Vec<ChannelParts>,
         hooks: Option<&Hooks>,
         config: &Config,
-        owners: Owners,
     ) -> Result<Self, WebhookError> {
         let inlets = webhooks::inlets(&parts, hooks, config)?;
-        let scope = config.session.dm_scope;
+        let drivers: Vec<SharedDriver> = parts.iter().map(|part| Arc::clone(&part.driver)).collect();
+        let owner = people::owner(&config.commands, &drivers);
+        let links = IdentityLinks::new(&config.session.identity_links, &drivers);
         let served = parts.into_iter().zip(inlets).map(|(ChannelParts { driver, rules }, inlet)| {
             for entry in rules.ignored() {
                 let (place, entry) = (driver.place().to_string(), entry.escape_debug());
                 tracing::warn!(place, %entry, "an entry of an allow-list is no immutable id; it lets nobody in");
             }
-            Arc::new(Served { driver, rules, inlet, state: State::default(), wake: Notify::new() })
+            let (state, done, wake) = (State::default(), commands::Done::default(), Notify::new());
+            Arc::new(Served { driver, rules, inlet, state, done, wake })
         });
         Ok(Self {
             served: served.collect(),
-            scope,
-            owners,
+            scope: config.session.dm_scope,
+            owner,
+            links,
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -197,7 +206,7 @@ async fn keep_running(shared: Arc<Shared>, served: Arc<Served>) {
             () = stopping.cancelled() => return,
             broken = run_once(&shared, &served) => broken,
         };
-        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()));
+        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()), backoff::random());
         tracing::warn!(place, why = %broken, seconds = wait.as_secs_f32(), "a channel broke off; it is tried again");
         tokio::select! {
             () = stopping.cancelled() => return,

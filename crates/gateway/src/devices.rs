@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authorization::Grant;
+use moltbot_policy::chat::ChatCommandPermit;
 use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Standing, TokenDigest};
 use moltbot_policy::throttle::Source;
 use moltbot_policy::{Refusal, Unrecorded};
@@ -32,6 +33,8 @@ const ROLE: &str = Role::Operator.name();
 /// Who decides about a device.
 #[derive(Clone, Copy, Debug)]
 pub enum Decider<'a> {
+    /// The owner in a chat, who decides about senders alone.
+    Chat(&'a ChatCommandPermit),
     /// Somebody who signed in.
     Client(&'a Grant),
     /// The owner at the command line, under that name, while no gateway runs.
@@ -413,6 +416,10 @@ impl Devices {
 impl Decider<'_> {
     fn permit(&self, act: DeviceAct, device: &str, scopes: ScopeSet) -> Result<DevicePermit, DeviceError> {
         match self {
+            Self::Chat(_) => {
+                let message = "devices are not decided about in a chat; use `moltbot devices`";
+                Err(DeviceError::Refused(Refusal::new("not_in_a_chat", message)))
+            }
             Self::Client(grant) => DevicePermit::by(grant, act, device, scopes).map_err(DeviceError::Refused),
             Self::Owner(owner) => Ok(DevicePermit::by_owner(act, device, scopes, owner)),
         }

@@ -13,7 +13,6 @@ use moltbot_net::{Accepted, Fingerprint, ListenError, Listener, ServerIdentity, 
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
-use moltbot_policy::senders::owner::Owners;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Book as _, Refusal, Unrecorded, clients};
 use moltbot_protocol::event;
@@ -155,7 +154,6 @@ impl Gateway {
     pub async fn start(mut parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
         let hooks = Hooks::of(&parts.config)?;
-        let owners = Owners::of(&parts.config.channels).map_err(StartError::Refused)?;
         let (settings, own) = (&parts.config.gateway, &parts.own_addresses);
         let permit = network::bind(settings, &credential, own, parts.state.path());
         let permit = permit.map_err(StartError::Refused)?;
@@ -166,7 +164,7 @@ impl Gateway {
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
         let senders = open_senders(&parts).await?;
         let (served, config) = (std::mem::take(&mut parts.channels), &parts.config);
-        let channels = Channels::new(served, hooks.as_ref(), config, owners)?;
+        let channels = Channels::new(served, hooks.as_ref(), config)?;
         let front = channels.hosts().fold(front, Front::named);
         let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;

@@ -11,7 +11,7 @@ pub(crate) mod health;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
-mod senders;
+pub(crate) mod senders;
 pub(crate) mod sessions;
 mod turns;
 mod usage;

@@ -128,7 +128,7 @@ impl GatewayClient {
             |source: rustls::Error| FetchError::Client { target: target.clone(), source: source.into() };
         let config = match pin {
             Some(pin) => pin::client_config(pin),
-            None => Authorities::System.client_config(),
+            None => Authorities::System.client_config(None),
         };
         let connector = TlsConnector::from(Arc::new(config.map_err(failed)?));
         let secured = stream::secure(&permit, &connector).await.map_err(|error| match error {

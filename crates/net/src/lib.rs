@@ -29,7 +29,9 @@ pub use authorities::{Authorities, NotCertificates};
 pub use discovery::{LoopbackModel, loopback_answers};
 pub use error::FetchError;
 pub use fetch::{Body, Client, Door, Method, Request, Response};
-pub use identity::{Fingerprint, IdentityError, MadeCertificate, ServerIdentity, make_certificate};
+pub use identity::{
+    ClientIdentity, Fingerprint, IdentityError, MadeCertificate, ServerIdentity, make_certificate,
+};
 pub use listener::{ListenError, Listener, listen, own_addresses};
 pub use local_socket::{LocalSocket, LocalSocketError};
 pub use own_socket::OwnSocketError;

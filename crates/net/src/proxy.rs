@@ -158,7 +158,7 @@ impl Proxy {
         let failed = |source| FetchError::Client { target: "a host".into(), source };
         let made = self.connector.get_or_try_init(|| async {
             let authorities = self.authorities.clone();
-            let made = tokio::task::spawn_blocking(move || authorities.client_config()).await;
+            let made = tokio::task::spawn_blocking(move || authorities.client_config(None)).await;
             let config = made.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
             Ok(TlsConnector::from(Arc::new(config)))
         });

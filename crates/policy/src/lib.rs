@@ -8,6 +8,7 @@ pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod cause;
+pub mod chat;
 pub mod clients;
 pub mod command;
 pub mod file;

@@ -65,6 +65,11 @@ impl SenderPermit {
     pub const fn sender(&self) -> &SenderId {
         &self.sender
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(sender: &SenderId) -> Self {
+        Self { sender: sender.clone() }
+    }
 }
 
 impl SenderRules {

@@ -120,7 +120,7 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
     for path in [
         "channels.discord",
         "gateway.controlUi.basePath",
-        "session.identityLinks",
+        "session.resetTriggers",
         "agents.defaults.sandbox.docker",
         "tools.exec.host",
     ] {

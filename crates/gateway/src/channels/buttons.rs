@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use moltbot_channels::driver::{Arrival, Choice, NotTaken, Press, Pressed, Question};
 use moltbot_config::limits;
-use moltbot_policy::senders::pairing;
+use moltbot_policy::senders::{owner, pairing};
 use moltbot_protocol::event;
 use moltbot_protocol::sender::{Conversation, SenderId};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,7 +27,7 @@ const OVER: &str = "This is decided already, or too old.";
 /// Asks the owner, where he has a chat with this account, whether a stranger is let in.
 pub(super) fn ask_about(shared: &Arc<Shared>, served: &Arc<Served>, arrival: &Arrival) {
     let place = served.place();
-    let owners: Vec<SenderId> = shared.channels.owners.at(place.channel, &place.account).cloned().collect();
+    let owners: Vec<SenderId> = shared.channels.owner.at(place.channel, &place.account).cloned().collect();
     if owners.is_empty() {
         return;
     }
@@ -40,13 +40,13 @@ pub(super) fn ask_about(shared: &Arc<Shared>, served: &Arc<Served>, arrival: &Ar
             Err(error) => return tracing::error!(%error, "the owner is not asked about a stranger"),
         };
         let text = pairing::question(&stranger, name.as_deref());
-        for owner in owners {
+        for own in owners {
             let choices = vec![
                 choice("No", &nonce, 'n'),
                 choice(&format!("Yes, let {} in", stranger.id()), &nonce, 'y'),
             ];
-            let conversation = Conversation::Direct { to: owner.id().to_owned() };
-            let question = Question { conversation, to: owner, text: text.clone(), choices };
+            let conversation = Conversation::Direct { to: own.id().to_owned() };
+            let question = Question { conversation, to: own, text: text.clone(), choices };
             let asking = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.ask(&question)).await;
             match asking {
                 Ok(Ok(())) => {}
@@ -77,7 +77,7 @@ impl Port {
             return say(OVER);
         }
         let standing = shared.senders.standing(&sender);
-        let permit = match shared.channels.owners.judge(&sender, &conversation, standing) {
+        let permit = match owner::judge(&shared.channels.owner, &sender, &conversation, standing) {
             Ok(permit) => permit,
             Err(refusal) => {
                 self.ignore(&sender, &refusal);

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use moltbot_channels::driver::{Arrival, Attached, Doing, Link, NotSent, NotTaken, Piece, Press, Pressed};
-use moltbot_channels::webchat;
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
 use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
+use moltbot_protocol::ids::InvalidId;
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::{Origin, SenderId};
 use moltbot_store::Accepted;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::commands::{self, Obeyed};
 use super::{Served, buttons, files, route};
 use crate::inbound::{self, Hearing, InboundError, Received};
 use crate::senders::{Asking, Told};
@@ -22,6 +23,7 @@ use crate::shared::Shared;
 use crate::stop;
 
 /// The gateway's side of a driver that runs.
+#[derive(Clone)]
 pub(super) struct Port {
     pub(super) shared: Arc<Shared>,
     pub(super) served: Arc<Served>,
@@ -71,20 +73,30 @@ impl Port {
             self.ignore(sender, &Refusal::new("no_text", "the message is empty or too long"));
             return Ok(());
         }
-        let is_stop = webchat::is_stop_word(&arrival.text);
-        let scope = shared.channels.scope;
-        let message = route::message(&shared.default_agent(), scope, served.place(), arrival);
-        let mut message = match message {
-            Ok(message) => message,
-            Err(error) => {
-                self.ignore(sender, &Refusal::new("odd_ids", error.to_string()));
+        let (place, channels) = (served.place(), &shared.channels);
+        let scope = (channels.scope, &channels.links);
+        let odd = |error: InvalidId| Refusal::new("odd_ids", error.to_string());
+        let session = route::session(&shared.default_agent(), scope, place, sender, &arrival.conversation);
+        let session = match session.map_err(odd) {
+            Ok(session) => session,
+            Err(refusal) => {
+                self.ignore(sender, &refusal);
                 return Ok(());
             }
         };
-        if is_stop {
-            shared.inbound.abort_session(&message.session);
-            return Ok(());
+        if let Some(said) = commands::read(&arrival.text) {
+            match self.command(&permit, said, &session, &arrival).await? {
+                Obeyed::Yes => return Ok(()),
+                Obeyed::IsMessage => {}
+            }
         }
+        let mut message = match route::message(session, place, arrival).map_err(odd) {
+            Ok(message) => message,
+            Err(refusal) => {
+                self.ignore(sender, &refusal);
+                return Ok(());
+            }
+        };
         if !files.is_empty() {
             self.take_files(&mut message, &files).await;
         }
@@ -115,7 +127,7 @@ impl Port {
         let files::Taken { told, refused } = files::take(&self.shared, &self.served, message, files).await;
         message.text = [message.text.trim_end(), &told.join("\n")].join("\n\n").trim_start().to_owned();
         if let Some(origin) = message.origin.as_deref().filter(|_| !refused.is_empty()) {
-            self.say(origin.clone(), "file", refused.join("\n"));
+            self.say_beside(origin.clone(), "file", refused.join("\n"));
         }
     }
 
@@ -123,12 +135,12 @@ impl Port {
     fn say_stopped(&self, origin: Origin) {
         let since = self.shared.stop.fact().map(|fact| fact.since_ms);
         if self.served.state.tells_stop(&origin.conversation, since) {
-            self.say(origin, "stopped", stop::SENTENCE.to_owned());
+            self.say_beside(origin, "stopped", stop::SENTENCE.to_owned());
         }
     }
 
     /// Says something of ours in answer to a message, beside what the agent says. It is not kept, and not waited for.
-    fn say(&self, origin: Origin, why: &'static str, text: String) {
+    fn say_beside(&self, origin: Origin, why: &'static str, text: String) {
         let served = Arc::clone(&self.served);
         self.shared.channels.tasks.spawn(async move {
             for (number, text) in served.driver.pieces(&text).into_iter().enumerate() {
@@ -165,7 +177,7 @@ impl Port {
         if let Some(code) = code {
             buttons::ask_about(shared, &self.served, &arrival);
             // Not waited for: a driver may have to read what the vendor says about it.
-            let port = Self::new(Arc::clone(shared), Arc::clone(&self.served));
+            let port = self.clone();
             self.shared.channels.tasks.spawn(async move {
                 let told = port.tell(&arrival, &code).await;
                 if let Err(error) = port.shared.senders.told(&arrival.sender, told).await {
@@ -178,23 +190,27 @@ impl Port {
 
     /// Tells a stranger his code. When that fails he gets another when he writes again.
     async fn tell(&self, arrival: &Arrival, code: &PairingCode) -> Told {
-        let Self { shared, served } = self;
-        let text = pairing::reply(code, shared.senders.code_minutes());
-        for (number, text) in served.driver.pieces(text.expose_secret()).into_iter().enumerate() {
-            let key = format!("pairing-{}-{number}", arrival.id);
-            let (conversation, to) = (arrival.conversation.clone(), arrival.sender.clone());
-            let piece = Piece { key, conversation, to, answers: None, text };
-            let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
-            match sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into()))) {
-                Ok(()) | Err(NotSent::Never(_)) => {}
-                Err(error) => {
-                    let place = served.place();
-                    tracing::warn!(%place, %error, "a stranger was not told his code");
-                    return Told::No;
-                }
+        let text = pairing::reply(code, self.shared.senders.code_minutes());
+        match self.say(arrival, "pairing", text.expose_secret()).await {
+            Ok(()) | Err(NotSent::Never(_)) => Told::Yes,
+            Err(error) => {
+                let place = self.served.place();
+                tracing::warn!(%place, %error, "a stranger was not told his code");
+                Told::No
             }
         }
-        Told::Yes
+    }
+
+    /// Says something to who wrote, where he wrote, besides what the outbox has.
+    pub(super) async fn say(&self, arrival: &Arrival, what: &str, text: &str) -> Result<(), NotSent> {
+        for (number, text) in self.served.driver.pieces(text).into_iter().enumerate() {
+            let key = format!("{what}-{}-{number}", arrival.id);
+            let (conversation, to) = (arrival.conversation.clone(), arrival.sender.clone());
+            let piece = Piece { key, conversation, to, answers: None, text };
+            let sending = tokio::time::timeout(limits::CHANNEL_SEND, self.served.driver.send(&piece));
+            sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into())))?;
+        }
+        Ok(())
     }
 }
 

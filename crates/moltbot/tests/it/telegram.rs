@@ -46,7 +46,7 @@ impl Stage {
     pub(super) fn with_owner(owner: &str, settings: impl FnOnce(&TelegramApi) -> Value) -> Self {
         let mut stage = Self::with(settings);
         stage.gateway.terminate();
-        stage.home.change_config(|config| config["channels"]["owners"] = json!([owner]));
+        stage.home.change_config(|config| config["commands"] = json!({"ownerAllowFrom": [owner]}));
         stage.gateway.restart(&stage.home);
         stage
     }
