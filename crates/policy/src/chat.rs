@@ -283,7 +283,10 @@ impl Permit for ChatCommandPermit {
 
 #[cfg(test)]
 mod tests {
+    use moltbot_config::settings::{DmPolicy, GroupPolicy, SenderSettings};
+
     use super::*;
+    use crate::senders::{Admission, SenderRules, Standing};
 
     #[test]
     fn a_command_is_read_and_what_only_looks_like_one_is_not() {
@@ -362,6 +365,15 @@ mod tests {
         let own = OwnIdentities::new([ann.clone()]);
         let direct = Conversation::Direct { to: "ann".into() };
         let group = Conversation::Group { id: "#home".into(), thread: None };
+        let nobody = std::collections::BTreeMap::new();
+        let settings = SenderSettings {
+            dm_policy: DmPolicy::Pairing,
+            group_policy: GroupPolicy::Allowlist,
+            allow_from: &[],
+            group_allow_from: &[],
+            groups: &nobody,
+        };
+        let rules = SenderRules::new(&settings, |_| None);
         for (sender, conversation, expected) in [
             (ann.clone(), &direct, Speaker::Owner),
             (ann, &group, Speaker::GroupMember),
@@ -369,7 +381,9 @@ mod tests {
             (id("irc:default:mask:ann"), &direct, Speaker::Sender),
             (id("irc:default:account:eve"), &direct, Speaker::Sender),
         ] {
-            let permit = SenderPermit::for_test(&sender);
+            let Admission::Admit(permit) = rules.admit(&sender, &direct, true, Standing::Approved) else {
+                panic!("{sender} is let in");
+            };
             assert_eq!(own.speaker(&permit, conversation), expected, "{sender}");
             assert_ne!(
                 OwnIdentities::default().speaker(&permit, &direct),

@@ -65,11 +65,6 @@ impl SenderPermit {
     pub const fn sender(&self) -> &SenderId {
         &self.sender
     }
-
-    #[cfg(test)]
-    pub(crate) fn for_test(sender: &SenderId) -> Self {
-        Self { sender: sender.clone() }
-    }
 }
 
 impl SenderRules {

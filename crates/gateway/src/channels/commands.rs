@@ -147,6 +147,9 @@ impl Port {
     fn status(&self) -> String {
         let Self { shared, .. } = self;
         let mut text = format!("moltbot {}\n", env!("CARGO_PKG_VERSION"));
+        if shared.stop.is_stopped() {
+            push(&mut text, "everything is stopped until the owner resumes");
+        }
         for account in shared.channels.status() {
             let part = |name: &str| account.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let is_connected = account.get("connected") == Some(&Value::Bool(true));

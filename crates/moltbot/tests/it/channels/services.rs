@@ -23,7 +23,7 @@ const SERVER: &str = "/usr/sbin/inspircd";
 const SERVICES: &str = "/usr/bin/atheme-services";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What everybody's account is kept with.
-const PASSWORD: &str = "correct horse battery";
+const PASSWORD: &str = "correct-horse-battery";
 /// The assistant's own account.
 const OURS: &str = "molt";
 
@@ -365,7 +365,7 @@ fn a_certificate_signs_us_in_and_a_wrong_password_or_authority_does_not() {
         let accounts = json!({
             "by-key": account(&|it| { it["sasl"] = external.clone(); it["allowFrom"] = json!(["ann"]); }),
             "by-word": account(&|it| it["nick"] = json!("molt2")),
-            "wrong": account(&|it| { it["nick"] = json!("molt3"); it["sasl"]["password"] = json!("another password"); }),
+            "wrong": account(&|it| { it["nick"] = json!("molt3"); it["sasl"]["password"] = json!("another-password"); }),
             "strange": account(&|it| { it["nick"] = json!("molt4"); it["caFile"] = json!(network.path("own.pem")); }),
         });
         let model = ScriptedModel::echo();
@@ -390,7 +390,7 @@ fn a_certificate_signs_us_in_and_a_wrong_password_or_authority_does_not() {
         for (name, connected, error) in state() {
             let expected = matches!(name.as_str(), "by-key" | "by-word");
             assert_eq!(connected, expected, "{name}: {error}");
-            assert!(!error.contains(PASSWORD) && !error.contains("another password"), "{error}");
+            assert!(!error.contains(PASSWORD) && !error.contains("another-password"), "{error}");
         }
         for nick in ["molt", "molt2"] {
             ann.send(&format!("WHOIS {nick}"));
