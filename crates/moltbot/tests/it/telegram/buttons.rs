@@ -155,11 +155,24 @@ fn without_an_owner_nobody_is_asked_and_half_an_id_is_nobody() {
     stage.api.write(&eve(), "let me in");
     stage.api.wait_for_sent(6666, 1);
     assert_eq!(stage.api.sent_to(500).len(), 1);
-    let stage = Stage::with_owner("telegram:*", |_| json!({"allowFrom": [500]}));
+    let stage = Stage::with_owner("telegram:@olga", |_| json!({"allowFrom": [500]}));
     stage.api.write(&owner(), "hello");
     stage.api.wait_for_sent(500, 1);
     stage.api.write(&eve(), "let me in");
     stage.api.wait_for_sent(6666, 1);
     stage.api.wait_until_confirmed();
     assert_eq!(stage.api.sent_to(500).len(), 1);
+}
+
+#[test]
+fn the_owner_stops_everything_from_her_chat_and_nobody_else_does() {
+    let stage = Stage::with_owner("telegram:default:user:500", |_| json!({"allowFrom": [500, 1001]}));
+    stage.api.write(&ann(), "/stop all");
+    stage.api.wait_until_confirmed();
+    assert!(!stage.moltbot(&["status"]).1.contains("everything is"), "a sender is not the owner");
+    stage.api.write(&owner(), "/stop all");
+    let told = stage.api.wait_for_sent(500, 1);
+    assert!(told[0].text.contains("Everything is stopped"), "{told:?}");
+    let (_, status) = stage.moltbot(&["status"]);
+    assert!(status.contains("everything is, by owner:telegram:default:user:500"), "{status}");
 }
