@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// How long a container engine may take for one answer.
+pub const CONTAINER_ENGINE: Duration = Duration::from_secs(60);
+/// How often containers are looked at that may be due to go.
+pub const CONTAINER_PRUNE: Duration = Duration::from_secs(300);
+/// How long one command that prepares a container may take.
+pub const CONTAINER_SETUP: Duration = Duration::from_secs(60);
+
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
@@ -128,6 +135,8 @@ pub const TURN_TOKENS: u64 = 2_000_000;
 pub const MESSAGE_CHARS: usize = 200_000;
 /// The longest output of a command that is kept, in bytes; the rest is read and thrown away.
 pub const COMMAND_OUTPUT_BYTES: usize = 100_000;
+/// The owner's rules for commands, in bytes.
+pub const COMMAND_RULES_BYTES: u64 = 1024 * 1024;
 /// The longest command, in bytes.
 pub const COMMAND_BYTES: usize = 64 * 1024;
 /// The largest file that a tool reads or writes, in bytes.
@@ -356,6 +365,12 @@ pub const LEDGER_SENT_IDLE: Duration = Duration::from_secs(30);
 pub const LEDGER_SENT_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a stop may wait for the last records to be sent; the rest is sent after the next start.
 pub const LEDGER_SENT_STOP: Duration = Duration::from_secs(3);
+/// Commands that wait for the owner's yes at once: more than a person answers within their time.
+pub const APPROVALS: usize = 32;
+/// Those of one conversation, or of one client: a conversation that asks without end leaves room for the others.
+pub const APPROVALS_EACH: usize = 4;
+/// Answers that hold for an hour, at once.
+pub const APPROVALS_STANDING: usize = 256;
 /// Devices that wait for approval at once. Those that wait are never pushed out; more are told to come again.
 pub const PENDING_DEVICES: usize = 64;
 /// Devices of one source that wait for approval at once: a person has few, and a flood from one place must leave room.
@@ -364,6 +379,18 @@ pub const PENDING_DEVICES_EACH: usize = 3;
 pub const PENDING_DEVICE_MS: u64 = 300_000;
 /// Devices that are known, approved or revoked: 1 kB each.
 pub const PAIRED_DEVICES: usize = 1000;
+/// Commands that a node offers: a phone has thirty.
+pub const NODE_COMMANDS: usize = 64;
+/// Characters of a command's name.
+pub const NODE_COMMAND_CHARS: usize = 64;
+/// How long a node's command may take when nobody says so, in milliseconds: as existing clients expect.
+pub const NODE_INVOKE_MS: u64 = 30_000;
+/// The longest that it may take, in milliseconds.
+pub const NODE_INVOKE_LONGEST_MS: u64 = 600_000;
+/// Commands that nodes have not answered yet: each holds a request of a client.
+pub const NODE_INVOKES: usize = 64;
+/// Keys of commands that are remembered, so that none is done twice.
+pub const NODE_KEYS: usize = 256;
 /// What a device says of itself is kept up to this length, in characters.
 pub const DEVICE_TEXT_CHARS: usize = 128;
 /// The largest file of paired devices that is imported, in bytes.

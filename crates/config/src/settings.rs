@@ -9,10 +9,13 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod channels;
+mod docker;
+mod exec;
 mod front;
 mod hooks;
 mod irc;
 mod ledger;
+mod nodes;
 mod outbound;
 mod reach;
 mod sandbox;
@@ -24,6 +27,11 @@ pub use channels::{
     ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
     SenderSettings,
 };
+pub use docker::{
+    Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
+    is_container_prefix,
+};
+pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
@@ -31,6 +39,7 @@ pub use hooks::{
 };
 pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use nodes::{NodeCommand, NodesConfig};
 pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub use sandbox::{
@@ -107,6 +116,8 @@ pub struct GatewayConfig {
     pub http: HttpConfig,
     /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
     pub mode: GatewayMode,
+    /// Devices that offer commands.
+    pub nodes: NodesConfig,
     /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
@@ -136,6 +147,7 @@ impl Default for GatewayConfig {
             dangerously_allow_plaintext_bind: false,
             http: HttpConfig::default(),
             mode: GatewayMode::Local,
+            nodes: NodesConfig::default(),
             port: 18789,
             remote: RemoteConfig::default(),
             tailscale: TailscaleConfig::default(),
@@ -451,23 +463,10 @@ pub enum DmScope {
 pub struct ToolsConfig {
     /// Tools that no agent gets, by name.
     pub deny: Vec<String>,
+    /// Commands outside the sandbox that the agent asks for one by one.
+    pub elevated: ElevatedConfig,
     /// The tool that runs commands.
     pub exec: ExecConfig,
-}
-
-/// The tool that runs commands.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ExecConfig {
-    /// The longest time a command may take, in seconds, 1 to 86 400. Half an hour, as upstream.
-    #[schemars(range(min = 1, max = 86_400))]
-    pub timeout_sec: u32,
-}
-
-impl Default for ExecConfig {
-    fn default() -> Self {
-        Self { timeout_sec: 1800 }
-    }
 }
 
 /// What is logged.

@@ -23,10 +23,12 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
+use crate::approvals::Approvals;
 use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
 use crate::gate::Seat;
 use crate::hooks::{Hooks, HooksError};
+use crate::methods::approvals::ToClients;
 use crate::outbox::Closing;
 use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
@@ -59,6 +61,8 @@ pub struct Parts {
     pub store: Store,
     /// Who answers.
     pub agent: Agent,
+    /// Who asks the owner about commands: the same that the agent has.
+    pub approvals: Approvals,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
     /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
@@ -179,6 +183,7 @@ impl Gateway {
         let front = front.on_port(port);
         let entrances = Entrances { front, tailscale, channels, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
+        ToClients::begin(&shared);
         stop::begin(&shared);
         stop::listen(&shared).map_err(StartError::Stop)?;
         inbound::resume(&shared, pending);

@@ -8,6 +8,7 @@ use moltbot_agent::Agent;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
+use moltbot_policy::nodes::NodeRules;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::ids::AgentId;
@@ -17,6 +18,7 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals::Approvals;
 use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::devices::Devices;
@@ -27,6 +29,7 @@ use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
+use crate::nodes::Nodes;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
@@ -46,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) store: Store,
     pub(crate) agent: Agent,
+    pub(crate) approvals: Approvals,
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: fn() -> u64,
     /// The name of this machine, for whoever may read.
@@ -65,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) senders: Senders,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) routes: Routes,
     /// Nothing when they are off.
     pub(crate) hooks: Option<Hooks>,
@@ -94,7 +99,9 @@ pub(crate) struct Entrances {
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
         let Entrances { front, tailscale, channels, devices, hooks, senders, port } = entrances;
-        let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
+        let Parts {
+            config, config_json, config_path, state, ledger, store, agent, approvals, sandbox, ..
+        } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let strictness = Strictness::of_config(&config);
         let began = Instant::now();
@@ -102,6 +109,7 @@ impl Shared {
         let gate = Gate::new(began);
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
+            nodes: Nodes::new(NodeRules::of(&config.gateway.nodes)),
             routes: Routes::of(&config.gateway.http),
             config_json,
             config_path,
@@ -109,6 +117,7 @@ impl Shared {
             ledger: ledger.clone(),
             store,
             agent,
+            approvals,
             sandbox,
             clock,
             host,

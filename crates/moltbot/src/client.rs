@@ -147,7 +147,8 @@ impl Connection {
         }
     }
 
-    fn last_id(&self) -> String {
+    /// The id of the last call.
+    pub(crate) fn last_id(&self) -> String {
         format!("{CLIENT}-{}", self.calls)
     }
 

@@ -1,6 +1,7 @@
 //! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
 
 mod agent;
+mod approvals;
 mod chat;
 mod clients;
 mod config;
@@ -9,9 +10,12 @@ mod doctor;
 mod files;
 mod gateway;
 mod hooks;
+mod image;
 mod ledger;
 mod logs;
 mod models;
+mod nodes;
+mod review;
 mod sandbox;
 mod secrets;
 mod security;
@@ -58,7 +62,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(clients::run(&home, command))
         }
+        Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
+        Command::Approvals(command) => approvals::run(&open(environment)?, &command),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),
         Command::Doctor(facts) => doctor::run(environment, facts),
@@ -73,6 +79,10 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Models(command) => {
             let home = open(environment)?;
             serve::block_on(models::run(&home, command))
+        }
+        Command::Nodes(command) => {
+            let home = open(environment)?;
+            serve::block_on(nodes::run(&home, command))
         }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
         Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),

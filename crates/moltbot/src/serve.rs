@@ -11,7 +11,7 @@ use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
 use moltbot_gateway::{
-    Gateway, Parts, ReadCredential, SenderError, StartError, StopReason, TailnetError, sending,
+    Approvals, Gateway, Parts, ReadCredential, SenderError, StartError, StopReason, TailnetError, sending,
 };
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
@@ -308,6 +308,7 @@ async fn compose(
     let sandbox = Sandbox::new(ledger.clone());
     let models = choose_models(&config, keys, ledger).await?;
     let model = models.describe_choice();
+    let approvals = Approvals::new(&config.tools.exec, home.state.clone(), ledger.clone(), clock::now_ms);
     let agent = Agent::new(AgentParts {
         config: Arc::clone(&config),
         models,
@@ -315,6 +316,7 @@ async fn compose(
         ledger: ledger.clone(),
         sandbox: sandbox.clone(),
         state: home.state.clone(),
+        approvals: Some(Arc::new(approvals.clone())),
         home: home.environment.home.clone(),
     });
     let agent = agent.map_err(|error| Exit::Config.because(home::chain(&error)))?;
@@ -333,6 +335,7 @@ async fn compose(
         ledger: ledger.clone(),
         store: store.clone(),
         agent,
+        approvals,
         sandbox,
         credential,
         servers,

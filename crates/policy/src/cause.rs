@@ -91,6 +91,16 @@ impl Cause {
         Self { session, run, principal, tools }
     }
 
+    /// The conversation.
+    pub const fn session(&self) -> &SessionKey {
+        &self.session
+    }
+
+    /// Who caused the turn.
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     /// The agent whose turn it is.
     pub fn agent(&self) -> AgentId {
         self.session.agent()

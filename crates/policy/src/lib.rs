@@ -5,15 +5,18 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod approval;
 pub mod authentication;
 pub mod authorization;
 pub mod cause;
 pub mod chat;
 pub mod clients;
 pub mod command;
+pub mod container;
 pub mod file;
 pub mod hook;
 pub mod network;
+pub mod nodes;
 pub mod pairing;
 pub mod penalty;
 pub mod profile;
@@ -22,6 +25,7 @@ pub mod redact;
 mod refusal;
 pub mod secret;
 pub mod senders;
+pub mod shown;
 pub mod strictness;
 pub mod surroundings;
 pub mod throttle;

@@ -7,9 +7,13 @@ use std::time::Duration;
 use moltbot_config::settings::SandboxNetwork;
 use moltbot_config::{Config, limits};
 
+use crate::container::Backend;
+
 /// The walls of a sandbox.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Profile {
+    /// What builds the walls.
+    pub backend: Backend,
     /// How the command sees the workspace.
     pub workspace: WorkspaceAccess,
     /// What the command reaches of the network.
@@ -87,6 +91,7 @@ impl Profile {
     const fn strict() -> Self {
         const MIB: u64 = 1024 * 1024;
         Self {
+            backend: Backend::Embedded,
             workspace: WorkspaceAccess::ReadWrite,
             network: NetworkAccess::None,
             address_space: 4096 * MIB,

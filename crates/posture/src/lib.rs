@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod engine;
 mod files;
 mod machine;
 pub mod model;
@@ -13,6 +14,7 @@ mod settings;
 mod swap;
 
 pub use check::{Check, Level, worst};
+pub use engine::engine;
 pub use files::{permissions, synced};
 pub use machine::{
     PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable, stopped,

@@ -67,6 +67,12 @@ fn permitted(proxy: bool) -> io::Result<BpfProgram> {
     filter.and_then(BpfProgram::try_from).map_err(io::Error::other)
 }
 
+/// Every call that is allowed, whatever its arguments must be.
+pub(crate) fn listed() -> Vec<c_long> {
+    let conditional = conditional().unwrap_or_default();
+    PLAIN.iter().chain(OLDER).copied().chain(conditional.into_iter().map(|(number, _)| number)).collect()
+}
+
 type Rules = Vec<(i64, Vec<SeccompRule>)>;
 
 /// The calls that are allowed for some arguments.
@@ -185,7 +191,8 @@ fn unknown() -> io::Result<BpfProgram> {
     Ok(program)
 }
 
-const NAMESPACES: i32 = libc::CLONE_NEWNS
+/// The flags of `clone` that make namespaces.
+pub(crate) const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC

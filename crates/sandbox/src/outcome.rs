@@ -131,6 +131,9 @@ pub enum RunError {
     /// The walls could not be built.
     #[error("the sandbox could not be built ({step}: {cause}), so the command did not run; {fix}")]
     Setup { step: Step, cause: String, fix: &'static str },
+    /// There is no container to run it in.
+    #[error("{what}: {cause}, so the command did not run; {fix}")]
+    Container { what: &'static str, cause: String, fix: String },
     /// The helper ended without a word on how the command ended; whatever ran is dead.
     #[error("the sandbox ended without saying how the command ended; everything in it was killed, try again")]
     Lost,

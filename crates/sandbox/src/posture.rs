@@ -36,7 +36,8 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    fn new(reason: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// A reason, and what the owner can do.
+    pub(crate) fn new(reason: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { reason: reason.into(), fix: fix.into() }
     }
 }

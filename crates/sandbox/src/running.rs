@@ -45,12 +45,14 @@ pub(crate) struct Finished {
     pub(crate) exit: Exit,
     pub(crate) kept: Kept,
     pub(crate) walls: Option<Walls>,
+    /// The container that it ran in.
+    pub(crate) container: Option<String>,
 }
 
 impl Finished {
     /// The end of a command that was stopped before it was started.
     pub(crate) fn before_start(exit: Exit) -> Self {
-        Self { exit, kept: Kept::default(), walls: None }
+        Self { exit, kept: Kept::default(), walls: None, container: None }
     }
 }
 
@@ -115,7 +117,7 @@ impl Running {
         // Killed by a stop before we were told of it.
         let lost = || if abort.is_cancelled() { Ok(Exit::Aborted) } else { Err(lost(walls)) };
         let exit = self.end.take().unwrap_or_else(lost)?;
-        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls })
+        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls, container: None })
     }
 
     /// Reads what is left of the reports and the output until every process is gone.
@@ -262,11 +264,13 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    fn new(most: usize) -> Self {
+    /// Nothing yet, and room for `most` bytes.
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, bytes: Vec::new(), dropped: 0 }
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    /// Keeps what there is room for.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         let room = self.most.saturating_sub(self.bytes.len()).min(bytes.len());
         let (kept, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.bytes.extend_from_slice(kept);

@@ -1,17 +1,19 @@
 //! The sandbox as the program sees it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
+use moltbot_policy::container::Backend;
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
-use tokio::sync::{OnceCell, Semaphore, oneshot};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::docker::Containers;
 use crate::outcome::{Exit, Outcome, RunError, Step};
 use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
@@ -29,6 +31,7 @@ pub struct Sandbox {
 struct Inner {
     helper: PathBuf,
     ledger: Ledger,
+    containers: Containers,
     spawner: OnceLock<Spawner>,
     posture: OnceCell<Posture>,
     places: Semaphore,
@@ -58,7 +61,8 @@ impl Sandbox {
     pub fn with_stopper(helper: PathBuf, ledger: Ledger, stopper: Stopper) -> Self {
         let places = Semaphore::new(limits::COMMANDS);
         let (spawner, posture) = (OnceLock::new(), OnceCell::new());
-        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places, stopper }) }
+        let containers = Containers::new(helper.clone(), ledger.clone());
+        Self { inner: Arc::new(Inner { helper, ledger, containers, spawner, posture, places, stopper }) }
     }
 
     /// What stops its commands.
@@ -73,6 +77,18 @@ impl Sandbox {
     /// When no command can run on this machine: the reason, and what the owner can do.
     pub async fn posture(&self) -> Result<Posture, Unavailable> {
         self.inner.posture.get_or_try_init(|| posture::probe(self)).await.cloned()
+    }
+
+    /// Whether a backend can run commands here. For a container this asks the engine and looks up the image; the
+    /// container itself is looked at from inside, before each command.
+    ///
+    /// # Errors
+    /// When it cannot: the reason, and what the owner can do.
+    pub async fn available(&self, backend: &Backend) -> Result<(), Unavailable> {
+        match backend {
+            Backend::Docker(container) => self.inner.containers.available(container).await,
+            Backend::Embedded => self.posture().await.map(|_| ()),
+        }
     }
 
     /// Runs a command and waits until none of its processes is left. Its end is entered into the book.
@@ -123,10 +139,12 @@ impl Sandbox {
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
         let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
         let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
+        let container = result.as_ref().ok().and_then(|finished| finished.container.clone());
         let entry = permit.end_entry(start, &ended);
+        let entry = container.into_iter().fold(entry, |entry, id| entry.with("containerId", id));
         let entry = folder.iter().fold(entry, |entry, folder| look_after(folder, &absent, entry));
         self.enter(entry).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
-        let Finished { exit, kept, walls } = result?;
+        let Finished { exit, kept, walls, .. } = result?;
         let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);
         let outcome =
             Outcome { exit, output: kept.bytes, truncated, dropped_bytes, duration: began.elapsed() };
@@ -145,6 +163,15 @@ impl Sandbox {
             () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
         };
         let profile = permit.profile();
+        match &profile.backend {
+            Backend::Docker(container) => {
+                let (containers, stopper) = (&self.inner.containers, self.stopper());
+                let finished = containers.run(permit, container, given.workspace, abort, &stopper).await;
+                drop(place);
+                return finished;
+            }
+            Backend::Embedded => {}
+        }
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
         let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
@@ -171,6 +198,16 @@ impl Sandbox {
             Ok(entered) => entered,
             Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
         }
+    }
+
+    /// A place among the commands that run at once.
+    pub(crate) async fn place(&self) -> std::io::Result<SemaphorePermit<'_>> {
+        self.inner.places.acquire().await.map_err(std::io::Error::other)
+    }
+
+    /// The program that is run again as helper and keeper.
+    pub(crate) fn helper(&self) -> &Path {
+        &self.inner.helper
     }
 
     /// The book.

@@ -85,6 +85,7 @@ impl Turn<'_> {
             ledger: self.inside.ledger.clone(),
             sandbox: self.inside.sandbox.clone(),
             workspace,
+            rules: self.inside.rules.clone(),
             access,
             cause: Cause::of(
                 &self.inside.config,
@@ -92,6 +93,8 @@ impl Turn<'_> {
                 self.report.run.clone(),
                 self.pending.message.principal.clone(),
             ),
+            approvals: self.inside.approvals.clone(),
+            home: self.inside.home.clone(),
             stop: self.stop.clone(),
         };
         Ok((model, toolbox))

@@ -39,7 +39,7 @@ pub(super) fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'sta
             "a host in lower case, with its domain, `*.` before it for all below, or an address; and a port where it is not 443",
             "write it as \"api.example.com\" or \"10.0.0.7:8080\"",
         ),
-        _ => return None,
+        _ => return super::containers::misses_form(form, text),
     };
     (!fits).then_some((expected, fix))
 }

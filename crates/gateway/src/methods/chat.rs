@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::{Call, Outcome, not_kept, session_of, store_failed, turns, unusable};
+use super::{Call, Outcome, approvals, not_kept, session_of, store_failed, turns, unusable};
 use crate::inbound::{self, Hearing, Received};
 use crate::outbox::Delivery;
 use crate::shared::Shared;
@@ -33,6 +33,14 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     }
     if webchat::is_stop_word(&params.message) {
         return Ok(aborted(shared.inbound.abort_session(&session)));
+    }
+    if let Some(answered) = approvals::by_text(shared, call, &params.message).await {
+        let said = answered?;
+        let run =
+            RunId::parse(&params.idempotency_key).map_err(|error| WireError::invalid(error.to_string()))?;
+        let told = webchat::ChatProgress::new(&run, &session).finished(&said, "stop", shared.now_ms());
+        shared.hub.broadcast(event::CHAT, &told, Delivery::Must);
+        return Ok(json!({"runId": run.as_str(), "status": "ok"}));
     }
     let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
     let run = message.run.clone();

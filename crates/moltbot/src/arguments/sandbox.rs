@@ -2,11 +2,21 @@
 
 use clap::{Args, Subcommand};
 
-use super::Facts;
+use super::{Containers, Facts, Image};
 
 /// Commands of `sandbox`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sandbox {
+    /// List the containers of this installation, or remove some
+    #[command(after_help = "\
+What is removed is made anew by the next command of its scope; workspaces stay.
+
+Example:
+  moltbot sandbox containers
+  moltbot sandbox containers --prune
+
+Exit codes: 0, 1 there is no engine or no such container, 75 the book is busy")]
+    Containers(Containers),
     /// Say which walls stand around a session's tools, why, and what would change them
     #[command(after_help = "\
 Example:
@@ -15,6 +25,16 @@ Example:
 
 Exit codes: 0, 1 that is no session's key, 78 invalid config")]
     Explain(Explain),
+    /// Make and list the images of containers
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot sandbox image build --from ./root
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Image(Image),
     /// List the folders of sessions that are shut off from the agent's workspace
     #[command(after_help = "\
 Example:

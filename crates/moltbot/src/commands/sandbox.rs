@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Explain, Facts, Recreate, Sandbox};
 use crate::book::{CommandBook, OWNER};
+use crate::commands::image;
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::{clock, output};
@@ -19,7 +20,9 @@ use crate::{clock, output};
 /// Does what the command says.
 pub(crate) fn run(home: &Home, command: &Sandbox) -> anyhow::Result<Exit> {
     match command {
+        Sandbox::Containers(options) => image::containers(home, options),
         Sandbox::Explain(asked) => explain(home, asked),
+        Sandbox::Image(command) => image::run(home, command),
         Sandbox::List(facts) => list(home, *facts),
         Sandbox::Prune(facts) => {
             let config = home.load_text(&home.text()?)?.config;
@@ -159,6 +162,7 @@ fn in_json(config: &Config, told: &Explained) -> Value {
 
 fn backend(config: &Config, session: &SessionKey) -> &'static str {
     match config.agents.sandbox_of(&session.agent()).backend {
+        SandboxBackend::Docker => "docker",
         SandboxBackend::Embedded => "embedded",
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 41] = [
     "",
     "up",
     "gateway",
@@ -13,6 +13,12 @@ const COMMANDS: [&str; 30] = [
     "gateway call",
     "chat",
     "agent",
+    "commands",
+    "commands review",
+    "commands rules",
+    "commands rules check",
+    "commands rules list",
+    "commands rules test",
     "sessions",
     "sessions list",
     "sessions show",
@@ -33,6 +39,11 @@ const COMMANDS: [&str; 30] = [
     "status",
     "health",
     "logs",
+    "sandbox",
+    "sandbox containers",
+    "sandbox image",
+    "sandbox image build",
+    "sandbox image list",
 ];
 
 #[test]

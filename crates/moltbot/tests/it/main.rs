@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod advisories;
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod attacks;
@@ -20,6 +22,8 @@ mod channels;
 mod cli;
 #[cfg(test)]
 mod clients;
+#[cfg(test)]
+mod containers;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
@@ -61,6 +65,8 @@ mod names;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod open_config;
 #[cfg(test)]
 mod own_socket;
@@ -74,6 +80,8 @@ mod protocol;
 mod proxies;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod review;
 mod secrets;
 #[cfg(test)]
 mod sending;

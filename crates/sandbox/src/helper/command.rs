@@ -26,13 +26,51 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     rustix::process::setsid().at(Step::Exec)?;
     set_limits(&job.request)?;
     enter(&job.request.directory)?;
-    let abi = restrict_paths(&job.request)?;
+    let abi = restrict_paths(&job.request, &[])?;
     let program = filter::decode(&job.filter).at(Step::Seccomp)?;
     seccompiler::apply_filter(&program).at(Step::Seccomp)?;
     try_walls(&job.request, abi)?;
     rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
     let failure = start_shell(&job.request);
     // The shell did not start: what was told to the first process is taken back.
+    rustix::io::write(tell, &[0]).at(Step::Exec)?;
+    Err(failure).at(Step::Exec)
+}
+
+/// What is otherwise for a command in a container.
+pub(super) struct InContainer {
+    /// A program and its arguments in the script's place.
+    pub(super) program: Option<Vec<String>>,
+    /// Folders that may be written, besides the workspace and `/tmp`.
+    pub(super) writable: Vec<String>,
+    /// Whether Landlock may be missing.
+    pub(super) own_kernel: bool,
+}
+
+/// As [`run`], within the walls of a container. The engine counts the container's processes: this machine counts a
+/// user's in all of them together.
+pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedFd) -> Result<(), Failure> {
+    rustix::process::setsid().at(Step::Exec)?;
+    let null =
+        rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::Exec)?;
+    rustix::stdio::dup2_stdin(&null).at(Step::Exec)?;
+    set_limits(&job.request)?;
+    enter(&job.request.directory)?;
+    let abi = match restrict_paths(&job.request, &container.writable) {
+        Err(_missing) if container.own_kernel => 0,
+        other => other?,
+    };
+    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
+    seccompiler::apply_filter(&program).at(Step::Seccomp)?;
+    try_walls(&job.request, abi)?;
+    rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
+    let failure = match container.program.as_deref() {
+        None => start_shell(&job.request),
+        Some([program, arguments @ ..]) => {
+            become_program(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), false)
+        }
+        Some([]) => io::ErrorKind::InvalidInput.into(),
+    };
     rustix::io::write(tell, &[0]).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
 }
@@ -69,7 +107,7 @@ fn enter(directory: &str) -> Result<(), Failure> {
 
 /// Landlock at the newest version that this kernel has, in full: version 1 restricts files, 2 moves between
 /// folders, 3 truncation, 4 TCP, 5 requests to devices, 6 signals and abstract sockets, 9 socket files.
-fn restrict_paths(request: &Request) -> Result<u8, Failure> {
+fn restrict_paths(request: &Request, extra: &[String]) -> Result<u8, Failure> {
     let all = [
         (10, ABI::V10),
         (9, ABI::V9),
@@ -83,12 +121,12 @@ fn restrict_paths(request: &Request) -> Result<u8, Failure> {
     ];
     for (number, abi) in all {
         if let Ok(rules) = rules_of(abi) {
-            allow(rules, abi, request).at(Step::Landlock)?;
+            allow(rules, abi, request, extra).at(Step::Landlock)?;
             return Ok(number);
         }
     }
     let rules = rules_of(ABI::V1).at(Step::Landlock)?;
-    allow(rules, ABI::V1, request).at(Step::Landlock)?;
+    allow(rules, ABI::V1, request, extra).at(Step::Landlock)?;
     Ok(1)
 }
 
@@ -104,13 +142,18 @@ fn rules_of(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
 }
 
 /// The exceptions: reading everywhere in the private root, writing in three folders and to three devices, and the proxy.
-fn allow(rules: RulesetCreated, abi: ABI, request: &Request) -> Result<(), Box<dyn std::error::Error>> {
+fn allow(
+    rules: RulesetCreated,
+    abi: ABI,
+    request: &Request,
+    extra: &[String],
+) -> Result<(), Box<dyn std::error::Error>> {
     let reading = AccessFs::from_read(abi);
     let devices = AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev;
     let sockets = AccessFs::MakeSock | AccessFs::ResolveUnix;
     let writing = AccessFs::from_all(abi) & !(devices | sockets);
     let mut rules = rules.add_rule(PathBeneath::new(PathFd::new("/")?, reading))?;
-    for folder in ["/tmp", "/dev/shm", "/workspace"] {
+    for folder in ["/tmp", "/dev/shm", "/workspace"].into_iter().chain(extra.iter().map(String::as_str)) {
         if folder != "/workspace" || request.access != Access::ReadOnly {
             rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?;
         }
@@ -189,15 +232,18 @@ fn start_shell(request: &Request) -> io::Error {
     reason = "the door to processes: the helper becomes the recorded command"
 )]
 fn become_program(program: &str, arguments: &[&str], proxy: bool) -> io::Error {
-    let environment = [("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PATH", PATH)];
     let url = format!("http://{}", network::PROXY);
     let ways = PROXY_VARIABLES.iter().filter(|_| proxy).map(|name| (*name, url.as_str()));
-    Command::new(program).args(arguments).env_clear().envs(environment).envs(ways).exec()
+    Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).envs(ways).exec()
 }
 
 /// Where programs look for a proxy; in both spellings, because some read only one.
 const PROXY_VARIABLES: [&str; 6] =
     ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
 
-/// Where the command finds programs.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/// All that a command is given of an environment besides the way to a proxy, which its walls decide.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+];

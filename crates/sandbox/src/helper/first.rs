@@ -112,14 +112,15 @@ fn until_end(command: Pid, handle: &OwnedFd, memory: u64) -> Result<Exit, Failur
 }
 
 /// One process that has ended, if there is one.
-fn bury() -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
+pub(super) fn bury() -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
     match rustix::process::wait(WaitOptions::NOHANG) {
         Err(rustix::io::Errno::CHILD) => Ok(None),
         other => other,
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
+/// How a process ended.
+pub(super) fn exit_of(status: WaitStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in a test, a failure stops it")]
 
+mod docker;
 mod escape;
 mod lifetime;
 mod network;
