@@ -49,7 +49,7 @@ pub enum HostError {
     Drift { what: String },
     /// It cannot be looked at.
     #[error(transparent)]
-    Examine(#[source] ExamineError),
+    Examine(ExamineError),
     /// A script whose interpreter is not the system's.
     #[error("{path} is a script for {interpreter}, which is in none of the system's folders; it was not run")]
     Interpreter { path: String, interpreter: String },

@@ -131,18 +131,7 @@ impl Review<'_> {
             return None;
         }
         let peeled = peel(call.arguments(), wrapper);
-        if call
-            .arguments()
-            .iter()
-            .any(|word| word.text.starts_with("--preload") || word.text.starts_with("--audit"))
-        {
-            self.raise(
-                Choice::Refuse,
-                Severity::High,
-                "loads_code",
-                format!("`{name}` loads code from a file that the command names"),
-            );
-        }
+        self.judge_loading(call, name);
         if peeled.dynamic {
             self.raise(
                 Choice::Ask,
@@ -190,6 +179,15 @@ impl Review<'_> {
             self.note_redirects(call);
         }
         flow
+    }
+
+    /// The dynamic linker, and programs like it, take code from a file that they are told.
+    fn judge_loading(&mut self, call: &Call, name: &str) {
+        let loads = |word: &Word| word.text.starts_with("--preload") || word.text.starts_with("--audit");
+        if call.arguments().iter().any(loads) {
+            let said = format!("`{name}` loads code from a file that the command names");
+            self.raise(Choice::Refuse, Severity::High, "loads_code", said);
+        }
     }
 
     fn note_redirects(&mut self, call: &Call) {

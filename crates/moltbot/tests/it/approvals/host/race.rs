@@ -44,7 +44,7 @@ fn race(path: &std::path::Path, contents: [&Vec<u8>; 2], count: &AtomicU64, end:
     while !end.load(Ordering::Relaxed) {
         for content in contents {
             // In place: the same file with other bytes. By another file: the name leads elsewhere.
-            if count.load(Ordering::Relaxed) % 3 == 0 && std::fs::write(path, content).is_ok() {
+            if count.load(Ordering::Relaxed).is_multiple_of(3) && std::fs::write(path, content).is_ok() {
                 count.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
