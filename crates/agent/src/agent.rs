@@ -133,6 +133,10 @@ impl Agent {
         Ok(Self { parts: Arc::new(inside) })
     }
 
+    pub(crate) fn inside(&self) -> Arc<Inside> {
+        Arc::clone(&self.parts)
+    }
+
     /// The agents, in the order of the config.
     pub fn agents(&self) -> Vec<AgentDescription> {
         self.parts.agents.clone()

@@ -11,6 +11,7 @@ mod external;
 mod history;
 pub mod model;
 mod prompt;
+mod received;
 mod report;
 mod tools;
 mod turn;

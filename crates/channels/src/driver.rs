@@ -61,6 +61,16 @@ pub trait Driver: Send + Sync {
         Box::pin(async {})
     }
 
+    /// Fetches a file, no larger than the owner wants.
+    fn fetch<'a>(&'a self, _file: &'a Attached) -> Doing<'a, Result<Vec<u8>, NotFetched>> {
+        Box::pin(async { Err(NotFetched::Failed("this channel has no files".into())) })
+    }
+
+    /// Asks a person something that is answered by pressing a button. What is pressed comes back by [`Link::press`].
+    fn ask<'a>(&'a self, _question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
+        Box::pin(async { Err(NotSent::Never("this channel has no buttons".into())) })
+    }
+
     /// Shows that an answer is being written, where the vendor can show that. Called again every few seconds, and only for
     /// conversations whose sender was let in.
     fn show_working<'a>(&'a self, _conversation: &'a Conversation) -> Doing<'a, ()> {
@@ -108,6 +118,72 @@ pub struct Arrival {
     pub state: Said,
     /// The id that an answer refers to, where the vendor has such.
     pub message: Option<String>,
+    /// Files that came with it, which are fetched by [`Driver::fetch`] when the sender was let in.
+    pub files: Vec<Attached>,
+}
+
+/// A file that came with something that was said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attached {
+    /// The vendor's handle of it.
+    pub handle: String,
+    /// What it is, in words, such as `a photo (121 kB)`. Names are the sender's, and shown alone.
+    pub what: String,
+    /// How large the vendor says that it is, in bytes.
+    pub size: Option<u64>,
+}
+
+/// Why a file was not fetched.
+#[derive(Clone, Debug, Error)]
+pub enum NotFetched {
+    /// It is larger than the owner wants, in megabytes.
+    #[error("it is larger than {0} MB")]
+    TooLarge(u64),
+    /// The vendor does not give it.
+    #[error("it could not be fetched: {0}")]
+    Failed(String),
+}
+
+/// A question with buttons.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where to, and nobody else reads it.
+    pub conversation: Conversation,
+    /// Whom it is for.
+    pub to: SenderId,
+    /// The question. No markup: every character is one.
+    pub text: String,
+    /// What can be pressed, in the order shown.
+    pub choices: Vec<Choice>,
+}
+
+/// One button.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// What stands on it.
+    pub label: String,
+    /// What comes back, 1 to 64 bytes.
+    pub data: SecretString,
+}
+
+/// A button that somebody pressed.
+#[derive(Clone, Debug)]
+pub struct Press {
+    /// Who.
+    pub sender: SenderId,
+    /// Where.
+    pub conversation: Conversation,
+    /// What the button carries. It may be of somebody's own making.
+    pub data: SecretString,
+}
+
+/// What came of a press.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pressed {
+    /// What is said to whoever pressed, in one line.
+    pub notice: String,
+    /// What takes the place of the question and its buttons, when it is decided.
+    pub text: Option<String>,
 }
 
 /// Whether something was said just now, or changed.
@@ -124,6 +200,9 @@ pub trait Link: Send + Sync {
     /// Takes what arrived. When this returns `Ok` it is kept, or was refused for good: the vendor need not keep it any
     /// longer. Which of the two is not told, so that nothing that a driver does can show it to a stranger.
     fn take(&self, arrival: Arrival) -> Doing<'_, Result<(), NotTaken>>;
+
+    /// Takes what was pressed. `Err` as [`Link::take`].
+    fn press(&self, press: Press) -> Doing<'_, Result<Pressed, NotTaken>>;
 
     /// What arrives and what is sent flows from now on.
     fn connected(&self);

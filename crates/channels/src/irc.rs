@@ -217,7 +217,17 @@ impl Irc {
         };
         let id = tag(message, "msgid").filter(|id| id.len() <= 160).map_or_else(|| ids.next(), str::to_owned);
         let (name, state) = (Some(nick.to_owned()), Said::New);
-        Some(Arrival { id, sender, name, conversation, mentioned, text, state, message: None })
+        Some(Arrival {
+            id,
+            sender,
+            name,
+            conversation,
+            mentioned,
+            text,
+            state,
+            message: None,
+            files: Vec::new(),
+        })
     }
 
     /// Who somebody is, when that is known.

@@ -13,10 +13,16 @@ use moltbot_protocol::sender::{Conversation, SenderId};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::driver::{Broken, Doing, Driver, Link, NotPosted, NotSent, NotTaken, Piece, Place, Webhook};
+use crate::driver::{
+    Attached, Broken, Doing, Driver, Link, NotFetched, NotPosted, NotSent, NotTaken, Piece, Place, Question,
+    Webhook,
+};
 
+mod album;
 mod api;
 mod arrival;
+mod buttons;
+mod files;
 mod html;
 mod markdown;
 mod media;
@@ -38,7 +44,7 @@ use update::{Me, Update, UpdateId, WebhookInfo};
 /// Where the Bot API is.
 pub const API_ROOT: &str = "https://api.telegram.org";
 /// The kinds of updates that are asked for.
-const UPDATES: [&str; 2] = ["message", "edited_message"];
+const UPDATES: [&str; 3] = ["message", "edited_message", "callback_query"];
 
 /// One bot.
 pub struct Telegram {
@@ -47,6 +53,8 @@ pub struct Telegram {
     /// Its token, or why there is none and what to do, for the owner.
     token: Result<BotToken, String>,
     client: Client,
+    /// The largest file that is taken, in bytes.
+    media_max: u64,
     /// Where updates are posted; nothing when they are asked for.
     posted: Option<Posted>,
     /// The updates that were taken last.
@@ -67,7 +75,12 @@ impl Telegram {
     pub fn new(account: &str, token: Result<BotToken, String>, root: Url, client: Client) -> Self {
         let place = Place { channel: CHANNEL, account: account.to_owned() };
         let (posted, seen, way) = (None, Seen::default(), Mutex::default());
-        Self { place, root, token, client, posted, seen, way }
+        Self { place, root, token, client, media_max: 0, posted, seen, way }
+    }
+
+    /// The same, which takes files of that many bytes at most.
+    pub fn taking_files(self, media_max: u64) -> Self {
+        Self { media_max, ..self }
     }
 
     /// The same, with updates that Telegram posts to `address` instead of being asked for them.
@@ -103,15 +116,23 @@ impl Telegram {
         tracing::info!(place = %self.place, bot = me.id, "Telegram is connected");
         let mut offset = 0;
         loop {
-            let updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
-            for update in updates {
-                let Ok(UpdateId { update_id }) = serde_json::from_str(update.get()) else {
+            let mut updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
+            if updates.last().is_some_and(|last| album::of(last).is_some()) {
+                // The rest of it may be on its way; what was told is told again.
+                tokio::time::sleep(limits::TELEGRAM_ALBUM).await;
+                updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
+            }
+            let mut rest = updates.as_slice();
+            while let Some(last) = rest.get(album::length(rest).saturating_sub(1)) {
+                let Ok(UpdateId { update_id }) = serde_json::from_str(last.get()) else {
                     return Err(Broken::passing("Telegram told an update without a number; try again later"));
                 };
-                self.hand_in(link, update_id, &update, me)
+                let (together, later) = rest.split_at(album::length(rest));
+                self.hand_in(link, update_id, together, me)
                     .await
                     .map_err(|error| Broken::passing(error.to_string()))?;
                 offset = update_id.saturating_add(1);
+                rest = later;
             }
         }
     }
@@ -131,36 +152,43 @@ impl Telegram {
         Ok(())
     }
 
-    /// Hands in an update. One that cannot be read or is nothing to us is left out, so that those behind it come.
+    /// Hands in updates that are one message. What cannot be read or is nothing to us is left out, so that what is behind it
+    /// comes.
     async fn hand_in(
         &self,
         link: &dyn Link,
         number: i64,
-        update: &RawValue,
+        updates: &[Box<RawValue>],
         me: &Me,
     ) -> Result<(), NotTaken> {
-        let update: Update = match serde_json::from_str(update.get()) {
-            Ok(update) => update,
-            Err(error) => {
-                // What serde says may repeat what a person wrote.
-                let kind = error.classify();
-                tracing::warn!(place = %self.place, number, ?kind, "an update cannot be read and is left out");
-                return Ok(());
+        let mut said = Vec::new();
+        for update in updates {
+            let update: Update = match serde_json::from_str(update.get()) {
+                Ok(update) => update,
+                Err(error) => {
+                    // What serde says may repeat what a person wrote.
+                    let kind = error.classify();
+                    tracing::warn!(place = %self.place, number, ?kind, "an update cannot be read and is left out");
+                    continue;
+                }
+            };
+            match arrival::read(update, &self.place.account, me) {
+                Reading::Said(arrival) => said.push(*arrival),
+                Reading::Pressed(pressed) => self.press(link, *pressed).await?,
+                Reading::Moved(from, to) => {
+                    tracing::warn!(
+                        place = %self.place, from, to,
+                        "a group has another id now; if it is in `groups` of the config, change it there"
+                    );
+                }
+                Reading::Nothing(why) => {
+                    tracing::debug!(place = %self.place, number, why, "an update is left out");
+                }
             }
-        };
-        match arrival::read(update, &self.place.account, me) {
-            Reading::Said(arrival) => link.take(*arrival).await,
-            Reading::Moved(from, to) => {
-                tracing::warn!(
-                    place = %self.place, from, to,
-                    "a group has another id now; if it is in `groups` of the config, change it there"
-                );
-                Ok(())
-            }
-            Reading::Nothing(why) => {
-                tracing::debug!(place = %self.place, number, why, "an update is left out");
-                Ok(())
-            }
+        }
+        match album::join(said) {
+            None => Ok(()),
+            Some(arrival) => link.take(arrival).await,
         }
     }
 
@@ -210,6 +238,14 @@ impl Driver for Telegram {
 
     fn pieces(&self, text: &str) -> Vec<String> {
         html::pieces(text)
+    }
+
+    fn ask<'a>(&'a self, question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
+        Box::pin(self.put(question))
+    }
+
+    fn fetch<'a>(&'a self, file: &'a Attached) -> Doing<'a, Result<Vec<u8>, NotFetched>> {
+        Box::pin(self.download(file, self.media_max))
     }
 
     fn webhook(&self) -> Option<&Webhook> {

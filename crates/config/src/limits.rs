@@ -407,10 +407,16 @@ pub const TELEGRAM_UPDATES: usize = 20;
 pub const TELEGRAM_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to stay away while another program polls with the same token: each of its requests ends ours.
 pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
+/// How long to wait for the rest of an album, whose files come as messages of their own.
+pub const TELEGRAM_ALBUM: Duration = Duration::from_millis(700);
 /// How often we look whether Telegram still posts updates to us.
 pub const TELEGRAM_WEBHOOK_LOOK: Duration = Duration::from_secs(300);
 /// Updates that are known by their numbers: what Telegram repeats, it repeats soon.
 pub const TELEGRAM_SEEN: usize = 1000;
+/// Files of one message that are taken: an album of Telegram has ten.
+pub const FILES_TAKEN: usize = 10;
+/// How long the files of one message may take: what arrives behind it waits.
+pub const FILES_WAIT: Duration = Duration::from_secs(30);
 /// The largest post of a vendor, in bytes: an update of Telegram has 100 kB at the very most.
 pub const WEBHOOK_BYTES: usize = 256 * 1024;
 /// Posts of one account that are read at the same time. A vendor sends one or two.

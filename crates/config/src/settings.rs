@@ -368,9 +368,8 @@ impl ModelChoice {
 pub struct SessionConfig {
     /// Which direct messages of channels share a conversation.
     pub dm_scope: DmScope,
-    /// Senders that are one person, by a name of the owner's choice: where each sender has a conversation, they have one
-    /// together. Ids alone, in full (`telegram:default:user:123`) or as the channel's own account `default` writes them
-    /// (`telegram:123`). Without effect on groups, and on `dmScope: "main"`.
+    /// Senders that are one person, by a name of the owner's choice: where each has a conversation, they have one together.
+    /// Ids in full (`telegram:default:user:123`) or `telegram:123`. Without effect on groups and `dmScope: "main"`.
     pub identity_links: BTreeMap<String, Vec<SenderEntry>>,
     /// The main session's name. Only `main` is served.
     #[schemars(extend("enum" = ["main"]))]

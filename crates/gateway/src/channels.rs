@@ -4,7 +4,9 @@
 //! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
 
 mod backoff;
+mod buttons;
 mod commands;
+mod files;
 mod intake;
 mod people;
 mod refusals;
@@ -81,10 +83,10 @@ impl Channels {
         hooks: Option<&Hooks>,
         config: &Config,
     ) -> Result<Self, WebhookError> {
+        let inlets = webhooks::inlets(&parts, hooks, config)?;
         let drivers: Vec<SharedDriver> = parts.iter().map(|part| Arc::clone(&part.driver)).collect();
         let owner = people::owner(&config.commands, &drivers);
         let links = IdentityLinks::new(&config.session.identity_links, &drivers);
-        let inlets = webhooks::inlets(&parts, hooks, config)?;
         let served = parts.into_iter().zip(inlets).map(|(ChannelParts { driver, rules }, inlet)| {
             for entry in rules.ignored() {
                 let (place, entry) = (driver.place().to_string(), entry.escape_debug());

@@ -171,7 +171,8 @@ impl Gateway {
         let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
         let senders = open_senders(&parts).await?;
-        let channels = Channels::new(std::mem::take(&mut parts.channels), hooks.as_ref(), &parts.config)?;
+        let (served, config) = (std::mem::take(&mut parts.channels), &parts.config);
+        let channels = Channels::new(served, hooks.as_ref(), config)?;
         let front = channels.hosts().fold(front, Front::named);
         let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
+use moltbot_policy::pairing::TokenDigest;
 use moltbot_policy::senders::Standing;
 use moltbot_policy::senders::pairing::{self, PairingCode, Room, SenderAct, SenderActPermit};
 use moltbot_policy::{Refusal, Unrecorded};
@@ -17,6 +18,7 @@ use moltbot_protocol::sender::{SenderId, is_name};
 use moltbot_store::{
     Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, Store, StoreError,
 };
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -146,7 +148,8 @@ impl Senders {
         } else {
             Asked::Code { digest: code.digest(sender), ends_ms, told: false }
         };
-        let request = SenderRequest { id: sender.clone(), name: shown_name(name), asked_ms, state };
+        let name = shown_name(name);
+        let request = SenderRequest { id: sender.clone(), name, asked_ms, state, button: None };
         let number = number.unwrap_or_else(|| lock(&self.facts).next_number());
         change.keep.push((number, SenderFact::Request(request)));
         change.forget.append(&mut forget);
@@ -228,7 +231,8 @@ impl Senders {
             match request.state {
                 Asked::Code { digest, ends_ms, .. } => {
                     let state = Asked::Approved { digest, ends_ms };
-                    change.keep.push((number, SenderFact::Request(SenderRequest { state, ..request })));
+                    let settled = SenderRequest { state, button: None, ..request };
+                    change.keep.push((number, SenderFact::Request(settled)));
                 }
                 Asked::Approved { .. } | Asked::Rejected { .. } | Asked::Waits { .. } => {
                     change.forget.push(number)
@@ -252,9 +256,30 @@ impl Senders {
         let (number, request) = request.ok_or_else(|| unknown(channel, what))?;
         let permit = who.decides(SenderAct::Reject, &sender)?;
         let state = Asked::Rejected { ends_ms: now.saturating_add(self.code_ms) };
-        let keep = vec![(number, SenderFact::Request(SenderRequest { state, ..request }))];
+        let settled = SenderRequest { state, button: None, ..request };
+        let keep = vec![(number, SenderFact::Request(settled))];
         self.change(permit, SenderChange { keep, forget: Vec::new() }).await?;
         Ok(json!({"sender": sender, "channel": channel}))
+    }
+
+    /// What the buttons below the question to the owner carry; nothing when nobody asks, or the owner was asked before.
+    pub(crate) async fn button(&self, sender: &SenderId) -> Result<Option<SecretString>, SenderError> {
+        let _alone = self.changing.lock().await;
+        let request = lock(&self.facts).request(sender, (self.clock)());
+        let Some((number, request)) = request.filter(|(_, request)| request.button.is_none()) else {
+            return Ok(None);
+        };
+        let nonce = moltbot_vault::random_id().map_err(|error| SenderError::Random(error.to_string()))?;
+        let nonce = SecretString::from(nonce);
+        let button = Some(TokenDigest::of(&nonce).to_hex());
+        let keep = vec![(number, SenderFact::Request(SenderRequest { button, ..request }))];
+        self.keep(SenderChange { keep, forget: Vec::new() }).await?;
+        Ok(Some(nonce))
+    }
+
+    /// Whose request has these buttons. Every request is compared, whichever it is.
+    pub(crate) fn by_button(&self, nonce: &SecretString) -> Option<SenderId> {
+        lock(&self.facts).by_button(nonce, (self.clock)())
     }
 
     /// Ends an approval.

@@ -81,6 +81,7 @@ pub(crate) fn parts(
         let (authorities, book) = (Authorities::System, Arc::clone(book));
         let client = Client::trusting(authorities, Purpose::Vendor, destination.clone(), book);
         let driver = Telegram::new(account, tokens.of(account), root.clone(), client);
+        let driver = driver.taking_files(bot.media_max);
         let driver = match &bot.webhook {
             None => driver,
             Some(webhook) => driver.posted_to(address(account, webhook)?),

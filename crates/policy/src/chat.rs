@@ -166,6 +166,16 @@ impl OwnIdentities {
         Self(ids.into_iter().collect())
     }
 
+    /// Whether an identity is the owner's.
+    pub fn contains(&self, sender: &SenderId) -> bool {
+        self.0.contains(sender)
+    }
+
+    /// Those at one account of a channel.
+    pub fn at<'a>(&'a self, channel: &'a str, account: &'a str) -> impl Iterator<Item = &'a SenderId> {
+        self.0.iter().filter(move |owner| (owner.channel(), owner.account()) == (channel, account))
+    }
+
     /// Who somebody is that was let in where he speaks.
     pub fn speaker(&self, permit: &SenderPermit, conversation: &Conversation) -> Speaker {
         match conversation {

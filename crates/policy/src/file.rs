@@ -90,6 +90,26 @@ pub fn judge(act: FileAct, path: &str, cause: &Cause) -> Result<FilePermit, Refu
     Ok(FilePermit { act, path, cause: cause.clone() })
 }
 
+/// Judges that a file which a sender gave is kept for a turn of this cause, in a folder of ours under a name of ours. What
+/// the sender calls it is no part of it.
+///
+/// # Errors
+/// When the turn could not read it, or the name is not one that we make.
+pub fn receive(name: &str, cause: &Cause) -> Result<FilePermit, Refusal> {
+    cause.require(&[Tool::Read])?;
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_ours = name.split_once('.').is_some_and(|(stem, end)| {
+        !stem.is_empty() && stem.bytes().all(is_plain) && !end.is_empty() && end.bytes().all(is_plain)
+    });
+    if !is_ours || name.len() > 80 {
+        return Err(Refusal::new("name_odd", "a received file is kept under no such name"));
+    }
+    Ok(FilePermit { act: FileAct::Write, path: format!("{RECEIVED}/{name}"), cause: cause.clone() })
+}
+
+/// The folder of the workspace in which received files are.
+const RECEIVED: &str = "received";
+
 /// Whether a normalized path is, or is below, a protected one, in any folder.
 fn is_protected(path: &str) -> bool {
     let below = path.match_indices('/').filter_map(|(place, _)| path.get(place + 1..));
@@ -152,6 +172,37 @@ mod tests {
         ] {
             assert_eq!(relative_path(text).ok().as_deref(), expected, "path {text:?}");
         }
+    }
+
+    #[test]
+    fn a_received_file_has_a_name_of_ours_or_none() {
+        let session = SessionKey::main_of(&AgentId::main());
+        let principal = Principal::Sender("telegram:default:user:1".into());
+        let cause = |config: &Config| {
+            Cause::of(config, session.clone(), RunId::parse("r").unwrap(), principal.clone())
+        };
+        let usual = cause(&Config::default());
+        assert_eq!(receive("telegram-0a1b-1.png", &usual).unwrap().path(), "received/telegram-0a1b-1.png");
+        for name in [
+            "",
+            ".",
+            "..",
+            "a",
+            "a.",
+            ".png",
+            "../a.png",
+            "a/b.png",
+            "A.png",
+            "a.b.png",
+            "a .png",
+            "a\0.png",
+            &"a".repeat(90),
+        ] {
+            assert!(receive(name, &usual).is_err(), "{name:?}");
+        }
+        let mut blind = Config::default();
+        blind.tools.deny = vec!["read".into()];
+        assert_eq!(receive("a.png", &cause(&blind)).unwrap_err().code, "tool_not_granted");
     }
 
     #[test]

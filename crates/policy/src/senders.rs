@@ -10,6 +10,7 @@ use moltbot_protocol::sender::{Conversation, SenderId};
 
 use crate::refusal::Refusal;
 
+pub mod owner;
 pub mod pairing;
 
 /// Who may speak to one account of a channel.

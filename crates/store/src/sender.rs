@@ -59,6 +59,9 @@ pub struct SenderRequest {
     pub asked_ms: u64,
     /// How it stands.
     pub state: Asked,
+    /// The digest of what the buttons below the question to the owner carry, in hex. Gone once it is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub button: Option<String>,
 }
 
 /// How a request stands.

@@ -228,6 +228,25 @@ impl TelegramApi {
         self.shared.touch();
     }
 
+    /// A person presses a button, or says so: a button that carries `data` below the message in that chat.
+    pub fn press(&self, person: &Person, chat: i64, message: i64, data: &str) {
+        let mut state = self.shared.state();
+        let known = state.chat(chat).expect("a chat");
+        let query = json!({
+            "id": format!("press-{}", state.now()), "from": person.json(), "chat_instance": "1", "data": data,
+            "message": {"message_id": message, "date": state.now(), "chat": known, "text": "the question"},
+        });
+        state.push(json!({"callback_query": query}));
+        drop(state);
+        self.shared.touch();
+    }
+
+    /// What was answered to presses, in order.
+    pub fn press_answers(&self) -> Vec<String> {
+        let calls = self.calls().into_iter().filter(|call| call.method == "answerCallbackQuery");
+        calls.filter_map(|call| call.parameters.text("text")).collect()
+    }
+
     /// Any update, without its `update_id`.
     pub fn update(&self, update: Value) {
         self.shared.state().push(update);
@@ -237,6 +256,11 @@ impl TelegramApi {
     /// Puts a file where `getFile` finds it.
     pub fn add_file(&self, file_id: &str, bytes: Vec<u8>) {
         self.shared.state().add_file(file_id, bytes);
+    }
+
+    /// `getFile` says of a file that it is elsewhere and so large.
+    pub fn lie_about_file(&self, file_id: &str, path: &str, size: usize) {
+        self.shared.state().lies.insert(file_id.to_owned(), (path.to_owned(), size));
     }
 
     /// The next calls of `method` fail, one fault a call.

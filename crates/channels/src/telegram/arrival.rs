@@ -5,9 +5,9 @@
 
 use moltbot_protocol::sender::{Conversation, SenderId};
 
-use super::media;
-use super::update::{Entity, Me, Message, Replied, Update, User};
-use crate::driver::{Arrival, Said};
+use super::media::{self, Files};
+use super::update::{Below, CallbackQuery, Entity, Me, Message, Replied, Update, User};
+use crate::driver::{Arrival, Press, Said};
 
 /// The channel's name.
 pub const CHANNEL: &str = "telegram";
@@ -20,23 +20,57 @@ const QUOTED: usize = 1000;
 const NAME: usize = 80;
 
 /// What an update is to us.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Reading {
     /// Nothing that a person said to us, and why.
     Nothing(&'static str),
     /// A group has another id now: that, and the one before.
     Moved(i64, i64),
+    /// A button that somebody pressed.
+    Pressed(Box<PressedButton>),
     /// Something that a person said.
     Said(Box<Arrival>),
 }
 
+/// A press, and what Telegram wants to know of it.
+#[derive(Debug)]
+pub(super) struct PressedButton {
+    pub(super) press: Press,
+    /// The press, which is to be answered.
+    pub(super) query: String,
+    /// The message that the buttons stand below.
+    pub(super) message: i64,
+    pub(super) chat: i64,
+}
+
 /// Reads an update for `account`, whose user on Telegram is `me`.
 pub(super) fn read(update: Update, account: &str, me: &Me) -> Reading {
-    match (update.message, update.edited_message) {
-        (Some(message), _) => read_message(&message, Said::New, account, me),
-        (None, Some(message)) => read_message(&message, Said::Edited, account, me),
-        (None, None) => Reading::Nothing("it is no message"),
+    match (update.message, update.edited_message, update.callback_query) {
+        (Some(message), _, _) => read_message(&message, Said::New, account, me),
+        (None, Some(message), _) => read_message(&message, Said::Edited, account, me),
+        (None, None, Some(query)) => read_press(query, account),
+        (None, None, None) => Reading::Nothing("it is no message"),
     }
+}
+
+/// A press by a person below a message of ours.
+fn read_press(query: CallbackQuery, account: &str) -> Reading {
+    let CallbackQuery { id, from, message, data } = query;
+    let (Some(Below { message_id, chat }), Some(data)) = (message, data) else {
+        return Reading::Nothing("it is no button of ours, or too old");
+    };
+    if from.is_bot || NOBODY.contains(&from.id) {
+        return Reading::Nothing("no person is behind it");
+    }
+    let Ok(sender) = SenderId::new(CHANNEL, account, "user", &from.id.to_string()) else {
+        return Reading::Nothing("its sender has no usable id");
+    };
+    let conversation = match chat.kind.as_str() {
+        "private" if chat.id == from.id => Conversation::Direct { to: from.id.to_string() },
+        _ => Conversation::Group { id: chat.id.to_string(), thread: None },
+    };
+    let press = Press { sender, conversation, data };
+    Reading::Pressed(Box::new(PressedButton { press, query: id, message: message_id, chat: chat.id }))
 }
 
 fn read_message(message: &Message, state: Said, account: &str, me: &Me) -> Reading {
@@ -56,10 +90,15 @@ fn read_message(message: &Message, state: Said, account: &str, me: &Me) -> Readi
         (None, None) => ("", [].as_slice()),
     };
     let (words, is_addressed) = without_mention(said, entities, me);
-    let attached = media::describe(&message.media);
+    // What is changed was fetched when it was new.
+    let (files, kept) = match state {
+        Said::Edited => (Vec::new(), Files::Named),
+        Said::New => (media::files(&message.media), Files::Fetched),
+    };
+    let attached = media::describe(&message.media, kept);
     // A mention alone is all that was said.
     let words = if words.trim().is_empty() { said } else { words.as_str() };
-    if words.trim().is_empty() && attached.is_none() {
+    if words.trim().is_empty() && attached.is_none() && files.is_empty() {
         return Reading::Nothing("it has no words");
     }
     let Ok(sender) = SenderId::new(CHANNEL, account, "user", &from.id.to_string()) else {
@@ -76,6 +115,7 @@ fn read_message(message: &Message, state: Said, account: &str, me: &Me) -> Readi
         text: whole_text(words.trim(), attached, message, reply.filter(|_| !answers_us)),
         state,
         message: Some(message.message_id.to_string()),
+        files,
     }))
 }
 
@@ -240,6 +280,7 @@ mod tests {
             text: "hi".into(),
             state: Said::New,
             message: Some("5".into()),
+            files: Vec::new(),
         };
         assert_eq!(arrival, expected);
     }
@@ -325,7 +366,32 @@ mod tests {
             assert!(matches!(reading, Reading::Nothing(_)), "{change}: {reading:?}");
         }
         assert!(matches!(read_json(json!({"channel_post": base})), Reading::Nothing(_)));
-        assert!(matches!(read_json(json!({"callback_query": {"id": "1"}})), Reading::Nothing(_)));
+        for press in [
+            json!({"id": "1", "from": {"id": 1}, "data": "x"}),
+            json!({"id": "1", "from": {"id": 1}, "message": {"message_id": 1, "chat": {"id": 1, "type": "private"}}}),
+            json!({"id": "1", "from": {"id": 1, "is_bot": true}, "data": "x", "message": {"message_id": 1, "chat": {"id": 1, "type": "private"}}}),
+        ] {
+            let reading = read_json(json!({"callback_query": press}));
+            assert!(matches!(reading, Reading::Nothing(_)), "{press}: {reading:?}");
+        }
+    }
+
+    #[test]
+    fn who_pressed_is_alone_only_in_his_own_chat() {
+        for (chat, alone) in [
+            (json!({"id": 1, "type": "private"}), true),
+            (json!({"id": 2, "type": "private"}), false),
+            (json!({"id": -1, "type": "supergroup"}), false),
+            (json!({"id": 1}), false),
+        ] {
+            let press = json!({"id": "q", "from": {"id": 1}, "data": "x", "message": {"message_id": 7, "chat": chat}});
+            let Reading::Pressed(pressed) = read_json(json!({"callback_query": press})) else {
+                panic!("{press}")
+            };
+            assert_eq!(matches!(pressed.press.conversation, Conversation::Direct { .. }), alone, "{press}");
+            assert_eq!((pressed.query.as_str(), pressed.message), ("q", 7));
+            assert!(!format!("{pressed:?}").contains("\"x\""), "what a button carries is shown nowhere");
+        }
     }
 
     #[test]
@@ -334,7 +400,8 @@ mod tests {
             "message_id": 5, "date": 1, "migrate_to_chat_id": -1005, "from": {"id": 1, "first_name": "Ann"},
             "chat": {"id": -5, "type": "group"},
         });
-        assert_eq!(read_json(json!({"message": message})), Reading::Moved(-5, -1005));
+        let reading = read_json(json!({"message": message}));
+        assert!(matches!(reading, Reading::Moved(-5, -1005)), "{reading:?}");
     }
 
     #[test]

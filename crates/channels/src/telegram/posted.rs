@@ -109,12 +109,12 @@ impl Telegram {
     /// Takes an update that was posted.
     pub(super) async fn take_post(&self, link: &dyn Link, body: &[u8]) -> Result<(), NotPosted> {
         let way = self.way().ok_or_else(|| NotPosted::Later("Telegram is not connected".into()))?;
-        let update: &RawValue = serde_json::from_slice(body).map_err(|_| NotPosted::Unreadable)?;
+        let update: Box<RawValue> = serde_json::from_slice(body).map_err(|_| NotPosted::Unreadable)?;
         let UpdateId { update_id } = serde_json::from_str(update.get()).map_err(|_| NotPosted::Unreadable)?;
         if self.seen.has(update_id) {
             return Ok(());
         }
-        let taken = self.hand_in(link, update_id, update, &way.me).await;
+        let taken = self.hand_in(link, update_id, &[update], &way.me).await;
         taken.map_err(|error| NotPosted::Later(error.to_string()))?;
         self.seen.add(update_id);
         Ok(())

@@ -35,6 +35,11 @@ impl BotToken {
     pub(super) fn path(&self, root: &str, method: &str) -> SecretString {
         format!("{}/bot{}/{method}", root.trim_end_matches('/'), self.0.expose_secret()).into()
     }
+
+    /// The path of a file below `root`.
+    pub(super) fn file_path(&self, root: &str, path: &str) -> SecretString {
+        format!("{}/file/bot{}/{path}", root.trim_end_matches('/'), self.0.expose_secret()).into()
+    }
 }
 
 #[cfg(test)]

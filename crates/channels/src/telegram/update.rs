@@ -1,5 +1,6 @@
 //! What the Bot API tells, as far as it is used here. Members that are not named are not read: the vendor adds some every month.
 
+use secrecy::SecretString;
 use serde::Deserialize;
 
 /// The answer to any call.
@@ -26,8 +27,26 @@ pub(super) struct Parameters {
 /// Something that happened.
 #[derive(Debug, Deserialize)]
 pub(super) struct Update {
+    pub(super) callback_query: Option<CallbackQuery>,
     pub(super) edited_message: Option<Message>,
     pub(super) message: Option<Message>,
+}
+
+/// A button that somebody pressed.
+#[derive(Debug, Deserialize)]
+pub(super) struct CallbackQuery {
+    pub(super) id: String,
+    pub(super) from: User,
+    /// Below which message; absent when that is too old.
+    pub(super) message: Option<Below>,
+    pub(super) data: Option<SecretString>,
+}
+
+/// The message that buttons stand below.
+#[derive(Debug, Deserialize)]
+pub(super) struct Below {
+    pub(super) message_id: i64,
+    pub(super) chat: Chat,
 }
 
 /// The number of an update, which is read even where the rest cannot be.
@@ -126,6 +145,7 @@ pub(super) struct Media {
 /// A file that Telegram keeps.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct File {
+    pub(super) file_id: Option<String>,
     pub(super) file_size: Option<u64>,
     pub(super) file_name: Option<String>,
     pub(super) mime_type: Option<String>,
@@ -133,6 +153,13 @@ pub(super) struct File {
     pub(super) duration: Option<u64>,
     /// What a sticker stands for.
     pub(super) emoji: Option<String>,
+}
+
+/// Where a file is.
+#[derive(Debug, Deserialize)]
+pub(super) struct FilePlace {
+    pub(super) file_path: Option<String>,
+    pub(super) file_size: Option<u64>,
 }
 
 /// Our own account.

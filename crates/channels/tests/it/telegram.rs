@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use moltbot_channels::driver::{Arrival, Broken, Doing, Driver as _, Link, NotSent, NotTaken, Piece};
+use moltbot_channels::driver::{
+    Arrival, Broken, Doing, Driver as _, Link, NotSent, NotTaken, Piece, Press, Pressed,
+};
 use moltbot_channels::telegram::{BotToken, Telegram};
 use moltbot_ledger::query::Reader;
 use moltbot_ledger::{Ledger, LedgerOptions};
@@ -94,6 +96,10 @@ impl Link for Desk {
             left.map_err(|_| NotTaken("the desk is full".into()))?;
             self.taken.send(arrival).map_err(|_| NotTaken("nobody is at the desk".into()))
         })
+    }
+
+    fn press(&self, _press: Press) -> Doing<'_, Result<Pressed, NotTaken>> {
+        Box::pin(async { Ok(Pressed { notice: "pressed".into(), text: None }) })
     }
 
     fn connected(&self) {

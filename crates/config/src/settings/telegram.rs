@@ -11,6 +11,8 @@ use super::secrets::SecretSetting;
 
 /// The account when the config names none.
 const DEFAULT: &str = "default";
+/// Bytes.
+const MEGABYTE: u64 = 1_000_000;
 
 /// Telegram. What stands here holds for the account `default`, and for those of `accounts` that do not say otherwise; a
 /// token is each account's own.
@@ -40,6 +42,10 @@ pub struct TelegramConfig {
     pub group_policy: Option<GroupPolicy>,
     /// The groups in which something is answered, by the number of the chat, such as `-1001234567890`.
     pub groups: BTreeMap<String, GroupSettings>,
+    /// The largest file that is taken from a sender who was let in, in megabytes, 0 to 20; 0 takes none. Telegram gives bots no
+    /// larger ones.
+    #[schemars(range(min = 0, max = 20))]
+    pub media_max_mb: u64,
     /// The absolute path of a file with the bot's token, which only its owner can read. It comes before `botToken`.
     pub token_file: Option<String>,
     /// The path on this gateway where updates are posted, when a proxy in front of it changes that of `webhookUrl`.
@@ -66,6 +72,7 @@ impl Default for TelegramConfig {
             group_allow_from: Vec::new(),
             group_policy: None,
             groups: BTreeMap::new(),
+            media_max_mb: 5,
             token_file: None,
             webhook_path: None,
             webhook_secret: None,
@@ -95,6 +102,9 @@ pub struct TelegramAccount {
     pub group_policy: Option<GroupPolicy>,
     /// The groups in which something is answered.
     pub groups: Option<BTreeMap<String, GroupSettings>>,
+    /// The largest file that is taken from a sender who was let in, in megabytes.
+    #[schemars(range(min = 0, max = 20))]
+    pub media_max_mb: Option<u64>,
     /// The name that people see.
     pub name: Option<String>,
     /// The absolute path of a file with the bot's token.
@@ -130,6 +140,8 @@ pub struct TelegramBot<'a> {
     pub is_default: bool,
     /// Who may speak to it.
     pub senders: SenderSettings<'a>,
+    /// The largest file that is taken, in bytes.
+    pub media_max: u64,
     /// Where its updates are posted; nothing when they are asked for.
     pub webhook: Option<TelegramWebhook<'a>>,
 }
@@ -168,6 +180,7 @@ impl TelegramConfig {
                 token_file: self.token_file.as_deref(),
                 is_default: true,
                 senders: self.senders(defaults, None),
+                media_max: self.media_max_mb.saturating_mul(MEGABYTE),
                 webhook: TelegramWebhook::of(
                     self.webhook_url.as_ref(),
                     self.webhook_secret.as_ref(),
@@ -183,6 +196,7 @@ impl TelegramConfig {
             token_file: account.token_file.as_deref(),
             is_default: name == DEFAULT,
             senders: self.senders(defaults, Some(account)),
+            media_max: account.media_max_mb.unwrap_or(self.media_max_mb).saturating_mul(MEGABYTE),
             webhook: TelegramWebhook::of(
                 account.webhook_url.as_ref(),
                 account.webhook_secret.as_ref(),

@@ -26,7 +26,6 @@ macro_rules! members {
             ("historyLimit", COUNT),
             ("linkPreview", Flag),
             ("markdown", Open(&[])),
-            ("mediaMaxMb", Shape::Number),
             $($name,)*
             ("network", Open(&[])),
             ("proxy", Noted("connections go straight to Telegram", &Text)),

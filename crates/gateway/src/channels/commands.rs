@@ -24,6 +24,7 @@ use crate::devices::Decider;
 use crate::methods::{senders, sessions};
 use crate::senders::SenderError;
 use crate::shared::{lock, recorded};
+use crate::stop;
 
 /// Commands that are remembered when they come twice.
 const REMEMBERED: usize = 64;
@@ -121,6 +122,14 @@ impl Port {
                 }
             },
             ChatCommand::Status => self.status(),
+            ChatCommand::Stop if speaker == Speaker::Owner && words == ["all"] => {
+                let (gateway, by) = (shared.clone(), format!("owner:{}", permit.sender()));
+                // In a thread of its own: it waits until everything is dead.
+                match tokio::task::spawn_blocking(move || stop::stop(&gateway, &by)).await {
+                    Ok(_) => "Everything is stopped. `moltbot resume` goes on.".into(),
+                    Err(error) => format!("It could not be stopped: {error}"),
+                }
+            }
             ChatCommand::Stop => {
                 self.stop(permit, session);
                 return Ok(Obeyed::Yes);

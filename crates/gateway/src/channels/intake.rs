@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use moltbot_channels::driver::{Arrival, Doing, Link, NotSent, NotTaken, Piece};
+use moltbot_channels::driver::{Arrival, Attached, Doing, Link, NotSent, NotTaken, Piece, Press, Pressed};
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
 use moltbot_policy::allowance::{Demand, REFUSAL};
@@ -10,6 +10,7 @@ use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
 use moltbot_protocol::ids::InvalidId;
+use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::{Conversation, Origin, SenderId};
 use moltbot_store::Accepted;
@@ -17,7 +18,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::commands::{self, Obeyed};
-use super::{Served, route};
+use super::{Served, buttons, files, route};
 use crate::allowances::Spent;
 use crate::inbound::{self, Hearing, InboundError, Received};
 use crate::senders::{Asking, Told};
@@ -84,7 +85,9 @@ impl Port {
     async fn accept(&self, permit: SenderPermit, arrival: Arrival) -> Result<(), NotTaken> {
         let Self { shared, served } = self;
         let sender = permit.sender();
-        if !route::is_taken(&arrival.text) {
+        let files = arrival.files.clone();
+        let only_files = arrival.text.is_empty() && !files.is_empty();
+        if !only_files && !route::is_taken(&arrival.text) {
             self.ignore(sender, &Refusal::new("no_text", "the message is empty or too long"));
             return Ok(());
         }
@@ -106,15 +109,28 @@ impl Port {
                 Obeyed::IsMessage => {}
             }
         }
-        let message = match route::message(session, place, arrival).map_err(odd) {
+        let mut message = match route::message(session, place, arrival).map_err(odd) {
             Ok(message) => message,
             Err(refusal) => {
                 self.ignore(sender, &refusal);
                 return Ok(());
             }
         };
-        let from = sender.to_string();
-        match inbound::receive(shared, message.clone(), &from, Hearing::End).await {
+        if !files.is_empty() {
+            self.take_files(&mut message, &files).await;
+        }
+        self.keep(sender, message, answering).await
+    }
+
+    /// Keeps a message, or tells its sender why it is not kept.
+    async fn keep(
+        &self,
+        sender: &SenderId,
+        message: InboundMessage,
+        answering: Answering,
+    ) -> Result<(), NotTaken> {
+        let Self { shared, .. } = self;
+        match inbound::receive(shared, message.clone(), &sender.to_string(), Hearing::End).await {
             Ok(Received::Fresh(_)) => {
                 if let Some(origin) = message.origin.filter(|_| shared.stop.is_stopped()) {
                     self.say_stopped(*origin);
@@ -139,21 +155,35 @@ impl Port {
         }
     }
 
+    /// Takes the files of a message, says in it where they are, and tells the sender which were not taken.
+    async fn take_files(&self, message: &mut InboundMessage, files: &[Attached]) {
+        let files::Taken { told, refused } = files::take(&self.shared, &self.served, message, files).await;
+        message.text = [message.text.trim_end(), &told.join("\n")].join("\n\n").trim_start().to_owned();
+        if let Some(origin) = message.origin.as_deref().filter(|_| !refused.is_empty()) {
+            self.say_beside(origin.clone(), "file", refused.join("\n"));
+        }
+    }
+
     /// Says, once in a conversation, that everything is stopped. Not kept: what is kept is the message.
     fn say_stopped(&self, origin: Origin) {
-        let Self { shared, served } = self;
-        if !served.state.tells_stop(&origin.conversation, shared.stop.fact().map(|fact| fact.since_ms)) {
-            return;
+        let since = self.shared.stop.fact().map(|fact| fact.since_ms);
+        if self.served.state.tells_stop(&origin.conversation, since) {
+            self.say_beside(origin, "stopped", stop::SENTENCE.to_owned());
         }
-        let served = Arc::clone(served);
-        shared.channels.tasks.spawn(async move {
-            for (number, text) in served.driver.pieces(stop::SENTENCE).into_iter().enumerate() {
+    }
+
+    /// Says something of ours in answer to a message, beside what the agent says. It is not kept, and not waited for.
+    fn say_beside(&self, origin: Origin, why: &'static str, text: String) {
+        let served = Arc::clone(&self.served);
+        self.shared.channels.tasks.spawn(async move {
+            for (number, text) in served.driver.pieces(&text).into_iter().enumerate() {
                 let Origin { sender, conversation, message } = origin.clone();
-                let key = format!("stopped-{}-{number}", message.as_deref().unwrap_or_default());
+                let key = format!("{why}-{}-{number}", message.as_deref().unwrap_or_default());
                 let piece = Piece { key, conversation, to: sender, answers: message, text };
-                let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
-                if let Err(error) = sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into()))) {
-                    tracing::warn!(place = %served.place(), %error, "that everything is stopped was not said");
+                let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece)).await;
+                let sent = sending.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into())));
+                if let Err(error) = sent {
+                    tracing::warn!(place = %served.place(), %error, why, "a sender was not told");
                     return;
                 }
             }
@@ -178,6 +208,7 @@ impl Port {
         });
         shared.hub.broadcast_to_approvers(event::PAIRING_REQUESTED, &payload);
         if let Some(code) = code {
+            buttons::ask_about(shared, &self.served, &arrival);
             // Not waited for: a driver may have to read what the vendor says about it.
             let (port, arrival) = (self.clone(), arrival);
             self.shared.channels.tasks.spawn(async move {
@@ -263,6 +294,10 @@ impl Port {
 impl Link for Port {
     fn take(&self, arrival: Arrival) -> Doing<'_, Result<(), NotTaken>> {
         Box::pin(self.receive(arrival))
+    }
+
+    fn press(&self, press: Press) -> Doing<'_, Result<Pressed, NotTaken>> {
+        Box::pin(self.pressed(press))
     }
 
     fn connected(&self) {

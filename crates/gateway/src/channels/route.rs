@@ -141,6 +141,7 @@ mod tests {
             text: "hello".into(),
             state: Said::New,
             message: None,
+            files: Vec::new(),
         };
         let session = SessionKey::main_of(&AgentId::main());
         let message = message(session, &place("default"), arrival).unwrap();

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
+use moltbot_policy::pairing::TokenDigest;
 use moltbot_policy::senders::pairing::{self, PairingCode, Room};
 use moltbot_protocol::sender::SenderId;
 use moltbot_store::{Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, WrongCodes};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::SenderError;
@@ -87,6 +89,18 @@ impl Facts {
                     }
                 }
                 Asked::Rejected { .. } | Asked::Waits { .. } => {}
+            }
+        }
+        found
+    }
+
+    /// Whose request has these buttons.
+    pub(super) fn by_button(&self, nonce: &SecretString, now: u64) -> Option<SenderId> {
+        let mut found = None;
+        for (_, request) in self.requests(now) {
+            let digest = request.button.as_deref().and_then(TokenDigest::from_hex);
+            if digest.is_some_and(|digest| digest.matches(nonce)) {
+                found = Some(request.id.clone());
             }
         }
         found

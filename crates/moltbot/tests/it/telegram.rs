@@ -8,6 +8,8 @@ use moltbot_testkit::process::{Gateway, run};
 use moltbot_testkit::telegram::{Fault, Person, Sent, TelegramApi};
 use serde_json::{Value, json};
 
+mod buttons;
+mod files;
 mod kill;
 mod leaks;
 mod strangers;
@@ -38,6 +40,15 @@ impl Stage {
         });
         let gateway = Gateway::start(PROGRAM, &home);
         Self { api, model, home, gateway }
+    }
+
+    /// The same, with an owner who has said who he is.
+    pub(super) fn with_owner(owner: &str, settings: impl FnOnce(&TelegramApi) -> Value) -> Self {
+        let mut stage = Self::with(settings);
+        stage.gateway.terminate();
+        stage.home.change_config(|config| config["commands"] = json!({"ownerAllowFrom": [owner]}));
+        stage.gateway.restart(&stage.home);
+        stage
     }
 
     /// Runs the program with these arguments; answers what it printed.

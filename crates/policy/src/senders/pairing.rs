@@ -71,6 +71,17 @@ pub fn reply(code: &PairingCode, minutes: u64) -> SecretString {
     .into()
 }
 
+/// What the owner is told of a stranger in a chat, with buttons below: who it is, and what he would give.
+pub fn question(sender: &SenderId, name: Option<&str>) -> String {
+    let name = name.map_or_else(|| "tells no name".to_owned(), |name| format!("says it is {name:?}"));
+    let powers: Vec<String> = POWERS.iter().map(|power| format!("- {power}")).collect();
+    format!(
+        "SECURITY WARNING: somebody asks to give orders to your assistant.\n\n{sender}\n{name} (anybody may be called \
+         anything)\n\nWhoever is let in can\n{}\n\nLet in only people whom you trust completely.",
+        powers.join("\n")
+    )
+}
+
 /// Where a new request stands, when `codes` of the same account of a channel have a code already, and `waiting` wait for a
 /// place. Those that are there are never pushed out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

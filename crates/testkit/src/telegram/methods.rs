@@ -180,7 +180,7 @@ fn text_of(parameters: &Parameters) -> Result<(String, String, bool), Refusal> {
 fn send_message(state: &mut State, parameters: &Parameters) -> Result<Value, Refusal> {
     let chat = chat_of(state, parameters)?;
     let (raw, text, html) = text_of(parameters)?;
-    keyboard(parameters)?;
+    let buttons = keyboard(parameters)?;
     let reply = parameters.json("reply_parameters");
     let reply_to = reply.as_ref().and_then(|reply| reply.get("message_id")).and_then(Value::as_i64);
     if reply.is_some() && reply_to.is_none() {
@@ -196,19 +196,21 @@ fn send_message(state: &mut State, parameters: &Parameters) -> Result<Value, Ref
         html,
         reply_to,
         previews: previews != Some(json!(true)),
+        buttons,
     };
     Ok(state.keep(sent))
 }
 
 /// Inline buttons carry 1 to 64 bytes each.
-fn keyboard(parameters: &Parameters) -> Result<(), Refusal> {
+fn keyboard(parameters: &Parameters) -> Result<Vec<(String, String)>, Refusal> {
     let Some(markup) = parameters.json("reply_markup") else {
         return if parameters.has("reply_markup") {
             Err(Refusal::bad("Bad Request: object expected as reply markup"))
         } else {
-            Ok(())
+            Ok(Vec::new())
         };
     };
+    let mut buttons = Vec::new();
     let rows = markup.get("inline_keyboard").and_then(Value::as_array).cloned().unwrap_or_default();
     for button in rows.iter().filter_map(Value::as_array).flatten() {
         let data = button.get("callback_data").and_then(Value::as_str).map_or(1, str::len);
@@ -218,22 +220,24 @@ fn keyboard(parameters: &Parameters) -> Result<(), Refusal> {
         if button.get("text").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(Refusal::bad("Bad Request: text buttons must have a text"));
         }
+        let member = |name: &str| button.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        buttons.push((member("text"), member("callback_data")));
     }
-    Ok(())
+    Ok(buttons)
 }
 
 fn edit_message_text(state: &mut State, parameters: &Parameters) -> Result<Value, Refusal> {
     let chat = chat_of(state, parameters)?;
     let id = parameters.require_integer("message_id")?;
     let (raw, text, html) = text_of(parameters)?;
-    keyboard(parameters)?;
+    let buttons = keyboard(parameters)?;
     let found = state.sent.iter_mut().find(|sent| sent.chat == chat && sent.message == id);
     let sent = found.ok_or_else(|| Refusal::bad("Bad Request: message to edit not found"))?;
-    if sent.text == text && sent.raw == raw {
+    if sent.text == text && sent.raw == raw && sent.buttons == buttons {
         let why = "specified new message content and reply markup are exactly the same as a current content and reply markup of the message";
         return Err(Refusal::bad(&format!("Bad Request: message is not modified: {why}")));
     }
-    (sent.raw, sent.text, sent.html) = (raw, text.clone(), html);
+    (sent.raw, sent.text, sent.html, sent.buttons) = (raw, text.clone(), html, buttons);
     let chat = state.chat(chat);
     Ok(json!({"message_id": id, "date": state.now(), "chat": chat, "from": bot(), "text": text}))
 }
@@ -267,8 +271,9 @@ fn get_file(state: &State, parameters: &Parameters) -> Result<Value, Refusal> {
     if bytes.len() > FILE_BYTES {
         return Err(Refusal::bad("Bad Request: file is too big"));
     }
-    let path = format!("documents/{id}");
-    Ok(json!({"file_id": id, "file_unique_id": id, "file_size": bytes.len(), "file_path": path}))
+    let (path, size) =
+        state.lies.get(&id).cloned().unwrap_or_else(|| (format!("documents/{id}"), bytes.len()));
+    Ok(json!({"file_id": id, "file_unique_id": id, "file_size": size, "file_path": path}))
 }
 
 fn set_my_commands(parameters: &Parameters) -> Result<Value, Refusal> {

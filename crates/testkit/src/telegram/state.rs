@@ -36,6 +36,8 @@ pub struct Sent {
     pub reply_to: Option<i64>,
     /// Whether links in it are looked up by Telegram.
     pub previews: bool,
+    /// The buttons below it: what stands on each, and what it carries.
+    pub buttons: Vec<(String, String)>,
 }
 
 pub(super) struct State {
@@ -52,6 +54,8 @@ pub(super) struct State {
     pub(super) migrated: BTreeMap<i64, i64>,
     pub(super) blocked: BTreeSet<i64>,
     files: BTreeMap<String, Vec<u8>>,
+    /// What `getFile` says instead of the truth: the path, and the size.
+    pub(super) lies: BTreeMap<String, (String, usize)>,
     pub(super) queries: BTreeSet<String>,
     pub(super) sent: Vec<Sent>,
     pub(super) calls: Vec<Call>,
@@ -90,6 +94,7 @@ impl Default for State {
             migrated: BTreeMap::new(),
             blocked: BTreeSet::new(),
             files: BTreeMap::new(),
+            lies: BTreeMap::new(),
             queries: BTreeSet::new(),
             sent: Vec::new(),
             calls: Vec::new(),
