@@ -81,6 +81,16 @@ impl Cause {
         Self { session, run, principal, tools }
     }
 
+    /// The conversation.
+    pub const fn session(&self) -> &SessionKey {
+        &self.session
+    }
+
+    /// The run.
+    pub const fn run(&self) -> &RunId {
+        &self.run
+    }
+
     /// The tools that the turn has.
     pub fn tools(&self) -> &[Tool] {
         &self.tools

@@ -12,6 +12,7 @@ pub mod clients;
 pub mod command;
 pub mod file;
 pub mod hook;
+pub mod incident;
 pub mod network;
 pub mod pairing;
 pub mod penalty;

@@ -6,6 +6,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use moltbot_config::limits;
+use moltbot_policy::incident::Attempt;
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
@@ -13,6 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::filter;
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
 use crate::wire::{self, Report, Walls};
@@ -31,6 +33,7 @@ pub(crate) struct Running {
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
     kept: Kept,
+    attempts: Vec<Attempt>,
 }
 
 /// What came of it.
@@ -63,12 +66,13 @@ impl Running {
             walls: None,
             end: None,
             kept: Kept::new(most),
+            attempts: Vec::new(),
         })
     }
 
     /// Waits until no process of the command is left.
     pub(crate) async fn finish(
-        mut self,
+        &mut self,
         timeout: Duration,
         abort: &CancellationToken,
     ) -> Result<Finished, RunError> {
@@ -132,6 +136,11 @@ impl Running {
         }
     }
 
+    /// What was seen of attempts to leave the walls.
+    pub(crate) fn attempts(&mut self) -> Vec<Attempt> {
+        std::mem::take(&mut self.attempts)
+    }
+
     fn note(&mut self, report: io::Result<Option<(Report, Option<OwnedFd>)>>) {
         match report {
             Ok(Some((Report::Born, handle))) => {
@@ -139,6 +148,9 @@ impl Running {
                 if self.end.is_some() {
                     self.kill();
                 }
+            }
+            Ok(Some((Report::Attempt { call, program }, _))) => {
+                self.attempts.extend(filter::attempt(call, program));
             }
             Ok(Some((Report::Started(walls), _))) => self.walls = Some(walls),
             Ok(Some((Report::Ended(exit), _))) => {

@@ -96,6 +96,7 @@ fn describe(outcome: &Outcome) -> ToolResult {
     let ended = match outcome.exit {
         Exit::Aborted => "killed: the turn was stopped".to_owned(),
         Exit::Code(code) => format!("exit code {code}"),
+        Exit::Escape => "killed: it tried to leave the sandbox".to_owned(),
         Exit::OutOfMemory => "killed: it took more memory than a command may have".to_owned(),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
         Exit::TimedOut => {
@@ -131,7 +132,14 @@ mod tests {
 
     fn told(exit: Exit, output: &[u8], dropped_bytes: u64) -> ToolResult {
         let (truncated, duration) = (dropped_bytes > 0, Duration::from_secs(5));
-        describe(&Outcome { exit, output: output.to_vec(), truncated, dropped_bytes, duration })
+        describe(&Outcome {
+            exit,
+            output: output.to_vec(),
+            truncated,
+            dropped_bytes,
+            attempts: Vec::new(),
+            duration,
+        })
     }
 
     #[test]

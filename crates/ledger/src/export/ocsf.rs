@@ -76,6 +76,8 @@ impl Class {
             ("grant", _) => (Self::AuthorizeSession, 1),
             ("command", "start") => (Self::ProcessActivity, 1),
             ("command", "end") => (Self::ProcessActivity, 2),
+            ("command", "attempt") | ("quarantine", "begin") => (Self::DetectionFinding, 1),
+            ("quarantine", _) => (Self::DetectionFinding, 3),
             ("file", "read") => (Self::FileActivity, 2),
             ("file", "write") => (Self::FileActivity, 3),
             ("egress", _) if refused => (Self::NetworkActivity, 5),

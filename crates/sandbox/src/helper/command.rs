@@ -1,7 +1,7 @@
 //! The command's own process: locks itself in, tries the locks, and becomes the shell.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -18,7 +18,8 @@ use super::first::READY;
 use super::{At as _, Failure, Job};
 use crate::filter;
 use crate::outcome::Step;
-use crate::wire::{Access, Request};
+use crate::sys;
+use crate::wire::{self, Access, Request};
 
 /// The steps of the command's process. Returns only when one of them failed.
 pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
@@ -26,14 +27,28 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     set_limits(&job.request)?;
     enter(&job.request.directory)?;
     let abi = restrict_paths(job.request.access)?;
-    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
-    seccompiler::apply_filter(&program).at(Step::Seccomp)?;
+    let listener = filter_calls(job)?;
     try_walls()?;
-    rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
+    wire::send_bytes(tell.as_fd(), &[abi, READY], listener.as_ref().map(AsFd::as_fd)).at(Step::Exec)?;
+    drop(listener);
     let failure = start_shell(&job.request.script);
     // The shell did not start: what was told to the first process is taken back.
-    rustix::io::write(tell, &[0]).at(Step::Exec)?;
+    wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
+}
+
+/// Filters this process's system calls from now on. What leads out is asked about through the descriptor; where a
+/// container around the gateway asks already, it fails unseen.
+fn filter_calls(job: &Job) -> Result<Option<OwnedFd>, Failure> {
+    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
+    match sys::apply_asking_filter(&program) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            seccompiler::apply_filter(&filter::untold(&program)).at(Step::Seccomp)?;
+            Ok(None)
+        }
+        Err(error) => Err(error).at(Step::Seccomp),
+    }
 }
 
 fn set_limits(request: &Request) -> Result<(), Failure> {
