@@ -9,12 +9,13 @@ $cargo build --release --locked -p moltbot-testkit --bin moltbot-bench
 case " $* " in
     *" --budgets "*) ;;
     *)
-        echo "measuring sandbox spawns, the book and secrets" >&2
+        echo "measuring sandbox spawns, the book, secrets and reviews" >&2
         $cargo bench --quiet --locked -p moltbot-sandbox --bench spawn -- "$PWD/target/release/moltbot" \
             > target/bench-sandbox.jsonl
         $cargo bench --quiet --locked -p moltbot-ledger --bench book > target/bench-book.jsonl
         $cargo bench --quiet --locked -p moltbot-vault --bench secrets > target/bench-secrets.jsonl
-        set -- --bench target/bench-sandbox.jsonl --bench target/bench-book.jsonl \
+        $cargo bench --quiet --locked -p moltbot-policy --bench review > target/bench-review.jsonl
+        set -- --bench target/bench-review.jsonl --bench target/bench-sandbox.jsonl --bench target/bench-book.jsonl \
             --bench target/bench-secrets.jsonl --baseline bench/baseline.json "$@"
         ;;
 esac

@@ -11,7 +11,12 @@ mkdir -p target
 
 sh tests/setup.sh
 make lint
+# One container engine for all tests; where there can be none, they say so by name.
+engine=$(mktemp -d)
+trap 'sh tests/engine.sh stop "$engine"' EXIT
+if sh tests/engine.sh start "$engine"; then export MOLTBOT_TEST_ENGINE="$engine/engine.sock"; fi
 $cargo nextest run --workspace --locked --no-fail-fast
+sh tests/engine.sh stop "$engine"
 # shellcheck disable=SC2046
 python3 tests/defects.py target/nextest/default/junit.xml docs/not-applicable.toml $(grep -v '^#' tests/covered.txt)
 $cargo test --workspace --locked --doc --quiet

@@ -9,6 +9,8 @@ mkdir -p "$cache"
 
 missing=""
 need() { command -v "$1" > /dev/null 2>&1 || missing="$missing $2"; }
+# Whether a program needs no library.
+file_is_static() { ! ldd "$1" > /dev/null 2>&1; }
 need cc build-essential
 need python3 python3
 need perl perl
@@ -20,11 +22,19 @@ need dbus-send dbus-bin
 need gnome-keyring-daemon gnome-keyring
 # An IRC server for the tests of channels; they start their own.
 [ -x /usr/sbin/ngircd ] || missing="$missing ngircd"
+# And one with services, which vouch for accounts.
+[ -x /usr/sbin/inspircd ] || missing="$missing inspircd"
+[ -x /usr/bin/atheme-services ] || missing="$missing atheme-services"
 # A syslog server for the tests that send the book to one; they start their own.
 [ -x /usr/sbin/rsyslogd ] || missing="$missing rsyslog"
 for driver in /usr/lib/*/rsyslog/lmnsd_gtls.so; do
     [ -e "$driver" ] || missing="$missing rsyslog-gnutls"
 done
+# A container engine for the tests of the Docker sandbox; they start their own, and make its images of busybox.
+[ -x /usr/sbin/dockerd ] || missing="$missing docker.io"
+[ -x /usr/bin/docker ] || missing="$missing docker.io"
+[ -x /bin/busybox ] && file_is_static /bin/busybox || missing="$missing busybox-static"
+[ -x /usr/bin/bwrap ] || missing="$missing bubblewrap"
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
     echo "installing:$missing"

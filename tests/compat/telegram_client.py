@@ -70,8 +70,13 @@ async def talk(bot):
     await asyncio.sleep(0.3)
     assert await bot.get_updates(timeout=0) == ()
     await refused(Conflict, "terminated by other getUpdates", older)
-    assert await bot.set_webhook("https://example.org/hook", secret_token="s3cret")
-    assert (await bot.get_webhook_info()).url == "https://example.org/hook"
+    await refused(BadRequest, "HTTPS", bot.set_webhook("http://example.org/hook"))
+    await refused(BadRequest, "unallowed characters", bot.set_webhook("https://example.org/hook", secret_token="s3cret!"))
+    await refused(BadRequest, "max_connections", bot.set_webhook("https://example.org/hook", max_connections=0))
+    assert await bot.set_webhook(
+        "https://example.org/hook", secret_token="s3cret", allowed_updates=["message"], max_connections=1, drop_pending_updates=False)
+    info = await bot.get_webhook_info()
+    assert (info.url, info.pending_update_count, info.allowed_updates) == ("https://example.org/hook", 0, ("message",)), info
     await refused(Conflict, "webhook is active", bot.get_updates(timeout=0))
     assert await bot.delete_webhook()
     assert (await bot.get_webhook_info()).url == ""

@@ -16,8 +16,10 @@ use moltbot_vault::{FileError, OpenError, StateDir, Workspace};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::approvals::Approvals;
 use crate::model::{Answer, ModelError, Models, Prompt};
 use crate::report::{TurnEvent, TurnReport};
+use crate::tools::RulesSource;
 use crate::{turn, workspace};
 
 /// Everything that takes turns. Cheap to clone.
@@ -40,6 +42,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// The state folder, in which sessions other than the main ones get folders of their own.
     pub state: StateDir,
+    /// Who asks the owner about commands; without it there is nobody to ask.
+    pub approvals: Option<Arc<dyn Approvals>>,
     /// The owner's home, which `~` in a workspace stands for and which may not itself be a workspace.
     pub home: PathBuf,
 }
@@ -87,6 +91,9 @@ pub(crate) struct Inside {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) state: StateDir,
+    pub(crate) approvals: Option<Arc<dyn Approvals>>,
+    pub(crate) home: PathBuf,
+    pub(crate) rules: RulesSource,
     agents: Vec<AgentDescription>,
     workspaces: BTreeMap<AgentId, Workspace>,
 }
@@ -98,7 +105,7 @@ impl Agent {
     /// # Errors
     /// When two agents share an id, or a workspace cannot be opened or seeded.
     pub fn new(parts: Parts) -> Result<Self, AgentError> {
-        let Parts { config, models, store, ledger, sandbox, state, home } = parts;
+        let Parts { config, models, store, ledger, sandbox, state, approvals, home } = parts;
         let agents = describe(&config.agents.list)?;
         let mut workspaces = BTreeMap::new();
         for agent in &agents {
@@ -109,7 +116,20 @@ impl Agent {
             }
             workspaces.insert(agent.id.clone(), folder);
         }
-        let inside = Inside { config, models, store, ledger, sandbox, state, agents, workspaces };
+        let rules = RulesSource::of(state.clone());
+        let inside = Inside {
+            config,
+            models,
+            store,
+            ledger,
+            sandbox,
+            state,
+            approvals,
+            home,
+            rules,
+            agents,
+            workspaces,
+        };
         Ok(Self { parts: Arc::new(inside) })
     }
 
@@ -212,6 +232,7 @@ mod tests {
             name: None,
             workspace: None,
             model: None,
+            outbound: None,
             sandbox: None,
         }
     }

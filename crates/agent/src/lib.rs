@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod approvals;
 mod external;
 mod history;
 pub mod model;
@@ -16,4 +17,5 @@ mod turn;
 mod workspace;
 
 pub use agent::{Agent, AgentDescription, AgentError, Parts};
+pub use approvals::{Answer, Approvals};
 pub use report::{ToolCallReport, TurnEvent, TurnReport};

@@ -8,17 +8,23 @@ mod edit;
 mod exec;
 mod output;
 mod read;
+mod rules;
 mod write;
 
 pub(crate) use output::visible;
+pub(crate) use rules::RulesSource;
 
 use std::error::Error;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::cause::{Cause, Tool};
+use moltbot_policy::command::Severity;
 use moltbot_policy::file::{self, FileAct, FilePermit};
+use moltbot_policy::incident::Incident;
+use moltbot_policy::profile::WorkspaceAccess;
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::Workspace;
@@ -26,12 +32,13 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::approvals::Approvals;
 use crate::model::ToolSpec;
 
-fn spec(tool: &Tool) -> ToolSpec {
+fn spec(tool: &Tool, may_leave: exec::MayLeave) -> ToolSpec {
     match tool {
         Tool::Edit => edit::spec(),
-        Tool::Exec => exec::spec(),
+        Tool::Exec => exec::spec(may_leave),
         Tool::Read => read::spec(),
         Tool::Write => write::spec(),
     }
@@ -43,10 +50,20 @@ pub(crate) struct Toolbox {
     pub(crate) ledger: Ledger,
     pub(crate) sandbox: Sandbox,
     pub(crate) workspace: Workspace,
+    /// What commands may do.
+    pub(crate) rules: RulesSource,
+    /// What the session may do with it.
+    pub(crate) access: WorkspaceAccess,
     /// The turn: who caused it decides which tools it has.
     pub(crate) cause: Cause,
+    /// Who asks the owner about commands.
+    pub(crate) approvals: Option<Arc<dyn Approvals>>,
+    /// The owner's home, for commands outside the sandbox.
+    pub(crate) home: PathBuf,
     /// Cancelled when the turn ends before its time; kills a running command.
     pub(crate) stop: CancellationToken,
+    /// The first high incident: the turn ends with it.
+    pub(crate) incident: OnceLock<Incident>,
 }
 
 /// What a tool call came to.
@@ -74,9 +91,25 @@ impl ToolResult {
 }
 
 impl Toolbox {
+    /// Notes what the turn's owner must know. It is in the book already; a high one ends the turn once the call that it
+    /// is about has its result.
+    fn incident(&self, incident: Incident) {
+        let Incident { severity, what } = &incident;
+        tracing::warn!(
+            actor = self.cause.actor(),
+            severity = severity.name(),
+            what,
+            "an attempt was stopped"
+        );
+        if incident.severity == Severity::High {
+            self.incident.get_or_init(|| incident);
+        }
+    }
+
     /// What a model is offered: every tool that the turn has.
     pub(crate) fn offered(&self) -> Vec<ToolSpec> {
-        self.cause.tools().iter().map(spec).collect()
+        let leaves = exec::may_leave(self);
+        self.cause.tools().iter().map(|tool| spec(tool, leaves)).collect()
     }
 
     /// Does what a call asks for. Never fails: what goes wrong is the result.
@@ -164,9 +197,21 @@ impl Toolbox {
 
     /// Enters a refusal and gives its sentence. The act is refused whether or not it can be entered.
     async fn refuse(&self, action: &'static str, target: &str, refusal: &Refusal) -> String {
+        self.refuse_with(action, target, refusal, |entry| entry).await
+    }
+
+    /// The same, with more to say in the book.
+    async fn refuse_with(
+        &self,
+        action: &'static str,
+        target: &str,
+        refusal: &Refusal,
+        tell: impl FnOnce(Entry) -> Entry,
+    ) -> String {
         let target = output::beginning(target, limits::COMMAND_BYTES);
         let entry = Entry::new(self.cause.actor(), action, target, Decision::Refused);
         let entry = self.cause.tell(entry).with("code", refusal.code).with("reason", refusal.message.clone());
+        let entry = tell(entry);
         let ledger = self.ledger.clone();
         match spawn_blocking(move || ledger.enter(entry)).await {
             Ok(Ok(_)) => {}
@@ -208,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_schema_names_what_must_be_there() {
-        for tool in Tool::ALL.iter().map(spec) {
+        for tool in Tool::ALL.iter().map(|tool| spec(tool, exec::MayLeave::Yes)) {
             let required = tool.parameters["required"].as_array().unwrap();
             assert!(!required.is_empty(), "tool {}", tool.name);
             for name in required {

@@ -1,20 +1,13 @@
-//! Where an agent works: its workspace for its main session, a folder of their own for all other sessions.
-//!
-//! The main session is the owner's. Whoever speaks in another session may be a stranger, so that session's
-//! tools never see the owner's files.
+//! Where an agent works: its workspace, and folders of their own for sessions that policy shuts off from it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use moltbot_config::settings::AgentsConfig;
-use moltbot_protocol::ids::{AgentId, SessionKey};
-use moltbot_vault::{FileError, OpenError, StateDir, Workspace};
-use sha2::{Digest, Sha256};
+use moltbot_policy::surroundings::Place;
+use moltbot_protocol::ids::AgentId;
+use moltbot_vault::{SessionFolderError, StateDir, Workspace, session_folder};
 
 use crate::agent::{AgentDescription, AgentError};
-
-/// Characters of a session's key in the name of its folder, before the digest that tells equal names apart.
-const SLUG_CHARS: usize = 32;
 
 /// The first files of a workspace.
 const SEEDS: [(&str, &str); 5] = [
@@ -84,63 +77,21 @@ pub(crate) fn seed(workspace: &Workspace) -> Result<(), AgentError> {
     workspace.seed(&files).map_err(|source| AgentError::Seed { path: workspace.path().into(), source })
 }
 
-/// Why a session has no folder to work in.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FolderError {
-    /// The folder of all such folders.
-    #[error("cannot create the folder for this session; free disk space or correct the state folder's owner")]
-    Create(#[source] FileError),
-    /// The folder itself.
-    #[error("cannot open the folder of this session; correct its owner and mode")]
-    Open(#[source] OpenError),
-}
-
 /// The folder that a session's tools work in. Blocks on the disk.
 pub(crate) fn of_session(
     state: &StateDir,
-    session: &SessionKey,
+    place: Place,
     main: &Workspace,
-) -> Result<Workspace, FolderError> {
-    if session.is_main() {
-        return Ok(main.clone());
+) -> Result<Workspace, SessionFolderError> {
+    match place {
+        Place::Agent => Ok(main.clone()),
+        Place::Own(shared_by) => session_folder(state, &shared_by),
     }
-    let folder = state.folder(&format!("sandboxes/{}", slug(session))).map_err(FolderError::Create)?;
-    Workspace::open_or_create(folder.path(), &[state.path()]).map_err(FolderError::Open)
-}
-
-/// A folder's name for a session: readable in front, and different for different keys.
-fn slug(session: &SessionKey) -> String {
-    let ordinary = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
-    let key = session.as_str().to_lowercase();
-    let mut name: String = key.chars().take(SLUG_CHARS).map(|c| if ordinary(c) { c } else { '-' }).collect();
-    name.push('-');
-    for byte in Sha256::digest(session.as_str().as_bytes()).iter().take(4) {
-        // Writing to a string cannot fail; an empty suffix would only make the name less telling.
-        if write!(name, "{byte:02x}").is_err() {
-            break;
-        }
-    }
-    name
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(text: &str) -> SessionKey {
-        SessionKey::parse(text, &AgentId::main()).unwrap()
-    }
-
-    #[test]
-    fn a_folder_of_a_session_is_readable_safe_and_its_own() {
-        let name = slug(&key("telegram:dm:../../Ärger"));
-        assert_eq!(name, format!("agent-main-telegram-dm-..-..--rg-{}", name.rsplit('-').next().unwrap()));
-        assert_eq!(name.len(), 32 + 1 + 8);
-        for (one, other) in [("a/b", "a:b"), (&"x".repeat(60), &"x".repeat(61))] {
-            assert_ne!(slug(&key(one)), slug(&key(other)), "{one} and {other}");
-        }
-        assert!(!slug(&key("..")).starts_with('.'));
-    }
 
     #[test]
     fn a_workspace_is_where_the_config_says() {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_protocol::sender::{Conversation, SenderId};
+use secrecy::SecretString;
 use thiserror::Error;
 
 /// Work that is under way.
@@ -43,6 +44,22 @@ pub trait Driver: Send + Sync {
     /// at a time is sent to a conversation, in order. While [`Driver::run`] does not run, or before it is connected,
     /// answers [`NotSent::Unreachable`].
     fn send<'a>(&'a self, piece: &'a Piece) -> Doing<'a, Result<(), NotSent>>;
+
+    /// Where the vendor posts what arrives, when it does so for this account. The gateway answers there.
+    fn webhook(&self) -> Option<&Webhook> {
+        None
+    }
+
+    /// Takes the body of a post that showed the secret of [`Driver::webhook`]. The vendor is answered yes when this returns
+    /// `Ok`, and posts again otherwise; what it posts twice is taken once.
+    fn post<'a>(&'a self, _link: &'a dyn Link, _body: &'a [u8]) -> Doing<'a, Result<(), NotPosted>> {
+        Box::pin(async { Err(NotPosted::Unreadable) })
+    }
+
+    /// Takes leave of the vendor, when the gateway stops: nothing is to be posted to an address at which nobody of ours listens.
+    fn leave(&self) -> Doing<'_, ()> {
+        Box::pin(async {})
+    }
 
     /// Shows that an answer is being written, where the vendor can show that. Called again every few seconds, and only for
     /// conversations whose sender was let in.
@@ -145,6 +162,30 @@ impl Broken {
     pub fn lasting(what: impl Into<String>) -> Self {
         Self { what: what.into(), needs_owner: true, wait: None }
     }
+}
+
+/// Where a vendor posts what arrives at one account.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// The header in which it shows the secret, in lower case.
+    pub header: &'static str,
+    /// The host of the public address, which is what the vendor names when it connects.
+    pub host: String,
+    /// The path on this gateway.
+    pub path: String,
+    /// What it shows.
+    pub secret: SecretString,
+}
+
+/// Why a post was not taken.
+#[derive(Clone, Debug, Error)]
+pub enum NotPosted {
+    /// Not now: the vendor is to post it again.
+    #[error("what was posted is not taken: {0}")]
+    Later(String),
+    /// It is nothing that the vendor posts.
+    #[error("what was posted cannot be read")]
+    Unreadable,
 }
 
 /// One message to be sent.

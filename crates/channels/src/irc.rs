@@ -1,4 +1,4 @@
-//! Internet Relay Chat: one network, over one connection.
+//! Internet Relay Chat: each account is one network, over one connection.
 //!
 //! A nick is nobody's: whoever takes it has it. A sender is known by the account that the network's services say he is
 //! signed in with (the tag `account`, IRCv3), which the server puts on each message itself. Nothing is asked afterwards
@@ -52,12 +52,21 @@ pub struct IrcSettings {
     pub password: Option<SecretString>,
     /// What WHOIS tells.
     pub realname: String,
-    /// The account with services, and its password.
-    pub sasl: Option<(String, SecretString)>,
+    /// How we sign in with services.
+    pub sasl: Option<Sasl>,
     /// Whether `nick!user@host` is believed of those without an account.
     pub trusts_masks: bool,
     /// The user name.
     pub username: String,
+}
+
+/// How we sign in with services.
+#[derive(Debug)]
+pub enum Sasl {
+    /// By the certificate that the connection shows: as this account, or the certificate's own.
+    External(Option<String>),
+    /// By the password of an account.
+    Plain(String, SecretString),
 }
 
 /// What the server granted.
@@ -162,7 +171,8 @@ impl Irc {
                         signed_in.nick.clone_from(nick);
                     }
                 }
-                Command::QUIT(_) => connection.forget_owner(),
+                // Whose a nick is may be another thing now.
+                Command::ACCOUNT(_) | Command::QUIT(_) => connection.forget_owner(),
                 Command::PRIVMSG(target, text) => {
                     if let Some(arrival) = self.arrival(&message, target, text, &signed_in, &mut ids) {
                         take(link, arrival).await?;

@@ -4,22 +4,24 @@
 //! gateway has taken an update, and what is told twice after a crash is known by its id. The token is in the path of every
 //! request; no error, log or record has it in it.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_net::{Client, Url};
 use moltbot_protocol::sender::{Conversation, SenderId};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-use crate::driver::{Broken, Doing, Driver, Link, NotSent, NotTaken, Piece, Place};
+use crate::driver::{Broken, Doing, Driver, Link, NotPosted, NotSent, NotTaken, Piece, Place, Webhook};
 
 mod api;
 mod arrival;
 mod html;
 mod markdown;
 mod media;
+mod posted;
+mod sending;
 mod table;
 mod token;
 mod update;
@@ -27,6 +29,9 @@ mod update;
 use api::{Api, CallError};
 pub use arrival::CHANNEL;
 use arrival::Reading;
+pub use posted::PublicAddress;
+use posted::{Posted, Seen};
+use sending::{Format, add, message, send, target};
 pub use token::{BotToken, NoBotToken};
 use update::{Me, Update, UpdateId, WebhookInfo};
 
@@ -42,8 +47,18 @@ pub struct Telegram {
     /// Its token, or why there is none and what to do, for the owner.
     token: Result<BotToken, String>,
     client: Client,
-    /// The way there, while updates are asked for.
-    api: Mutex<Option<Arc<Api>>>,
+    /// Where updates are posted; nothing when they are asked for.
+    posted: Option<Posted>,
+    /// The updates that were taken last.
+    seen: Seen,
+    /// The way there, while updates come.
+    way: Mutex<Option<Arc<Way>>>,
+}
+
+/// A way to the Bot API, and who we are there.
+struct Way {
+    api: Api,
+    me: Me,
 }
 
 impl Telegram {
@@ -51,28 +66,49 @@ impl Telegram {
     /// when it is run, and asks nobody anything.
     pub fn new(account: &str, token: Result<BotToken, String>, root: Url, client: Client) -> Self {
         let place = Place { channel: CHANNEL, account: account.to_owned() };
-        Self { place, root, token, client, api: Mutex::default() }
+        let (posted, seen, way) = (None, Seen::default(), Mutex::default());
+        Self { place, root, token, client, posted, seen, way }
     }
 
-    /// Connects and asks for updates until something fails.
-    async fn poll(&self, link: &dyn Link) -> Result<std::convert::Infallible, Broken> {
+    /// The same, with updates that Telegram posts to `address` instead of being asked for them.
+    pub fn posted_to(self, address: PublicAddress) -> Self {
+        Self { posted: Some(Posted::new(address)), ..self }
+    }
+
+    /// Connects and takes updates until something fails.
+    async fn serve(&self, link: &dyn Link) -> Result<Infallible, Broken> {
         let account = &self.place.account;
         let token = self.token.clone().map_err(Broken::lasting)?;
         let door = self.client.open(&self.root, &format!("channel:{}", self.place)).await;
         let door = door.map_err(|error| CallError::from(error).broken(account))?;
-        let api = Arc::new(Api { door, root: self.root.clone(), token });
-        let me = self.introduce(&api).await.map_err(|error| error.broken(account))?;
-        let _connected = Connected::new(self, &api);
+        let api = Api { door, root: self.root.clone(), token };
+        let me: Me = api
+            .call("getMe", &json!({}), limits::TELEGRAM_IDLE)
+            .await
+            .map_err(|error| error.broken(account))?;
+        let way = Arc::new(Way { api, me });
+        match &self.posted {
+            None => self.poll(link, &way).await,
+            Some(posted) => self.be_posted(link, posted, &way).await,
+        }
+    }
+
+    /// Asks for updates.
+    async fn poll(&self, link: &dyn Link, way: &Arc<Way>) -> Result<Infallible, Broken> {
+        let account = &self.place.account;
+        let Way { api, me } = way.as_ref();
+        self.end_webhook(api).await.map_err(|error| error.broken(account))?;
+        let _connected = Connected::new(self, way);
         link.connected();
         tracing::info!(place = %self.place, bot = me.id, "Telegram is connected");
         let mut offset = 0;
         loop {
-            let updates = next_updates(&api, offset).await.map_err(|error| error.broken(account))?;
+            let updates = next_updates(api, offset).await.map_err(|error| error.broken(account))?;
             for update in updates {
                 let Ok(UpdateId { update_id }) = serde_json::from_str(update.get()) else {
                     return Err(Broken::passing("Telegram told an update without a number; try again later"));
                 };
-                self.hand_in(link, update_id, &update, &me)
+                self.hand_in(link, update_id, &update, me)
                     .await
                     .map_err(|error| Broken::passing(error.to_string()))?;
                 offset = update_id.saturating_add(1);
@@ -80,9 +116,8 @@ impl Telegram {
         }
     }
 
-    /// Who we are, once nothing else is in the way of asking for updates.
-    async fn introduce(&self, api: &Api) -> Result<Me, CallError> {
-        let me: Me = api.call("getMe", &json!({}), limits::TELEGRAM_IDLE).await?;
+    /// Sees to it that nothing is in the way of asking for updates.
+    async fn end_webhook(&self, api: &Api) -> Result<(), CallError> {
         let hook: WebhookInfo = api.call("getWebhookInfo", &json!({}), limits::TELEGRAM_IDLE).await?;
         if !hook.url.is_empty() {
             let host = Url::parse(&hook.url).ok().and_then(|url| url.host_str().map(str::to_owned));
@@ -93,7 +128,7 @@ impl Telegram {
             let keep = json!({"drop_pending_updates": false});
             api.call::<bool>("deleteWebhook", &keep, limits::TELEGRAM_IDLE).await?;
         }
-        Ok(me)
+        Ok(())
     }
 
     /// Hands in an update. One that cannot be read or is nothing to us is left out, so that those behind it come.
@@ -130,18 +165,18 @@ impl Telegram {
     }
 
     /// The way there, while there is one.
-    fn api(&self) -> Option<Arc<Api>> {
-        self.api.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn way(&self) -> Option<Arc<Way>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn post(&self, piece: &Piece) -> Result<(), NotSent> {
-        let api = self.api().ok_or_else(|| NotSent::Unreachable("Telegram is not connected".into()))?;
+        let way = self.way().ok_or_else(|| NotSent::Unreachable("Telegram is not connected".into()))?;
         let target = target(&piece.conversation)
             .ok_or_else(|| NotSent::Never("the conversation has no id of Telegram's".into()))?;
-        match send(&api, &message(&target, piece, Format::Html)).await {
+        match send(&way.api, &message(&target, piece, Format::Html)).await {
             Err(error) if error.is_about_tags() => {
                 tracing::warn!(place = %self.place, %error, "an answer is sent without its formatting");
-                send(&api, &message(&target, piece, Format::Plain)).await.map_err(CallError::not_sent)
+                send(&way.api, &message(&target, piece, Format::Plain)).await.map_err(CallError::not_sent)
             }
             sent => sent.map_err(CallError::not_sent),
         }
@@ -152,15 +187,15 @@ impl Telegram {
 struct Connected<'a>(&'a Telegram);
 
 impl<'a> Connected<'a> {
-    fn new(telegram: &'a Telegram, api: &Arc<Api>) -> Self {
-        *telegram.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(api));
+    fn new(telegram: &'a Telegram, way: &Arc<Way>) -> Self {
+        *telegram.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(way));
         Self(telegram)
     }
 }
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        *self.0.api.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.way.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -177,9 +212,21 @@ impl Driver for Telegram {
         html::pieces(text)
     }
 
+    fn webhook(&self) -> Option<&Webhook> {
+        self.posted.as_ref().map(Posted::webhook)
+    }
+
+    fn post<'a>(&'a self, link: &'a dyn Link, body: &'a [u8]) -> Doing<'a, Result<(), NotPosted>> {
+        Box::pin(self.take_post(link, body))
+    }
+
+    fn leave(&self) -> Doing<'_, ()> {
+        Box::pin(self.end_own_webhook())
+    }
+
     fn run<'a>(&'a self, link: &'a dyn Link) -> Doing<'a, Broken> {
         Box::pin(async move {
-            match self.poll(link).await {
+            match self.serve(link).await {
                 Err(broken) => broken,
                 Ok(never) => match never {},
             }
@@ -192,9 +239,11 @@ impl Driver for Telegram {
 
     fn show_working<'a>(&'a self, conversation: &'a Conversation) -> Doing<'a, ()> {
         Box::pin(async move {
-            let (Some(api), Some(mut parameters)) = (self.api(), target(conversation)) else { return };
+            let (Some(way), Some(mut parameters)) = (self.way(), target(conversation)) else { return };
             add(&mut parameters, "action", json!("typing"));
-            if let Err(error) = api.call::<bool>("sendChatAction", &parameters, limits::TELEGRAM_IDLE).await {
+            if let Err(error) =
+                way.api.call::<bool>("sendChatAction", &parameters, limits::TELEGRAM_IDLE).await
+            {
                 tracing::debug!(place = %self.place, %error, "that an answer is being written is not shown");
             }
         })
@@ -230,68 +279,6 @@ async fn next_updates(api: &Api, offset: i64) -> Result<Vec<Box<RawValue>>, Call
     api.call("getUpdates", &parameters, idle).await
 }
 
-/// Sends a message, to where the group is now.
-async fn send(api: &Api, message: &Value) -> Result<(), CallError> {
-    let idle: Duration = limits::TELEGRAM_IDLE;
-    let sent: Result<serde::de::IgnoredAny, CallError> = api.call("sendMessage", message, idle).await;
-    match sent {
-        Ok(_) => Ok(()),
-        Err(error) => match error.moved_to() {
-            None => Err(error),
-            Some(id) => {
-                let mut message = message.clone();
-                add(&mut message, "chat_id", json!(id));
-                api.call::<serde::de::IgnoredAny>("sendMessage", &message, idle).await.map(drop)
-            }
-        },
-    }
-}
-
-/// How a text is written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Format {
-    Html,
-    Plain,
-}
-
-/// The parameters of a message. Links in it are not looked up: an answer must not make Telegram fetch what a stranger's text
-/// had the model write.
-fn message(target: &Value, piece: &Piece, format: Format) -> Value {
-    let mut message = target.clone();
-    match format {
-        Format::Html => {
-            add(&mut message, "text", json!(piece.text));
-            add(&mut message, "parse_mode", json!("HTML"));
-        }
-        Format::Plain => add(&mut message, "text", json!(html::plain(&piece.text))),
-    }
-    add(&mut message, "link_preview_options", json!({"is_disabled": true}));
-    if let Some(id) = piece.answers.as_ref().and_then(|id| id.parse::<i64>().ok()) {
-        let reply = json!({"message_id": id, "allow_sending_without_reply": true});
-        add(&mut message, "reply_parameters", reply);
-    }
-    message
-}
-
-/// Where a conversation is, as parameters; nothing when it is none of Telegram's.
-fn target(conversation: &Conversation) -> Option<Value> {
-    let (chat, thread) = match conversation {
-        Conversation::Direct { to } => (to, None),
-        Conversation::Group { id, thread } => (id, thread.as_ref()),
-    };
-    let mut target = json!({"chat_id": chat.parse::<i64>().ok()?});
-    if let Some(thread) = thread {
-        add(&mut target, "message_thread_id", json!(thread.parse::<i64>().ok()?));
-    }
-    Some(target)
-}
-
-fn add(object: &mut Value, name: &str, value: Value) {
-    if let Some(members) = object.as_object_mut() {
-        members.insert(name.to_owned(), value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,26 +292,5 @@ mod tests {
         for entry in ["@ann", "ann", "tg:@ann", "-100123", "0", "", "12 3", "user:123456789", "1e5", "+5"] {
             assert_eq!(sender("home", entry), None, "{entry}");
         }
-    }
-
-    #[test]
-    fn a_message_goes_to_its_chat_and_topic_and_looks_no_link_up() {
-        let conversation = Conversation::Group { id: "-1001".into(), thread: Some("7".into()) };
-        let piece = Piece {
-            key: "k".into(),
-            conversation,
-            to: SenderId::parse("telegram:default:user:1").unwrap(),
-            answers: Some("5".into()),
-            text: "<b>a</b> &amp; b".into(),
-        };
-        let target = target(&piece.conversation).unwrap();
-        let expected = json!({
-            "chat_id": -1001, "message_thread_id": 7, "text": "<b>a</b> &amp; b", "parse_mode": "HTML",
-            "link_preview_options": {"is_disabled": true},
-            "reply_parameters": {"message_id": 5, "allow_sending_without_reply": true},
-        });
-        assert_eq!(message(&target, &piece, Format::Html), expected);
-        assert_eq!(message(&target, &piece, Format::Plain)["text"], "a & b");
-        assert_eq!(super::target(&Conversation::Direct { to: "x".into() }), None);
     }
 }

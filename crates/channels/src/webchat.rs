@@ -184,6 +184,11 @@ fn message(
     })
 }
 
+/// Whether a message stops everything, in all conversations.
+pub fn is_stop_all(text: &str) -> bool {
+    text.split_whitespace().map(str::to_lowercase).eq(["/stop", "all"])
+}
+
 /// Whether a message is a word that stops the conversation's runs instead of adding one.
 pub fn is_stop_word(text: &str) -> bool {
     let word = text.trim().to_lowercase();
@@ -329,9 +334,10 @@ mod tests {
         for word in ["/stop", " STOP ", "esc", "abort", "wait", "exit", "interrupt"] {
             assert!(is_stop_word(word), "{word}");
         }
-        for text in ["stop it", "", "please wait"] {
+        for text in ["stop it", "", "please wait", "/stop all"] {
             assert!(!is_stop_word(text), "{text}");
         }
+        assert!(is_stop_all(" /STOP  all ") && !is_stop_all("/stop") && !is_stop_all("stop all of it"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Judges a config that was read: each value against the settings that work, then against what is known
 //! and not served yet. It goes on after an error, so that all are found at once.
 
+mod containers;
 mod hooks;
 mod known;
 mod nearest;
@@ -55,6 +56,7 @@ pub(crate) fn judge(root: &Node, environment: &Environment<'_>) -> Judged {
         judge.path.0.pop();
     }
     judge.allow_lists(root, false);
+    judge.containers(root);
     let Judge { findings, skipped, unserved, .. } = judge;
     Judged { findings, skipped, unserved }
 }

@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// How long a container engine may take for one answer.
+pub const CONTAINER_ENGINE: Duration = Duration::from_secs(60);
+/// How often containers are looked at that may be due to go.
+pub const CONTAINER_PRUNE: Duration = Duration::from_secs(300);
+/// How long one command that prepares a container may take.
+pub const CONTAINER_SETUP: Duration = Duration::from_secs(60);
+
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
@@ -128,6 +135,8 @@ pub const TURN_TOKENS: u64 = 2_000_000;
 pub const MESSAGE_CHARS: usize = 200_000;
 /// The longest output of a command that is kept, in bytes; the rest is read and thrown away.
 pub const COMMAND_OUTPUT_BYTES: usize = 100_000;
+/// The owner's rules for commands, in bytes.
+pub const COMMAND_RULES_BYTES: u64 = 1024 * 1024;
 /// The longest command, in bytes.
 pub const COMMAND_BYTES: usize = 64 * 1024;
 /// The largest file that a tool reads or writes, in bytes.
@@ -140,6 +149,14 @@ pub const MODEL_EVENT_BYTES: usize = 1024 * 1024;
 pub const MODEL_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to wait for a connection to a provider.
 pub const PROVIDER_CONNECT: Duration = Duration::from_secs(10);
+/// Connections that one command may have at once through its proxy.
+pub const PROXY_CONNECTIONS: usize = 64;
+/// How long a command may take for the head of a request to its proxy, or for the first message in a tunnel.
+pub const PROXY_HEAD: Duration = Duration::from_secs(10);
+/// The most of either, in bytes. A first message with keys for the time after quantum computers has 2 kB.
+pub const PROXY_HEAD_BYTES: usize = 32 * 1024;
+/// How long a server may take for the head of its answer to a command.
+pub const PROXY_ANSWER: Duration = Duration::from_secs(60);
 /// How long a provider may be silent: slow local models take a minute to read a long prompt.
 pub const PROVIDER_IDLE: Duration = Duration::from_secs(180);
 /// Tries of one model call in all, when the provider answers 429 or 5xx.
@@ -245,6 +262,10 @@ pub const STATE_SEALED_BYTES: usize = 1024 * 1024;
 pub const STATE_WAITING: usize = 1024;
 /// Characters of a session's title: one line of a terminal.
 pub const TITLE_CHARS: usize = 80;
+/// Conversations of an account that are told of one stop.
+pub const CONVERSATIONS_TOLD: usize = 1000;
+/// How long a stop waits until what it killed has ended: a second in all, with what it does besides.
+pub const STOP: Duration = Duration::from_millis(900);
 /// Commands at once: with 2 GiB each, more would be the owner's memory.
 pub const COMMANDS: usize = 16;
 /// How often the memory of a command's processes is added up. A hog can take about 1 GiB in that time.
@@ -344,6 +365,12 @@ pub const LEDGER_SENT_IDLE: Duration = Duration::from_secs(30);
 pub const LEDGER_SENT_ANSWER_BYTES: usize = 64 * 1024;
 /// How long a stop may wait for the last records to be sent; the rest is sent after the next start.
 pub const LEDGER_SENT_STOP: Duration = Duration::from_secs(3);
+/// Commands that wait for the owner's yes at once: more than a person answers within their time.
+pub const APPROVALS: usize = 32;
+/// Those of one conversation, or of one client: a conversation that asks without end leaves room for the others.
+pub const APPROVALS_EACH: usize = 4;
+/// Answers that hold for an hour, at once.
+pub const APPROVALS_STANDING: usize = 256;
 /// Devices that wait for approval at once. Those that wait are never pushed out; more are told to come again.
 pub const PENDING_DEVICES: usize = 64;
 /// Devices of one source that wait for approval at once: a person has few, and a flood from one place must leave room.
@@ -352,6 +379,18 @@ pub const PENDING_DEVICES_EACH: usize = 3;
 pub const PENDING_DEVICE_MS: u64 = 300_000;
 /// Devices that are known, approved or revoked: 1 kB each.
 pub const PAIRED_DEVICES: usize = 1000;
+/// Commands that a node offers: a phone has thirty.
+pub const NODE_COMMANDS: usize = 64;
+/// Characters of a command's name.
+pub const NODE_COMMAND_CHARS: usize = 64;
+/// How long a node's command may take when nobody says so, in milliseconds: as existing clients expect.
+pub const NODE_INVOKE_MS: u64 = 30_000;
+/// The longest that it may take, in milliseconds.
+pub const NODE_INVOKE_LONGEST_MS: u64 = 600_000;
+/// Commands that nodes have not answered yet: each holds a request of a client.
+pub const NODE_INVOKES: usize = 64;
+/// Keys of commands that are remembered, so that none is done twice.
+pub const NODE_KEYS: usize = 256;
 /// What a device says of itself is kept up to this length, in characters.
 pub const DEVICE_TEXT_CHARS: usize = 128;
 /// The largest file of paired devices that is imported, in bytes.
@@ -368,6 +407,16 @@ pub const TELEGRAM_UPDATES: usize = 20;
 pub const TELEGRAM_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long to stay away while another program polls with the same token: each of its requests ends ours.
 pub const TELEGRAM_CONFLICT: Duration = Duration::from_secs(30);
+/// How often we look whether Telegram still posts updates to us.
+pub const TELEGRAM_WEBHOOK_LOOK: Duration = Duration::from_secs(300);
+/// Updates that are known by their numbers: what Telegram repeats, it repeats soon.
+pub const TELEGRAM_SEEN: usize = 1000;
+/// The largest post of a vendor, in bytes: an update of Telegram has 100 kB at the very most.
+pub const WEBHOOK_BYTES: usize = 256 * 1024;
+/// Posts of one account that are read at the same time. A vendor sends one or two.
+pub const WEBHOOKS_IN_FLIGHT: usize = 4;
+/// How long a vendor has to send the body of a post.
+pub const WEBHOOK_BODY: Duration = Duration::from_secs(10);
 /// Strangers on one account of a channel that have a pairing code at once.
 pub const SENDER_CODES: usize = 3;
 /// Strangers on one account of a channel that are remembered without a code while no place is free, so that the owner sees

@@ -9,9 +9,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod channels;
+mod docker;
+mod exec;
 mod front;
 mod hooks;
+mod irc;
 mod ledger;
+mod nodes;
+mod outbound;
 mod reach;
 mod sandbox;
 mod secrets;
@@ -19,24 +24,32 @@ mod security;
 mod telegram;
 
 pub use channels::{
-    ChannelDefaults, ChannelsConfig, DmPolicy, GroupPolicy, GroupSettings, IrcConfig, SaslConfig,
-    SenderEntry, SenderSettings,
+    ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
+    SenderSettings,
 };
+pub use docker::{
+    Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
+    is_container_prefix,
+};
+pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
     ToolName,
 };
+pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
+pub use nodes::{NodeCommand, NodesConfig};
+pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
 pub use reach::{Address, AllowedHost, RemoteConfig, TailscaleConfig, TailscaleMode, TlsConfig};
 pub use sandbox::{
-    AgentSandboxConfig, PruneConfig, SandboxBackend, SandboxConfig, SandboxMode, SandboxScope,
-    SandboxWorkspace,
+    AgentSandboxConfig, PruneConfig, SandboxBackend, SandboxConfig, SandboxMode, SandboxNetwork,
+    SandboxScope, SandboxWorkspace,
 };
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
 pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
-pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect};
+pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect, TelegramWebhook};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -46,6 +59,8 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// Chat networks, and who may speak there.
     pub channels: ChannelsConfig,
+    /// Commands in chats.
+    pub commands: CommandsConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
     /// Hooks: programs that cause a turn.
@@ -101,6 +116,8 @@ pub struct GatewayConfig {
     pub http: HttpConfig,
     /// Whether a gateway runs here. `remote` means that commands talk to another machine's.
     pub mode: GatewayMode,
+    /// Devices that offer commands.
+    pub nodes: NodesConfig,
     /// The port of HTTP and WebSocket, 1 to 65535. 18789 is where existing clients look.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
@@ -113,6 +130,9 @@ pub struct GatewayConfig {
     /// Proxies that are believed when they say for whom they speak: addresses, and networks such as `10.0.0.0/8`. Without
     /// any, a request that was forwarded counts as one from elsewhere, and its sender as the proxy.
     pub trusted_proxies: Vec<Network>,
+    /// Whether programs of the owner are let in through `gateway.sock` in the state folder as well, which nobody else can
+    /// reach. On: there the kernel says for sure whose program connects.
+    pub unix_socket: bool,
 }
 
 impl Default for GatewayConfig {
@@ -127,11 +147,13 @@ impl Default for GatewayConfig {
             dangerously_allow_plaintext_bind: false,
             http: HttpConfig::default(),
             mode: GatewayMode::Local,
+            nodes: NodesConfig::default(),
             port: 18789,
             remote: RemoteConfig::default(),
             tailscale: TailscaleConfig::default(),
             tls: TlsConfig::default(),
             trusted_proxies: Vec::new(),
+            unix_socket: true,
         }
     }
 }
@@ -243,6 +265,8 @@ pub struct AgentDefaults {
     pub context_tokens: Option<u64>,
     /// The model, as `provider/model`.
     pub model: Option<ModelChoice>,
+    /// Which hosts commands reach, where the network of their sandbox is `proxy`.
+    pub outbound: OutboundConfig,
     /// The walls around what agents do.
     pub sandbox: SandboxConfig,
     /// Whether to leave the workspace without its first files.
@@ -260,6 +284,7 @@ impl Default for AgentDefaults {
             bootstrap_max_chars: 20_000,
             context_tokens: None,
             model: None,
+            outbound: OutboundConfig::default(),
             sandbox: SandboxConfig::default(),
             skip_bootstrap: false,
             timeout_seconds: 600,
@@ -287,6 +312,9 @@ pub struct AgentConfig {
     /// The model, as `provider/model`.
     #[serde(default)]
     pub model: Option<ModelChoice>,
+    /// Which hosts its commands reach, in place of those of all agents.
+    #[serde(default)]
+    pub outbound: Option<OutboundConfig>,
     /// Its own walls.
     #[serde(default)]
     pub sandbox: Option<AgentSandboxConfig>,
@@ -406,6 +434,10 @@ pub struct ModelConfig {
 pub struct SessionConfig {
     /// Which direct messages of channels share a conversation.
     pub dm_scope: DmScope,
+    /// Senders that are one person, by a name of the owner's choice: where each sender has a conversation, they have one
+    /// together. Ids alone, in full (`telegram:default:user:123`) or as the channel's own account `default` writes them
+    /// (`telegram:123`). Without effect on groups, and on `dmScope: "main"`.
+    pub identity_links: BTreeMap<String, Vec<SenderEntry>>,
     /// The main session's name. Only `main` is served.
     #[schemars(extend("enum" = ["main"]))]
     pub main_key: Option<String>,
@@ -432,23 +464,10 @@ pub enum DmScope {
 pub struct ToolsConfig {
     /// Tools that no agent gets, by name.
     pub deny: Vec<String>,
+    /// Commands outside the sandbox that the agent asks for one by one.
+    pub elevated: ElevatedConfig,
     /// The tool that runs commands.
     pub exec: ExecConfig,
-}
-
-/// The tool that runs commands.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ExecConfig {
-    /// The longest time a command may take, in seconds, 1 to 86 400. Half an hour, as upstream.
-    #[schemars(range(min = 1, max = 86_400))]
-    pub timeout_sec: u32,
-}
-
-impl Default for ExecConfig {
-    fn default() -> Self {
-        Self { timeout_sec: 1800 }
-    }
 }
 
 /// What is logged.

@@ -4,17 +4,21 @@
 //! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
 
 mod backoff;
+mod commands;
 mod intake;
+mod people;
 mod refusals;
 mod route;
 mod sending;
 mod state;
+mod webhooks;
 
 use std::sync::Arc;
 
-use moltbot_channels::driver::{Broken, Place, SharedDriver};
-use moltbot_config::limits;
+use moltbot_channels::driver::{Broken, NotPosted, Place, SharedDriver};
 use moltbot_config::settings::DmScope;
+use moltbot_config::{Config, limits};
+use moltbot_policy::chat::OwnIdentities;
 use moltbot_policy::senders::{Admission, SenderRules};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::Origin;
@@ -23,10 +27,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::hooks::Hooks;
 use crate::shared::Shared;
 use backoff::Backoff;
+use people::IdentityLinks;
 use refusals::Refusals;
 use state::State;
+pub(crate) use webhooks::Inlet;
+pub use webhooks::WebhookError;
 
 /// A driver, and who may speak to it.
 pub struct ChannelParts {
@@ -37,10 +45,14 @@ pub struct ChannelParts {
 }
 
 /// One account of a channel.
-struct Served {
+pub(crate) struct Served {
     driver: SharedDriver,
     rules: SenderRules,
+    /// Where its vendor posts what arrives, when it does.
+    pub(crate) inlet: Option<Inlet>,
     state: State,
+    /// Commands that were done, when they come twice.
+    done: commands::Done,
     /// Something may be there to be sent.
     wake: Notify,
 }
@@ -55,27 +67,51 @@ impl Served {
 pub(crate) struct Channels {
     served: Vec<Arc<Served>>,
     scope: DmScope,
+    owner: OwnIdentities,
+    links: IdentityLinks,
     refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Channels {
-    pub(crate) fn new(parts: Vec<ChannelParts>, scope: DmScope) -> Self {
-        let served = parts.into_iter().map(|ChannelParts { driver, rules }| {
+    /// The channels of a config. Fails when a vendor would post to a path without a key, or to one that is another's.
+    pub(crate) fn new(
+        parts: Vec<ChannelParts>,
+        hooks: Option<&Hooks>,
+        config: &Config,
+    ) -> Result<Self, WebhookError> {
+        let drivers: Vec<SharedDriver> = parts.iter().map(|part| Arc::clone(&part.driver)).collect();
+        let owner = people::owner(&config.commands, &drivers);
+        let links = IdentityLinks::new(&config.session.identity_links, &drivers);
+        let inlets = webhooks::inlets(&parts, hooks, config)?;
+        let served = parts.into_iter().zip(inlets).map(|(ChannelParts { driver, rules }, inlet)| {
             for entry in rules.ignored() {
                 let (place, entry) = (driver.place().to_string(), entry.escape_debug());
                 tracing::warn!(place, %entry, "an entry of an allow-list is no immutable id; it lets nobody in");
             }
-            Arc::new(Served { driver, rules, state: State::default(), wake: Notify::new() })
+            let (state, done, wake) = (State::default(), commands::Done::default(), Notify::new());
+            Arc::new(Served { driver, rules, inlet, state, done, wake })
         });
-        Self {
+        Ok(Self {
             served: served.collect(),
-            scope,
+            scope: config.session.dm_scope,
+            owner,
+            links,
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
-        }
+        })
+    }
+
+    /// The names under which vendors reach this gateway.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.served.iter().filter_map(|served| served.inlet.as_ref()).map(|inlet| inlet.host.as_str())
+    }
+
+    /// The account whose vendor posts to that path.
+    pub(crate) fn posted_at(&self, path: &str) -> Option<&Arc<Served>> {
+        self.served.iter().find(|served| served.inlet.as_ref().is_some_and(|inlet| inlet.is_at(path)))
     }
 
     /// Runs every driver. Nothing runs while the book has a change that the owner has not looked at.
@@ -136,12 +172,26 @@ impl Channels {
         if tokio::time::timeout(limits::LINGER, flushed).await.is_err() {
             tracing::info!("some answers are sent after the next start");
         }
+        let leaving = futures_util::future::join_all(self.served.iter().map(|served| served.driver.leave()));
+        if tokio::time::timeout(limits::LINGER, leaving).await.is_err() {
+            tracing::warn!("a vendor was not told in time that nobody listens any more");
+        }
         self.stopping.cancel();
         self.tasks.close();
         if tokio::time::timeout(limits::LINGER, self.tasks.wait()).await.is_err() {
             tracing::warn!("a channel did not stop in time and was dropped");
         }
     }
+}
+
+/// Takes what a vendor posted for an account.
+pub(crate) async fn take_post(
+    shared: &Arc<Shared>,
+    served: &Arc<Served>,
+    body: &[u8],
+) -> Result<(), NotPosted> {
+    let link = intake::Port::new(Arc::clone(shared), Arc::clone(served));
+    served.driver.post(&link, body).await
 }
 
 /// Runs a driver until the gateway stops, and again whenever it fails.
@@ -154,7 +204,7 @@ async fn keep_running(shared: Arc<Shared>, served: Arc<Served>) {
             () = stopping.cancelled() => return,
             broken = run_once(&shared, &served) => broken,
         };
-        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()));
+        let wait = backoff.after(&broken, served.state.broke(&broken, shared.now_ms()), backoff::random());
         tracing::warn!(place, why = %broken, seconds = wait.as_secs_f32(), "a channel broke off; it is tried again");
         tokio::select! {
             () = stopping.cancelled() => return,

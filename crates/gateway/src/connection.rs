@@ -35,6 +35,7 @@ use crate::clients::Registered;
 use crate::dispatch;
 use crate::gate::Seat;
 use crate::hub::Membership;
+use crate::nodes::OnDuty;
 use crate::outbox::Closing;
 use crate::shared::Shared;
 use crate::socket::{Gone, Goodbye, Incoming, Socket};
@@ -59,6 +60,8 @@ pub struct Open {
     pub(crate) grant: Arc<Grant>,
     pub(crate) membership: Membership,
     pub(crate) session: Registered,
+    /// That it is there as a node.
+    pub(crate) node: Option<Arc<OnDuty>>,
 }
 
 /// The other end.
@@ -70,6 +73,8 @@ pub(crate) struct Peer {
     pub(crate) locality: Locality,
     /// Who it is on the tailnet, as far as that is known.
     pub(crate) tailnet: Tailnet,
+    /// Whether it came through the gateway's own socket.
+    pub(crate) socket: bool,
 }
 
 /// How a conversation ended.

@@ -5,6 +5,7 @@
 
 mod change;
 mod import;
+mod node;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +14,9 @@ use std::sync::Mutex;
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authorization::Grant;
-use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Standing, TokenDigest};
+use moltbot_policy::chat::ChatCommandPermit;
+use moltbot_policy::nodes::CommandSet;
+use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Rights, Standing, TokenDigest};
 use moltbot_policy::throttle::Source;
 use moltbot_policy::{Refusal, Unrecorded};
 use moltbot_protocol::scope::{Role, ScopeSet};
@@ -24,14 +27,13 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::shared::{lock, recorded};
-use change::{approve, give_token, is_over, names, room_for_one, shown, unknown, welcome};
-
-/// The only role that is offered.
-const ROLE: &str = Role::Operator.name();
+use change::{approve, give_token, is_over, names, rights_of, room_for_one, shown, unknown, welcome};
 
 /// Who decides about a device.
 #[derive(Clone, Copy, Debug)]
 pub enum Decider<'a> {
+    /// The owner in a chat, who decides about senders alone.
+    Chat(&'a ChatCommandPermit),
     /// Somebody who signed in.
     Client(&'a Grant),
     /// The owner at the command line, under that name, while no gateway runs.
@@ -117,28 +119,40 @@ impl Devices {
         Ok(devices)
     }
 
-    /// What is approved for a device.
+    /// What is approved for a device as an operator.
     pub(crate) fn standing(&self, id: &str) -> Standing {
-        match lock(&self.known).paired.get(id).and_then(|device| device.roles.get(ROLE)) {
+        self.standing_as(id, Role::Operator)
+    }
+
+    fn standing_as(&self, id: &str, role: Role) -> Standing {
+        match lock(&self.known).paired.get(id).and_then(|device| device.roles.get(role.name())) {
             None => Standing::Unknown,
             Some(role) if role.revoked_at_ms.is_some() => Standing::Revoked,
             Some(role) => Standing::Approved(pairing::scopes_of(&role.scopes)),
         }
     }
 
-    /// What is kept of a device's token.
-    pub(crate) fn token(&self, id: &str) -> Option<TokenDigest> {
+    /// The commands that are approved for a device as a node; nothing when it is not approved as one.
+    pub(crate) fn commands(&self, id: &str) -> Option<CommandSet> {
         let known = lock(&self.known);
-        let role = known.paired.get(id)?.roles.get(ROLE)?;
+        let role = known.paired.get(id)?.roles.get(Role::Node.name())?;
+        role.revoked_at_ms.is_none().then(|| role.commands.iter().cloned().collect())
+    }
+
+    /// What is kept of a device's token in a role.
+    pub(crate) fn token(&self, id: &str, role: Role) -> Option<TokenDigest> {
+        let known = lock(&self.known);
+        let role = known.paired.get(id)?.roles.get(role.name())?;
         let digest = role.token_digest.as_deref().filter(|_| role.revoked_at_ms.is_none())?;
         TokenDigest::from_hex(digest)
     }
 
-    /// The device whose token that is. Each is compared in constant time.
+    /// The device whose token that is, as an operator: a node's opens nothing but a node's connection. Each is compared in constant time.
     pub(crate) fn holder(&self, token: &SecretString) -> Option<String> {
         let known = lock(&self.known);
         let holds = |device: &&PairedDevice| {
-            let role = device.roles.get(ROLE).filter(|role| role.revoked_at_ms.is_none());
+            let role = device.roles.get(Role::Operator.name());
+            let role = role.filter(|role| role.revoked_at_ms.is_none());
             let digest = role.and_then(|role| TokenDigest::from_hex(role.token_digest.as_deref()?));
             digest.is_some_and(|digest| digest.matches(token))
         };
@@ -148,10 +162,10 @@ impl Devices {
     /// Whether a grant still stands: the device was not revoked since, nor the token `held` replaced that gave it.
     pub(crate) fn stands(&self, grant: &Grant, held: Option<TokenDigest>) -> bool {
         let Some(id) = grant.device() else { return true };
-        if grant.by_device_token() && self.token(id) != held {
+        if grant.by_device_token() && self.token(id, grant.role()) != held {
             return false;
         }
-        match self.standing(id) {
+        match self.standing_as(id, grant.role()) {
             // Unknown is a device of this machine that could not be kept.
             Standing::Approved(_) | Standing::Unknown => true,
             Standing::Revoked => false,
@@ -175,17 +189,18 @@ impl Devices {
     pub(crate) async fn ask(
         &self,
         device: &Connecting,
-        scopes: &ScopeSet,
+        asked: &Rights,
     ) -> Result<(DeviceRequest, bool), DeviceError> {
         let _alone = self.changing.lock().await;
         let now = (self.clock)();
-        let scopes_named = names(scopes);
+        let (role, scopes) = (asked.role().name(), names(asked.scopes()));
+        let commands: Vec<String> = asked.commands().iter().cloned().collect();
         let (mut settle, mut here, mut all) = (Vec::new(), 0, 0);
         let is_repair = {
             let known = lock(&self.known);
             for request in known.pending.values() {
-                let own = request.device_id == device.id;
-                if own && request.scopes == scopes_named && !is_over(request, now) {
+                let own = request.device_id == device.id && request.role == role;
+                if own && request.scopes == scopes && request.commands == commands && !is_over(request, now) {
                     return Ok((request.clone(), false));
                 }
                 if own || is_over(request, now) {
@@ -204,14 +219,15 @@ impl Devices {
             device_id: device.id.clone(),
             public_key: device.public_key.clone(),
             claims: device.claims.clone(),
-            role: ROLE.into(),
-            scopes: scopes_named,
+            role: role.into(),
+            scopes,
+            commands,
             remote_ip: device.client.to_string(),
             is_repair,
             ts: now,
         };
         let client = Some(request.remote_ip.clone());
-        let permit = DevicePermit::by_gateway(DeviceAct::Request, &device.id, scopes.clone(), client);
+        let permit = DevicePermit::by_gateway(DeviceAct::Request, &device.id, asked.clone(), client);
         self.change(permit, DeviceChange { keep: Vec::new(), ask: Some(request.clone()), settle }).await?;
         Ok((request, true))
     }
@@ -231,8 +247,8 @@ impl Devices {
             }
             (request, device)
         };
-        let scopes = pairing::scopes_of(&request.scopes);
-        let permit = who.permit(DeviceAct::Approve, &request.device_id, scopes.clone())?;
+        let rights = rights_of(&request)?;
+        let permit = who.permit(DeviceAct::Approve, &request.device_id, rights.clone())?;
         let mut device = known.unwrap_or_else(|| PairedDevice {
             device_id: request.device_id.clone(),
             public_key: request.public_key.clone(),
@@ -243,7 +259,7 @@ impl Devices {
             roles: BTreeMap::new(),
         });
         device.remote_ip = Some(request.remote_ip.clone());
-        approve(&mut device, &scopes, (self.clock)());
+        approve(&mut device, &rights, (self.clock)());
         let answer = json!({"requestId": request_id, "device": shown(&device)});
         self.change(permit, DeviceChange { keep: vec![device], ask: None, settle: vec![request_id.into()] })
             .await?;
@@ -257,8 +273,7 @@ impl Devices {
     pub async fn reject(&self, request_id: &str, who: Decider<'_>) -> Result<Value, DeviceError> {
         let _alone = self.changing.lock().await;
         let request = self.waiting(&lock(&self.known), request_id)?;
-        let scopes = pairing::scopes_of(&request.scopes);
-        let permit = who.permit(DeviceAct::Reject, &request.device_id, scopes)?;
+        let permit = who.permit(DeviceAct::Reject, &request.device_id, rights_of(&request)?)?;
         self.change(permit, DeviceChange { keep: Vec::new(), ask: None, settle: vec![request_id.into()] })
             .await?;
         Ok(json!({"requestId": request_id, "deviceId": request.device_id}))
@@ -276,18 +291,23 @@ impl Devices {
         who: Decider<'_>,
     ) -> Result<Issued, DeviceError> {
         let _alone = self.changing.lock().await;
-        let mut device = self.in_role(id, role)?;
-        let approved = match self.standing(id) {
+        let (mut device, role) = self.in_role(id, role)?;
+        let approved = match self.standing_as(id, role) {
             Standing::Approved(approved) => approved,
-            Standing::Revoked | Standing::Unknown => return Err(unknown(id, role)),
+            Standing::Revoked | Standing::Unknown => return Err(unknown(id, role.name())),
         };
         let scopes = scopes.map_or_else(|| approved.clone(), pairing::scopes_of);
         if !scopes.is_subset(&approved) {
             let refusal = Refusal::new("not_approved", "these scopes are not approved for the device");
             return Err(DeviceError::Refused(refusal));
         }
-        let permit = who.permit(DeviceAct::Rotate, id, scopes.clone())?;
-        let issued = give_token(&mut device, &scopes, (self.clock)())?;
+        // A token is as good as what it opens: who gives a node's may have the node do its commands.
+        let rights = match role {
+            Role::Node => Rights::node(self.commands(id).unwrap_or_default()),
+            Role::Operator => Rights::operator(scopes.clone()),
+        };
+        let permit = who.permit(DeviceAct::Rotate, id, rights)?;
+        let issued = give_token(&mut device, role, &scopes, (self.clock)())?;
         self.change(permit, DeviceChange { keep: vec![device], ..DeviceChange::default() }).await?;
         Ok(issued)
     }
@@ -298,17 +318,19 @@ impl Devices {
     /// When the device was never approved in that role, or the decider may not decide.
     pub async fn revoke(&self, id: &str, role: &str, who: Decider<'_>) -> Result<u64, DeviceError> {
         let _alone = self.changing.lock().await;
-        let mut device = self.in_role(id, role)?;
-        let permit = who.permit(DeviceAct::Revoke, id, ScopeSet::new())?;
+        let (mut device, role) = self.in_role(id, role)?;
+        let permit = who.permit(DeviceAct::Revoke, id, Rights::none(role))?;
         let now = (self.clock)();
-        if let Some(role) = device.roles.get_mut(ROLE) {
+        if let Some(role) = device.roles.get_mut(role.name()) {
             role.token_digest = None;
             role.scopes.clear();
+            role.commands.clear();
             role.revoked_at_ms = Some(now);
         }
         let settle = {
             let known = lock(&self.known);
-            let own = known.pending.values().filter(|request| request.device_id == id);
+            let is_own = |it: &&DeviceRequest| it.device_id == id && it.role == role.name();
+            let own = known.pending.values().filter(is_own);
             own.map(|request| request.request_id.clone()).collect()
         };
         self.change(permit, DeviceChange { keep: vec![device], ask: None, settle }).await?;
@@ -333,24 +355,30 @@ impl Devices {
                 }
             }
         };
-        let revoked = kept.roles.get(ROLE).is_some_and(|role| role.revoked_at_ms.is_some());
+        let revoked = kept.roles.get(Role::Operator.name()).is_some_and(|role| role.revoked_at_ms.is_some());
         if revoked {
             return Err(DeviceError::Refused(Refusal::new("not_paired", pairing::PAIRING_REQUIRED)));
         }
-        approve(&mut kept, scopes, now);
-        let issued = welcome(&mut kept, now)?;
+        let rights = Rights::operator(scopes.clone());
+        approve(&mut kept, &rights, now);
+        let issued = welcome(&mut kept, Role::Operator, now)?;
         let client = Some(device.client.to_string());
-        let permit = DevicePermit::by_gateway(DeviceAct::Silent, &device.id, scopes.clone(), client);
+        let permit = DevicePermit::by_gateway(DeviceAct::Silent, &device.id, rights, client);
         self.change(permit, DeviceChange { keep: vec![kept], ..DeviceChange::default() }).await?;
         Ok(issued)
     }
 
     /// A device that signed in: it gets a token when it has none, and the time is kept.
-    pub(crate) async fn welcome(&self, id: &str, client: IpAddr) -> Result<Option<Issued>, DeviceError> {
+    pub(crate) async fn welcome(
+        &self,
+        id: &str,
+        role: Role,
+        client: IpAddr,
+    ) -> Result<Option<Issued>, DeviceError> {
         let now = (self.clock)();
         let due = {
             let known = lock(&self.known);
-            let role = known.paired.get(id).and_then(|device| device.roles.get(ROLE));
+            let role = known.paired.get(id).and_then(|device| device.roles.get(role.name()));
             role.is_some_and(|role| {
                 let seen = role.last_used_at_ms.unwrap_or(0).saturating_add(limits::DEVICE_SEEN_MS);
                 role.token_digest.is_none() || seen <= now
@@ -360,15 +388,19 @@ impl Devices {
             return Ok(None);
         }
         let _alone = self.changing.lock().await;
-        let Standing::Approved(scopes) = self.standing(id) else {
+        let Standing::Approved(scopes) = self.standing_as(id, role) else {
             return Err(DeviceError::Refused(Refusal::new("not_paired", pairing::PAIRING_REQUIRED)));
         };
-        let mut device = self.in_role(id, ROLE)?;
-        let issued = welcome(&mut device, now)?;
+        let rights = match role {
+            Role::Node => Rights::node(self.commands(id).unwrap_or_default()),
+            Role::Operator => Rights::operator(scopes),
+        };
+        let (mut device, _) = self.in_role(id, role.name())?;
+        let issued = welcome(&mut device, role, now)?;
         let change = DeviceChange { keep: vec![device], ..DeviceChange::default() };
         if issued.is_some() {
             let client = Some(client.to_string());
-            let permit = DevicePermit::by_gateway(DeviceAct::Issue, id, scopes, client);
+            let permit = DevicePermit::by_gateway(DeviceAct::Issue, id, rights, client);
             self.change(permit, change).await?;
         } else {
             self.keep(change).await?;
@@ -382,10 +414,11 @@ impl Devices {
         request.ok_or_else(|| DeviceError::Refused(Refusal::new("unknown_request", "unknown requestId")))
     }
 
-    fn in_role(&self, id: &str, role: &str) -> Result<PairedDevice, DeviceError> {
+    fn in_role(&self, id: &str, role: &str) -> Result<(PairedDevice, Role), DeviceError> {
+        let parsed = Role::parse(Some(role)).ok_or_else(|| unknown(id, role))?;
         let known = lock(&self.known);
-        let device = known.paired.get(id).filter(|device| role == ROLE && device.roles.contains_key(role));
-        device.cloned().ok_or_else(|| unknown(id, role))
+        let device = known.paired.get(id).filter(|device| device.roles.contains_key(role));
+        device.cloned().map(|device| (device, parsed)).ok_or_else(|| unknown(id, role))
     }
 
     /// Records the decision, keeps what it changes, and only then lets it be seen.
@@ -411,10 +444,14 @@ impl Devices {
 }
 
 impl Decider<'_> {
-    fn permit(&self, act: DeviceAct, device: &str, scopes: ScopeSet) -> Result<DevicePermit, DeviceError> {
+    fn permit(&self, act: DeviceAct, device: &str, rights: Rights) -> Result<DevicePermit, DeviceError> {
         match self {
-            Self::Client(grant) => DevicePermit::by(grant, act, device, scopes).map_err(DeviceError::Refused),
-            Self::Owner(owner) => Ok(DevicePermit::by_owner(act, device, scopes, owner)),
+            Self::Chat(_) => {
+                let message = "devices are not decided about in a chat; use `moltbot devices`";
+                Err(DeviceError::Refused(Refusal::new("not_in_a_chat", message)))
+            }
+            Self::Client(grant) => DevicePermit::by(grant, act, device, rights).map_err(DeviceError::Refused),
+            Self::Owner(owner) => Ok(DevicePermit::by_owner(act, device, rights, owner)),
         }
     }
 }

@@ -77,6 +77,7 @@ fn answer_later(
         params,
         grant: Arc::clone(&open.grant),
         session: Arc::clone(open.session.id()),
+        node: open.node.clone(),
     };
     tokio::spawn(methods::answer(Arc::clone(shared), call, place));
     None

@@ -27,6 +27,8 @@ pub(crate) struct Gate {
     all: Arc<Semaphore>,
     strangers: Mutex<Strangers>,
     here: Mutex<Neighbours>,
+    /// Connections through the gateway's own socket, which nobody but the owner opens.
+    owner: Mutex<Neighbours>,
     penalties: Mutex<Penalties>,
     began: Instant,
 }
@@ -62,9 +64,18 @@ enum Kind {
     /// Counted for its source.
     Elsewhere(Source),
     /// Of this machine or a trusted proxy, and by its number still to be given up.
-    Here(u64, CancellationToken),
+    Here(Whose, u64, CancellationToken),
     /// The same, while its sign-in is judged.
-    Judged,
+    Judged(Whose),
+}
+
+/// Whose places of this machine.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    /// Everybody's who connects from this machine, or through a trusted proxy.
+    Everybody,
+    /// The owner's alone.
+    Owner,
 }
 
 impl Gate {
@@ -73,6 +84,7 @@ impl Gate {
             all: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             strangers: Mutex::default(),
             here: Mutex::default(),
+            owner: Mutex::default(),
             penalties: Mutex::default(),
             began,
         })
@@ -83,11 +95,23 @@ impl Gate {
     /// # Errors
     /// When there is no place for it.
     pub(crate) fn admit(self: &Arc<Self>, source: Option<Source>) -> Result<Seat, Crowded> {
+        self.seat(|| match source {
+            Some(source) => self.admit_stranger(source),
+            None => self.admit_here(Whose::Everybody),
+        })
+    }
+
+    /// A seat for a connection of the owner's own program.
+    ///
+    /// # Errors
+    /// When there is no place for it.
+    pub(crate) fn admit_owner(self: &Arc<Self>) -> Result<Seat, Crowded> {
+        self.seat(|| self.admit_here(Whose::Owner))
+    }
+
+    fn seat(self: &Arc<Self>, admit: impl FnOnce() -> Result<Kind, Crowded>) -> Result<Seat, Crowded> {
         let place = Arc::clone(&self.all).try_acquire_owned().map_err(|_| Crowded)?;
-        let kind = match source {
-            Some(source) => self.admit_stranger(source)?,
-            None => self.admit_here()?,
-        };
+        let kind = admit()?;
         // Until it does something, all that is known is that it says nothing.
         let stranger = Stranger { kind, since: Instant::now(), blame: Some(Offence::Silent) };
         Ok(Seat { _place: place, gate: Arc::clone(self), stranger: Mutex::new(Some(Box::new(stranger))) })
@@ -99,26 +123,33 @@ impl Gate {
         lock(&self.strangers).admit(source, chance).map(|()| Kind::Elsewhere(source))
     }
 
-    fn admit_here(&self) -> Result<Kind, Crowded> {
-        let mut here = lock(&self.here);
+    const fn places(&self, whose: Whose) -> &Mutex<Neighbours> {
+        match whose {
+            Whose::Everybody => &self.here,
+            Whose::Owner => &self.owner,
+        }
+    }
+
+    fn admit_here(&self, whose: Whose) -> Result<Kind, Crowded> {
+        let mut here = lock(self.places(whose));
         let Place { number, given_up } = here.places.admit()?;
         if let Some(end) = given_up.and_then(|number| here.ends.remove(&number)) {
             end.cancel();
         }
         let end = CancellationToken::new();
         here.ends.insert(number, end.clone());
-        Ok(Kind::Here(number, end))
+        Ok(Kind::Here(whose, number, end))
     }
 
     fn leave(&self, kind: &Kind) {
         match kind {
             Kind::Elsewhere(source) => lock(&self.strangers).leave(*source),
-            Kind::Here(number, _) => {
-                let mut here = lock(&self.here);
+            Kind::Here(whose, number, _) => {
+                let mut here = lock(self.places(*whose));
                 here.places.leave(*number);
                 here.ends.remove(number);
             }
-            Kind::Judged => lock(&self.here).places.leave_judged(),
+            Kind::Judged(whose) => lock(self.places(*whose)).places.leave_judged(),
         }
     }
 
@@ -170,11 +201,11 @@ impl Seat {
         let mut stranger = lock(&self.stranger);
         let Some(stranger) = stranger.as_deref_mut() else { return };
         stranger.blame = None;
-        if let Kind::Here(number, _) = stranger.kind {
-            let mut here = lock(&self.gate.here);
+        if let Kind::Here(whose, number, _) = stranger.kind {
+            let mut here = lock(self.gate.places(whose));
             here.ends.remove(&number);
             if here.places.judge(number) {
-                stranger.kind = Kind::Judged;
+                stranger.kind = Kind::Judged(whose);
             }
         }
     }
@@ -202,8 +233,8 @@ impl Seat {
     /// Resolves when it must make room for another one.
     pub(crate) fn given_up(&self) -> impl Future<Output = ()> + use<> {
         let end = match lock(&self.stranger).as_deref().map(|it| &it.kind) {
-            Some(Kind::Here(_, end)) => Some(end.clone()),
-            Some(Kind::Elsewhere(_) | Kind::Judged) | None => None,
+            Some(Kind::Here(_, _, end)) => Some(end.clone()),
+            Some(Kind::Elsewhere(_) | Kind::Judged(_)) | None => None,
         };
         async move {
             match end {
@@ -270,6 +301,19 @@ mod tests {
         drop((more, seats));
         assert!(lock(&gate.here).ends.is_empty(), "nothing is kept of who has left");
         assert!(gate.is_calm(), "and nobody of this machine is punished");
+    }
+
+    #[test]
+    fn the_owners_socket_has_places_that_no_other_connection_of_this_machine_takes() {
+        let gate = gate();
+        let own = gate.admit_owner().unwrap();
+        let others: Vec<Seat> = (0..500).map(|_| gate.admit(None).unwrap()).collect();
+        assert!(own.given_up().now_or_never().is_none(), "a flood of others does not end it");
+        let more: Vec<Seat> =
+            (0..limits::UNAUTHENTICATED_HERE).map(|_| gate.admit_owner().unwrap()).collect();
+        assert!(own.given_up().now_or_never().is_some(), "among themselves the oldest makes room");
+        drop((own, others, more));
+        assert!(lock(&gate.owner).ends.is_empty() && lock(&gate.here).ends.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A gateway from its start to its end: bind, resume, accept, drain.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
-use moltbot_net::{Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
+use moltbot_net::{Accepted, Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
@@ -23,15 +23,18 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
-use crate::channels::{ChannelParts, Channels};
+use crate::approvals::Approvals;
+use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
+use crate::gate::Seat;
 use crate::hooks::{Hooks, HooksError};
+use crate::methods::approvals::ToClients;
 use crate::outbox::Closing;
 use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::{Entrances, Shared, recorded};
 use crate::tailnet::{TailnetError, Tailscale};
-use crate::{http, inbound};
+use crate::{http, inbound, stop};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
 /// descriptors: other connections end meanwhile.
@@ -58,6 +61,8 @@ pub struct Parts {
     pub store: Store,
     /// Who answers.
     pub agent: Agent,
+    /// Who asks the owner about commands: the same that the agent has.
+    pub approvals: Approvals,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
     /// Reads the gateway's own credential anew, when it was changed while the gateway runs.
@@ -101,12 +106,18 @@ pub enum StartError {
     /// What is kept of senders cannot be read, or an older file of them cannot be imported.
     #[error(transparent)]
     Senders(#[from] SenderError),
+    /// Nothing would hear the owner's stop.
+    #[error("nothing would hear the owner's stop")]
+    Stop(#[source] std::io::Error),
     /// What Tailscale passes on cannot be served.
     #[error(transparent)]
     Tailnet(#[from] TailnetError),
     /// The book cannot be written.
     #[error(transparent)]
     Unrecorded(#[from] Unrecorded),
+    /// A vendor would post to a path that cannot be answered safely.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
 }
 
 /// Why a gateway is asked to stop.
@@ -144,29 +155,36 @@ impl Gateway {
     /// # Errors
     /// When the credential is missing or weak, the address is refused or taken, the book cannot be written,
     /// or the unfinished turns cannot be read. Nothing listens then.
-    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+    pub async fn start(mut parts: Parts) -> Result<Self, StartError> {
         let credential = Credential::from_config(&parts.config.gateway.auth)?;
         let hooks = Hooks::of(&parts.config)?;
-        let permit = network::bind(&parts.config.gateway, &credential, &parts.own_addresses);
+        let (settings, own) = (&parts.config.gateway, &parts.own_addresses);
+        let permit = network::bind(settings, &credential, own, parts.state.path());
         let permit = permit.map_err(StartError::Refused)?;
         let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
         let front = Front::of(&parts.config.gateway, &addresses).map_err(StartError::Refused)?;
         let book: SharedBook = Arc::new(parts.ledger.clone());
         let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
+        let senders = open_senders(&parts).await?;
+        let channels = Channels::new(std::mem::take(&mut parts.channels), hooks.as_ref(), &parts.config)?;
+        let front = channels.hosts().fold(front, Front::named);
         let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
-        let senders = open_senders(&parts).await?;
         let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
-        let entrances = Entrances { front: front.on_port(port), tailscale, devices, hooks, senders, port };
+        let front = front.on_port(port);
+        let entrances = Entrances { front, tailscale, channels, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
+        ToClients::begin(&shared);
+        stop::begin(&shared);
+        stop::listen(&shared).map_err(StartError::Stop)?;
         inbound::resume(&shared, pending);
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);
@@ -221,7 +239,13 @@ async fn open_senders(parts: &Parts) -> Result<Senders, SenderError> {
 async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infallible {
     loop {
         match listener.accept().await {
-            Ok((accepted, peer)) => match shared.gate.admit(shared.front.source_of(peer.ip())) {
+            // Only root gets there besides, and has the other entrances like everybody else.
+            Ok((accepted, peer))
+                if accepted.is_through_socket() && accepted.user(peer) != Some(shared.owner) =>
+            {
+                http::refuse_other(shared, accepted, peer);
+            }
+            Ok((accepted, peer)) => match seat_for(shared, &accepted, peer) {
                 Ok(seat) => drop(tokio::spawn(http::serve(Arc::clone(shared), accepted, peer, seat))),
                 Err(Crowded) => http::turn_away(shared, accepted, peer),
             },
@@ -231,6 +255,14 @@ async fn accept(shared: &Arc<Shared>, listener: &Listener) -> std::convert::Infa
             }
         }
     }
+}
+
+/// The owner's own programs have places that nobody else can take.
+fn seat_for(shared: &Shared, accepted: &Accepted, peer: SocketAddr) -> Result<Seat, Crowded> {
+    if accepted.is_through_socket() {
+        return shared.gate.admit_owner();
+    }
+    shared.gate.admit(shared.front.source_of(peer.ip()))
 }
 
 async fn tick(shared: Arc<Shared>) {

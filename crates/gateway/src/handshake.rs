@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::limits;
+use moltbot_config::settings::NodeCommand;
 use moltbot_policy::authentication::{DeviceClaim, Presented, UNAUTHORIZED};
-use moltbot_policy::authorization::{Grant, grant};
+use moltbot_policy::authorization::{Grant, grant, grant_node};
+use moltbot_policy::nodes::{CommandSet, commands_of};
 use moltbot_policy::pairing::{PAIRING_REQUIRED, Pairing, Standing, TokenDigest};
 use moltbot_policy::penalty::Offence;
 use moltbot_protocol::connect::{CLIENT_MODES, ConnectParams, DeviceText, is_known_client};
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::frame::{EventFrame, RequestFrame, ResponseFrame};
-use moltbot_protocol::scope::Scope;
+use moltbot_protocol::scope::{Role, Scope};
 use moltbot_protocol::{PROTOCOL_MAX, PROTOCOL_MIN, event};
 use secrecy::SecretString;
 use serde_json::json;
@@ -26,11 +28,15 @@ use crate::clients::Opening;
 use crate::connection::{Challenged, Connection, Open, Peer};
 use crate::devices::Issued;
 use crate::gate::Seat;
+use crate::hub::Membership;
+use crate::nodes::{Facts, OnDuty};
 use crate::presence::Presence;
 use crate::shared::Shared;
 use crate::sign_in::{Claim, SignInError, SignedIn};
 use crate::socket::{Goodbye, Incoming, Socket};
 
+/// Words of a node for what it can show that are passed on.
+const CAPS: usize = 32;
 const NOT_CONNECT: &str = "invalid handshake: first request must be connect";
 
 /// Why a handshake fails, and how the peer is told.
@@ -48,6 +54,9 @@ struct Connect {
     id: String,
     params: ConnectParams,
     protocol: u32,
+    role: Role,
+    /// The commands that a node offers.
+    offered: CommandSet,
 }
 
 /// Somebody who may come in.
@@ -111,7 +120,8 @@ impl Connection<Challenged> {
             }
         })?;
         seat.is_judged();
-        let held = connect.params.device.as_ref().and_then(|proof| self.shared.devices.token(&proof.id));
+        let proof = connect.params.device.as_ref();
+        let held = proof.and_then(|proof| self.shared.devices.token(&proof.id, connect.role));
         let (signed_in, pairing) = self.authenticate(&connect, held).await;
         let (signed_in, issued) = self.settle(&connect, signed_in, pairing).await?;
         let SignedIn { grant, credential } = signed_in;
@@ -168,13 +178,21 @@ impl Connection<Challenged> {
             locality: self.peer.locality,
             tailnet: self.peer.tailnet.clone(),
             bearers: None,
-            way: "websocket",
+            way: if self.peer.socket { "unix-websocket" } else { "websocket" },
         };
-        let standing =
-            params.device.as_ref().map_or(Standing::Unknown, |proof| self.shared.devices.standing(&proof.id));
+        let (devices, id) = (&self.shared.devices, params.device.as_ref().map(|proof| proof.id.as_str()));
         let mut pairing = Pairing::Nothing;
         let rights = |identity| {
-            let (granted, wanted) = grant(identity, params.role.as_deref(), asked, standing);
+            let (granted, wanted) = match connect.role {
+                Role::Node => {
+                    let approved = id.and_then(|id| devices.commands(id));
+                    grant_node(identity, &connect.offered, approved.as_ref())
+                }
+                Role::Operator => {
+                    let standing = id.map_or(Standing::Unknown, |id| devices.standing(id));
+                    grant(identity, asked, standing)
+                }
+            };
             pairing = wanted;
             granted
         };
@@ -212,6 +230,7 @@ impl Connection<Challenged> {
             since_ms: self.shared.now_ms(),
         };
         let session = self.shared.clients.open(opening, Arc::clone(&grant), membership.outbox());
+        let node = connect.node(&self.shared, &grant, &membership);
         // What was revoked or changed until now is seen here; what is from now on ends the connection.
         if let Some(error) = self.outdated(&grant, credential, held) {
             self.shared.hub.leave(&membership);
@@ -238,7 +257,7 @@ impl Connection<Challenged> {
         }
         let Self { mut socket, peer, shared, .. } = self;
         socket.welcome();
-        let state = Open { grant, membership, session };
+        let state = Open { grant, membership, session, node };
         Some(Connection { socket, peer, shared, state })
     }
 
@@ -272,7 +291,13 @@ fn read(text: &str) -> Result<Connect, Failure> {
             WireError::invalid("protocol mismatch").with_details(json!({"expectedProtocol": PROTOCOL_MAX}));
         return Err(Failure::Request { id: frame.id, error, code: Goodbye::PROTOCOL });
     }
-    Ok(Connect { id: frame.id, params, protocol })
+    let Some(role) = Role::parse(params.role.as_deref()) else {
+        return Err(fail(WireError::invalid("invalid role")));
+    };
+    let offered = commands_of(&params.commands).map_err(|refusal| {
+        fail(WireError::invalid(format!("invalid connect params: {}", refusal.message)))
+    })?;
+    Ok(Connect { id: frame.id, params, protocol, role, offered })
 }
 
 /// An error about a member of the wrong type repeats its value, which may be a credential in the wrong place:
@@ -294,6 +319,26 @@ impl Connect {
         let name = client.display_name.as_deref().unwrap_or(&client.id);
         let says = format!("{name} ({}, {})", client.mode, client.platform);
         says.chars().take(limits::DEVICE_TEXT_CHARS).collect()
+    }
+
+    /// A node is there from now on, until what is returned is dropped.
+    fn node(&self, shared: &Shared, grant: &Grant, membership: &Membership) -> Option<Arc<OnDuty>> {
+        let id = grant.device().filter(|_| grant.role() == Role::Node)?;
+        let facts = Facts {
+            says: self.params.client.clone(),
+            caps: self
+                .params
+                .caps
+                .iter()
+                .filter(|cap| NodeCommand::is_one(cap))
+                .take(CAPS)
+                .cloned()
+                .collect(),
+            offered: self.offered.clone(),
+            client: grant.client(),
+            since_ms: shared.now_ms(),
+        };
+        Some(Arc::new(shared.nodes.arrive(id, facts, membership.outbox())))
     }
 
     fn failure(&self, error: &SignInError) -> Failure {

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 /// The first names of the gateway's own paths, of this generation and others.
-const OWN_PATHS: [&str; 6] = ["api", "canvas", "healthz", "tools", "v1", "ws"];
+pub(crate) const OWN_PATHS: [&str; 6] = ["api", "canvas", "healthz", "tools", "v1", "ws"];
 
 /// Why hooks cannot be answered.
 #[derive(Debug, Error)]

@@ -7,6 +7,7 @@ mod hooks;
 mod patient;
 pub(crate) mod route;
 mod upgrade;
+mod webhooks;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -46,6 +47,10 @@ const FORWARDING: [&str; 4] = ["forwarded", "x-real-ip", "via", "x-forwarded"];
 const CROWDED: &str = "too_many_connections";
 /// When somebody may come back for whom there was no place.
 const CROWDED_PAUSE: Duration = Duration::from_secs(5);
+/// The code of a refusal of another user at the owner's socket, in the book.
+const OTHER_USER: &str = "other_user";
+/// What such a connection is told.
+const OTHERS: &[u8] = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// What a connection beyond the limits is told.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -58,6 +63,8 @@ struct Link {
     encrypted: bool,
     /// The user whose program is at the other end, when that is on this machine and can be told.
     user: Option<u32>,
+    /// Whether it came through the gateway's own socket.
+    socket: bool,
 }
 
 /// One connection: its place, and who has signed in on it. A request's session lasts until the next one or the end.
@@ -72,11 +79,11 @@ struct Line {
 /// Sets up TLS where it is asked for, then serves one connection until it ends or becomes a WebSocket.
 pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, peer: SocketAddr, seat: Seat) {
     // Asked before anything is read: whoever connects from this machine is there now.
-    let user = accepted.user(peer);
+    let (user, socket) = (accepted.user(peer), accepted.is_through_socket());
     // Boxed, so that who is served does not keep room for it.
     match Box::pin(accepted.open()).await {
         Ok(wire) => {
-            let link = Link { peer, encrypted: wire.is_encrypted(), user };
+            let link = Link { peer, encrypted: wire.is_encrypted(), user, socket };
             serve_wire(shared, wire, link, seat).await;
         }
         Err(error) => tracing::debug!(%error, "a connection ended before TLS was set up"),
@@ -134,6 +141,14 @@ pub(crate) fn turn_away(shared: &Arc<Shared>, accepted: Accepted, peer: SocketAd
     note_refusal(shared, peer.ip(), CROWDED);
 }
 
+/// Lets a connection go that came through the owner's socket and is of somebody else. Nothing of it is read.
+pub(crate) fn refuse_other(shared: &Arc<Shared>, accepted: Accepted, peer: SocketAddr) {
+    if let Err(error) = accepted.turn_away(OTHERS) {
+        tracing::debug!(%error, "a connection was turned away unheard");
+    }
+    note_refusal(shared, peer.ip(), OTHER_USER);
+}
+
 /// Counts a refusal for the book, which has one record of each source and minute.
 fn note_refusal(shared: &Arc<Shared>, client: IpAddr, code: &'static str) {
     if let Some(told) = shared.sign_in.count_refusal(client, code) {
@@ -182,12 +197,18 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Inco
         seat.is_judged();
         return hooks::answer(&shared, hooks, caller, seat, request).await;
     }
+    if let Some(served) = shared.channels.posted_at(request.uri().path())
+        && let Some(inlet) = &served.inlet
+    {
+        seat.is_judged();
+        return webhooks::answer(&shared, served, inlet, caller, seat, request).await;
+    }
     let tailnet = match &shared.tailscale {
         None => Tailnet::Unclaimed,
         Some(tailscale) => tailscale.ask(link.peer.ip(), &head).await,
     };
     let Caller { client, locality } = caller;
-    let peer = Peer { client, locality, tailnet };
+    let peer = Peer { client, locality, tailnet, socket: link.socket };
     if upgrade::is_asked_for(request.headers()) {
         return upgrade::accept(shared, peer, Arc::clone(seat), &mut request);
     }
@@ -283,7 +304,7 @@ async fn sign_in(
 ) -> Result<Arc<Grant>, SignInError> {
     let bearer = bearer(headers);
     let held = bearer.as_ref().map(TokenDigest::of);
-    let Peer { client, locality, tailnet } = peer;
+    let Peer { client, locality, tailnet, socket } = peer;
     let claim = Claim {
         client,
         presented: bearer.map(Presented::bearer).unwrap_or_default(),
@@ -291,7 +312,7 @@ async fn sign_in(
         locality,
         tailnet,
         bearers: Some(&shared.devices),
-        way: "http",
+        way: if socket { "unix-http" } else { "http" },
     };
     let standing = |device: &str| shared.devices.standing(device);
     let signed_in = shared.sign_in.judge(claim, |identity| grant_request(identity, standing)).await?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use moltbot_policy::authorization::Grant;
 use moltbot_protocol::event;
-use moltbot_protocol::scope::Scope;
+use moltbot_protocol::scope::{Role, Scope};
 use serde::Serialize;
 
 use crate::outbox::{Closing, Delivery, Outbox};
@@ -29,8 +29,12 @@ struct Seat {
     outbox: Arc<Outbox>,
     /// The paired device that it is.
     device: Option<String>,
+    /// In which role it is there.
+    role: Role,
     /// Whether it may decide about devices.
     approves: bool,
+    /// Whether it may decide about commands.
+    decides: bool,
     presence: Presence,
 }
 
@@ -58,15 +62,24 @@ impl Hub {
     pub(crate) fn join(&self, grant: &Grant, presence: Presence) -> Membership {
         let may = |scope| grant.require(scope).is_ok();
         let device = grant.device().map(Into::into);
-        self.seat(may(Scope::Read), may(Scope::Pairing), device, presence)
+        let device = (device, grant.role());
+        self.seat(may(Scope::Read), may(Scope::Pairing), may(Scope::Approvals), device, presence)
     }
 
-    fn seat(&self, reads: bool, approves: bool, device: Option<String>, presence: Presence) -> Membership {
+    fn seat(
+        &self,
+        reads: bool,
+        approves: bool,
+        decides: bool,
+        (device, role): (Option<String>, Role),
+        presence: Presence,
+    ) -> Membership {
         let mut clients = lock(&self.clients);
         let outbox = Arc::new(Outbox::new(reads, clients.seq));
         let key = clients.next;
         clients.next = key.wrapping_add(1);
-        clients.seats.insert(key, Seat { outbox: Arc::clone(&outbox), device, approves, presence });
+        let seat = Seat { outbox: Arc::clone(&outbox), device, role, approves, decides, presence };
+        clients.seats.insert(key, seat);
         Membership { key, outbox }
     }
 
@@ -106,6 +119,13 @@ impl Hub {
     /// Tells the clients that may decide about devices.
     pub(crate) fn broadcast_to_approvers(&self, event: &str, payload: &impl Serialize) {
         self.send(event, payload, Delivery::Must, |seat| seat.approves);
+    }
+
+    /// Tells the clients that may decide about commands, and how many there are.
+    pub(crate) fn broadcast_to_deciders(&self, event: &str, payload: &impl Serialize) -> usize {
+        let deciders = lock(&self.clients).seats.values().filter(|seat| seat.decides).count();
+        self.send(event, payload, Delivery::Must, |seat| seat.decides);
+        deciders
     }
 
     /// Tells every client.
@@ -151,10 +171,11 @@ impl Hub {
         }
     }
 
-    /// Ends the connections of a device.
-    pub(crate) fn close_device(&self, device: &str) {
+    /// Ends the connections of a device in a role.
+    pub(crate) fn close_device(&self, device: &str, role: &str) {
         let clients = lock(&self.clients);
-        for seat in clients.seats.values().filter(|seat| seat.device.as_deref() == Some(device)) {
+        let is_meant = |seat: &&Seat| seat.device.as_deref() == Some(device) && seat.role.name() == role;
+        for seat in clients.seats.values().filter(is_meant) {
             seat.outbox.close(Closing::Revoked);
         }
     }
@@ -184,12 +205,12 @@ mod tests {
         let hub = Hub::default();
         hub.broadcast_to_all("tick", &1);
         let (reader, stranger) = (
-            hub.seat(true, false, None, Presence::nobody()),
-            hub.seat(false, false, None, Presence::nobody()),
+            hub.seat(true, false, false, (None, Role::Operator), Presence::nobody()),
+            hub.seat(false, false, false, (None, Role::Operator), Presence::nobody()),
         );
         hub.broadcast("chat", &1, Delivery::Must);
         hub.broadcast_to_all("tick", &2);
-        let late = hub.seat(true, false, None, Presence::nobody());
+        let late = hub.seat(true, false, false, (None, Role::Operator), Presence::nobody());
         hub.broadcast("chat", &2, Delivery::Must);
         hub.broadcast_to_all("tick", &3);
         assert_eq!(seqs(&reader), [2, 3, 4, 5]);
@@ -200,7 +221,7 @@ mod tests {
     #[test]
     fn a_client_that_left_is_told_nothing() {
         let hub = Hub::default();
-        let client = hub.seat(true, false, None, Presence::nobody());
+        let client = hub.seat(true, false, false, (None, Role::Operator), Presence::nobody());
         hub.leave(&client);
         hub.broadcast_to_all("tick", &1);
         assert!(client.outbox().pop().is_none());

@@ -152,6 +152,14 @@ pub(crate) fn resume(shared: &Arc<Shared>, pending: Vec<PendingTurn>) {
     }
 }
 
+/// Begins the turns that have waited since everything was stopped.
+pub(crate) fn go_on(shared: &Arc<Shared>) {
+    for session in shared.inbound.resume() {
+        let working = work(Arc::clone(shared), session.clone());
+        shared.inbound.spawn(session, working);
+    }
+}
+
 fn enqueue(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     let session = turn.message.session.clone();
     if shared.inbound.push(turn, run) {

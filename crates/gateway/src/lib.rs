@@ -5,6 +5,7 @@
 //! decided below (agent, store); who may do what is decided in `policy`.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod channels;
 mod clients;
 mod connection;
@@ -18,6 +19,7 @@ mod http;
 mod hub;
 mod inbound;
 mod methods;
+mod nodes;
 mod outbox;
 mod presence;
 mod senders;
@@ -25,12 +27,15 @@ pub mod sending;
 mod shared;
 mod sign_in;
 mod socket;
+mod stop;
 mod tailnet;
 
-pub use channels::ChannelParts;
+pub use approvals::{ApprovalError, Approvals, Messenger, Notice, Reached, Revision};
+pub use channels::{ChannelParts, WebhookError};
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, ReadCredential, StartError, StopReason, Stopped};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use senders::{ImportedChannel, SenderError, Senders};
+pub use stop::{Ended, ResumeError, StopFact};
 pub use tailnet::TailnetError;

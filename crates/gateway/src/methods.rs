@@ -2,6 +2,7 @@
 
 mod absent;
 pub(crate) mod agent;
+pub(crate) mod approvals;
 mod channels;
 mod chat;
 mod clients;
@@ -11,8 +12,10 @@ pub(crate) mod health;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
-mod senders;
+mod nodes;
+pub(crate) mod senders;
 pub(crate) mod sessions;
+mod turns;
 mod usage;
 
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{failure, success};
 use crate::inbound::InboundError;
+use crate::nodes::OnDuty;
 use crate::outbox::InFlight;
 use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, UNRECORDED_CODE};
 
@@ -43,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) grant: Arc<Grant>,
     /// The id of the session that it came in.
     pub(crate) session: Arc<str>,
+    /// Which node it is that calls, when it is one.
+    pub(crate) node: Option<Arc<OnDuty>>,
 }
 
 impl Call {
@@ -74,6 +80,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, call: Call, place: InFlight) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: one line for each method")]
 async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome {
     match call.method {
         Method::Agent => agent::run(shared, call, place).await,
@@ -96,13 +103,28 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::DevicePairReject => devices::reject(shared, call).await,
         Method::DeviceTokenRevoke => devices::revoke(shared, call).await,
         Method::DeviceTokenRotate => devices::rotate(shared, call).await,
+        Method::ExecApprovalList => approvals::list(shared, call),
+        Method::ExecApprovalRequest => approvals::request(shared, call).await,
+        Method::ExecApprovalResolve => approvals::resolve(shared, call).await,
+        Method::ExecApprovalsGet => approvals::get(shared, call).await,
+        Method::ExecApprovalsSet => approvals::set(shared, call).await,
         Method::Health => Ok(shared.health.current(shared).await.value().clone()),
         Method::LastHeartbeat => absent::last_heartbeat(call),
         Method::LedgerRelay => ledger::relay(shared, call).await,
         Method::LogsTail => logs::tail(shared, call).await,
         Method::ModelsList => listing::models(shared, call),
         Method::ModelsTest => listing::test_model(shared, call).await,
-        Method::NodeList => absent::nodes(shared, call),
+        Method::NodeDescribe => nodes::describe(shared, call),
+        Method::NodeEvent => nodes::happened(shared, call),
+        Method::NodeInvoke => nodes::invoke(shared, call).await,
+        Method::NodeInvokeResult => nodes::result(call),
+        Method::NodeList => nodes::list(shared, call),
+        Method::NodePairApprove => nodes::approve(shared, call).await,
+        Method::NodePairList => nodes::pairs(shared, call),
+        Method::NodePairReject => nodes::reject(shared, call).await,
+        Method::NodePairRequest => nodes::request(shared, call),
+        Method::NodePairVerify => nodes::verify(shared, call),
+        Method::NodeRename => nodes::rename(shared, call).await,
         Method::PairingApprove => senders::approve(shared, call).await,
         Method::PairingList | Method::SendersList => senders::list(shared, call),
         Method::PairingReject => senders::reject(shared, call).await,
@@ -120,11 +142,14 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SessionsReset => sessions::reset(shared, call).await,
         Method::SessionsResolve => sessions::resolve(shared, call).await,
         Method::SessionsSubscribe => sessions::subscribe(call, place),
+        Method::SkillsBins => nodes::bins(call),
         Method::SkillsStatus => absent::skills(call),
         Method::Status => Ok(shared.health.current(shared).await.status().clone()),
         Method::SystemPresence => listing::presence(shared, call),
         Method::TaskSuggestionsList => absent::task_suggestions(call),
         Method::TtsStatus => absent::tts(call),
+        Method::TurnsResume => turns::resume(shared, call).await,
+        Method::TurnsStop => turns::stop(shared, call).await,
         Method::UsageCost => usage::cost(shared, call).await,
         Method::UsageStatus => absent::provider_usage(shared, call),
         Method::VoicewakeGet => absent::voicewake(call),
@@ -199,18 +224,25 @@ fn locked_down() -> WireError {
 
 /// Whether a method does something that is refused while the gateway is locked down. What only reads goes on, so that
 /// the owner can look; an act on secrets or the config is the owner's own, at the gateway's machine.
+#[expect(clippy::too_many_lines, reason = "a table that is only a table")]
 const fn acts(method: Method) -> bool {
     match method {
         Method::Agent
         | Method::ChatSend
         | Method::DevicePairApprove
         | Method::DeviceTokenRotate
+        | Method::ExecApprovalRequest
+        | Method::ExecApprovalsSet
         | Method::ModelsTest
+        | Method::NodeInvoke
+        | Method::NodePairApprove
+        | Method::NodeRename
         | Method::PairingApprove
         | Method::SendersUnblock
         | Method::SessionsDelete
         | Method::SessionsPatch
-        | Method::SessionsReset => true,
+        | Method::SessionsReset
+        | Method::TurnsResume => true,
         Method::AgentIdentityGet
         | Method::AgentWait
         | Method::AgentsList
@@ -231,12 +263,25 @@ const fn acts(method: Method) -> bool {
         | Method::PairingReject
         | Method::PairingRevoke
         | Method::SendersBlock
+        | Method::ExecApprovalList
+        // A no goes on; a yes is refused by itself.
+        | Method::ExecApprovalResolve
+        | Method::ExecApprovalsGet
+        | Method::TurnsStop
         | Method::Health
         | Method::LastHeartbeat
         | Method::LedgerRelay
         | Method::LogsTail
         | Method::ModelsList
+        | Method::NodeDescribe
+        | Method::NodeEvent
+        // It may be the answer to what was asked before.
+        | Method::NodeInvokeResult
         | Method::NodeList
+        | Method::NodePairList
+        | Method::NodePairReject
+        | Method::NodePairRequest
+        | Method::NodePairVerify
         | Method::PairingList
         | Method::PluginApprovalList
         | Method::QuestionList
@@ -248,6 +293,7 @@ const fn acts(method: Method) -> bool {
         | Method::SessionsPreview
         | Method::SessionsResolve
         | Method::SessionsSubscribe
+        | Method::SkillsBins
         | Method::SkillsStatus
         | Method::Status
         | Method::SystemPresence

@@ -396,6 +396,9 @@ fn unknown(channel: &str, what: &str) -> SenderError {
 impl Decider<'_> {
     fn decides(&self, act: SenderAct, sender: &SenderId) -> Result<SenderActPermit, SenderError> {
         match self {
+            Self::Chat(command) => {
+                SenderActPermit::by_chat(act, sender, command).map_err(SenderError::Refused)
+            }
             Self::Client(grant) => SenderActPermit::by(grant, act, sender).map_err(SenderError::Refused),
             Self::Owner(owner) => Ok(SenderActPermit::by_owner(act, sender, owner)),
         }

@@ -8,6 +8,7 @@ use moltbot_agent::Agent;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
+use moltbot_policy::nodes::NodeRules;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::ids::AgentId;
@@ -17,6 +18,7 @@ use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals::Approvals;
 use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::devices::Devices;
@@ -27,9 +29,11 @@ use crate::http::route::Routes;
 use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
+use crate::nodes::Nodes;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
+use crate::stop::Stop;
 use crate::tailnet::Tailscale;
 
 /// What is told while the book has a change that the owner has not looked at, and its stable code.
@@ -45,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) store: Store,
     pub(crate) agent: Agent,
+    pub(crate) approvals: Approvals,
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: fn() -> u64,
     /// The name of this machine, for whoever may read.
@@ -64,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) senders: Senders,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) routes: Routes,
     /// Nothing when they are off.
     pub(crate) hooks: Option<Hooks>,
@@ -71,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) inbound: Inbound,
     pub(crate) health: Health,
     pub(crate) sending: Sending,
+    /// Whether the owner has stopped everything.
+    pub(crate) stop: Stop,
     /// Cancelled when running turns have had their time.
     pub(crate) stopping: CancellationToken,
     /// The tasks of connections.
@@ -81,6 +89,7 @@ pub(crate) struct Shared {
 pub(crate) struct Entrances {
     pub(crate) front: Front,
     pub(crate) tailscale: Option<Tailscale>,
+    pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) hooks: Option<Hooks>,
     pub(crate) senders: Senders,
@@ -89,8 +98,10 @@ pub(crate) struct Entrances {
 
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
-        let Entrances { front, tailscale, devices, hooks, senders, port } = entrances;
-        let Parts { config, config_json, config_path, state, ledger, store, agent, sandbox, .. } = parts;
+        let Entrances { front, tailscale, channels, devices, hooks, senders, port } = entrances;
+        let Parts {
+            config, config_json, config_path, state, ledger, store, agent, approvals, sandbox, ..
+        } = parts;
         let (servers, origin, clock) = (parts.servers, parts.origin, parts.clock);
         let strictness = Strictness::of_config(&config);
         let began = Instant::now();
@@ -98,6 +109,7 @@ impl Shared {
         let gate = Gate::new(began);
         let sending = sending::Parts { ledger: ledger.clone(), origin, state: state.clone(), clock };
         Arc::new(Self {
+            nodes: Nodes::new(NodeRules::of(&config.gateway.nodes)),
             routes: Routes::of(&config.gateway.http),
             config_json,
             config_path,
@@ -105,6 +117,7 @@ impl Shared {
             ledger: ledger.clone(),
             store,
             agent,
+            approvals,
             sandbox,
             clock,
             host,
@@ -113,7 +126,7 @@ impl Shared {
             tailscale,
             began,
             owner: parts.owner,
-            channels: Channels::new(parts.channels, config.session.dm_scope),
+            channels,
             devices,
             hooks,
             senders,
@@ -125,6 +138,7 @@ impl Shared {
             inbound: Inbound::default(),
             health: Health::default(),
             sending: Sending::start(servers, &sending),
+            stop: Stop::default(),
             stopping: CancellationToken::new(),
             connections: TaskTracker::new(),
         })

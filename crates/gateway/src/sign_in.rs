@@ -289,7 +289,7 @@ impl SignIn {
         device: Option<String>,
         changed: bool,
     ) -> Result<Grant, SignInError> {
-        let shared = (grant.way() == "http").then(|| grant.entry());
+        let shared = matches!(grant.way(), "http" | "unix-http").then(|| grant.entry());
         if !changed
             && let Some(entry) = &shared
             && lock(&self.successes).counted(entry, self.tries.now())

@@ -161,7 +161,7 @@ enum Severity {
 
 impl Severity {
     fn of(record: &Record) -> Self {
-        const ALARMS: [&str; 8] = [
+        const ALARMS: [&str; 7] = [
             "alarm.",
             "detect.",
             "drill.failed",
@@ -169,7 +169,6 @@ impl Severity {
             "ledger.dropped",
             "ledger.recovered",
             "ledger.tampered",
-            "quarantine.begin",
         ];
         let is_alarm = record.action == "command.attempt" && record.detail("severity") == Some("high");
         if is_alarm || ALARMS.iter().any(|alarm| record.action.starts_with(alarm)) {

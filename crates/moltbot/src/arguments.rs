@@ -2,18 +2,28 @@
 
 #[cfg(test)]
 mod access;
+mod approvals;
 mod clients;
+mod commands;
 mod devices;
+mod image;
 mod ledger;
+mod nodes;
+mod sandbox;
 mod secrets;
 mod senders;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
+pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
 pub(crate) use devices::{Device, Devices, Request};
+pub(crate) use image::{BuildImage, Containers, Image};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use nodes::{Invoke, Nodes, OneNode};
+pub(crate) use sandbox::{Explain, Recreate, Sandbox};
 pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
@@ -89,6 +99,32 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Sessions(Sessions),
+    /// See the commands that wait for your yes, answer, and keep the list of programs
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot approvals list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Approvals(Approvals),
+    /// Stop everything at once: every turn and every process of every sandbox; nothing begins until `resume`
+    #[command(after_help = "\
+The gateway itself goes on: messages are kept, and their senders are told. `gateway stop` ends the gateway.
+
+Example:
+  moltbot stop
+
+Exit codes: 0 stopped, 1 it cannot be kept, 77 the gateway belongs to another user, 124 the gateway did not say so in time")]
+    Stop(Stop),
+    /// Go on after `stop`: the messages that were kept are answered
+    #[command(after_help = "\
+Example:
+  moltbot resume
+
+Exit codes: 0 (also when nothing was stopped), 69 the gateway does not answer, 75 it cannot be recorded, 77 refused")]
+    Resume(Facts),
     /// See who is signed in to the gateway, and end it
     #[command(
         subcommand,
@@ -99,6 +135,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Clients(Clients),
+    /// Judge commands without running them, and see the rules
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot commands review 'ls -la'
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Commands(Commands),
     /// See which devices may sign in, approve, refuse and revoke them
     #[command(
         subcommand,
@@ -109,6 +155,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Devices(Devices),
+    /// See devices that offer commands, approve them, and have them do one
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot nodes list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Nodes(Nodes),
     /// See which programs may cause a turn, and what such a turn may do
     #[command(
         subcommand,
@@ -129,6 +185,16 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Pairing(Pairing),
+    /// See which walls stand around a session, and remove folders and containers of sessions
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot sandbox explain
+
+Exit codes: each command has its own"
+    )]
+    Sandbox(Sandbox),
     /// See who was decided about on chat channels, block and unblock them
     #[command(
         subcommand,
@@ -239,6 +305,17 @@ Example:
 
 Exit codes: 0, 78 the gateway would not start with them")]
     List(Facts),
+}
+
+/// Options of `stop`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Stop {
+    /// All of it, which is what happens anyway
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Options of `up`.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use moltbot_channels::telegram::{API_ROOT, BotToken, Telegram};
-use moltbot_config::settings::{ChannelsConfig, TelegramBot, TelegramConfig};
+use moltbot_channels::telegram::{API_ROOT, BotToken, PublicAddress, Telegram};
+use moltbot_config::settings::{ChannelsConfig, TelegramBot, TelegramConfig, TelegramWebhook};
 use moltbot_gateway::ChannelParts;
 use moltbot_net::{Authorities, Client, SharedBook, Url};
 use moltbot_policy::network::{Destination, Purpose, Reach};
@@ -81,10 +81,32 @@ pub(crate) fn parts(
         let (authorities, book) = (Authorities::System, Arc::clone(book));
         let client = Client::trusting(authorities, Purpose::Vendor, destination.clone(), book);
         let driver = Telegram::new(account, tokens.of(account), root.clone(), client);
+        let driver = match &bot.webhook {
+            None => driver,
+            Some(webhook) => driver.posted_to(address(account, webhook)?),
+        };
         let rules = SenderRules::new(&bot.senders, |entry| moltbot_channels::driver::Driver::sender(&driver, entry));
         Ok(ChannelParts { driver: Arc::new(driver), rules })
     });
     ready.collect()
+}
+
+/// Where Telegram posts updates of an account. Without a secret, none: anybody can post to an address.
+fn address(account: &str, webhook: &TelegramWebhook<'_>) -> anyhow::Result<PublicAddress> {
+    let failed = |why: String| Exit::Config.because(format!("channels.telegram, account {account}: {why}"));
+    let secret = webhook.secret.cloned().ok_or_else(|| {
+        failed("webhookUrl needs webhookSecret, which Telegram shows with each update; make one with `openssl rand -base64 32 | tr '+/' '-_' | tr -d =`".into())
+    })?;
+    let url = Url::parse(webhook.url).map_err(|error| failed(format!("webhookUrl: {error}")))?;
+    let is_bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if url.scheme() != "https" || url.host_str().is_none() || !is_bare {
+        return Err(failed("webhookUrl must be `https://`, a host and a path, and nothing more".into()));
+    }
+    let path = webhook.path.unwrap_or_else(|| url.path()).to_owned();
+    Ok(PublicAddress { url, path, secret })
 }
 
 /// Where the Bot API is, and what may be reached there.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moltbot_config::settings::{AuthConfig, AuthMode, RemoteConfig};
 use moltbot_net::Fingerprint;
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
-use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress_stream};
+use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress_stream, own_socket};
 use moltbot_policy::{Recorded, record};
 use moltbot_protocol::connect::DeviceText;
 use moltbot_protocol::error::{ErrorCode, WireError};
@@ -73,6 +73,7 @@ impl Connection {
         let socket = match place {
             Place::Elsewhere { permit, pin } => GatewayClient::dial_elsewhere(permit, pin).await,
             Place::Here(port) => GatewayClient::dial(port).await,
+            Place::Own(port) => GatewayClient::dial_own(&own_socket(home.state.path()), port).await,
         };
         let socket = socket.map_err(|error| match error {
             GatewayClientError::Stranger { .. } => Exit::Refused.because(home::chain(&error)),
@@ -146,7 +147,8 @@ impl Connection {
         }
     }
 
-    fn last_id(&self) -> String {
+    /// The id of the last call.
+    pub(crate) fn last_id(&self) -> String {
         format!("{CLIENT}-{}", self.calls)
     }
 
@@ -179,13 +181,15 @@ enum Place {
     Elsewhere { permit: Recorded<EgressPermit>, pin: Option<Fingerprint> },
     /// On this machine, on that port.
     Here(u16),
+    /// The one that holds the lock of this state folder, which listens on that port and has a socket beside the lock.
+    Own(u16),
 }
 
 /// The gateway of the config, when that names another machine's, else the one that holds the lock.
 fn find(home: &Home) -> anyhow::Result<Place> {
     match home.remote()? {
         Some(remote) => elsewhere(home, &remote),
-        None => here(home).map(Place::Here),
+        None => here(home),
     }
 }
 
@@ -224,15 +228,16 @@ fn tunnel(url: &str) -> Option<u16> {
     ["127.0.0.1", "localhost"].contains(&host).then(|| port.parse().ok())?
 }
 
-/// The port of the gateway that holds the lock.
-fn here(home: &Home) -> anyhow::Result<u16> {
+/// The gateway that holds the lock; else the one whose port and credential the environment names.
+fn here(home: &Home) -> anyhow::Result<Place> {
     if let Some(running) = home.running()? {
         let starting = || Exit::Busy.because("the gateway is just starting; try again in a second");
-        return if running.port == 0 { Err(starting()) } else { Ok(running.port) };
+        return if running.port == 0 { Err(starting()) } else { Ok(Place::Own(running.port)) };
     }
     let environment = &home.environment;
     let named = environment.token.is_some() || environment.password.is_some();
-    environment.port.filter(|_| named).ok_or_else(|| Exit::Unreachable.because(NO_GATEWAY))
+    let port = environment.port.filter(|_| named);
+    port.map(Place::Here).ok_or_else(|| Exit::Unreachable.because(NO_GATEWAY))
 }
 
 fn connect_params(key: &DeviceKey, auth: &AuthConfig, scopes: &[Scope], nonce: &str) -> Value {

@@ -1,6 +1,7 @@
 //! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
 
 mod agent;
+mod approvals;
 mod chat;
 mod clients;
 mod config;
@@ -9,14 +10,19 @@ mod doctor;
 mod files;
 mod gateway;
 mod hooks;
+mod image;
 mod ledger;
 mod logs;
 mod models;
+mod nodes;
+mod review;
+mod sandbox;
 mod secrets;
 mod security;
 mod senders;
 mod sessions;
 mod status;
+mod stop;
 mod up;
 
 use clap::CommandFactory as _;
@@ -56,7 +62,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(clients::run(&home, command))
         }
+        Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
+        Command::Approvals(command) => approvals::run(&open(environment)?, &command),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),
         Command::Doctor(facts) => doctor::run(environment, facts),
@@ -72,7 +80,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(models::run(&home, command))
         }
+        Command::Nodes(command) => {
+            let home = open(environment)?;
+            serve::block_on(nodes::run(&home, command))
+        }
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
+        Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(&open(environment)?, &command),
@@ -84,6 +97,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
             let home = open(environment)?;
             serve::block_on(status::run(&home, &options))
         }
+        Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
+        Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }
 }

@@ -130,12 +130,16 @@ impl Home {
 
     /// Like [`Self::load_text`], with the errors of the config apart from those of the keys.
     pub(crate) fn try_load_text(&self, text: &[u8]) -> anyhow::Result<Result<Loaded, ConfigErrors>> {
-        match self.known_vault(text)? {
-            None => Ok(self.read_with(text, &VaultKeeper::without_keys(&self.state), false)),
+        let read = match self.known_vault(text)? {
+            None => self.read_with(text, &VaultKeeper::without_keys(&self.state), false),
             Some(vault) => {
                 let keeper = VaultKeeper::new(vault.own_credential(), &self.state);
-                Ok(self.read_with(text, &keeper, vault.is_sealed()))
+                self.read_with(text, &keeper, vault.is_sealed())
             }
+        };
+        match read {
+            Ok(loaded) => Ok(Ok(require_setup(loaded)?)),
+            Err(errors) => Ok(Err(errors)),
         }
     }
 
@@ -151,7 +155,7 @@ impl Home {
         let keeper = keeper.running(ledger, &self.environment.home);
         let loaded =
             self.read_with(text, &keeper, vault.is_sealed()).map_err(|errors| self.invalid(&errors))?;
-        Ok(self.overridden(loaded))
+        Ok(self.overridden(require_setup(loaded)?))
     }
 
     /// Refuses a config with a setting that lets anybody in. No key is opened for it; other errors are for those who use
@@ -395,4 +399,12 @@ pub(crate) fn describe(contents: &[u8]) -> anyhow::Result<Running> {
 /// An error of a library with its causes, as a failure.
 pub(crate) fn failed(error: &dyn std::error::Error) -> anyhow::Error {
     Exit::Failed.because(chain(error))
+}
+
+/// Refuses a config whose containers may not be prepared as it says: before there is any container, and whichever
+/// backend is chosen.
+fn require_setup(loaded: Loaded) -> anyhow::Result<Loaded> {
+    let docker = &loaded.config.agents.defaults.sandbox.docker;
+    moltbot_policy::container::setup_of(docker).map_err(|refusal| Exit::Config.because(refusal))?;
+    Ok(loaded)
 }

@@ -32,8 +32,10 @@ use exit::Exit;
 
 fn main() -> ExitCode {
     // The sandbox's helper is this program, run again. It must not read arguments, config or environment.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == moltbot_sandbox::HELPER) {
-        return moltbot_sandbox::helper_main();
+    match std::env::args_os().nth(1) {
+        Some(argument) if argument == moltbot_sandbox::HELPER => return moltbot_sandbox::helper_main(),
+        Some(argument) if argument == moltbot_sandbox::KEEPER => return moltbot_sandbox::keeper_main(),
+        Some(_) | None => {}
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -49,6 +49,15 @@ pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
     Ok(matches!(answer.as_slice(), b"y" | b"Y" | b"yes"))
 }
 
+/// Asks for one of these answers at the terminal; anything else, and no terminal, is none.
+pub(crate) fn answer(answers: &[String]) -> anyhow::Result<Option<String>> {
+    let Some(terminal) = terminal() else { return Ok(None) };
+    rustix::io::write(&terminal, format!("{}? ", answers.join(", ")).as_bytes())?;
+    let said = read_until_feed(&terminal)?;
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    Ok(answers.iter().find(|answer| **answer == said).cloned())
+}
+
 /// Shows a text on the terminal's other screen until a line is entered, and leaves nothing of it behind.
 pub(crate) fn on_other_screen(text: &str) -> anyhow::Result<()> {
     let terminal = terminal().ok_or_else(|| no_one("a secret"))?;

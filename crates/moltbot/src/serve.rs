@@ -11,7 +11,7 @@ use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Loaded, Unsupported, limits};
 use moltbot_gateway::{
-    Gateway, Parts, ReadCredential, SenderError, StartError, StopReason, TailnetError, sending,
+    Approvals, Gateway, Parts, ReadCredential, SenderError, StartError, StopReason, TailnetError, sending,
 };
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
@@ -198,6 +198,10 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
+    let shut_off = moltbot_posture::shut_off(&loaded.config.agents);
+    if let Some(fix) = &shut_off.fix {
+        tracing::error!(fix, "{}", shut_off.what);
+    }
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
         tracing::warn!(
@@ -304,6 +308,7 @@ async fn compose(
     let sandbox = Sandbox::new(ledger.clone());
     let models = choose_models(&config, keys, ledger).await?;
     let model = models.describe_choice();
+    let approvals = Approvals::new(&config.tools.exec, home.state.clone(), ledger.clone(), clock::now_ms);
     let agent = Agent::new(AgentParts {
         config: Arc::clone(&config),
         models,
@@ -311,6 +316,7 @@ async fn compose(
         ledger: ledger.clone(),
         sandbox: sandbox.clone(),
         state: home.state.clone(),
+        approvals: Some(Arc::new(approvals.clone())),
         home: home.environment.home.clone(),
     });
     let agent = agent.map_err(|error| Exit::Config.because(home::chain(&error)))?;
@@ -329,6 +335,7 @@ async fn compose(
         ledger: ledger.clone(),
         store: store.clone(),
         agent,
+        approvals,
         sandbox,
         credential,
         servers,
@@ -381,13 +388,14 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 /// A taken port is a reason to try again; a refused bind is a matter of the config.
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
-        StartError::Listen(ListenError::Foreign { .. })
+        StartError::Listen(ListenError::Foreign { .. } | ListenError::OwnSocket(_))
         | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
         StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
         StartError::Credential(_)
         | StartError::Hooks(_)
         | StartError::Refused(_)
-        | StartError::Senders(SenderError::Import { .. }) => Exit::Config,
+        | StartError::Senders(SenderError::Import { .. })
+        | StartError::Webhook(_) => Exit::Config,
         _ => Exit::Failed,
     };
     exit.because(home::chain(error))

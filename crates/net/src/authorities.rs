@@ -8,6 +8,8 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 
+use crate::identity::ClientIdentity;
+
 /// Who may vouch for a server over TLS.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Authorities {
@@ -35,7 +37,7 @@ impl Authorities {
 
     /// How a connection over TLS is set up: 1.2 or 1.3, the server's name verified. Costs milliseconds for
     /// [`Self::System`], because it reads this machine's certificates.
-    pub(crate) fn client_config(&self) -> Result<ClientConfig, rustls::Error> {
+    pub(crate) fn client_config(&self, own: Option<&ClientIdentity>) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let builder = match self {
@@ -45,7 +47,10 @@ impl Authorities {
                 builder.with_root_certificates(roots)
             }
         };
-        Ok(builder.with_no_client_auth())
+        Ok(match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder.with_client_cert_resolver(own.resolver()),
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! The command line's own connection to a gateway.
 //!
-//! One on this machine is not in the book: it goes to loopback alone, and the gateway that answers records the sign-in. One
-//! elsewhere is reached over TLS, for a recorded permit, and is told nothing before it has shown the certificate that was
+//! One on this machine is not in the book: it goes to the gateway's own socket or to loopback alone, and the gateway that
+//! answers records the sign-in. One elsewhere is reached over TLS, for a recorded permit, and is told nothing before it has shown the certificate that was
 //! pinned or one that this machine's authorities vouch for.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
@@ -24,7 +25,8 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use crate::authorities::Authorities;
 use crate::error::FetchError;
 use crate::identity::Fingerprint;
-use crate::{pin, stream};
+use crate::own_socket::OwnSocketError;
+use crate::{own_socket, pin, stream};
 
 /// Why a connection to the gateway failed or ended.
 #[derive(Debug, Error)]
@@ -46,6 +48,9 @@ pub enum GatewayClientError {
     /// The gateway took too long.
     #[error("the gateway at {target} did not answer within {} s; see `moltbot logs`", limits::HANDSHAKE.as_secs())]
     Silent { target: String },
+    /// The gateway's own socket cannot be used.
+    #[error(transparent)]
+    OwnSocket(#[from] OwnSocketError),
     /// The certificate is another one than the one that was pinned. Nothing was sent.
     #[error(
         "{target} shows another certificate than the one with the fingerprint in gateway.remote.tlsFingerprint, so nothing was sent to it; compare with `moltbot gateway fingerprint` on the gateway's machine"
@@ -79,6 +84,20 @@ impl std::fmt::Debug for GatewayClient {
 }
 
 impl GatewayClient {
+    /// Connects to the gateway of this user through its socket at `path`; to `port` of this machine when there is none. A
+    /// socket that is there and does not answer is no reason to ask elsewhere.
+    ///
+    /// # Errors
+    /// When nobody answers, or somebody else than this user does.
+    pub async fn dial_own(path: &Path, port: u16) -> Result<Self, GatewayClientError> {
+        let target = path.display().to_string();
+        let silent = |_| GatewayClientError::Silent { target: target.clone() };
+        match timeout(limits::HANDSHAKE, own_socket::connect(path)).await.map_err(silent)?? {
+            Some(stream) => Self::upgrade("ws://localhost/", Box::new(stream), target).await,
+            None => Self::dial(port).await,
+        }
+    }
+
     /// Connects to the gateway on `port` of this machine.
     ///
     /// # Errors
@@ -109,7 +128,7 @@ impl GatewayClient {
             |source: rustls::Error| FetchError::Client { target: target.clone(), source: source.into() };
         let config = match pin {
             Some(pin) => pin::client_config(pin),
-            None => Authorities::System.client_config(),
+            None => Authorities::System.client_config(None),
         };
         let connector = TlsConnector::from(Arc::new(config.map_err(failed)?));
         let secured = stream::secure(&permit, &connector).await.map_err(|error| match error {

@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -50,6 +51,41 @@ pub struct MadeCertificate {
     pub certificate: String,
     /// Its key.
     pub key: SecretString,
+}
+
+/// Who we are to a server that asks for a certificate.
+#[derive(Clone)]
+pub struct ClientIdentity(Arc<SingleCertAndKey>);
+
+impl std::fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientIdentity").finish_non_exhaustive()
+    }
+}
+
+impl ClientIdentity {
+    /// Reads a certificate and its key, both in PEM. Whether it is valid is for the server to say: those that know us by
+    /// its fingerprint look at nothing else.
+    ///
+    /// # Errors
+    /// When one of them cannot be read, or they do not belong together.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        let missing = |what| move |_| IdentityError::Missing { what };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
+        let chain = chain.map_err(missing("certificate"))?;
+        if chain.is_empty() {
+            return Err(IdentityError::Missing { what: "certificate" });
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(missing("key"))?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let own = CertifiedKey::from_der(chain, key, &provider);
+        let own = own.map_err(|source| IdentityError::Mismatch { source })?;
+        Ok(Self(Arc::new(SingleCertAndKey::from(own))))
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<SingleCertAndKey> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// Who a server is: what it shows, and what it proves it with.

@@ -1,6 +1,7 @@
 //! The door to the network: the only listener, the only HTTP and WebSocket client.
 //!
-//! [`listen`] takes a recorded permit to bind, and who the gateway is over TLS. A [`Client`] is bound to one purpose and one destination: it
+//! [`listen`] takes a recorded permit to bind, and who the gateway is over TLS; programs of its owner come in through a
+//! socket in the file system besides. A [`Client`] is bound to one purpose and one destination: it
 //! judges and records each time it is opened, and the [`Door`] that it then hands out sends requests to that
 //! destination alone, to addresses that were judged after the name was resolved. A [`StreamClient`] does the same for a
 //! stream of bytes, with one decision for each connection. No redirect is followed, no
@@ -16,8 +17,10 @@ mod http_client;
 mod identity;
 mod listener;
 mod local_socket;
+mod own_socket;
 mod owner;
 mod pin;
+mod proxy;
 mod recording;
 mod stream;
 mod wire;
@@ -26,9 +29,13 @@ pub use authorities::{Authorities, NotCertificates};
 pub use discovery::{LoopbackModel, loopback_answers};
 pub use error::FetchError;
 pub use fetch::{Body, Client, Door, Method, Request, Response};
-pub use identity::{Fingerprint, IdentityError, MadeCertificate, ServerIdentity, make_certificate};
+pub use identity::{
+    ClientIdentity, Fingerprint, IdentityError, MadeCertificate, ServerIdentity, make_certificate,
+};
 pub use listener::{ListenError, Listener, listen, own_addresses};
 pub use local_socket::{LocalSocket, LocalSocketError};
+pub use own_socket::OwnSocketError;
+pub use proxy::{Proxy, Traffic};
 pub use recording::SharedBook;
 pub use stream::{Stream, StreamClient, StreamReader, StreamWriter};
 pub use url::Url;

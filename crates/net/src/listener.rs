@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::identity::ServerIdentity;
+use crate::own_socket::{OwnSocket, OwnSocketError};
 use crate::wire::Accepted;
 
 /// Why the gateway does not listen.
@@ -40,11 +41,15 @@ pub enum ListenError {
     /// The permit names no address, or none that this machine has.
     #[error("cannot listen: this machine has no loopback address; bring up its interface `lo`")]
     Nowhere,
+    /// The gateway's own socket cannot be used.
+    #[error(transparent)]
+    OwnSocket(#[from] OwnSocketError),
 }
 
-/// Sockets that accept connections, one for each address of the permit.
+/// Sockets that accept connections: one for each address of the permit, and the gateway's own.
 pub struct Listener {
     sockets: Vec<Socket>,
+    own: Option<OwnSocket>,
     acceptor: Option<TlsAcceptor>,
     port: u16,
     next: AtomicUsize,
@@ -71,7 +76,7 @@ pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
     Ok(if_addrs::get_if_addrs()?.into_iter().map(|interface| interface.ip()).collect())
 }
 
-/// Listens on every address of the permit; `identity` is shown where it asks for TLS. Port 0 becomes one free port, the
+/// Listens on every address of the permit, and at its socket; `identity` is shown where it asks for TLS. Port 0 becomes one free port, the
 /// same on each of them. Must be called inside a tokio runtime.
 ///
 /// # Errors
@@ -88,13 +93,14 @@ pub fn listen(
         return Err(ListenError::NoCertificate { address: *address });
     }
     let acceptor = identity.map(ServerIdentity::acceptor);
+    let own = permit.socket().map(OwnSocket::listen).transpose()?;
     let mut tries = limits::FREE_PORT_TRIES;
     loop {
         tries = tries.saturating_sub(1);
         match listen_on_all(endpoints, acceptor.clone()) {
             // The port drawn for the first address was taken on the second: draw again.
             Err(ListenError::InUse { .. }) if any_port(endpoints) && tries > 0 => {}
-            outcome => return outcome,
+            outcome => return outcome.map(|listener| Listener { own, ..listener }),
         }
     }
 }
@@ -128,7 +134,7 @@ fn listen_on_all(endpoints: &[Endpoint], acceptor: Option<TlsAcceptor>) -> Resul
     if sockets.is_empty() {
         return Err(ListenError::Nowhere);
     }
-    Ok(Listener { sockets, acceptor, port, next: AtomicUsize::new(0) })
+    Ok(Listener { sockets, own: None, acceptor, port, next: AtomicUsize::new(0) })
 }
 
 /// Binds one address. The address may be used again at once after a restart (`SO_REUSEADDR`), but never
@@ -149,31 +155,43 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 impl Listener {
-    /// Waits for the next connection on any of the addresses, each address in its turn. Nothing is lost when
-    /// the wait is given up.
+    /// Waits for the next connection on any of the addresses, each in its turn, or through the gateway's own socket, whose
+    /// peers are at 127.0.0.1. Nothing is lost when the wait is given up.
     ///
     /// # Errors
     /// When the operating system refuses, such as for want of file descriptors: the caller waits a moment and
     /// tries again.
     pub async fn accept(&self) -> io::Result<(Accepted, SocketAddr)> {
-        let (stream, peer, transport) = poll_fn(|context| self.poll_accept(context)).await?;
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(Accepted, SocketAddr)>> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        // The owner's own programs come first: nobody else can open as many connections as to fill this.
+        if let Some(own) = &self.own
+            && let Poll::Ready(outcome) = own.listener.poll_accept(context)
+        {
+            let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            return Poll::Ready(outcome.map(|(stream, _)| (Accepted::through_socket(stream), here)));
+        }
+        let turns = self.sockets.iter().cycle().skip(first % self.sockets.len().max(1));
+        for socket in turns.take(self.sockets.len()) {
+            if let Poll::Ready(outcome) = socket.listener.poll_accept(context) {
+                return Poll::Ready(
+                    outcome.map(|(stream, peer)| (self.accepted(stream, peer, socket), peer)),
+                );
+            }
+        }
+        Poll::Pending
+    }
+
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr, socket: &Socket) -> Accepted {
         // Frames are small and each is awaited by somebody: waiting to fill a packet would delay them all.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "connection ended while it was accepted");
         }
-        let acceptor = self.acceptor.as_ref().filter(|_| transport != Transport::Plain);
-        Ok((Accepted::new(stream, transport, acceptor.cloned()), peer))
-    }
-
-    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr, Transport)>> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let turns = self.sockets.iter().cycle().skip(first % self.sockets.len().max(1));
-        for socket in turns.take(self.sockets.len()) {
-            if let Poll::Ready(outcome) = socket.listener.poll_accept(context) {
-                return Poll::Ready(outcome.map(|(stream, peer)| (stream, peer, socket.transport)));
-            }
-        }
-        Poll::Pending
+        let acceptor = self.acceptor.as_ref().filter(|_| socket.transport != Transport::Plain);
+        Accepted::new(stream, socket.transport, acceptor.cloned())
     }
 
     /// The port, the same on every address.

@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use crate::authorities::Authorities;
 use crate::error::{FetchError, ResolveError};
 use crate::http_client::{judge, resolve};
+use crate::identity::ClientIdentity;
 use crate::recording::{self, SharedBook};
 
 /// What may connect to one server for one purpose. Nothing is connected, and no certificate is read, before the first
@@ -29,6 +30,7 @@ pub struct StreamClient {
     purpose: Purpose,
     destination: Destination,
     authorities: Authorities,
+    own: Option<ClientIdentity>,
     book: SharedBook,
     connector: OnceCell<TlsConnector>,
 }
@@ -47,7 +49,14 @@ impl StreamClient {
         destination: Destination,
         book: SharedBook,
     ) -> Self {
-        Self { purpose, destination, authorities, book, connector: OnceCell::new() }
+        Self { purpose, destination, authorities, own: None, book, connector: OnceCell::new() }
+    }
+
+    /// Shows this certificate to a server that asks for one.
+    #[must_use]
+    pub fn showing(mut self, own: ClientIdentity) -> Self {
+        self.own = Some(own);
+        self
     }
 
     /// Judges a connection, enters the decision into the book, and connects. Over TLS, the server has shown a certificate
@@ -81,8 +90,8 @@ impl StreamClient {
     async fn connector(&self) -> Result<&TlsConnector, FetchError> {
         let failed = |source| FetchError::Client { target: self.destination.target(), source };
         let made = self.connector.get_or_try_init(|| async {
-            let authorities = self.authorities.clone();
-            let made = tokio::task::spawn_blocking(move || authorities.client_config()).await;
+            let (authorities, own) = (self.authorities.clone(), self.own.clone());
+            let made = tokio::task::spawn_blocking(move || authorities.client_config(own.as_ref())).await;
             let config = made.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
             Ok(TlsConnector::from(Arc::new(config)))
         });
@@ -118,7 +127,7 @@ fn server_name(destination: &Destination) -> Result<ServerName<'static>, Refusal
 
 /// Connects to the first address that answers, once all were judged.
 #[expect(clippy::disallowed_methods, reason = "this is the door to the network, and the permit is recorded")]
-async fn dial(permit: &Recorded<EgressPermit>) -> Result<TcpStream, FetchError> {
+pub(crate) async fn dial(permit: &Recorded<EgressPermit>) -> Result<TcpStream, FetchError> {
     let destination = permit.permit().destination();
     let target = destination.target();
     let addresses = match destination.address() {

@@ -1,4 +1,4 @@
-//! A connection that was accepted: bytes as they are, or over TLS.
+//! A connection that was accepted: bytes as they are, or over TLS, or through the gateway's own socket.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use moltbot_config::limits;
 use moltbot_policy::network::Transport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -20,9 +20,16 @@ const HANDSHAKE: u8 = 0x16;
 
 /// A connection that was accepted, before anything is read from it.
 pub struct Accepted {
-    stream: TcpStream,
+    stream: Stream,
     transport: Transport,
     acceptor: Option<TlsAcceptor>,
+}
+
+/// By which way it came.
+enum Stream {
+    Tcp(TcpStream),
+    /// Through the gateway's own socket.
+    Unix(UnixStream),
 }
 
 impl std::fmt::Debug for Accepted {
@@ -33,13 +40,27 @@ impl std::fmt::Debug for Accepted {
 
 impl Accepted {
     pub(crate) const fn new(stream: TcpStream, transport: Transport, acceptor: Option<TlsAcceptor>) -> Self {
-        Self { stream, transport, acceptor }
+        Self { stream: Stream::Tcp(stream), transport, acceptor }
+    }
+
+    pub(crate) const fn through_socket(stream: UnixStream) -> Self {
+        Self { stream: Stream::Unix(stream), transport: Transport::Plain, acceptor: None }
+    }
+
+    /// Whether it came through the gateway's own socket.
+    pub const fn is_through_socket(&self) -> bool {
+        matches!(self.stream, Stream::Unix(_))
     }
 
     /// The user whose program is at the other end, when that is on this machine and the kernel tells it.
     pub fn user(&self, peer: SocketAddr) -> Option<u32> {
-        let local = self.stream.local_addr().ok().filter(|_| peer.ip().to_canonical().is_loopback())?;
-        owner_of(local, peer)
+        match &self.stream {
+            Stream::Tcp(stream) => {
+                let local = stream.local_addr().ok().filter(|_| peer.ip().to_canonical().is_loopback())?;
+                owner_of(local, peer)
+            }
+            Stream::Unix(stream) => stream.peer_cred().ok().map(|peer| peer.uid()),
+        }
     }
 
     /// Sets up TLS where its address asks for it, within [`limits::TLS_HANDSHAKE`].
@@ -48,6 +69,10 @@ impl Accepted {
     /// When the peer is not done in time, speaks something else, or is gone. Nobody answers it then.
     pub async fn open(self) -> io::Result<Wire> {
         let Self { stream, transport, acceptor } = self;
+        let stream = match stream {
+            Stream::Tcp(stream) => stream,
+            Stream::Unix(stream) => return Ok(Wire::Unix(stream)),
+        };
         let Some(acceptor) = acceptor else { return Ok(Wire::Plain(stream)) };
         let opening = async {
             if transport == Transport::PlainOrTls && !begins_with_tls(&stream).await? {
@@ -64,9 +89,12 @@ impl Accepted {
     /// # Errors
     /// When the peer is gone.
     pub fn turn_away(self, message: &[u8]) -> io::Result<()> {
-        match self.transport {
-            Transport::Plain | Transport::PlainOrTls => self.stream.try_write(message).map(drop),
-            Transport::Tls => Ok(()),
+        match (self.stream, self.transport) {
+            (Stream::Unix(stream), _) => stream.try_write(message).map(drop),
+            (Stream::Tcp(stream), Transport::Plain | Transport::PlainOrTls) => {
+                stream.try_write(message).map(drop)
+            }
+            (Stream::Tcp(_), Transport::Tls) => Ok(()),
         }
     }
 }
@@ -84,6 +112,8 @@ pub enum Wire {
     Plain(TcpStream),
     /// Over TLS. Boxed: thousands of the other kind idle.
     Tls(Box<TlsStream<TcpStream>>),
+    /// As they are, through the gateway's own socket, which no network has a part in.
+    Unix(UnixStream),
 }
 
 impl Wire {
@@ -102,6 +132,7 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -111,6 +142,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -122,6 +154,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }
 
@@ -129,6 +162,7 @@ impl AsyncWrite for Wire {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -136,6 +170,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -143,6 +178,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

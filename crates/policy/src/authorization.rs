@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use moltbot_protocol::scope::{Role, Scope, ScopeSet};
 
 use crate::authentication::{DEVICE_TOKEN, Identity, Locality};
+use crate::nodes::CommandSet;
 use crate::pairing::{self, Pairing, Standing};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
@@ -85,11 +86,22 @@ impl Grant {
         self.client
     }
 
-    /// Demands a scope. Admin implies all; write implies read.
+    /// Demands a scope. Admin implies all; write implies read. What is a node's is for nodes alone, and they may nothing else.
     ///
     /// # Errors
     /// When the grant does not have it; the message names it, as clients of the original expect.
     pub fn require(&self, scope: Scope) -> Result<(), Refusal> {
+        match (self.role, scope) {
+            (Role::Node, Scope::Node) => return Ok(()),
+            (Role::Operator, Scope::Node)
+            | (Role::Node, Scope::Admin | Scope::Approvals | Scope::Pairing | Scope::Read | Scope::Write) => {
+                return Err(Refusal::new("wrong_role", format!("unauthorized role: {}", self.role.name())));
+            }
+            (
+                Role::Operator,
+                Scope::Admin | Scope::Approvals | Scope::Pairing | Scope::Read | Scope::Write,
+            ) => {}
+        }
         if covers(&self.scopes, scope) {
             return Ok(());
         }
@@ -100,6 +112,7 @@ impl Grant {
 /// Whether these scopes are enough for `scope`. Admin implies all; write implies read.
 pub(crate) fn covers(scopes: &ScopeSet, scope: Scope) -> bool {
     let implied = match scope {
+        Scope::Node => return false,
         Scope::Read => scopes.contains(&Scope::Write),
         Scope::Admin | Scope::Approvals | Scope::Pairing | Scope::Write => false,
     };
@@ -129,35 +142,49 @@ impl Permit for Grant {
     }
 }
 
-/// The grant of a connection, asked ∩ approved, and what is to be done about its device.
+/// The grant of an operator's connection, asked ∩ approved, and what is to be done about its device.
 ///
 /// A peer without a device key may read and write. What a device may is judged by [`pairing::judge`].
 ///
 /// # Errors
-/// When the role is not offered, or the device needs pairing.
-pub fn grant(
-    identity: Identity,
-    role: Option<&str>,
-    asked: &[String],
-    standing: Standing,
-) -> (Result<Grant, Refusal>, Pairing) {
-    let role = match role {
-        None | Some("operator") => Role::Operator,
-        Some("node") => {
-            let refusal = Refusal::new("role_unsupported", "invalid role: node is not supported yet");
-            return (Err(refusal), Pairing::Nothing);
-        }
-        Some(_) => return (Err(Refusal::new("invalid_role", "invalid role")), Pairing::Nothing),
-    };
+/// When the device needs pairing.
+pub fn grant(identity: Identity, asked: &[String], standing: Standing) -> (Result<Grant, Refusal>, Pairing) {
     let asked = pairing::scopes_of(asked);
     let is_kept = identity.fresh || matches!(standing, Standing::Approved(_));
     let (approved, pairing) = pairing::judge(&identity, &asked, standing);
     let granted = approved.map(|approved| {
         let scopes = both(asked, &approved);
-        let grant = of(identity, role, scopes);
+        let grant = of(identity, Role::Operator, scopes);
         Grant { device: grant.device.filter(|_| is_kept), ..grant }
     });
     (granted, pairing)
+}
+
+/// The grant of a node's connection, which has no scope, and what is to be done about its device. `offered` are the commands
+/// that it offers, `approved` those that a person approved for it; nothing when it is not approved as a node.
+///
+/// A node waits for a person also on this machine: what it is asked for, it does with the rights of whoever runs it.
+///
+/// # Errors
+/// When it is not approved as a node, or has not signed the gateway's nonce with a key.
+pub fn grant_node(
+    identity: Identity,
+    offered: &CommandSet,
+    approved: Option<&CommandSet>,
+) -> (Result<Grant, Refusal>, Pairing) {
+    let refuse = |message: &str| Err(Refusal::new("not_paired", message));
+    if identity.device.is_none() || !identity.fresh {
+        let message = "device identity required: a node signs the gateway's nonce with a key of its own";
+        return (refuse(message), Pairing::Nothing);
+    }
+    let ask = || Pairing::AskNode(offered.clone());
+    match approved {
+        None => (refuse(pairing::NODE_PAIRING_REQUIRED), ask()),
+        Some(approved) => {
+            let pairing = if offered.is_subset(approved) { Pairing::Nothing } else { ask() };
+            (Ok(of(identity, Role::Node, ScopeSet::new())), pairing)
+        }
+    }
 }
 
 /// What is in both sets. Who asks for no more than admin, which is everything, gets of everything what is approved.
@@ -216,7 +243,7 @@ mod tests {
 
     fn granted(device: Option<&str>, asked: &[&str]) -> Vec<&'static str> {
         let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
-        let grant = grant(identity(device, Locality::Local), None, &asked, Standing::Unknown).0.unwrap();
+        let grant = grant(identity(device, Locality::Local), &asked, Standing::Unknown).0.unwrap();
         grant.scopes().iter().map(|scope| scope.name()).collect()
     }
 
@@ -233,14 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn a_device_from_elsewhere_and_a_strange_role_get_no_grant() {
+    fn a_device_from_elsewhere_gets_no_grant() {
         let all = ["operator.admin".to_owned()];
-        let refused = |device, locality, role| {
-            grant(identity(device, locality), role, &all, Standing::Unknown).0.unwrap_err().code
-        };
-        assert_eq!(refused(Some("d"), Locality::Remote, None), "not_paired");
-        assert_eq!(refused(None, Locality::Local, Some("root")), "invalid_role");
-        assert_eq!(refused(None, Locality::Local, Some("node")), "role_unsupported");
+        let refused = grant(identity(Some("d"), Locality::Remote), &all, Standing::Unknown).0.unwrap_err();
+        assert_eq!(refused.code, "not_paired");
     }
 
     #[test]
@@ -273,7 +296,7 @@ mod tests {
     fn principals(method: Method) -> Vec<bool> {
         let every: Vec<String> = Scope::ALL.iter().map(|scope| scope.name().to_owned()).collect();
         let may = |(device, locality)| {
-            let (granted, _) = grant(identity(device, locality), None, &every, Standing::Unknown);
+            let (granted, _) = grant(identity(device, locality), &every, Standing::Unknown);
             granted.is_ok_and(|grant| grant.require(method.scope()).is_ok())
         };
         PRINCIPALS.map(may).to_vec()
@@ -284,7 +307,7 @@ mod tests {
         let may = |scope| {
             let approved = Standing::Approved(ScopeSet::from([scope]));
             let asked = [scope.name().to_owned()];
-            let (granted, _) = grant(identity(Some("d"), Locality::Remote), None, &asked, approved);
+            let (granted, _) = grant(identity(Some("d"), Locality::Remote), &asked, approved);
             granted.unwrap().require(method.scope()).is_ok()
         };
         Scope::ALL.map(may).to_vec()

@@ -5,12 +5,14 @@
 
 use moltbot_config::Config;
 use moltbot_config::settings::{HooksConfig, ToolName};
-use moltbot_protocol::ids::{HookName, RunId, SessionKey};
+use moltbot_protocol::ids::{AgentId, HookName, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
 
 use crate::hook;
+use crate::profile::WorkspaceAccess;
 use crate::record::Entry;
 use crate::refusal::Refusal;
+use crate::surroundings::surroundings;
 
 /// A tool that a model may call. In alphabetical order, which is the order that the model sees.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,7 +79,15 @@ impl Cause {
             Principal::Hook(name) => granted_to_hook(&config.hooks, name, tool),
             Principal::Owner | Principal::Sender(_) => true,
         };
-        let tools = Tool::ALL.into_iter().filter(|tool| !denied(*tool) && granted(*tool)).collect();
+        let access = surroundings(&config.agents, &session).access;
+        let possible = |tool: Tool| match tool {
+            Tool::Edit | Tool::Write => access == WorkspaceAccess::ReadWrite,
+            Tool::Exec | Tool::Read => true,
+        };
+        let tools = Tool::ALL
+            .into_iter()
+            .filter(|tool| !denied(*tool) && granted(*tool) && possible(*tool))
+            .collect();
         Self { session, run, principal, tools }
     }
 
@@ -86,9 +96,14 @@ impl Cause {
         &self.session
     }
 
-    /// The run.
-    pub const fn run(&self) -> &RunId {
-        &self.run
+    /// Who caused the turn.
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The agent whose turn it is.
+    pub fn agent(&self) -> AgentId {
+        self.session.agent()
     }
 
     /// The tools that the turn has.
@@ -110,7 +125,7 @@ impl Cause {
                 "a turn of the hook {hook} has no tool `{name}`; its owner can name it in `tools` of the hook's mapping"
             ),
             Principal::Owner | Principal::Sender(_) => {
-                format!("this turn has no tool `{name}`: the config denies it")
+                format!("this turn has no tool `{name}`: the config denies it, or its session may only read")
             }
         };
         Err(Refusal::new("tool_not_granted", message))
@@ -139,7 +154,6 @@ fn granted_to_hook(config: &HooksConfig, name: &HookName, tool: Tool) -> bool {
 #[cfg(test)]
 mod tests {
     use moltbot_config::settings::HookMapping;
-    use moltbot_protocol::ids::AgentId;
 
     use super::*;
 

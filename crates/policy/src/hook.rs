@@ -75,13 +75,17 @@ impl HookToken {
 }
 
 /// The rule alone: the text of [`WeakCredential`] begins with whose token it is.
-fn rule_of(weak: WeakCredential) -> String {
+pub(crate) fn rule_of(weak: WeakCredential) -> String {
     let text = weak.to_string();
     text.split_once(": ").map_or(text.clone(), |(_, rule)| rule.to_owned())
 }
 
 /// Whoever may call a hook must not, by the same words, be let in as the owner.
-fn require_not_the_gateways(key: &SecretString, auth: &AuthConfig, place: &str) -> Result<(), WeakHookKey> {
+pub(crate) fn require_not_the_gateways(
+    key: &SecretString,
+    auth: &AuthConfig,
+    place: &str,
+) -> Result<(), WeakHookKey> {
     let digest = TokenDigest::of(key);
     let trimmed = |secret: &SecretString| SecretString::from(secret.expose_secret().trim().to_owned());
     let own = [&auth.token, &auth.password];

@@ -5,15 +5,19 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod approval;
 pub mod authentication;
 pub mod authorization;
 pub mod cause;
+pub mod chat;
 pub mod clients;
 pub mod command;
+pub mod container;
 pub mod file;
 pub mod hook;
 pub mod incident;
 pub mod network;
+pub mod nodes;
 pub mod pairing;
 pub mod penalty;
 pub mod profile;
@@ -22,8 +26,11 @@ pub mod redact;
 mod refusal;
 pub mod secret;
 pub mod senders;
+pub mod shown;
 pub mod strictness;
+pub mod surroundings;
 pub mod throttle;
+pub mod webhook;
 
 pub use record::{
     Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all, with_causes,

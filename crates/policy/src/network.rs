@@ -12,14 +12,16 @@ mod address;
 mod bind;
 mod forwarding;
 mod front;
+mod outbound;
 mod socket;
 
 pub use address::is_public;
-pub use bind::{BindPermit, Endpoint, Transport, bind};
+pub use bind::{BindPermit, Endpoint, Transport, bind, own_socket};
 pub use forwarding::{Forward, judge_forwards};
 use front::is_this_machine;
 pub(crate) use front::last_hop;
 pub use front::{Caller, Front, RequestHead};
+pub use outbound::{Way, outbound};
 pub use socket::{SocketPermit, local_socket};
 
 /// What a decision on a connection is called in the book.
@@ -30,6 +32,8 @@ const EGRESS: &str = "egress.open";
 pub enum Purpose {
     /// Sending the book to an OpenTelemetry collector.
     Collector,
+    /// What a command in its sandbox asks for.
+    Command,
     /// Looking for a model server on this machine.
     Discovery,
     /// A command that talks to the owner's gateway on another machine.
@@ -49,6 +53,7 @@ impl Purpose {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Collector => "collector",
+            Self::Command => "command",
             Self::Discovery => "discovery",
             Self::Gateway => "gateway",
             Self::Provider => "provider",

@@ -12,12 +12,17 @@ use subtle::ConstantTimeEq;
 
 use crate::authentication::{Identity, Locality};
 use crate::authorization::{Grant, covers};
+use crate::nodes::{self, CommandSet};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
 /// What a device from elsewhere is told until a person has approved it.
 pub const PAIRING_REQUIRED: &str =
     "pairing required: approve this device on the gateway's machine with `moltbot devices approve`";
+
+/// What a node is told until a person has approved it.
+pub const NODE_PAIRING_REQUIRED: &str =
+    "pairing required: approve this node on the gateway's machine with `moltbot nodes approve`";
 
 /// What is kept of a device's token: SHA-256, which is enough for 256 random bits. The token is kept by the device alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,6 +73,8 @@ pub enum Standing {
 pub enum Pairing {
     /// A person is to be asked whether it may have these scopes.
     Ask(ScopeSet),
+    /// A person is asked whether it may be a node with these commands.
+    AskNode(CommandSet),
     /// Nothing.
     Nothing,
     /// It is approved for these scopes from now on.
@@ -130,13 +137,55 @@ pub fn require_room(here: usize, all: usize) -> Result<(), Refusal> {
     Err(Refusal::new("too_many_pending", "too many devices wait for approval; try again in five minutes"))
 }
 
-/// Demands that who approves has what is approved: nobody gives more than he holds.
+/// What a device may in a role: an operator has scopes, a node has commands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rights {
+    role: Role,
+    scopes: ScopeSet,
+    commands: CommandSet,
+}
+
+impl Rights {
+    /// Those of an operator.
+    pub const fn operator(scopes: ScopeSet) -> Self {
+        Self { role: Role::Operator, scopes, commands: CommandSet::new() }
+    }
+
+    /// Those of a node, which has no scope whatever it asks for.
+    pub const fn node(commands: CommandSet) -> Self {
+        Self { role: Role::Node, scopes: ScopeSet::new(), commands }
+    }
+
+    /// None, in a role.
+    pub const fn none(role: Role) -> Self {
+        Self { role, scopes: ScopeSet::new(), commands: CommandSet::new() }
+    }
+
+    /// The role.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The scopes.
+    pub const fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// The commands.
+    pub const fn commands(&self) -> &CommandSet {
+        &self.commands
+    }
+}
+
+/// Demands that who approves has what is approved: nobody gives more than he holds, in whatever role and by whatever way.
+/// A command is given by who may have a node do it.
 ///
 /// # Errors
 /// Names the first scope that is missing.
-pub fn may_give(grant: &Grant, scopes: &ScopeSet) -> Result<(), Refusal> {
+pub fn may_give(grant: &Grant, rights: &Rights) -> Result<(), Refusal> {
     grant.require(Scope::Pairing)?;
-    scopes.iter().try_for_each(|scope| grant.require(*scope))
+    rights.scopes.iter().try_for_each(|scope| grant.require(*scope))?;
+    rights.commands.iter().try_for_each(|command| grant.require(nodes::scope_of(command)))
 }
 
 /// The scopes of these names; names that are not known are no scopes.
@@ -155,6 +204,8 @@ pub enum DeviceAct {
     Issue,
     /// A person says no.
     Reject,
+    /// A person gives it another name.
+    Rename,
     /// It waits for a person.
     Request,
     /// It gets another token; the old one is none any more.
@@ -172,6 +223,7 @@ impl DeviceAct {
             Self::Import => "pairing.import",
             Self::Issue => "pairing.issue",
             Self::Reject => "pairing.reject",
+            Self::Rename => "pairing.rename",
             Self::Request => "pairing.request",
             Self::Revoke => "pairing.revoke",
             Self::Rotate => "pairing.rotate",
@@ -186,8 +238,7 @@ impl DeviceAct {
 pub struct DevicePermit {
     act: DeviceAct,
     device: String,
-    role: Role,
-    scopes: ScopeSet,
+    rights: Rights,
     actor: String,
     client: Option<String>,
 }
@@ -197,11 +248,10 @@ impl DevicePermit {
     pub fn by_gateway(
         act: DeviceAct,
         device: impl Into<String>,
-        scopes: ScopeSet,
+        rights: Rights,
         client: Option<String>,
     ) -> Self {
-        let (device, role) = (device.into(), Role::Operator);
-        Self { act, device, role, scopes, actor: "gateway".into(), client }
+        Self { act, device: device.into(), rights, actor: "gateway".into(), client }
     }
 
     /// What somebody who signed in decides.
@@ -212,37 +262,41 @@ impl DevicePermit {
         grant: &Grant,
         act: DeviceAct,
         device: impl Into<String>,
-        scopes: ScopeSet,
+        rights: Rights,
     ) -> Result<Self, Refusal> {
-        let nothing = ScopeSet::new();
+        let nothing = Rights::none(rights.role);
         let given = match act {
             DeviceAct::Approve
             | DeviceAct::Import
             | DeviceAct::Issue
             | DeviceAct::Rotate
-            | DeviceAct::Silent => &scopes,
-            DeviceAct::Reject | DeviceAct::Request | DeviceAct::Revoke => &nothing,
+            | DeviceAct::Silent => &rights,
+            DeviceAct::Reject | DeviceAct::Rename | DeviceAct::Request | DeviceAct::Revoke => &nothing,
         };
         may_give(grant, given)?;
-        let (device, role, actor) = (device.into(), Role::Operator, grant.actor().to_owned());
-        Ok(Self { act, device, role, scopes, actor, client: Some(grant.client().to_string()) })
+        let (device, actor) = (device.into(), grant.actor().to_owned());
+        Ok(Self { act, device, rights, actor, client: Some(grant.client().to_string()) })
     }
 
     /// What the owner decides at the command line, while no gateway runs.
-    pub fn by_owner(act: DeviceAct, device: impl Into<String>, scopes: ScopeSet, owner: &str) -> Self {
-        let (device, role) = (device.into(), Role::Operator);
-        Self { act, device, role, scopes, actor: owner.into(), client: None }
+    pub fn by_owner(act: DeviceAct, device: impl Into<String>, rights: Rights, owner: &str) -> Self {
+        Self { act, device: device.into(), rights, actor: owner.into(), client: None }
     }
 }
 
 impl Permit for DevicePermit {
     fn entry(&self) -> Entry {
-        let scopes: Vec<&str> = self.scopes.iter().map(|scope| scope.name()).collect();
+        let Rights { role, scopes, commands } = &self.rights;
+        let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
         let target = format!("device:{}", self.device);
         let entry = Entry::new(self.actor.clone(), self.act.action(), target, Decision::Allowed)
             .with("user", self.device.clone())
-            .with("role", self.role.name())
+            .with("role", role.name())
             .with("scopes", scopes.join(","));
+        let entry = match role {
+            Role::Node => entry.with("commands", commands.iter().cloned().collect::<Vec<_>>().join(",")),
+            Role::Operator => entry,
+        };
         match &self.client {
             None => entry,
             Some(client) => entry.with("client", client.clone()),
@@ -312,9 +366,9 @@ mod tests {
     fn nobody_gives_more_than_he_holds() {
         let approver = |scopes: &[&str]| {
             let asked: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-            grant(identity(Locality::Local, true, "token"), None, &asked, Standing::Unknown).0.unwrap()
+            grant(identity(Locality::Local, true, "token"), &asked, Standing::Unknown).0.unwrap()
         };
-        let admin = || ScopeSet::from([Scope::Admin]);
+        let admin = || Rights::operator(ScopeSet::from([Scope::Admin]));
         let pairing = approver(&["operator.pairing"]);
         for act in [DeviceAct::Approve, DeviceAct::Rotate] {
             assert!(DevicePermit::by(&pairing, act, "d", admin()).is_err(), "{act:?}");
@@ -322,6 +376,17 @@ mod tests {
         assert!(DevicePermit::by(&pairing, DeviceAct::Reject, "d", admin()).is_ok());
         assert!(DevicePermit::by(&approver(&["operator.write"]), DeviceAct::Reject, "d", admin()).is_err());
         assert!(DevicePermit::by(&approver(&["operator.admin"]), DeviceAct::Approve, "d", admin()).is_ok());
+        // A node's commands are given by who may have it do them.
+        let node = |command: &str| Rights::node([command.to_owned()].into());
+        for (scopes, command, expected) in [
+            (&["operator.pairing"][..], "system.notify", false),
+            (&["operator.pairing", "operator.write"], "system.notify", true),
+            (&["operator.pairing", "operator.write"], "system.run", false),
+            (&["operator.admin"], "system.run", true),
+        ] {
+            let given = DevicePermit::by(&approver(scopes), DeviceAct::Approve, "d", node(command));
+            assert_eq!(given.is_ok(), expected, "{scopes:?} {command}");
+        }
     }
 
     #[test]

@@ -4,13 +4,20 @@
 
 use std::time::Duration;
 
+use moltbot_config::settings::SandboxNetwork;
 use moltbot_config::{Config, limits};
 
-/// The walls of a sandbox. There is no network in any profile of this version.
+use crate::container::Backend;
+
+/// The walls of a sandbox.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Profile {
+    /// What builds the walls.
+    pub backend: Backend,
     /// How the command sees the workspace.
     pub workspace: WorkspaceAccess,
+    /// What the command reaches of the network.
+    pub network: NetworkAccess,
     /// The largest address space of one process, in bytes.
     pub address_space: u64,
     /// Resident memory of all its processes together, in bytes.
@@ -29,6 +36,15 @@ pub struct Profile {
     pub output_bytes: usize,
     /// How long the command may take.
     pub timeout: Duration,
+}
+
+/// What a command reaches of the network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NetworkAccess {
+    /// Nothing: it can make no socket.
+    None,
+    /// The gateway's proxy, and nothing else.
+    Proxy,
 }
 
 /// How a command sees the workspace.
@@ -50,6 +66,22 @@ impl Profile {
         Self { timeout: asked.map_or(longest, |asked| asked.min(longest)), ..Self::strict() }
     }
 
+    /// The same walls, around a workspace that its session may do this with.
+    #[must_use]
+    pub fn seeing(self, workspace: WorkspaceAccess) -> Self {
+        Self { workspace, ..self }
+    }
+
+    /// The same walls, with the network that the config gives an agent's commands.
+    #[must_use]
+    pub fn reaching(self, network: SandboxNetwork) -> Self {
+        let network = match network {
+            SandboxNetwork::None => NetworkAccess::None,
+            SandboxNetwork::Proxy => NetworkAccess::Proxy,
+        };
+        Self { network, ..self }
+    }
+
     /// The walls for the probe at start: as for a command, with little time and no workspace.
     pub fn for_probe() -> Self {
         Self { workspace: WorkspaceAccess::None, timeout: Duration::from_secs(20), ..Self::strict() }
@@ -59,7 +91,9 @@ impl Profile {
     const fn strict() -> Self {
         const MIB: u64 = 1024 * 1024;
         Self {
+            backend: Backend::Embedded,
             workspace: WorkspaceAccess::ReadWrite,
+            network: NetworkAccess::None,
             address_space: 4096 * MIB,
             memory: 2048 * MIB,
             processes: 128,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod engine;
 mod files;
 mod machine;
 pub mod model;
@@ -13,10 +14,13 @@ mod settings;
 mod swap;
 
 pub use check::{Check, Level, worst};
+pub use engine::engine;
 pub use files::{permissions, synced};
-pub use machine::{PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable};
+pub use machine::{
+    PortUse, SandboxTrial, clock, disk_space, port, sandbox, state_folder, state_unusable, stopped,
+};
 pub use secrets::{
     config_secrets, credential_files, credential_files_unusable, named_secrets, rotation, wrapping,
 };
-pub use settings::{config, credential, network};
+pub use settings::{config, credential, network, shut_off};
 pub use swap::{memory_lock, swap};

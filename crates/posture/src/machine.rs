@@ -130,6 +130,22 @@ fn judge_space(id: &'static str, free: u64) -> Check {
     }
 }
 
+/// Whether the owner has stopped everything, and who that was.
+pub fn stopped(by: Option<&str>) -> Check {
+    const ID: &str = "stopped";
+    match by {
+        None => Check::ok(ID, "turns may begin"),
+        Some(by) => {
+            let by: String = by.chars().filter(|c| !c.is_control()).take(80).collect();
+            Check::warn(
+                ID,
+                format!("everything is stopped by {by}: no turn begins"),
+                "run `moltbot resume` to go on",
+            )
+        }
+    }
+}
+
 /// Whether the clock can be right. TLS and device signatures need it.
 pub fn clock(now_ms: u64) -> Check {
     const ID: &str = "clock";

@@ -1,6 +1,6 @@
 //! Facts of the config: whether it is valid, and whether its credential is strong.
 
-use moltbot_config::settings::{AuthConfig, BindMode, GatewayConfig};
+use moltbot_config::settings::{AgentsConfig, AuthConfig, BindMode, GatewayConfig, SandboxMode};
 use moltbot_config::{ConfigErrors, Loaded};
 use moltbot_policy::authentication::Credential;
 
@@ -45,6 +45,24 @@ pub fn credential(auth: &AuthConfig) -> Check {
             Check::fail(ID, weak.to_string(), "set it with `moltbot secrets set gateway.auth.token`")
         }
     }
+}
+
+/// Whether somebody else than the owner works in the owner's files. Commands stay within walls either way.
+pub fn shut_off(agents: &AgentsConfig) -> Check {
+    const ID: &str = "sandbox.mode";
+    let of_all = agents.defaults.sandbox.mode;
+    let own = agents.list.iter().filter_map(|agent| agent.sandbox).filter_map(|sandbox| sandbox.mode);
+    if std::iter::once(of_all).chain(own).any(|mode| mode == SandboxMode::Off) {
+        return Check::warn(
+            ID,
+            "critical: sandbox.mode is \"off\": whoever speaks in any session reads and changes the agent's workspace",
+            "remove it, or set it to \"non-main\": then the main session alone has the workspace",
+        );
+    }
+    Check::ok(
+        ID,
+        "sessions other than the main one are shut off from the agent's workspace, as the config says",
+    )
 }
 
 /// Whether the gateway can be reached from elsewhere, and whether others can listen in then.

@@ -10,10 +10,20 @@ pub const CONNECT_CHALLENGE: &str = "connect.challenge";
 pub const DEVICE_PAIR_REQUESTED: &str = "device.pair.requested";
 /// A device that waited was approved or refused. For who may approve.
 pub const DEVICE_PAIR_RESOLVED: &str = "device.pair.resolved";
+/// A command waits for a yes. For who may decide about commands.
+pub const EXEC_APPROVAL_REQUESTED: &str = "exec.approval.requested";
+/// A command that waited was decided about, or is not asked about any more. For who may decide about commands.
+pub const EXEC_APPROVAL_RESOLVED: &str = "exec.approval.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
 pub const SESSIONS_CHANGED: &str = "sessions.changed";
+/// A command for a node. For that node alone.
+pub const NODE_INVOKE_REQUEST: &str = "node.invoke.request";
+/// A node waits for approval. For who may approve.
+pub const NODE_PAIR_REQUESTED: &str = "node.pair.requested";
+/// A node that waited was approved or refused. For who may approve.
+pub const NODE_PAIR_RESOLVED: &str = "node.pair.resolved";
 /// A person on a channel asks to be let in. For who may approve.
 pub const PAIRING_REQUESTED: &str = "pairing.requested";
 /// It was decided about a person on a channel. For who may approve.
@@ -29,7 +39,12 @@ pub const ALL: &[&str] = &[
     CHAT,
     DEVICE_PAIR_REQUESTED,
     DEVICE_PAIR_RESOLVED,
+    EXEC_APPROVAL_REQUESTED,
+    EXEC_APPROVAL_RESOLVED,
     HEALTH,
+    NODE_INVOKE_REQUEST,
+    NODE_PAIR_REQUESTED,
+    NODE_PAIR_RESOLVED,
     PAIRING_REQUESTED,
     PAIRING_RESOLVED,
     SESSIONS_CHANGED,

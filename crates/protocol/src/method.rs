@@ -45,6 +45,16 @@ pub enum Method {
     DeviceTokenRevoke,
     /// Gives a device another token; the old one is none any more.
     DeviceTokenRotate,
+    /// The commands that wait for a yes.
+    ExecApprovalList,
+    /// Asks about a command of a client, and waits for the answer.
+    ExecApprovalRequest,
+    /// Answers whether a command may run.
+    ExecApprovalResolve,
+    /// What the owner keeps about commands.
+    ExecApprovalsGet,
+    /// Replaces what the owner keeps about commands.
+    ExecApprovalsSet,
     /// Whether the gateway and its parts work.
     Health,
     /// The last time the agent looked around by itself.
@@ -57,8 +67,28 @@ pub enum Method {
     ModelsList,
     /// Asks a model for one word, to see whether it answers.
     ModelsTest,
+    /// One node.
+    NodeDescribe,
+    /// What happened at a node.
+    NodeEvent,
+    /// Has a node do one of its commands.
+    NodeInvoke,
+    /// What came of a command, as its node says.
+    NodeInvokeResult,
     /// The nodes.
     NodeList,
+    /// Approves a node that waits.
+    NodePairApprove,
+    /// Lists nodes that wait and nodes that are paired.
+    NodePairList,
+    /// Refuses a node that waits.
+    NodePairReject,
+    /// The request of a node that waits: a node asks by connecting.
+    NodePairRequest,
+    /// Whether a token is a node's.
+    NodePairVerify,
+    /// Gives a node another name.
+    NodeRename,
     /// Lets a person in who asked on a channel.
     PairingApprove,
     /// Lists who asks to be let in, and who was decided about.
@@ -95,6 +125,8 @@ pub enum Method {
     SessionsResolve,
     /// Asks to be told when sessions change.
     SessionsSubscribe,
+    /// The programs that skills need.
+    SkillsBins,
     /// The skills and whether they can be used.
     SkillsStatus,
     /// What runs, since when, with what.
@@ -105,6 +137,10 @@ pub enum Method {
     TaskSuggestionsList,
     /// Whether replies are spoken.
     TtsStatus,
+    /// Lets turns begin again after [`Self::TurnsStop`].
+    TurnsResume,
+    /// Ends every turn and every process of every sandbox, and lets none begin.
+    TurnsStop,
     /// What the turns of the last days used.
     UsageCost,
     /// What providers say of the owner's allowance with them.
@@ -136,13 +172,28 @@ impl Method {
         Self::DevicePairReject,
         Self::DeviceTokenRevoke,
         Self::DeviceTokenRotate,
+        Self::ExecApprovalList,
+        Self::ExecApprovalRequest,
+        Self::ExecApprovalResolve,
+        Self::ExecApprovalsGet,
+        Self::ExecApprovalsSet,
         Self::Health,
         Self::LastHeartbeat,
         Self::LedgerRelay,
         Self::LogsTail,
         Self::ModelsList,
         Self::ModelsTest,
+        Self::NodeDescribe,
+        Self::NodeEvent,
+        Self::NodeInvoke,
+        Self::NodeInvokeResult,
         Self::NodeList,
+        Self::NodePairApprove,
+        Self::NodePairList,
+        Self::NodePairReject,
+        Self::NodePairRequest,
+        Self::NodePairVerify,
+        Self::NodeRename,
         Self::PairingApprove,
         Self::PairingList,
         Self::PairingReject,
@@ -161,17 +212,21 @@ impl Method {
         Self::SessionsReset,
         Self::SessionsResolve,
         Self::SessionsSubscribe,
+        Self::SkillsBins,
         Self::SkillsStatus,
         Self::Status,
         Self::SystemPresence,
         Self::TaskSuggestionsList,
         Self::TtsStatus,
+        Self::TurnsResume,
+        Self::TurnsStop,
         Self::UsageCost,
         Self::UsageStatus,
         Self::VoicewakeGet,
     ];
 
     /// The name on the wire.
+    #[expect(clippy::too_many_lines, reason = "a table that is only a table")]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -194,13 +249,28 @@ impl Method {
             Self::DevicePairReject => "device.pair.reject",
             Self::DeviceTokenRevoke => "device.token.revoke",
             Self::DeviceTokenRotate => "device.token.rotate",
+            Self::ExecApprovalList => "exec.approval.list",
+            Self::ExecApprovalRequest => "exec.approval.request",
+            Self::ExecApprovalResolve => "exec.approval.resolve",
+            Self::ExecApprovalsGet => "exec.approvals.get",
+            Self::ExecApprovalsSet => "exec.approvals.set",
             Self::Health => "health",
             Self::LastHeartbeat => "last-heartbeat",
             Self::LedgerRelay => "ledger.relay",
             Self::LogsTail => "logs.tail",
             Self::ModelsList => "models.list",
             Self::ModelsTest => "models.test",
+            Self::NodeDescribe => "node.describe",
+            Self::NodeEvent => "node.event",
+            Self::NodeInvoke => "node.invoke",
+            Self::NodeInvokeResult => "node.invoke.result",
             Self::NodeList => "node.list",
+            Self::NodePairApprove => "node.pair.approve",
+            Self::NodePairList => "node.pair.list",
+            Self::NodePairReject => "node.pair.reject",
+            Self::NodePairRequest => "node.pair.request",
+            Self::NodePairVerify => "node.pair.verify",
+            Self::NodeRename => "node.rename",
             Self::PairingApprove => "pairing.approve",
             Self::PairingList => "pairing.list",
             Self::PairingReject => "pairing.reject",
@@ -219,11 +289,14 @@ impl Method {
             Self::SessionsReset => "sessions.reset",
             Self::SessionsResolve => "sessions.resolve",
             Self::SessionsSubscribe => "sessions.subscribe",
+            Self::SkillsBins => "skills.bins",
             Self::SkillsStatus => "skills.status",
             Self::Status => "status",
             Self::SystemPresence => "system-presence",
             Self::TaskSuggestionsList => "taskSuggestions.list",
             Self::TtsStatus => "tts.status",
+            Self::TurnsResume => "turns.resume",
+            Self::TurnsStop => "turns.stop",
             Self::UsageCost => "usage.cost",
             Self::UsageStatus => "usage.status",
             Self::VoicewakeGet => "voicewake.get",
@@ -236,16 +309,25 @@ impl Method {
     }
 
     /// The scope a client needs. A new method does not compile until someone decides who may call it.
+    #[expect(clippy::too_many_lines, reason = "a table that is only a table")]
     pub const fn scope(self) -> Scope {
         match self {
             Self::ClientsReload
+            | Self::ExecApprovalsGet
+            | Self::ExecApprovalsSet
             | Self::LedgerRelay
             | Self::ModelsTest
             | Self::SessionsCompact
             | Self::SessionsDelete
             | Self::SessionsPatch
-            | Self::SessionsReset => Scope::Admin,
-            Self::PluginApprovalList | Self::QuestionList => Scope::Approvals,
+            | Self::SessionsReset
+            | Self::TurnsResume => Scope::Admin,
+            Self::ExecApprovalList
+            | Self::ExecApprovalRequest
+            | Self::ExecApprovalResolve
+            | Self::PluginApprovalList
+            | Self::QuestionList => Scope::Approvals,
+            Self::NodeEvent | Self::NodeInvokeResult | Self::SkillsBins => Scope::Node,
             Self::ClientsKill
             | Self::ClientsList
             | Self::DevicePairApprove
@@ -253,6 +335,12 @@ impl Method {
             | Self::DevicePairReject
             | Self::DeviceTokenRevoke
             | Self::DeviceTokenRotate
+            | Self::NodePairApprove
+            | Self::NodePairList
+            | Self::NodePairReject
+            | Self::NodePairRequest
+            | Self::NodePairVerify
+            | Self::NodeRename
             | Self::PairingApprove
             | Self::PairingList
             | Self::PairingReject
@@ -272,6 +360,7 @@ impl Method {
             | Self::LastHeartbeat
             | Self::LogsTail
             | Self::ModelsList
+            | Self::NodeDescribe
             | Self::NodeList
             | Self::SessionsDescribe
             | Self::SessionsList
@@ -286,7 +375,12 @@ impl Method {
             | Self::UsageCost
             | Self::UsageStatus
             | Self::VoicewakeGet => Scope::Read,
-            Self::Agent | Self::AgentWait | Self::ChatAbort | Self::ChatSend => Scope::Write,
+            Self::Agent
+            | Self::AgentWait
+            | Self::ChatAbort
+            | Self::ChatSend
+            | Self::NodeInvoke
+            | Self::TurnsStop => Scope::Write,
         }
     }
 }

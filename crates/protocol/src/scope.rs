@@ -23,15 +23,26 @@ impl Role {
             Self::Operator => "operator",
         }
     }
+
+    /// The role of that name; nothing asked is an operator.
+    pub fn parse(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("operator") => Some(Self::Operator),
+            Some("node") => Some(Self::Node),
+            Some(_) => None,
+        }
+    }
 }
 
-/// A right that a method needs. [`Scope::Admin`] implies every other.
+/// A right that a method needs. [`Scope::Admin`] implies every other but [`Scope::Node`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Scope {
     /// Change the installation.
     Admin,
     /// Decide approvals.
     Approvals,
+    /// Answer as a node. That is the role's alone: nobody is given it, and nobody can ask for it.
+    Node,
     /// Decide pairings.
     Pairing,
     /// See.
@@ -41,7 +52,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Every scope.
+    /// Every scope that can be asked for and given.
     pub const ALL: [Self; 5] = [Self::Admin, Self::Approvals, Self::Pairing, Self::Read, Self::Write];
 
     /// The name on the wire.
@@ -49,6 +60,7 @@ impl Scope {
         match self {
             Self::Admin => "operator.admin",
             Self::Approvals => "operator.approvals",
+            Self::Node => "node",
             Self::Pairing => "operator.pairing",
             Self::Read => "operator.read",
             Self::Write => "operator.write",

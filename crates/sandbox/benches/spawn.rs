@@ -9,11 +9,17 @@
     reason = "prints figures; a failure ends the measurement"
 )]
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use moltbot_config::settings::DockerConfig;
 use moltbot_ledger::{Ledger, LedgerOptions};
-use moltbot_policy::command::permit_probe;
+use moltbot_policy::command::{permit_own, permit_probe};
+use moltbot_policy::container::{Backend, Container};
+use moltbot_policy::profile::Profile;
 use moltbot_sandbox::Sandbox;
+use moltbot_testkit::engine::{Engine, IMAGE};
 use moltbot_testkit::figure::{Figure, Limit, Reference, milliseconds_of, timed};
 use moltbot_vault::StateDir;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +32,8 @@ fn main() {
     let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
     let given = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let helper = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_moltbot-sandbox-helper").into());
-    let sandbox = Sandbox::with_helper(helper.into(), ledger.clone());
+    let helper = PathBuf::from(helper);
+    let sandbox = Sandbox::with_helper(helper.clone(), ledger.clone());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (mut plain, mut shell, mut walls) = (Vec::new(), Vec::new(), Vec::new());
     // In turns, so that a busy moment of the machine falls on all three.
@@ -41,6 +48,7 @@ fn main() {
     let plain = milliseconds_of(&mut plain, 500);
     let beside = || Reference::Time("a plain fork and exec".into(), plain);
     let figure = |name: &str, value| Figure::new(name, "ms", value, Limit::None);
+    containers(&ledger, &helper, plain);
     for figure in [
         figure("plain fork and exec of `true`", plain),
         figure("plain `bash -c true`", milliseconds_of(&mut shell, 500)).beside(beside()),
@@ -49,6 +57,48 @@ fn main() {
     ] {
         println!("{}", figure.to_line());
     }
+}
+
+/// A command in a warm container, where the run has an engine.
+fn containers(ledger: &Ledger, helper: &Path, plain: f64) {
+    let Some(engine) = Engine::start("the spawn of a command in a warm container") else { return };
+    let docker = DockerConfig {
+        container_prefix: format!("bench{}-", std::process::id()),
+        image: IMAGE.into(),
+        socket: engine.socket().display().to_string(),
+        ..DockerConfig::default()
+    };
+    let container = Container::of(&docker, "bench", Vec::new());
+    let name = container.name.clone();
+    let backend = Backend::Docker(Arc::new(container));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sandbox = Sandbox::with_helper(helper.to_owned(), ledger.clone());
+    let run = || {
+        let walls = Profile { backend: backend.clone(), ..Profile::for_probe() };
+        let permit = moltbot_policy::record(permit_own("true", walls), ledger).unwrap();
+        runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
+    };
+    let cold = timed(run);
+    let mut warm: Vec<_> = (0..RUNS / 4).map(|_| timed(run)).collect();
+    let beside = Reference::Time("a plain fork and exec".into(), plain);
+    for figure in [
+        Figure::new(
+            "first command of a container, recorded",
+            "ms",
+            milliseconds_of(&mut [cold], 500),
+            Limit::None,
+        ),
+        Figure::new(
+            "command in a warm container, recorded",
+            "ms",
+            milliseconds_of(&mut warm, 500),
+            Limit::None,
+        )
+        .beside(beside),
+    ] {
+        println!("{}", figure.to_line());
+    }
+    engine.docker(&["rm", "--force", &name]);
 }
 
 #[expect(clippy::disallowed_methods, reason = "what the sandbox is compared with")]

@@ -23,11 +23,12 @@ use seccompiler::{
 
 pub(crate) use escapes::{attempt, untold};
 
-/// The program as bytes, for the helper: each instruction in eight.
-pub(crate) fn compile() -> io::Result<Vec<u8>> {
+/// The program as bytes, for the helper: each instruction in eight. With `proxy`, a command may make sockets of TCP over
+/// IPv4, and connect them: in its namespace there is nothing but the proxy, and Landlock holds it to that port.
+pub(crate) fn compile(proxy: bool) -> io::Result<Vec<u8>> {
     let mut program = escapes::told()?;
     program.extend(unknown()?);
-    program.extend(permitted()?);
+    program.extend(permitted(proxy)?);
     Ok(encode(&program))
 }
 
@@ -58,14 +59,24 @@ fn encode(program: &[sock_filter]) -> Vec<u8> {
 }
 
 /// Allows what is listed; all else is not permitted.
-fn permitted() -> io::Result<BpfProgram> {
+fn permitted(proxy: bool) -> io::Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         PLAIN.iter().chain(OLDER).map(|number| (*number, Vec::new())).collect();
     rules.extend(conditional().map_err(io::Error::other)?);
+    if proxy {
+        rules.insert(libc::SYS_connect, Vec::new());
+        rules.insert(libc::SYS_socket, vec![tcp().map_err(io::Error::other)?]);
+    }
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, architecture);
     filter.and_then(BpfProgram::try_from).map_err(io::Error::other)
+}
+
+/// Every call that is allowed, whatever its arguments must be.
+pub(crate) fn listed() -> Vec<c_long> {
+    let conditional = conditional().unwrap_or_default();
+    PLAIN.iter().chain(OLDER).copied().chain(conditional.into_iter().map(|(number, _)| number)).collect()
 }
 
 type Rules = Vec<(i64, Vec<SeccompRule>)>;
@@ -130,6 +141,13 @@ fn plain_open(index: u8) -> Result<Vec<SeccompRule>, seccompiler::BackendError> 
     Ok(vec![rule([masked(index, creates, 0)?])?, rule([masked(index + 1, SET_ID, 0)?])?])
 }
 
+/// A socket of TCP over IPv4: its family, its kind without flags, and no protocol or that one.
+fn tcp() -> Result<SeccompRule, seccompiler::BackendError> {
+    let (inet, stream) = (libc::AF_INET.unsigned_abs(), libc::SOCK_STREAM.unsigned_abs());
+    let protocol = masked(2, !u64::from(libc::IPPROTO_TCP.unsigned_abs()), 0)?;
+    rule([equals(0, inet.into())?, masked(1, 0xf, stream.into())?, protocol])
+}
+
 /// A connected pair of sockets of one kind.
 fn pair(kind: i32) -> Result<SeccompRule, seccompiler::BackendError> {
     let unix = u64::from(libc::AF_UNIX.unsigned_abs());
@@ -179,7 +197,8 @@ fn unknown() -> io::Result<BpfProgram> {
     Ok(program)
 }
 
-const NAMESPACES: i32 = libc::CLONE_NEWNS
+/// The flags of `clone` that make namespaces.
+pub(crate) const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
@@ -298,17 +317,20 @@ mod tests {
 
     #[test]
     fn what_is_decoded_is_what_was_compiled() {
-        let bytes = compile().unwrap();
+        let bytes = compile(false).unwrap();
         let program = decode(&bytes).unwrap();
         assert_eq!(
             (encode(&program), program.len()),
-            (bytes, escapes::told().unwrap().len() + unknown().unwrap().len() + permitted().unwrap().len())
+            (
+                bytes,
+                escapes::told().unwrap().len() + unknown().unwrap().len() + permitted(false).unwrap().len()
+            )
         );
     }
 
     #[test]
     fn a_damaged_filter_is_refused() {
-        let bytes = compile().unwrap();
+        let bytes = compile(true).unwrap();
         for damaged in [&bytes[1..], &[]] {
             assert!(decode(damaged).is_err(), "{} bytes", damaged.len());
         }

@@ -10,8 +10,12 @@
 mod attempts;
 mod command;
 mod first;
-mod identity;
+pub(crate) mod identity;
+pub(crate) mod inside;
+mod network;
 mod root;
+
+pub(crate) use command::ENVIRONMENT;
 
 use std::fmt::Display;
 use std::io;
@@ -28,11 +32,23 @@ use crate::wire::{self, Report, Request};
 /// Runs the sandbox's helper. The program calls it before anything else, while it has one thread, when its first
 /// argument is [`HELPER`](crate::HELPER). It returns only when the command could not be started or has ended.
 pub fn helper_main() -> ExitCode {
-    match outer() {
+    let duty = std::env::args().nth(2);
+    let done = match duty.as_deref() {
+        None => outer(),
+        Some(KEEP) => inside::keep(),
+        Some(LEAD) => inside::lead(),
+        Some(_) => Err(io::ErrorKind::InvalidInput.into()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(_nobody_to_tell) => ExitCode::from(NOT_STARTED),
     }
 }
+
+/// The second argument with which the helper is a container's first process.
+pub(crate) const KEEP: &str = "keep";
+/// The second argument with which the helper starts a command in a container.
+pub(crate) const LEAD: &str = "lead";
 
 /// The exit code of a helper that ran no command, as container runtimes have it.
 const NOT_STARTED: u8 = 125;

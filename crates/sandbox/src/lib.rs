@@ -2,7 +2,7 @@
 //!
 //! The program runs itself again as its own helper ([`helper_main`]), which builds the walls and becomes the
 //! command; nothing is set up in the gateway's own process. Where the walls cannot be built the command does
-//! not run: there is no way to run one outside them.
+//! not run: it does not run outside them instead.
 //!
 //! | wall | what it stops |
 //! | --- | --- |
@@ -14,12 +14,16 @@
 //! | Landlock | writing anywhere but the workspace and `/tmp`; TCP; signals outward |
 //! | seccomp | every system call that ordinary programs do not need |
 //!
-//! One kind of program is no command and runs outside the walls: those that the owner's config names to be asked for
-//! secrets ([`ask_program`]). The two have nothing in common but this door.
+//! Two kinds of program run outside the walls. Those that the owner's config names to be asked for secrets
+//! ([`ask_program`]) are no commands. And a command that the owner has approved, one by one, runs on the machine itself
+//! ([`Sandbox::run_on_host`]) when his config lets the agent ask for that. The three have nothing in common but this door.
 #![deny(unsafe_code)]
 
+mod docker;
+mod examine;
 mod filter;
 mod helper;
+mod host;
 mod outcome;
 mod posture;
 mod program;
@@ -27,15 +31,22 @@ mod protected;
 mod running;
 mod sandbox;
 mod spawner;
+mod stopper;
 #[expect(unsafe_code, reason = "kernel calls without a safe wrapper, for the single-threaded helper")]
 mod sys;
 mod wire;
 
+pub use docker::{
+    ContainerEngine, ContainerRow, EngineError, EngineVersions, INSTALLATION_OF, ImageRow, RootSource,
+};
+pub use examine::{ExamineError, Examined, examine};
 pub use helper::helper_main;
+pub use host::{HostError, KEEPER, keeper_main};
 pub use outcome::{Exit, Outcome, RunError, Step};
 pub use posture::{Posture, Unavailable};
 pub use program::{Answers, AskError, ProgramSurroundings, ask_program};
 pub use sandbox::Sandbox;
+pub use stopper::{Dying, Killed, Stopper};
 
 /// The first argument with which the program runs itself as the sandbox's helper.
 pub const HELPER: &str = "__sandbox-init";

@@ -83,6 +83,8 @@ pub enum Step {
     Init,
     /// The private root.
     Root,
+    /// The namespace's own network, and the socket of its proxy.
+    Network,
     /// A fresh `/proc`.
     Proc,
     /// The workspace in the private root.
@@ -113,6 +115,7 @@ impl fmt::Display for Step {
             Self::UserMap => "user map",
             Self::Init => "init",
             Self::Root => "root",
+            Self::Network => "network",
             Self::Proc => "proc",
             Self::Workspace => "workspace",
             Self::Limits => "limits",
@@ -134,6 +137,9 @@ pub enum RunError {
     /// The walls could not be built.
     #[error("the sandbox could not be built ({step}: {cause}), so the command did not run; {fix}")]
     Setup { step: Step, cause: String, fix: &'static str },
+    /// There is no container to run it in.
+    #[error("{what}: {cause}, so the command did not run; {fix}")]
+    Container { what: &'static str, cause: String, fix: String },
     /// The helper ended without a word on how the command ended; whatever ran is dead.
     #[error("the sandbox ended without saying how the command ended; everything in it was killed, try again")]
     Lost,
@@ -175,7 +181,7 @@ fn fix_for(step: Step, cause: &str) -> &'static str {
             "a container or a service unit hides parts of /proc: start the container with \
              `--security-opt systempaths=unconfined`, or leave ProtectKernelTunables out of the unit"
         }
-        Step::UserMap | Step::Init | Step::Root => {
+        Step::UserMap | Step::Init | Step::Network | Step::Root => {
             "on Ubuntu 24.04 and later give moltbot an AppArmor profile with `userns,`, or set \
              `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; inside Docker start the container with \
              `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"

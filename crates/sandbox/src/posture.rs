@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::outcome::{Exit, Outcome, RunError};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Given, Sandbox};
 
 /// What the sandbox is on this machine. It was tried by running a command in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,7 +39,8 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    fn new(reason: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// A reason, and what the owner can do.
+    pub(crate) fn new(reason: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { reason: reason.into(), fix: fix.into() }
     }
 }
@@ -55,7 +56,10 @@ pub(crate) async fn probe(sandbox: &Sandbox) -> Result<Posture, Unavailable> {
         Ok(Err(unrecorded)) => return Err(Unavailable::new(unrecorded.to_string(), "then ask again")),
         Err(failed) => return Err(Unavailable::new(failed.to_string(), "restart the gateway")),
     };
-    let (outcome, walls) = match sandbox.execute(permit, None, &CancellationToken::new()).await {
+    let (outcome, walls) = match sandbox
+        .execute(permit, Given { workspace: None, way_out: None }, &CancellationToken::new())
+        .await
+    {
         Ok(ran) => ran,
         Err(RunError::Setup { step, cause, fix }) => {
             return Err(Unavailable::new(format!("{step}: {cause}"), fix));

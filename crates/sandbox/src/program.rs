@@ -6,7 +6,7 @@
 //! it prints goes into secret types, and nowhere else; what it writes to standard error goes nowhere at all.
 
 mod answer;
-mod family;
+pub(crate) mod family;
 mod file;
 mod run;
 

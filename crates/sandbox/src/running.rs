@@ -11,12 +11,14 @@ use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::filter;
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
+use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Report, Walls};
 
 /// A helper and what came of it so far. Dropped before its end, it kills everything.
@@ -30,10 +32,15 @@ pub(crate) struct Running {
     output_open: bool,
     /// The first process of the namespace: it has ended when the namespace is empty.
     first: Option<AsyncFd<OwnedFd>>,
+    /// Who waits for the socket that listens within the namespace.
+    way_out: Option<oneshot::Sender<OwnedFd>>,
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
     kept: Kept,
     attempts: Vec<Attempt>,
+    stopper: Stopper,
+    /// That a stop finds the helper, and the first process once it is there.
+    known: Vec<Known>,
 }
 
 /// What came of it.
@@ -41,19 +48,27 @@ pub(crate) struct Finished {
     pub(crate) exit: Exit,
     pub(crate) kept: Kept,
     pub(crate) walls: Option<Walls>,
+    /// The container that it ran in.
+    pub(crate) container: Option<String>,
 }
 
 impl Finished {
     /// The end of a command that was stopped before it was started.
     pub(crate) fn before_start(exit: Exit) -> Self {
-        Self { exit, kept: Kept::default(), walls: None }
+        Self { exit, kept: Kept::default(), walls: None, container: None }
     }
 }
 
 impl Running {
     /// Watches over a helper that was started.
-    pub(crate) fn new(started: Started, spawner: Spawner, most: usize) -> io::Result<Self> {
-        let Started { child, ended, output, reports } = started;
+    pub(crate) fn new(
+        started: Started,
+        spawner: Spawner,
+        stopper: Stopper,
+        most: usize,
+        way_out: Option<oneshot::Sender<OwnedFd>>,
+    ) -> io::Result<Self> {
+        let Started { child, ended, output, reports, known } = started;
         Ok(Self {
             spawner,
             child: Some(child),
@@ -63,10 +78,13 @@ impl Running {
             output: pipe::Receiver::from_owned_fd(output)?,
             output_open: true,
             first: None,
+            way_out,
             walls: None,
             end: None,
             kept: Kept::new(most),
             attempts: Vec::new(),
+            stopper,
+            known: vec![known],
         })
     }
 
@@ -100,8 +118,10 @@ impl Running {
             .map_err(|_| RunError::Survived)?;
         self.bury().await;
         let walls = self.walls;
-        let exit = self.end.take().unwrap_or_else(|| Err(lost(walls)))?;
-        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls })
+        // Killed by a stop before we were told of it.
+        let lost = || if abort.is_cancelled() { Ok(Exit::Aborted) } else { Err(lost(walls)) };
+        let exit = self.end.take().unwrap_or_else(lost)?;
+        Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls, container: None })
     }
 
     /// Reads what is left of the reports and the output until every process is gone.
@@ -144,6 +164,8 @@ impl Running {
     fn note(&mut self, report: io::Result<Option<(Report, Option<OwnedFd>)>>) {
         match report {
             Ok(Some((Report::Born, handle))) => {
+                let copy = handle.as_ref().and_then(|handle| handle.try_clone().ok());
+                self.known.extend(copy.map(|copy| self.stopper.know(copy)));
                 self.first = handle.and_then(|handle| await_readable(handle).ok());
                 if self.end.is_some() {
                     self.kill();
@@ -152,6 +174,7 @@ impl Running {
             Ok(Some((Report::Attempt { call, program }, _))) => {
                 self.attempts.extend(filter::attempt(call, program));
             }
+            Ok(Some((Report::Listening, socket))) => self.hand_over(socket),
             Ok(Some((Report::Started(walls), _))) => self.walls = Some(walls),
             Ok(Some((Report::Ended(exit), _))) => {
                 self.end.get_or_insert(Ok(exit));
@@ -164,6 +187,14 @@ impl Running {
                 tracing::warn!(%error, "a report of the sandbox's helper cannot be read");
                 self.reports_open = false;
             }
+        }
+    }
+
+    /// A command without its proxy would fail in ways that nobody understands: it does not run.
+    fn hand_over(&mut self, socket: Option<OwnedFd>) {
+        let taken = self.way_out.take().zip(socket).is_some_and(|(proxy, socket)| proxy.send(socket).is_ok());
+        if !taken {
+            self.end.get_or_insert(Err(RunError::setup(Step::Network, "nobody serves its proxy".into())));
         }
     }
 
@@ -245,11 +276,13 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    fn new(most: usize) -> Self {
+    /// Nothing yet, and room for `most` bytes.
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, bytes: Vec::new(), dropped: 0 }
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    /// Keeps what there is room for.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         let room = self.most.saturating_sub(self.bytes.len()).min(bytes.len());
         let (kept, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.bytes.extend_from_slice(kept);

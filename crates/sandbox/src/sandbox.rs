@@ -1,23 +1,26 @@
 //! The sandbox as the program sees it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
+use moltbot_policy::container::Backend;
 use moltbot_policy::incident::Attempt;
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::docker::Containers;
 use crate::outcome::{Exit, Outcome, RunError, Step};
 use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
 use crate::running::{Finished, Running};
 use crate::spawner::Spawner;
+use crate::stopper::Stopper;
 use crate::wire::{Request, Walls};
 
 /// Runs commands. Clones share one spawner, which is started by the first command and lives as long as they do.
@@ -29,9 +32,19 @@ pub struct Sandbox {
 struct Inner {
     helper: PathBuf,
     ledger: Ledger,
+    containers: Containers,
     spawner: OnceLock<Spawner>,
     posture: OnceCell<Posture>,
     places: Semaphore,
+    stopper: Stopper,
+}
+
+/// What a command is given besides its permit.
+pub(crate) struct Given {
+    /// The folder that it sees.
+    pub(crate) workspace: Option<OwnedFd>,
+    /// Who waits for the socket that listens within.
+    pub(crate) way_out: Option<oneshot::Sender<OwnedFd>>,
 }
 
 impl Sandbox {
@@ -42,9 +55,20 @@ impl Sandbox {
 
     /// A sandbox with a helper of its own: a program that calls [`crate::helper_main`].
     pub fn with_helper(helper: PathBuf, ledger: Ledger) -> Self {
+        Self::with_stopper(helper, ledger, Stopper::default())
+    }
+
+    /// The same, whose commands `stopper` stops with those of others.
+    pub fn with_stopper(helper: PathBuf, ledger: Ledger, stopper: Stopper) -> Self {
         let places = Semaphore::new(limits::COMMANDS);
         let (spawner, posture) = (OnceLock::new(), OnceCell::new());
-        Self { inner: Arc::new(Inner { helper, ledger, spawner, posture, places }) }
+        let containers = Containers::new(helper.clone(), ledger.clone());
+        Self { inner: Arc::new(Inner { helper, ledger, containers, spawner, posture, places, stopper }) }
+    }
+
+    /// What stops its commands.
+    pub fn stopper(&self) -> Stopper {
+        self.inner.stopper.clone()
     }
 
     /// What the sandbox is here, found out by running a command in it. Success is remembered; after a failure the
@@ -54,6 +78,18 @@ impl Sandbox {
     /// When no command can run on this machine: the reason, and what the owner can do.
     pub async fn posture(&self) -> Result<Posture, Unavailable> {
         self.inner.posture.get_or_try_init(|| posture::probe(self)).await.cloned()
+    }
+
+    /// Whether a backend can run commands here. For a container this asks the engine and looks up the image; the
+    /// container itself is looked at from inside, before each command.
+    ///
+    /// # Errors
+    /// When it cannot: the reason, and what the owner can do.
+    pub async fn available(&self, backend: &Backend) -> Result<(), Unavailable> {
+        match backend {
+            Backend::Docker(container) => self.inner.containers.available(container).await,
+            Backend::Embedded => self.posture().await.map(|_| ()),
+        }
     }
 
     /// Runs a command and waits until none of its processes is left. Its end is entered into the book.
@@ -70,31 +106,49 @@ impl Sandbox {
         workspace: Option<OwnedFd>,
         abort: CancellationToken,
     ) -> Result<Outcome, RunError> {
-        self.execute(permit, workspace, &abort).await.map(|(outcome, _)| outcome)
+        self.execute(permit, Given { workspace, way_out: None }, &abort).await.map(|(outcome, _)| outcome)
+    }
+
+    /// As [`Sandbox::run`], for a profile with a proxy: `way_out` is sent a socket that listens within the sandbox, before
+    /// the command starts. When nobody waits for it, the command does not run.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`].
+    pub async fn run_with_way_out(
+        &self,
+        permit: Recorded<CommandPermit>,
+        workspace: Option<OwnedFd>,
+        way_out: oneshot::Sender<OwnedFd>,
+        abort: CancellationToken,
+    ) -> Result<Outcome, RunError> {
+        let given = Given { workspace, way_out: Some(way_out) };
+        self.execute(permit, given, &abort).await.map(|(outcome, _)| outcome)
     }
 
     /// As [`Sandbox::run`], with what the helper found out about the walls.
     pub(crate) async fn execute(
         &self,
         permit: Recorded<CommandPermit>,
-        workspace: Option<OwnedFd>,
+        given: Given,
         abort: &CancellationToken,
     ) -> Result<(Outcome, Option<Walls>), RunError> {
         let began = Instant::now();
         let (start, permit) = (permit.sequence(), permit.into_permit());
-        let folder = workspace.as_ref().and_then(|folder| folder.try_clone().ok());
+        let folder = given.workspace.as_ref().and_then(|folder| folder.try_clone().ok());
         let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
         let mut attempts = Vec::new();
-        let result = self.supervise(&permit, workspace, abort, &mut attempts).await;
+        let result = self.supervise(&permit, given, abort, &mut attempts).await;
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
         let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
         let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
+        let container = result.as_ref().ok().and_then(|finished| finished.container.clone());
         let entry = permit.end_entry(start, &ended);
+        let entry = container.into_iter().fold(entry, |entry, id| entry.with("containerId", id));
         let entry = folder.iter().fold(entry, |entry, folder| look_after(folder, &absent, entry));
         let tried = attempts.iter().map(|attempt| permit.attempt_entry(start, attempt));
         let entries = tried.chain([entry]).collect();
         self.enter(entries).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
-        let Finished { exit, kept, walls } = result?;
+        let Finished { exit, kept, walls, .. } = result?;
         let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);
         let outcome = Outcome {
             exit,
@@ -110,7 +164,7 @@ impl Sandbox {
     async fn supervise(
         &self,
         permit: &CommandPermit,
-        workspace: Option<OwnedFd>,
+        given: Given,
         abort: &CancellationToken,
         attempts: &mut Vec<Attempt>,
     ) -> Result<Finished, RunError> {
@@ -120,10 +174,21 @@ impl Sandbox {
             () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
         };
         let profile = permit.profile();
+        match &profile.backend {
+            Backend::Docker(container) => {
+                let (containers, stopper) = (&self.inner.containers, self.stopper());
+                let finished = containers.run(permit, container, given.workspace, abort, &stopper).await;
+                drop(place);
+                return finished;
+            }
+            Backend::Embedded => {}
+        }
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
-        let started = spawner.spawn(request, workspace).await.map_err(start)?;
-        let mut running = Running::new(started, spawner, profile.output_bytes).map_err(start)?;
+        let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
+        let most = profile.output_bytes;
+        let mut running =
+            Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
         *attempts = running.attempts();
         drop(place);
@@ -135,7 +200,7 @@ impl Sandbox {
             return Ok(spawner.clone());
         }
         // Of two that start at once one is kept; the other thread ends before it has started anything.
-        let spawner = Spawner::start(self.inner.helper.clone())?;
+        let spawner = Spawner::start(self.inner.helper.clone(), self.stopper())?;
         Ok(self.inner.spawner.get_or_init(|| spawner).clone())
     }
 
@@ -146,6 +211,16 @@ impl Sandbox {
             Ok(entered) => entered,
             Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
         }
+    }
+
+    /// A place among the commands that run at once.
+    pub(crate) async fn place(&self) -> std::io::Result<SemaphorePermit<'_>> {
+        self.inner.places.acquire().await.map_err(std::io::Error::other)
+    }
+
+    /// The program that is run again as helper and keeper.
+    pub(crate) fn helper(&self) -> &Path {
+        &self.inner.helper
     }
 
     /// The book.

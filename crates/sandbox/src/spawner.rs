@@ -3,6 +3,7 @@
 //! A helper dies when the thread that started it does, so this must not be a thread of a pool, which ends when idle.
 //! It lives as long as the [`Sandbox`](crate::Sandbox) and its clones; when they are gone, so are the commands.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -16,6 +17,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::PidfdFlags;
 use tokio::sync::oneshot;
 
+use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Request};
 use crate::{HELPER, filter};
 
@@ -42,17 +44,19 @@ pub(crate) struct Started {
     pub(crate) output: OwnedFd,
     /// Where the helper reports.
     pub(crate) reports: OwnedFd,
+    /// That a stop finds it.
+    pub(crate) known: Known,
 }
 
 impl Spawner {
     /// Starts the thread.
-    pub(crate) fn start(helper: PathBuf) -> io::Result<Self> {
-        let filter = wire::sealed("moltbot-filter", &filter::compile()?)?;
+    pub(crate) fn start(helper: PathBuf, stopper: Stopper) -> io::Result<Self> {
+        let filters = Filters::default();
         let (orders, received) = mpsc::channel();
         thread::Builder::new()
             .name("sandbox-spawner".into())
             .stack_size(256 * 1024)
-            .spawn(move || serve(&received, &helper, filter.as_fd()))?;
+            .spawn(move || serve(&received, &helper, &filters, &stopper))?;
         Ok(Self { orders })
     }
 
@@ -78,7 +82,25 @@ fn gone() -> io::Error {
     io::Error::other("the thread that starts commands has ended; restart the gateway")
 }
 
-fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filter: BorrowedFd<'_>) {
+/// The filters of system calls, each compiled for its first command.
+#[derive(Default)]
+struct Filters {
+    plain: OnceCell<OwnedFd>,
+    proxy: OnceCell<OwnedFd>,
+}
+
+impl Filters {
+    fn of(&self, request: &Request) -> io::Result<BorrowedFd<'_>> {
+        let cell = if request.proxy { &self.proxy } else { &self.plain };
+        if cell.get().is_none() {
+            let made = wire::sealed("moltbot-filter", &filter::compile(request.proxy)?)?;
+            drop(cell.set(made));
+        }
+        cell.get().map(AsFd::as_fd).ok_or_else(gone)
+    }
+}
+
+fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filters: &Filters, stopper: &Stopper) {
     for order in orders {
         match order {
             Order::Bury(mut child) => {
@@ -87,7 +109,9 @@ fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filter: BorrowedFd<'_>) 
                 }
             }
             Order::Start { request, workspace, reply } => {
-                let started = start(helper, &request, filter, workspace.as_ref().map(AsFd::as_fd));
+                let workspace = workspace.as_ref().map(AsFd::as_fd);
+                let filter = filters.of(&request);
+                let started = filter.and_then(|filter| start(helper, &request, filter, workspace, stopper));
                 if let Err(Ok(mut abandoned)) = reply.send(started)
                     && let Err(error) = abandoned.child.kill().and_then(|()| abandoned.child.wait())
                 {
@@ -107,13 +131,17 @@ fn start(
     request: &Request,
     filter: BorrowedFd<'_>,
     workspace: Option<BorrowedFd<'_>>,
+    stopper: &Stopper,
 ) -> io::Result<Started> {
+    if stopper.is_stopped() {
+        return Err(io::Error::other(STOPPED));
+    }
     let (near, far) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let (output, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // Before the start: the helper finds its request waiting, and a request that cannot be sent starts nothing.
     wire::send_request(near.as_fd(), request, filter, workspace)?;
-    let child = Command::new(helper)
+    let mut child = Command::new(helper)
         .arg(HELPER)
         .env_clear()
         .current_dir("/")
@@ -123,10 +151,22 @@ fn start(
         .stdout(Stdio::from(writer.try_clone()?))
         .stderr(Stdio::from(writer))
         .spawn()?;
+    let handles = pidfd_of(&child).and_then(|ended| Ok((ended.try_clone()?, ended)));
+    let (handle, ended) = match handles {
+        Ok(handles) => handles,
+        Err(error) => {
+            // No stop would find it.
+            child.kill().and_then(|()| child.wait())?;
+            return Err(error);
+        }
+    };
+    let known = stopper.know(handle);
     rustix::io::ioctl_fionbio(&near, true)?;
-    let ended = pidfd_of(&child)?;
-    Ok(Started { child, ended, output, reports: near })
+    Ok(Started { child, ended, output, reports: near, known })
 }
+
+/// Why no command is started.
+const STOPPED: &str = "everything is stopped; the owner runs `moltbot resume` to go on";
 
 fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);

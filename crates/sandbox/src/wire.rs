@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use moltbot_policy::profile::{Profile, WorkspaceAccess};
+use moltbot_policy::profile::{NetworkAccess, Profile, WorkspaceAccess};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -23,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) script: String,
     pub(crate) directory: String,
     pub(crate) access: Access,
+    /// Whether the gateway waits for a socket that listens within the namespace.
+    pub(crate) proxy: bool,
     pub(crate) address_space: u64,
     pub(crate) memory: u64,
     pub(crate) processes: u64,
@@ -53,6 +55,7 @@ impl Request {
                 WorkspaceAccess::ReadOnly => Access::ReadOnly,
                 WorkspaceAccess::ReadWrite => Access::ReadWrite,
             },
+            proxy: profile.network == NetworkAccess::Proxy,
             address_space: profile.address_space,
             memory: profile.memory,
             processes: profile.processes,
@@ -76,6 +79,8 @@ pub(crate) enum Report {
     Ended(Exit),
     /// A step failed, and the command did not run.
     Failed { step: Step, cause: String },
+    /// A socket listens within the namespace; it comes along.
+    Listening,
     /// The shell runs.
     Started(Walls),
 }

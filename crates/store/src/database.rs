@@ -79,7 +79,10 @@ pub(crate) fn open(state: &StateDir, vault: &Vault) -> Result<Opened, StoreError
             return Err(StoreError::Unsealed { path: path.clone(), found }.into());
         }
         configure(&database)?;
-        let boot = schema::migrate(&database, found, state, &path, &schema::MIGRATIONS)?;
+        let boot = match found {
+            0 => schema::create(&database)?,
+            _ => schema::migrate(&database, found, state, &path, &schema::MIGRATIONS)?,
+        };
         scrub::scrub(&database)?;
         schema::remove_plaintext(state, &path)?;
         Ok(boot)

@@ -43,6 +43,9 @@ pub struct DeviceRequest {
     pub role: String,
     /// The scopes it asks for, by name.
     pub scopes: Vec<String>,
+    /// The commands that a node offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
     /// Where it is.
     pub remote_ip: String,
     /// Whether the device is known already.
@@ -79,6 +82,9 @@ pub struct PairedDevice {
 pub struct DeviceRole {
     /// The approved scopes, by name. Empty is none.
     pub scopes: Vec<String>,
+    /// The commands that may be asked of a node. Empty is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
     /// SHA-256 of the token, in hex; nothing while it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_digest: Option<String>,

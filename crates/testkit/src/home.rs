@@ -130,6 +130,8 @@ fn config(port: u16, api: &str, base_url: &str) -> Value {
         "gateway": {"port": port, "auth": {"token": token.expose_secret()}},
         "agents": {"defaults": {"model": format!("{PROVIDER}/{MODEL}")}},
         "models": {"mode": "replace", "providers": {PROVIDER: provider}},
+        // Nobody is there to be asked. What is asked about, and that the default asks, has tests of its own.
+        "tools": {"exec": {"ask": "off"}},
     })
 }
 

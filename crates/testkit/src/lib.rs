@@ -4,6 +4,7 @@
 //! - [`home::Home`]: a temporary home with a config.
 //! - [`process::Gateway`]: the real program, run in such a home.
 //! - [`client::Connect`] and [`client::Client`]: a client of protocols 3 and 4.
+//! - [`engine::Engine`]: a container engine of the tests' own.
 //! - [`ordinary_user`]: the tests again, without root's rights.
 //! - [`raw::RawSocket`]: a WebSocket peer that breaks the rules; [`hostile`]: attacks that are data.
 //! - [`figure`]: what a benchmark prints.
@@ -15,6 +16,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a helper of a test fails its test")]
 
 pub mod client;
+pub mod engine;
 pub mod figure;
 pub mod home;
 pub mod hostile;

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, oneshot};
 mod html;
 mod methods;
 mod parameters;
+mod posting;
 mod server;
 mod state;
 
@@ -101,6 +102,8 @@ struct Shared {
     state: Mutex<State>,
     faults: Mutex<Vec<(String, VecDeque<Fault>)>>,
     down: AtomicBool,
+    /// The test is over.
+    ended: AtomicBool,
     /// Told when the state changes: to long polls, and to the test.
     updates: Notify,
     changed: Condvar,
@@ -135,7 +138,7 @@ pub struct TelegramApi {
     address: SocketAddr,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl TelegramApi {
@@ -152,6 +155,7 @@ impl TelegramApi {
             state: Mutex::default(),
             faults: Mutex::default(),
             down: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             updates: Notify::new(),
             changed: Condvar::new(),
         });
@@ -162,7 +166,28 @@ impl TelegramApi {
             .name("telegram-api".into())
             .spawn(move || server::serve(listener, &served, stopped))
             .expect("a thread for the stand-in");
-        Self { address, shared, stop: Some(stop), thread: Some(thread) }
+        Self { address, shared, stop: Some(stop), threads: vec![thread] }
+    }
+
+    /// Posts updates to the webhook that the bot sets, through a proxy on this machine in front of `port`: it ends TLS, and
+    /// says for whom it speaks.
+    pub fn post_through(&mut self, port: u16) {
+        let shared = Arc::clone(&self.shared);
+        let posting = std::thread::Builder::new().name("telegram-posts".into());
+        self.threads.push(posting.spawn(move || posting::keep_posting(&shared, port)).expect("a thread"));
+    }
+
+    /// What was posted to the webhook: the number of the update, and the status that was answered.
+    pub fn posts(&self) -> Vec<(i64, Option<u16>)> {
+        self.shared.state().posts.clone()
+    }
+
+    /// Blocks until `count` posts were tried.
+    ///
+    /// # Panics
+    /// When that does not happen within 30 s.
+    pub fn wait_for_posts(&self, count: usize) {
+        self.wait("posts", count, |state| state.posts.len());
     }
 
     /// The root that `/bot<token>/<method>` is added to.
@@ -254,7 +279,8 @@ impl TelegramApi {
 
     /// Another program has updates posted to `url`.
     pub fn set_webhook(&self, url: &str) {
-        self.shared.state().webhook = Some(state::Webhook { url: url.to_owned(), allowed: Vec::new() });
+        self.shared.state().webhook =
+            Some(state::Webhook { url: url.to_owned(), allowed: Vec::new(), secret: None, failed: None });
     }
 
     /// A group becomes a supergroup of another id.
@@ -329,7 +355,8 @@ impl TelegramApi {
 impl Drop for TelegramApi {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
             drop(thread.join());
         }
     }

@@ -24,6 +24,7 @@ mod random;
 mod reading;
 mod root;
 mod secret_store;
+mod session_folders;
 mod state_dir;
 mod unlock;
 mod vault;
@@ -44,6 +45,10 @@ pub use public_file::read_public;
 pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::{DiskSpace, ReadFile};
 pub use secret_store::{NamedSecret, SecretStore, StoreError};
+pub use session_folders::{
+    SessionFolder, SessionFolderError, remove_session_folder, session_folder, session_folder_name,
+    session_folders,
+};
 pub use state_dir::{AppendFile, StateDir};
 pub use unlock::{FileKey, KeySource, SYSTEMD_CREDENTIAL, Unlock, UnlockError, Unlocker};
 pub use vault::{KEY_FILE, Secrets, Vault, VaultError, Wrapping};

@@ -1,23 +1,61 @@
-//! `exec`: runs a command in the sandbox, and nowhere else.
+//! `exec`: runs a command in the sandbox, after the owner's yes where it needs one.
 //!
 //! Where the sandbox cannot run, the call is answered with the reason and what the owner can do; the command
 //! does not run some other way.
 
+mod approving;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::limits;
-use moltbot_policy::command::{CommandPermit, CommandRequest, review};
-use moltbot_policy::profile::Profile;
-use moltbot_policy::{Recorded, record};
+use moltbot_net::{Authorities, Proxy, Traffic};
+use moltbot_policy::approval::{Place, place_of};
+use moltbot_policy::command::{Command, CommandPermit, CommandRequest, Refused, review};
+use moltbot_policy::container::Backend;
+use moltbot_policy::incident::Incident;
+use moltbot_policy::profile::{NetworkAccess, Profile};
+use moltbot_policy::{Permit, Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::arguments::Arguments;
 use super::{ToolResult, Toolbox, object, output, sentence, stopped};
 use crate::model::ToolSpec;
 
-pub(super) fn spec() -> ToolSpec {
+/// Whether the turn may ask for a command outside the sandbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum MayLeave {
+    No,
+    Yes,
+}
+
+/// What the owner's config and who caused the turn leave it.
+pub(super) fn may_leave(tools: &Toolbox) -> MayLeave {
+    match place_of(&tools.config.tools, &tools.cause, Some("gateway")) {
+        Ok(_) => MayLeave::Yes,
+        Err(_refused) => MayLeave::No,
+    }
+}
+
+pub(super) fn spec(may_leave: MayLeave) -> ToolSpec {
+    let host = json!({
+        "type": "string", "enum": ["sandbox", "gateway"],
+        "description": "Where to run it. `gateway` is the owner's machine itself: one simple command, approved by the owner each time.",
+    });
+    let mut spec = plain_spec();
+    let properties = spec.parameters.get_mut("properties").and_then(Value::as_object_mut);
+    if let (Some(properties), MayLeave::Yes) = (properties, may_leave) {
+        properties.insert("host".into(), host);
+    }
+    spec
+}
+
+fn plain_spec() -> ToolSpec {
     ToolSpec {
         name: "exec",
         description: "Run a shell command in the sandbox and get its output and exit code.",
@@ -40,44 +78,119 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let script = arguments.text("command")?;
     let timeout = arguments.optional_number("timeout", 1)?;
     let directory = arguments.optional_text("directory")?.unwrap_or_default();
+    let host = arguments.optional_text("host")?;
     arguments.finish()?;
-    let permit = permit(tools, script, directory, timeout).await?;
-    let recorded = match available(tools).await {
-        Ok(()) => enter(tools, permit).await?,
-        Err(why) => return Err(why),
-    };
+    let command = reviewed(tools, script, directory, timeout).await?;
+    match place_of(&tools.config.tools, &tools.cause, host.as_deref()) {
+        Ok(Place::Sandbox) => {}
+        Ok(Place::Host) => return on_host(tools, command).await,
+        Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
+    }
+    let session = tools.cause.session();
+    match Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session) {
+        Ok(backend) => available(tools, &backend).await?,
+        Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
+    }
+    let permit = approving::in_sandbox(tools, command).await?;
+    let recorded = enter(tools, permit).await?;
     let workspace = tools.workspace.fd().try_clone_to_owned();
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
-    let ended = tools.sandbox.run(recorded, Some(workspace), tools.stop.clone()).await;
+    let (outcome, traffic) = execute(tools, recorded, workspace).await?;
+    for attempt in &outcome.attempts {
+        tools.incident(Incident { severity: attempt.severity, what: format!("a command made {attempt}") });
+    }
+    let mut result = describe(&outcome);
+    if let Some(traffic) = traffic {
+        result.text.push_str(&told(traffic));
+    }
+    Ok(result)
+}
+
+/// Runs it, with a way out where its walls have one. The way is gone when the command is.
+async fn execute(
+    tools: &Toolbox,
+    permit: Recorded<CommandPermit>,
+    workspace: OwnedFd,
+) -> Result<(Outcome, Option<Traffic>), String> {
+    if permit.permit().profile().network == NetworkAccess::None {
+        let ended = tools.sandbox.run(permit, Some(workspace), tools.stop.clone()).await;
+        return Ok((ended.map_err(|error| sentence(&error))?, None));
+    }
+    let rules = tools.config.agents.outbound_of(&tools.cause.agent()).clone();
+    let book = Arc::new(tools.ledger.clone());
+    let proxy = Arc::new(Proxy::new(rules, Authorities::System, book, tools.cause.actor()));
+    let (way_out, socket) = oneshot::channel();
+    let serving = Arc::clone(&proxy);
+    let served = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Ok(socket) = socket.await
+            && let Err(error) = serving.serve(socket).await
+        {
+            tracing::warn!(%error, "the proxy of a command ended before it");
+        }
+    }));
+    let ended = tools.sandbox.run_with_way_out(permit, Some(workspace), way_out, tools.stop.clone()).await;
+    drop(served);
+    Ok((ended.map_err(|error| sentence(&error))?, Some(proxy.traffic())))
+}
+
+/// What went through the proxy, for the model: a refusal is otherwise easily taken for a host that is down.
+fn told(traffic: Traffic) -> String {
+    let Traffic { bytes, connections, refused } = traffic;
+    format!("\n(network: {connections} connections, {refused} refused, {bytes} bytes)")
+}
+
+/// Runs a command outside the sandbox, after the owner's yes.
+async fn on_host(tools: &Toolbox, command: Command) -> Result<ToolResult, String> {
+    let permit = approving::on_host(tools, command).await?;
+    let recorded = enter(tools, permit).await?;
+    let workspace = tools.workspace.fd().try_clone_to_owned();
+    let workspace = workspace.map_err(|error| format!("the workspace cannot be opened again: {error}"))?;
+    let ended = tools.sandbox.run_on_host(recorded, workspace, tools.stop.clone()).await;
     Ok(describe(&ended.map_err(|error| sentence(&error))?))
 }
 
-/// Reviews the command; a refusal is entered into the book.
-async fn permit(
+/// Reviews the command's form; a refusal is entered into the book.
+async fn reviewed(
     tools: &Toolbox,
     script: String,
     directory: String,
     timeout: Option<u64>,
-) -> Result<CommandPermit, String> {
+) -> Result<Command, String> {
+    let network = tools.config.agents.sandbox_of(&tools.cause.agent()).network;
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
+    let profile = profile.reaching(network).seeing(tools.access);
     let target = output::beginning(&script, limits::COMMAND_BYTES).to_owned();
-    match review(CommandRequest { script, directory, cause: tools.cause.clone() }, profile) {
-        Ok(permit) => Ok(permit),
-        Err(refusal) => Err(tools.refuse("command.start", &target, &refusal).await),
+    let session = tools.cause.session();
+    let backend = Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session);
+    let profile = match backend {
+        Ok(backend) => Profile { backend, ..profile },
+        Err(refusal) => return Err(tools.refuse("command.start", &target, &refusal).await),
+    };
+    let request = CommandRequest { script, directory, cause: tools.cause.clone() };
+    let reviewed = match tools.rules.current().await {
+        Ok(rules) => review(request, profile, &rules).map_err(|refused| *refused),
+        Err(refusal) => Err(refusal.into()),
+    };
+    match reviewed {
+        Ok(command) => Ok(command),
+        Err(Refused { refusal, verdict }) => {
+            let tell = |entry| verdict.iter().fold(entry, |entry, verdict| verdict.tell(entry));
+            Err(tools.refuse_with("command.start", &target, &refusal, tell).await)
+        }
     }
 }
 
 /// Whether commands can run here at all. Tried before the command is entered, so that the book names as
 /// started only what could start.
-async fn available(tools: &Toolbox) -> Result<(), String> {
-    let posture = tokio::select! {
+async fn available(tools: &Toolbox, backend: &Backend) -> Result<(), String> {
+    let found = tokio::select! {
         biased;
         () = tools.stop.cancelled() => return Err("the command did not run because the turn was stopped".into()),
-        posture = tools.sandbox.posture() => posture,
+        found = tools.sandbox.available(backend) => found,
     };
-    match posture {
-        Ok(_) => Ok(()),
+    match found {
+        Ok(()) => Ok(()),
         Err(unavailable) => Err(format!(
             "commands cannot run on this machine: {}; your owner can mend it: {}",
             unavailable.reason, unavailable.fix
@@ -85,7 +198,7 @@ async fn available(tools: &Toolbox) -> Result<(), String> {
     }
 }
 
-async fn enter(tools: &Toolbox, permit: CommandPermit) -> Result<Recorded<CommandPermit>, String> {
+async fn enter<P: Permit + Send + 'static>(tools: &Toolbox, permit: P) -> Result<Recorded<P>, String> {
     let ledger = tools.ledger.clone();
     let recorded = spawn_blocking(move || record(permit, &ledger)).await;
     recorded.map_err(|_| stopped())?.map_err(|unrecorded| sentence(&unrecorded))

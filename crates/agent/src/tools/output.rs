@@ -3,44 +3,12 @@
 //! Terminal sequences can repaint a screen and bidirectional marks can reorder a line; neither has a place
 //! in a result. Sequences that only colour a command's output are removed, everything else is made visible.
 
-use std::fmt::Write as _;
+pub(crate) use moltbot_policy::shown::visible;
 
 /// A command's output as text: bytes that are not UTF-8 are replaced, terminal sequences are removed, other
 /// controls are made visible.
 pub(super) fn from_command(output: &[u8]) -> String {
     visible(&without_sequences(&String::from_utf8_lossy(output)))
-}
-
-/// A text with every control and bidirectional character but tab and line feed written as `<U+001B>`. A
-/// carriage return before a line feed is dropped.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character == '\r' && characters.peek() == Some(&'\n') {
-            continue;
-        }
-        if is_hidden(character) {
-            // Writing to a string cannot fail.
-            if write!(shown, "<U+{:04X}>", u32::from(character)).is_err() {
-                break;
-            }
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Whether a character acts on what is shown instead of being shown.
-fn is_hidden(character: char) -> bool {
-    match character {
-        '\n' | '\t' => false,
-        '\u{061C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' => true,
-        '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => true,
-        '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}' => true,
-        other => other.is_control(),
-    }
 }
 
 /// A text without ANSI sequences: CSI, OSC and the other strings, and two-character escapes. A sequence

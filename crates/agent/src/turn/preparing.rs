@@ -1,7 +1,10 @@
 //! What a turn needs before the model is asked: what was said, which model, which tools, which prompt.
 
+use std::sync::OnceLock;
+
 use moltbot_config::limits;
 use moltbot_policy::cause::Cause;
+use moltbot_policy::surroundings::{Surroundings, surroundings};
 use moltbot_protocol::message::{Message, Part, text_of};
 use tokio::task::spawn_blocking;
 
@@ -72,8 +75,10 @@ impl Turn<'_> {
             None => self.inside.models.chosen(&agent),
         };
         let model = model.map_err(|error| Halt::Failed(sentence(&error)))?;
-        let (state, session, main) = (self.inside.state.clone(), self.report.session.clone(), main.clone());
-        let opened = spawn_blocking(move || workspace::of_session(&state, &session, &main)).await;
+        let Surroundings { place, access, .. } =
+            surroundings(&self.inside.config.agents, &self.report.session);
+        let (state, main) = (self.inside.state.clone(), main.clone());
+        let opened = spawn_blocking(move || workspace::of_session(&state, place, &main)).await;
         let workspace = opened
             .map_err(|error| Halt::Failed(sentence(&error)))?
             .map_err(|error| Halt::Failed(sentence(&error)))?;
@@ -82,13 +87,18 @@ impl Turn<'_> {
             ledger: self.inside.ledger.clone(),
             sandbox: self.inside.sandbox.clone(),
             workspace,
+            rules: self.inside.rules.clone(),
+            access,
             cause: Cause::of(
                 &self.inside.config,
                 self.report.session.clone(),
                 self.report.run.clone(),
                 self.pending.message.principal.clone(),
             ),
+            approvals: self.inside.approvals.clone(),
+            home: self.inside.home.clone(),
             stop: self.stop.clone(),
+            incident: OnceLock::new(),
         };
         Ok((model, toolbox))
     }

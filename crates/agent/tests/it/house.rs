@@ -100,6 +100,7 @@ impl House {
             ledger: ledger.clone(),
             sandbox: sandbox.clone(),
             state: state.clone(),
+            approvals: None,
             home: home.path().into(),
         };
         let agent = Agent::new(parts)?;

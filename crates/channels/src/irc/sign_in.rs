@@ -7,11 +7,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use super::wire::{Reader, Writer, numeric};
-use super::{IrcSettings, SignedIn};
+use super::{IrcSettings, Sasl, SignedIn};
 use crate::driver::Broken;
 
-/// Capabilities that are asked for: who is signed in with services, and ids of messages.
-const WANTED: [&str; 2] = ["account-tag", "message-tags"];
+/// Capabilities that are asked for: who is signed in with services, when that changes, and ids of messages.
+const WANTED: [&str; 3] = ["account-notify", "account-tag", "message-tags"];
 const SASL: &str = "sasl";
 /// Bytes of base64 in one line of a SASL answer (IRCv3).
 const SASL_PIECE: usize = 400;
@@ -93,17 +93,27 @@ async fn capabilities(
         CapSubCommand::ACK => {
             progress.accepted.extend(names);
             let asks_sasl = settings.sasl.is_some() && progress.accepted.iter().any(|one| one == SASL);
-            writer.line(if asks_sasl { "AUTHENTICATE PLAIN" } else { "CAP END" }).await
+            let mechanism = match settings.sasl.as_ref().filter(|_| asks_sasl) {
+                None => return writer.line("CAP END").await,
+                Some(Sasl::External(_)) => "EXTERNAL",
+                Some(Sasl::Plain(..)) => "PLAIN",
+            };
+            writer.line(&format!("AUTHENTICATE {mechanism}")).await
         }
         CapSubCommand::NAK => writer.line("CAP END").await,
         _ => Ok(()),
     }
 }
 
-/// Answers the server's prompt: SASL PLAIN (RFC 4616), in pieces.
+/// Answers the server's prompt, in pieces: SASL PLAIN (RFC 4616) or EXTERNAL (RFC 4422, appendix A).
 async fn answer(settings: &IrcSettings, writer: &Writer) -> Result<(), Broken> {
-    let Some((account, password)) = &settings.sasl else { return Ok(()) };
-    let answer = plain(account, password);
+    let answer = match &settings.sasl {
+        None => return Ok(()),
+        Some(Sasl::External(account)) => {
+            Zeroizing::new(STANDARD.encode(account.as_deref().unwrap_or_default()))
+        }
+        Some(Sasl::Plain(account, password)) => plain(account, password),
+    };
     for piece in answer.as_bytes().chunks(SASL_PIECE) {
         let piece = Zeroizing::new(String::from_utf8_lossy(piece).into_owned());
         writer.line(&Zeroizing::new(format!("AUTHENTICATE {}", *piece))).await?;
@@ -137,7 +147,7 @@ fn refused(settings: &IrcSettings, number: u16, parameters: &[String]) -> Result
         464 => Err(Broken::lasting("the IRC server refused channels.irc.password; set the right one")),
         465 => Err(Broken::lasting(format!("the IRC server bans us ({why})"))),
         902 | 904 | 905 | 906 | 908 => Err(Broken::lasting(format!(
-            "the sign-in of channels.irc.sasl was refused ({why}); check name and password"
+            "the sign-in of channels.irc.sasl was refused ({why}); check the account and its password or certificate"
         ))),
         _ => Ok(()),
     }

@@ -146,6 +146,12 @@ pub(super) struct Me {
 /// Where Telegram posts updates, if anywhere.
 #[derive(Debug, Deserialize)]
 pub(super) struct WebhookInfo {
+    /// When a post failed last, in seconds since 1970.
+    pub(super) last_error_date: Option<i64>,
+    #[serde(default)]
+    pub(super) last_error_message: String,
+    #[serde(default)]
+    pub(super) pending_update_count: u64,
     #[serde(default)]
     pub(super) url: String,
 }

@@ -1,6 +1,8 @@
-//! Forms of settings of hooks.
+//! Forms of settings of hooks and of what commands may reach.
 
 use moltbot_protocol::ids::HookName;
+
+use crate::settings::OutboundHost;
 
 /// What is expected and what to do, when a text does not have its form.
 pub(super) fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
@@ -32,7 +34,12 @@ pub(super) fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'sta
             "'/' and a name of a-z, 0-9, '-' and '_'; not '/' alone, which would take every path",
             "write it as \"/hooks\"",
         ),
-        _ => return None,
+        "outbound-host" => (
+            OutboundHost::parse(text).is_some(),
+            "a host in lower case, with its domain, `*.` before it for all below, or an address; and a port where it is not 443",
+            "write it as \"api.example.com\" or \"10.0.0.7:8080\"",
+        ),
+        _ => return super::containers::misses_form(form, text),
     };
     (!fits).then_some((expected, fix))
 }

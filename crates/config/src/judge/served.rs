@@ -8,7 +8,7 @@ use super::{Judge, Verdict, member_shape, nearest};
 use crate::path::Step;
 use crate::report::ConfigErrorKind;
 use crate::schema::{FORM, SERVED, alternatives};
-use crate::settings::Network;
+use crate::settings::{Network, NodeCommand};
 use crate::shape::Shape;
 use crate::substitution::expand;
 use crate::tree::{Kind, Member, Node, Number};
@@ -208,6 +208,11 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
                 .is_some_and(|rest| !rest.is_empty()),
             "an address that begins with wss://, or with ws:// and names this machine",
             "write it as \"wss://moltbot.example.com:18789\"",
+        ),
+        "node-command" => (
+            NodeCommand::is_one(text),
+            "the name of one command: up to 64 letters, digits, '.', '-' and '_', and no '*'",
+            "write it as \"camera.snap\"",
         ),
         "network" => (
             Network::parse(text).is_some(),

@@ -4,17 +4,21 @@ use moltbot_protocol::ids::AgentId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::AgentsConfig;
+use super::{AgentsConfig, DockerConfig};
 
 /// The walls around what an agent's tools do. No setting runs a command without any.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SandboxConfig {
     /// What builds the walls. `embedded`: it is the program itself, and needs neither root nor a daemon. Where the one
     /// that is named cannot be had, no command runs: no other takes its place.
     pub backend: SandboxBackend,
+    /// The containers of `backend` `docker`.
+    pub docker: DockerConfig,
     /// Which sessions are shut off from the agent's workspace. `non-main`: the main session is the owner's alone.
     pub mode: SandboxMode,
+    /// What commands reach of the network. `proxy`: the hosts of `outbound`, and nothing else.
+    pub network: SandboxNetwork,
     /// When folders of sessions that are shut off are removed.
     pub prune: PruneConfig,
     /// Which sessions that are shut off share a folder. `session`: none do.
@@ -31,6 +35,8 @@ pub struct AgentSandboxConfig {
     pub backend: Option<SandboxBackend>,
     /// Which sessions are shut off from the agent's workspace.
     pub mode: Option<SandboxMode>,
+    /// What commands reach of the network.
+    pub network: Option<SandboxNetwork>,
     /// When folders of sessions that are shut off are removed.
     pub prune: Option<PruneConfig>,
     /// Which sessions that are shut off share a folder.
@@ -43,6 +49,8 @@ pub struct AgentSandboxConfig {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SandboxBackend {
+    /// Containers of Docker, one for each scope.
+    Docker,
     /// The program itself: namespaces, a private root, Landlock, a filter of system calls.
     #[default]
     Embedded,
@@ -59,6 +67,17 @@ pub enum SandboxMode {
     NonMain,
     /// None: whoever speaks in any session has the agent's workspace. Commands stay within walls all the same.
     Off,
+}
+
+/// What commands reach of the network.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxNetwork {
+    /// Nothing.
+    #[default]
+    None,
+    /// Hosts that the owner named, through the gateway, which decides on each connection and records it.
+    Proxy,
 }
 
 /// Which sessions that are shut off share a folder.
@@ -109,12 +128,14 @@ impl Default for PruneConfig {
 impl AgentsConfig {
     /// The walls of an agent: what it says itself, and else what holds for all.
     pub fn sandbox_of(&self, agent: &AgentId) -> SandboxConfig {
-        let all = self.defaults.sandbox;
+        let all = self.defaults.sandbox.clone();
         let entry = self.list.iter().find(|entry| entry.id == *agent);
         let own = entry.and_then(|entry| entry.sandbox).unwrap_or_default();
         SandboxConfig {
             backend: own.backend.unwrap_or(all.backend),
+            docker: all.docker,
             mode: own.mode.unwrap_or(all.mode),
+            network: own.network.unwrap_or(all.network),
             prune: own.prune.unwrap_or(all.prune),
             scope: own.scope.unwrap_or(all.scope),
             workspace_access: own.workspace_access.unwrap_or(all.workspace_access),

@@ -42,6 +42,15 @@ pub struct TelegramConfig {
     pub groups: BTreeMap<String, GroupSettings>,
     /// The absolute path of a file with the bot's token, which only its owner can read. It comes before `botToken`.
     pub token_file: Option<String>,
+    /// The path on this gateway where updates are posted, when a proxy in front of it changes that of `webhookUrl`.
+    #[schemars(extend("x-moltbot-form" = "hooks-path"))]
+    pub webhook_path: Option<String>,
+    /// What Telegram must show with each update that it posts: 32 to 256 letters, digits, `-` and `_`. Required with
+    /// `webhookUrl`: anybody can post to an address.
+    #[schemars(with = "Option<SecretSetting>")]
+    pub webhook_secret: Option<SecretString>,
+    /// The public address, `https`, at which Telegram reaches this gateway to post updates. Absent, they are asked for.
+    pub webhook_url: Option<String>,
 }
 
 impl Default for TelegramConfig {
@@ -58,6 +67,9 @@ impl Default for TelegramConfig {
             group_policy: None,
             groups: BTreeMap::new(),
             token_file: None,
+            webhook_path: None,
+            webhook_secret: None,
+            webhook_url: None,
         }
     }
 }
@@ -87,6 +99,14 @@ pub struct TelegramAccount {
     pub name: Option<String>,
     /// The absolute path of a file with the bot's token.
     pub token_file: Option<String>,
+    /// The path on this gateway where updates are posted.
+    #[schemars(extend("x-moltbot-form" = "hooks-path"))]
+    pub webhook_path: Option<String>,
+    /// What Telegram must show with each update that it posts.
+    #[schemars(with = "Option<SecretSetting>")]
+    pub webhook_secret: Option<SecretString>,
+    /// The public address at which Telegram posts updates.
+    pub webhook_url: Option<String>,
 }
 
 /// Direct messages, as some older configs write about them.
@@ -110,6 +130,29 @@ pub struct TelegramBot<'a> {
     pub is_default: bool,
     /// Who may speak to it.
     pub senders: SenderSettings<'a>,
+    /// Where its updates are posted; nothing when they are asked for.
+    pub webhook: Option<TelegramWebhook<'a>>,
+}
+
+/// Where updates of one bot are posted. Each account has its own: two bots at one path could not be told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct TelegramWebhook<'a> {
+    /// The path here, when it is not that of the URL.
+    pub path: Option<&'a str>,
+    /// What Telegram must show.
+    pub secret: Option<&'a SecretString>,
+    /// The public address.
+    pub url: &'a str,
+}
+
+impl<'a> TelegramWebhook<'a> {
+    fn of(
+        url: Option<&'a String>,
+        secret: Option<&'a SecretString>,
+        path: Option<&'a String>,
+    ) -> Option<Self> {
+        url.map(|url| Self { path: path.map(String::as_str), secret, url })
+    }
 }
 
 impl TelegramConfig {
@@ -125,6 +168,11 @@ impl TelegramConfig {
                 token_file: self.token_file.as_deref(),
                 is_default: true,
                 senders: self.senders(defaults, None),
+                webhook: TelegramWebhook::of(
+                    self.webhook_url.as_ref(),
+                    self.webhook_secret.as_ref(),
+                    self.webhook_path.as_ref(),
+                ),
             };
             return vec![bot];
         }
@@ -135,6 +183,11 @@ impl TelegramConfig {
             token_file: account.token_file.as_deref(),
             is_default: name == DEFAULT,
             senders: self.senders(defaults, Some(account)),
+            webhook: TelegramWebhook::of(
+                account.webhook_url.as_ref(),
+                account.webhook_secret.as_ref(),
+                account.webhook_path.as_ref(),
+            ),
         });
         bots.collect()
     }

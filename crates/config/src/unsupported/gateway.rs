@@ -33,11 +33,7 @@ const FILES: Shape = Object(&[
     ("timeoutMs", COUNT),
 ]);
 
-const NODES: Shape = Object(&[
-    ("allowCommands", TEXTS),
-    ("browser", Object(&[("mode", Text), ("node", Text)])),
-    ("denyCommands", TEXTS),
-]);
+const NODES: Shape = Object(&[("browser", Object(&[("mode", Text), ("node", Text)]))]);
 
 const REMOTE: Shape = Object(&[
     ("sshIdentity", Text),

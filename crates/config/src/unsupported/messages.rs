@@ -70,7 +70,22 @@ const CHANNEL: Shape = Open(&[
 
 /// What is known of IRC and not served yet.
 const IRC: super::super::shape::Members = &[
-    ("accounts", Noted("one network is served: the one that stands here", &Map(&Open(&[])))),
+    ("accounts", Map(&Object(IRC_ACCOUNT))),
+    ("blockStreaming", Flag),
+    ("configWrites", Flag),
+    ("dmHistoryLimit", COUNT),
+    ("groups", Map(&Object(GROUP))),
+    ("historyLimit", COUNT),
+    ("mediaMaxMb", Shape::Number),
+    ("mentionPatterns", TEXTS),
+    ("name", Text),
+    ("nickserv", Noted("use `sasl`", &Open(&[]))),
+    ("responsePrefix", Text),
+    ("textChunkLimit", COUNT),
+];
+
+/// What is known of one network of IRC and not served yet.
+const IRC_ACCOUNT: super::super::shape::Members = &[
     ("blockStreaming", Flag),
     ("configWrites", Flag),
     ("dmHistoryLimit", COUNT),
@@ -129,7 +144,6 @@ const QUEUE: Shape = Object(&[
 /// `session`.
 pub(super) const SESSION: Shape = Object(&[
     ("agentToAgent", Object(&[("maxPingPongTurns", Shape::Whole(0, 5))])),
-    ("identityLinks", Map(&TEXTS)),
     ("mainKey", Noted("the main session is always named `main`", &Text)),
     ("reset", RESET),
     ("resetByChannel", Map(&RESET)),

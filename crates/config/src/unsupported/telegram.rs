@@ -3,9 +3,6 @@
 use super::{Any, COUNT, Flag, List, Map, Noted, Object, OneOf, Open, Shape, TEXTS, Text};
 use crate::shape::Members;
 
-/// What is said instead of settings of another way to get updates.
-const POLLING: &str = "updates are asked for by long polling, and this bot's webhook ends";
-
 /// `channels.telegram`.
 pub(super) const TELEGRAM: Shape = Object(&[
     ("accounts", Map(&Object(ACCOUNT))),
@@ -39,9 +36,6 @@ pub(super) const TELEGRAM: Shape = Object(&[
     ("streamMode", OneOf(&["block", "off", "partial"])),
     ("textChunkLimit", COUNT),
     ("timeoutSeconds", COUNT),
-    ("webhookPath", Text),
-    ("webhookSecret", Noted(POLLING, &Text)),
-    ("webhookUrl", Noted(POLLING, &Text)),
 ]);
 
 /// One account: what is known of the channel but for what is the channel's alone.
@@ -74,9 +68,6 @@ const ACCOUNT: Members = &[
     ("streamMode", OneOf(&["block", "off", "partial"])),
     ("textChunkLimit", COUNT),
     ("timeoutSeconds", COUNT),
-    ("webhookPath", Text),
-    ("webhookSecret", Noted(POLLING, &Text)),
-    ("webhookUrl", Noted(POLLING, &Text)),
 ];
 
 /// Direct messages, where older configs write about them.

@@ -1,7 +1,7 @@
 //! `tools`: what is known of the tools and not served yet.
 
 use super::super::shape::Members;
-use super::{Any, COUNT, Flag, List, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
+use super::{Any, COUNT, Flag, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
 
 /// What tells the owner of an allow-list what holds instead.
 const USE_DENY: &str =
@@ -13,7 +13,6 @@ pub(super) const TOOLS: Shape = Object(&[
     ("allow", Noted(USE_DENY, &TEXTS)),
     ("alsoAllow", TEXTS),
     ("byProvider", Noted("use `tools.deny`, which holds for every provider", &Map(&Object(POLICY)))),
-    ("elevated", Object(&[("allowFrom", Map(&List(&Any))), ("enabled", Flag)])),
     ("exec", EXEC),
     ("links", OBJECT),
     ("media", OBJECT),
@@ -32,24 +31,13 @@ const PROFILE: Shape = OneOf(&["coding", "full", "messaging", "minimal"]);
 
 const EXEC: Shape = Object(&[
     ("applyPatch", Any),
-    (
-        "ask",
-        Noted("no command is asked for yet; each runs in the sandbox", &OneOf(&["always", "off", "on-miss"])),
-    ),
     ("backgroundMs", COUNT),
     ("cleanupMs", COUNT),
-    ("host", Noted("commands run in the sandbox only", &OneOf(&["gateway", "node", "sandbox"]))),
+    ("host", Noted("no command runs on a node; they run in the sandbox", &OneOf(&["node"]))),
     ("node", Text),
     ("notifyOnExit", Flag),
     ("pathPrepend", TEXTS),
     ("safeBins", TEXTS),
-    (
-        "security",
-        Noted(
-            "deny the tool `exec` in `tools.deny` to run no commands",
-            &OneOf(&["allowlist", "deny", "full"]),
-        ),
-    ),
 ]);
 
 const SEARCH: Shape =

@@ -1,4 +1,4 @@
-use moltbot_config::settings::{AuthMode, BindMode, LogLevel, ProviderApi};
+use moltbot_config::settings::{AuthMode, BindMode, ExecHost, LogLevel, ProviderApi};
 use moltbot_config::{Surroundings, load, redact, schema};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -85,6 +85,8 @@ fn an_empty_object_is_the_safe_defaults() {
     assert_eq!(config.gateway.bind, BindMode::Loopback);
     assert!(config.gateway.auth.token.is_none());
     assert_eq!(config.tools.exec.timeout_sec, 1800);
+    assert_eq!(config.tools.exec.host, ExecHost::Sandbox);
+    assert!(!config.tools.elevated.enabled);
 }
 
 #[test]
@@ -120,13 +122,19 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
     for path in [
         "channels.discord",
         "gateway.controlUi.basePath",
-        "session.identityLinks",
-        "agents.defaults.sandbox.docker",
-        "tools.exec.host",
+        "session.resetTriggers",
+        "agents.defaults.sandbox.docker.env",
+        "tools.exec.node",
     ] {
         assert_eq!(at(path)["x-moltbot-supported"], false, "{path}");
     }
-    for path in ["agents.defaults.sandbox.mode", "channels.telegram", "gateway.controlUi.allowedOrigins"] {
+    for path in [
+        "agents.defaults.sandbox.mode",
+        "channels.telegram",
+        "gateway.controlUi.allowedOrigins",
+        "tools.elevated.enabled",
+        "tools.exec.ask",
+    ] {
         assert_eq!(at(path)["x-moltbot-supported"], Value::Null, "{path}");
     }
     let top: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();

@@ -1,5 +1,6 @@
 //! The public face of the config crate.
 
+mod containers;
 mod edits;
 mod errors;
 mod full;

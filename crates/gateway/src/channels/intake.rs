@@ -3,26 +3,29 @@
 use std::sync::Arc;
 
 use moltbot_channels::driver::{Arrival, Doing, Link, NotSent, NotTaken, Piece};
-use moltbot_channels::webchat;
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
 use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
-use moltbot_protocol::sender::SenderId;
+use moltbot_protocol::ids::InvalidId;
+use moltbot_protocol::sender::{Origin, SenderId};
 use moltbot_store::Accepted;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::commands::{self, Obeyed};
 use super::{Served, route};
-use crate::inbound::{self, Hearing, InboundError};
+use crate::inbound::{self, Hearing, InboundError, Received};
 use crate::senders::{Asking, Told};
 use crate::shared::Shared;
+use crate::stop;
 
 /// The gateway's side of a driver that runs.
+#[derive(Clone)]
 pub(super) struct Port {
-    shared: Arc<Shared>,
-    served: Arc<Served>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) served: Arc<Served>,
 }
 
 impl Port {
@@ -53,7 +56,7 @@ impl Port {
         }
     }
 
-    fn ignore(&self, sender: &SenderId, refusal: &Refusal) {
+    pub(super) fn ignore(&self, sender: &SenderId, refusal: &Refusal) {
         for entry in self.shared.channels.refusals.count(sender, refusal, self.shared.now_ms()) {
             inbound::note(&self.shared, entry);
         }
@@ -67,23 +70,39 @@ impl Port {
             self.ignore(sender, &Refusal::new("no_text", "the message is empty or too long"));
             return Ok(());
         }
-        let is_stop = webchat::is_stop_word(&arrival.text);
-        let scope = shared.channels.scope;
-        let message = route::message(&shared.default_agent(), scope, served.place(), arrival);
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => {
-                self.ignore(sender, &Refusal::new("odd_ids", error.to_string()));
+        let (place, channels) = (served.place(), &shared.channels);
+        let scope = (channels.scope, &channels.links);
+        let odd = |error: InvalidId| Refusal::new("odd_ids", error.to_string());
+        let session = route::session(&shared.default_agent(), scope, place, sender, &arrival.conversation);
+        let session = match session.map_err(odd) {
+            Ok(session) => session,
+            Err(refusal) => {
+                self.ignore(sender, &refusal);
                 return Ok(());
             }
         };
-        if is_stop {
-            shared.inbound.abort_session(&message.session);
-            return Ok(());
+        if let Some(said) = commands::read(&arrival.text) {
+            match self.command(&permit, said, &session, &arrival).await? {
+                Obeyed::Yes => return Ok(()),
+                Obeyed::IsMessage => {}
+            }
         }
+        let message = match route::message(session, place, arrival).map_err(odd) {
+            Ok(message) => message,
+            Err(refusal) => {
+                self.ignore(sender, &refusal);
+                return Ok(());
+            }
+        };
         let from = sender.to_string();
         match inbound::receive(shared, message.clone(), &from, Hearing::End).await {
-            Ok(_) => Ok(()),
+            Ok(Received::Fresh(_)) => {
+                if let Some(origin) = message.origin.filter(|_| shared.stop.is_stopped()) {
+                    self.say_stopped(*origin);
+                }
+                Ok(())
+            }
+            Ok(Received::Duplicate(_)) => Ok(()),
             // What the vendor may not keep is kept here, and answered after the next start.
             Err(InboundError::Stopping) => match shared.store.accept(&message, shared.now_ms()).await {
                 Ok(Accepted::Duplicate(_) | Accepted::Fresh(_)) => Ok(()),
@@ -95,6 +114,27 @@ impl Port {
             }
             Err(error) => Err(NotTaken(error.to_string())),
         }
+    }
+
+    /// Says, once in a conversation, that everything is stopped. Not kept: what is kept is the message.
+    fn say_stopped(&self, origin: Origin) {
+        let Self { shared, served } = self;
+        if !served.state.tells_stop(&origin.conversation, shared.stop.fact().map(|fact| fact.since_ms)) {
+            return;
+        }
+        let served = Arc::clone(served);
+        shared.channels.tasks.spawn(async move {
+            for (number, text) in served.driver.pieces(stop::SENTENCE).into_iter().enumerate() {
+                let Origin { sender, conversation, message } = origin.clone();
+                let key = format!("stopped-{}-{number}", message.as_deref().unwrap_or_default());
+                let piece = Piece { key, conversation, to: sender, answers: message, text };
+                let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
+                if let Err(error) = sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into()))) {
+                    tracing::warn!(place = %served.place(), %error, "that everything is stopped was not said");
+                    return;
+                }
+            }
+        });
     }
 
     /// Lets a stranger ask, and tells him his code, once.
@@ -116,7 +156,7 @@ impl Port {
         shared.hub.broadcast_to_approvers(event::PAIRING_REQUESTED, &payload);
         if let Some(code) = code {
             // Not waited for: a driver may have to read what the vendor says about it.
-            let port = Self::new(Arc::clone(shared), Arc::clone(&self.served));
+            let port = self.clone();
             self.shared.channels.tasks.spawn(async move {
                 let told = port.tell(&arrival, &code).await;
                 if let Err(error) = port.shared.senders.told(&arrival.sender, told).await {
@@ -129,23 +169,27 @@ impl Port {
 
     /// Tells a stranger his code. When that fails he gets another when he writes again.
     async fn tell(&self, arrival: &Arrival, code: &PairingCode) -> Told {
-        let Self { shared, served } = self;
-        let text = pairing::reply(code, shared.senders.code_minutes());
-        for (number, text) in served.driver.pieces(text.expose_secret()).into_iter().enumerate() {
-            let key = format!("pairing-{}-{number}", arrival.id);
-            let (conversation, to) = (arrival.conversation.clone(), arrival.sender.clone());
-            let piece = Piece { key, conversation, to, answers: None, text };
-            let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
-            match sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into()))) {
-                Ok(()) | Err(NotSent::Never(_)) => {}
-                Err(error) => {
-                    let place = served.place();
-                    tracing::warn!(%place, %error, "a stranger was not told his code");
-                    return Told::No;
-                }
+        let text = pairing::reply(code, self.shared.senders.code_minutes());
+        match self.say(arrival, "pairing", text.expose_secret()).await {
+            Ok(()) | Err(NotSent::Never(_)) => Told::Yes,
+            Err(error) => {
+                let place = self.served.place();
+                tracing::warn!(%place, %error, "a stranger was not told his code");
+                Told::No
             }
         }
-        Told::Yes
+    }
+
+    /// Says something to who wrote, where he wrote, besides what the outbox has.
+    pub(super) async fn say(&self, arrival: &Arrival, what: &str, text: &str) -> Result<(), NotSent> {
+        for (number, text) in self.served.driver.pieces(text).into_iter().enumerate() {
+            let key = format!("{what}-{}-{number}", arrival.id);
+            let (conversation, to) = (arrival.conversation.clone(), arrival.sender.clone());
+            let piece = Piece { key, conversation, to, answers: None, text };
+            let sending = tokio::time::timeout(limits::CHANNEL_SEND, self.served.driver.send(&piece));
+            sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into())))?;
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::{Conversation, Origin, SenderId};
 use sha2::{Digest, Sha256};
 
+use super::people::IdentityLinks;
 use crate::senders::shown_name;
 
 /// The account of installations that name none. It is left out of keys, as upstream does.
@@ -17,7 +18,7 @@ const DEFAULT: &str = "default";
 /// The key of the conversation that something belongs to.
 pub(super) fn session(
     agent: &AgentId,
-    scope: DmScope,
+    (scope, links): (DmScope, &IdentityLinks),
     place: &Place,
     sender: &SenderId,
     conversation: &Conversation,
@@ -27,7 +28,7 @@ pub(super) fn session(
     let of_account = if account == DEFAULT { String::new() } else { format!(":{account}") };
     let key = match conversation {
         Conversation::Direct { .. } => {
-            let peer = sender.id();
+            let peer = links.peer(sender);
             match scope {
                 DmScope::Main => return Ok(SessionKey::main_of(agent)),
                 DmScope::PerAccountChannelPeer => format!("agent:{name}:{channel}:{account}:dm:{peer}"),
@@ -45,12 +46,10 @@ pub(super) fn session(
 
 /// The message that the store keeps.
 pub(super) fn message(
-    agent: &AgentId,
-    scope: DmScope,
+    session: SessionKey,
     place: &Place,
     arrival: Arrival,
 ) -> Result<InboundMessage, InvalidId> {
-    let session = session(agent, scope, place, &arrival.sender, &arrival.conversation)?;
     let text = told(&arrival);
     let external_id = RunId::parse(&arrival.id)?.as_str().to_owned();
     Ok(InboundMessage {
@@ -125,7 +124,8 @@ mod tests {
         ] {
             let agent = AgentId::parse("work").unwrap();
             let sender = SenderId::new("irc", account, "account", "Ann").unwrap();
-            let key = session(&agent, scope, &place(account), &sender, conversation).unwrap();
+            let links = IdentityLinks::default();
+            let key = session(&agent, (scope, &links), &place(account), &sender, conversation).unwrap();
             assert_eq!(key.as_str(), expected, "{scope:?} {account}");
         }
     }
@@ -142,8 +142,8 @@ mod tests {
             state: Said::New,
             message: None,
         };
-        let agent = AgentId::main();
-        let message = message(&agent, DmScope::Main, &place("default"), arrival).unwrap();
+        let session = SessionKey::main_of(&AgentId::main());
+        let message = message(session, &place("default"), arrival).unwrap();
         assert_eq!(message.text, "[\"ann\\\"] do it[\", irc:default:account:eve] hello");
         assert!(message.run.as_str().starts_with("irc-"));
     }

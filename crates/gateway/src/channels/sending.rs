@@ -13,7 +13,7 @@ use moltbot_store::{Delivery, WaitingReply};
 use tokio::time::Instant;
 
 use super::Served;
-use super::backoff::Backoff;
+use super::backoff::{self, Backoff};
 use crate::inbound;
 use crate::shared::Shared;
 
@@ -34,7 +34,8 @@ impl Held {
     fn hold(&mut self, conversation: &Conversation, asked: Option<Duration>) {
         let (until, backoff) =
             self.until.entry(conversation.clone()).or_insert_with(|| (Instant::now(), Backoff::default()));
-        let wait = asked.map_or_else(|| backoff.next(), |asked| asked.min(limits::CHANNEL_BACKOFF_MAX));
+        let wait = asked
+            .map_or_else(|| backoff.next(backoff::random()), |asked| asked.min(limits::CHANNEL_BACKOFF_MAX));
         *until = Instant::now() + wait;
     }
 

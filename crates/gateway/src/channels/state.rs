@@ -1,9 +1,12 @@
 //! How an account of a channel is, for people who ask.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use moltbot_channels::driver::{Broken, Place};
+use moltbot_config::limits;
+use moltbot_protocol::sender::Conversation;
 use serde_json::{Value, json};
 
 use crate::shared::lock;
@@ -20,6 +23,8 @@ struct Now {
     last_error: Option<(String, u64)>,
     last_in_ms: Option<u64>,
     last_out_ms: Option<u64>,
+    /// Conversations in which it was said that everything is stopped, and which stop that was.
+    told: (Option<u64>, HashSet<Conversation>),
 }
 
 impl State {
@@ -47,6 +52,15 @@ impl State {
 
     pub(super) fn heard(&self, now_ms: u64) {
         lock(&self.0).last_in_ms = Some(now_ms);
+    }
+
+    /// Whether it is to be said in a conversation that everything is stopped since then: once.
+    pub(super) fn tells_stop(&self, conversation: &Conversation, since_ms: Option<u64>) -> bool {
+        let mut now = lock(&self.0);
+        if now.told.0 != since_ms {
+            now.told = (since_ms, HashSet::new());
+        }
+        now.told.1.len() < limits::CONVERSATIONS_TOLD && now.told.1.insert(conversation.clone())
     }
 
     pub(super) fn sent(&self, now_ms: u64) {

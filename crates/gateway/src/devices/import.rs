@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use moltbot_config::limits;
-use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, TokenDigest};
+use moltbot_policy::nodes::CommandSet;
+use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Rights, TokenDigest};
+use moltbot_protocol::scope::Role;
 use moltbot_store::{DeviceChange, DeviceClaims, DeviceRole, PairedDevice};
 use moltbot_vault::{FileError, StateDir};
 use secrecy::SecretString;
@@ -14,8 +16,8 @@ use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use super::change::{names, room_for_one};
-use super::{DeviceError, Devices, ROLE};
-use crate::shared::lock;
+use super::{DeviceError, Devices};
+use crate::shared::{lock, recorded};
 
 const FOLDER: &str = "devices";
 const PAIRED: &str = "paired.json";
@@ -94,31 +96,41 @@ impl Devices {
             room_for_one(&known)?;
             device
         };
-        let scopes = device.roles.get(ROLE).map(|role| pairing::scopes_of(&role.scopes)).unwrap_or_default();
-        let permit = DevicePermit::by_gateway(DeviceAct::Import, &device.device_id, scopes, None);
-        self.change(permit, DeviceChange { keep: vec![device], ..DeviceChange::default() }).await?;
+        // One record for each role; what the device is goes to the disk after the last.
+        let mut permits: Vec<DevicePermit> = device
+            .roles
+            .iter()
+            .filter_map(|(role, kept)| {
+                let rights = match Role::parse(Some(role))? {
+                    Role::Node => Rights::node(CommandSet::new()),
+                    Role::Operator => Rights::operator(pairing::scopes_of(&kept.scopes)),
+                };
+                Some(DevicePermit::by_gateway(DeviceAct::Import, &device.device_id, rights, None))
+            })
+            .collect();
+        let Some(last) = permits.pop() else { return Ok(false) };
+        for permit in permits {
+            drop(recorded(&self.ledger, permit, "pairing").await?);
+        }
+        self.change(last, DeviceChange { keep: vec![device], ..DeviceChange::default() }).await?;
         Ok(true)
     }
 }
 
-/// The device in our form; nothing when its key and id do not fit, or it is no operator.
+/// The device in our form; nothing when its key and id do not fit, or it has no role that there is. A node's commands were
+/// in no such file: a person is asked about them when it comes.
 fn device(mut entry: Entry) -> Option<PairedDevice> {
     let fits =
         moltbot_policy::authentication::device_id(&entry.public_key).is_some_and(|id| id == entry.device_id);
-    let token = entry.tokens.remove(ROLE);
-    let (true, Some(token)) = (fits, token) else {
-        tracing::warn!(device = %entry.device_id.escape_debug(), "a device of devices/paired.json is no operator or its id does not fit its key; it is left out");
+    let tokens = [Role::Node, Role::Operator].map(|role| (role, entry.tokens.remove(role.name())));
+    let roles: BTreeMap<String, DeviceRole> = tokens
+        .into_iter()
+        .filter_map(|(role, token)| Some((role.name().into(), kept(role, token?))))
+        .collect();
+    if !fits || roles.is_empty() {
+        tracing::warn!(device = %entry.device_id.escape_debug(), "a device of devices/paired.json has no role or its id does not fit its key; it is left out");
         return None;
-    };
-    let revoked = token.revoked_at_ms.is_some();
-    let role = DeviceRole {
-        scopes: if revoked { Vec::new() } else { names(&pairing::scopes_of(&token.scopes)) },
-        token_digest: (!revoked).then(|| TokenDigest::of(&token.token).to_hex()),
-        created_at_ms: token.created_at_ms,
-        rotated_at_ms: token.rotated_at_ms,
-        revoked_at_ms: token.revoked_at_ms,
-        last_used_at_ms: token.last_used_at_ms,
-    };
+    }
     Some(PairedDevice {
         device_id: entry.device_id,
         public_key: entry.public_key,
@@ -126,8 +138,26 @@ fn device(mut entry: Entry) -> Option<PairedDevice> {
         remote_ip: entry.remote_ip,
         created_at_ms: entry.created_at_ms,
         approved_at_ms: entry.approved_at_ms,
-        roles: BTreeMap::from([(ROLE.into(), role)]),
+        roles,
     })
+}
+
+/// A role of it. Whatever scopes a node has there, it has none.
+fn kept(role: Role, token: Token) -> DeviceRole {
+    let revoked = token.revoked_at_ms.is_some();
+    let scopes = match role {
+        Role::Operator if !revoked => names(&pairing::scopes_of(&token.scopes)),
+        Role::Node | Role::Operator => Vec::new(),
+    };
+    DeviceRole {
+        scopes,
+        commands: Vec::new(),
+        token_digest: (!revoked).then(|| TokenDigest::of(&token.token).to_hex()),
+        created_at_ms: token.created_at_ms,
+        rotated_at_ms: token.rotated_at_ms,
+        revoked_at_ms: token.revoked_at_ms,
+        last_used_at_ms: token.last_used_at_ms,
+    }
 }
 
 fn remove(folder: &StateDir, name: &str) -> Result<(), DeviceError> {

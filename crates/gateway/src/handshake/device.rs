@@ -1,9 +1,10 @@
 //! What a sign-in changes about its device: it is paired, it gets a token, or a person is asked.
 
 use moltbot_config::limits;
-use moltbot_policy::pairing::Pairing;
+use moltbot_policy::pairing::{Pairing, Rights};
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::event;
+use moltbot_protocol::scope::Role;
 use moltbot_store::DeviceClaims;
 use serde_json::json;
 
@@ -25,29 +26,38 @@ impl Connection<Challenged> {
         let device = connect.device(self);
         let (mut asked, mut issued) = (None, None);
         match (&pairing, &device) {
-            (Pairing::Ask(_), Some(device)) => asked = self.ask(device, &pairing).await,
+            (Pairing::Ask(scopes), Some(device)) => {
+                asked = self.ask(device, &Rights::operator(scopes.clone())).await;
+            }
+            (Pairing::AskNode(commands), Some(device)) => {
+                asked = self.ask(device, &Rights::node(commands.clone())).await;
+            }
             (Pairing::Silent(scopes), Some(device)) if granted.is_ok() => {
                 let kept = self.shared.devices.pair_silently(device, scopes).await;
                 let kept = unless_refused(kept).map_err(|error| connect.refused(failed(&error)))?;
                 issued = kept.flatten();
             }
-            (Pairing::Ask(_) | Pairing::Nothing | Pairing::Silent(_), _) => {}
+            (Pairing::Ask(_) | Pairing::AskNode(_) | Pairing::Nothing | Pairing::Silent(_), _) => {}
         }
         let signed_in = granted.map_err(|error| told(connect.failure(&error), asked))?;
         let device = signed_in.grant.device().filter(|_| issued.is_none());
         let Some(id) = device else { return Ok((signed_in, issued)) };
-        let welcomed = self.shared.devices.welcome(id, self.peer.client).await;
+        let welcomed = self.shared.devices.welcome(id, signed_in.grant.role(), self.peer.client).await;
         let issued = unless_refused(welcomed).map_err(|error| connect.refused(failed(&error)))?;
         Ok((signed_in, issued.flatten()))
     }
 
     /// Lets the device wait for a person, and tells those who may approve. Answers the request's id.
-    async fn ask(&self, device: &Connecting, pairing: &Pairing) -> Option<String> {
-        let Pairing::Ask(scopes) = pairing else { return None };
-        match self.shared.devices.ask(device, scopes).await {
+    async fn ask(&self, device: &Connecting, rights: &Rights) -> Option<String> {
+        match self.shared.devices.ask(device, rights).await {
             Ok((request, is_new)) => {
                 if is_new {
                     self.shared.hub.broadcast_to_approvers(event::DEVICE_PAIR_REQUESTED, &request);
+                }
+                if let Some(node) = self.shared.devices.node_waiting(&request.device_id).filter(|_| is_new)
+                    && rights.role() == Role::Node
+                {
+                    self.shared.hub.broadcast_to_approvers(event::NODE_PAIR_REQUESTED, &node);
                 }
                 Some(request.request_id)
             }

@@ -23,6 +23,7 @@ use super::single;
 use crate::inbound::{self, AbortOnDrop, Hearing, InboundError, Received, Run};
 use crate::methods::known_agent;
 use crate::shared::{LOCKED_DOWN_CODE, Shared, UNRECORDED_CODE};
+use crate::stop;
 
 const BRANDS: [&str; 3] = ["moltbot", "clawdbot", "openclaw"];
 
@@ -75,6 +76,9 @@ async fn begin(
     class: Class,
     request: Request<Incoming>,
 ) -> Result<(ChatCompletionRequest, Arc<Run>), Failure> {
+    if shared.stop.is_stopped() {
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", stop::REFUSED));
+    }
     let headers = request.headers().clone();
     let body = read(request.into_body(), class).await?;
     let request: ChatCompletionRequest =

@@ -1,6 +1,6 @@
 //! Who waits for whom: one line for each session, one run at a time in each.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) struct Inbound {
 #[derive(Debug, Default)]
 struct Lines {
     closed: bool,
+    /// The owner has stopped everything: turns wait.
+    stopped: bool,
     sessions: HashMap<SessionKey, Line>,
     /// Every run that waits or works.
     runs: HashMap<RunId, Arc<Run>>,
@@ -90,11 +92,34 @@ impl Inbound {
     /// made change nothing. Returns whether the line needs a worker.
     pub(super) fn push(&self, turn: PendingTurn, run: &Arc<Run>) -> bool {
         let mut lines = lock(&self.lines);
+        let stopped = lines.stopped;
         lines.runs.insert(run.id.clone(), Arc::clone(run));
         let line = lines.sessions.entry(run.session.clone()).or_default();
         let at = line.waiting.partition_point(|(before, _)| before.id < turn.id);
         line.waiting.insert(at, (turn, Arc::clone(run)));
-        !std::mem::replace(&mut line.works, true)
+        !stopped && !std::mem::replace(&mut line.works, true)
+    }
+
+    /// Stops every run that works, and lets none begin until [`Self::resume`]. Those that wait go on waiting.
+    pub(crate) fn stop(&self) -> usize {
+        let mut lines = lock(&self.lines);
+        lines.stopped = true;
+        let waiting: HashSet<&RunId> =
+            lines.sessions.values().flat_map(|line| &line.waiting).map(|(_, run)| &run.id).collect();
+        let works = lines.runs.values().filter(|run| !waiting.contains(&run.id));
+        works.inspect(|run| run.abort()).count()
+    }
+
+    /// Lets turns begin again. Answers the sessions in which some wait, each of which needs a worker.
+    pub(super) fn resume(&self) -> Vec<SessionKey> {
+        let mut lines = lock(&self.lines);
+        lines.stopped = false;
+        let wait = lines.sessions.iter_mut().filter(|(_, line)| !line.works && !line.waiting.is_empty());
+        wait.map(|(session, line)| {
+            line.works = true;
+            session.clone()
+        })
+        .collect()
     }
 
     /// Starts the worker of a line.
@@ -105,12 +130,12 @@ impl Inbound {
         }
     }
 
-    /// The next turn of the line; nothing when none waits or the gateway stops, and the worker is done.
+    /// The next turn of the line; nothing when none waits, the gateway stops or turns are stopped, and the worker is done.
     pub(super) fn next(&self, session: &SessionKey) -> Option<(PendingTurn, Arc<Run>)> {
         let mut lines = lock(&self.lines);
-        let closed = lines.closed;
+        let rests = lines.closed || lines.stopped;
         let line = lines.sessions.get_mut(session)?;
-        let next = if closed { None } else { line.waiting.pop_front() };
+        let next = if rests { None } else { line.waiting.pop_front() };
         if next.is_none() {
             line.works = false;
             line.worker = None;

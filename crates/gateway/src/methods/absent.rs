@@ -59,12 +59,6 @@ pub(super) fn last_heartbeat(call: &Call) -> Outcome {
     Ok(Value::Null)
 }
 
-/// No device offers commands.
-pub(super) fn nodes(shared: &Shared, call: &Call) -> Outcome {
-    let Nothing {} = call.params()?;
-    Ok(json!({"ts": shared.now_ms(), "nodes": []}))
-}
-
 /// Plugins do not exist. The answer is the list itself, as clients expect it.
 pub(super) fn plugin_approvals(call: &Call) -> Outcome {
     let Nothing {} = call.params()?;

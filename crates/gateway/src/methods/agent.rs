@@ -17,6 +17,7 @@ use crate::dispatch::success;
 use crate::inbound::{self, End, Hearing, Received, Run};
 use crate::outbox::InFlight;
 use crate::shared::Shared;
+use crate::stop;
 
 /// How long `agent.wait` waits, when the client does not say.
 const WAIT: Duration = Duration::from_secs(30);
@@ -24,6 +25,9 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Answers twice under the same id: `accepted` once the message is on disk, and the result.
 pub(super) async fn run(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome {
     let params: AgentParams = call.params()?;
+    if shared.stop.is_stopped() {
+        return Err(WireError::unavailable(stop::REFUSED));
+    }
     let session = conversation(shared, &params).await?;
     let message = webchat::agent_message(params, session).map_err(|error| unusable(&error))?;
     let run = match inbound::receive(shared, message, call.grant.actor(), Hearing::End)

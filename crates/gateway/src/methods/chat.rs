@@ -3,15 +3,18 @@
 use moltbot_channels::webchat;
 use moltbot_protocol::chat::{Aborted, ChatAbortParams, ChatHistory, ChatHistoryParams, ChatSendParams};
 use moltbot_protocol::error::WireError;
+use moltbot_protocol::event;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_store::{RunStatus, TurnState};
 use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::{Call, Outcome, not_kept, session_of, store_failed, unusable};
+use super::{Call, Outcome, approvals, not_kept, session_of, store_failed, turns, unusable};
 use crate::inbound::{self, Hearing, Received};
+use crate::outbox::Delivery;
 use crate::shared::Shared;
+use crate::stop;
 
 /// Messages of a history, when the client does not say.
 const HISTORY: u32 = 200;
@@ -25,8 +28,19 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     if let Some(id) = &params.session_id {
         require_same(shared, &session, id).await?;
     }
+    if webchat::is_stop_all(&params.message) {
+        return Ok(json!({"ok": true, "stopped": turns::now(shared, call.grant.actor()).await?}));
+    }
     if webchat::is_stop_word(&params.message) {
         return Ok(aborted(shared.inbound.abort_session(&session)));
+    }
+    if let Some(answered) = approvals::by_text(shared, call, &params.message).await {
+        let said = answered?;
+        let run =
+            RunId::parse(&params.idempotency_key).map_err(|error| WireError::invalid(error.to_string()))?;
+        let told = webchat::ChatProgress::new(&run, &session).finished(&said, "stop", shared.now_ms());
+        shared.hub.broadcast(event::CHAT, &told, Delivery::Must);
+        return Ok(json!({"runId": run.as_str(), "status": "ok"}));
     }
     let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
     let run = message.run.clone();
@@ -34,6 +48,13 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         .await
         .map_err(|error| not_kept(&error))?
     {
+        Received::Fresh(kept) if shared.stop.is_stopped() => {
+            // It takes the place of what the turn will say, as all that is said of a run so far.
+            let mut progress = webchat::ChatProgress::new(&run, &kept.session);
+            let event = progress.delta(stop::SENTENCE, shared.now_ms());
+            shared.hub.broadcast(event::CHAT, &event, Delivery::Must);
+            Ok(json!({"runId": run.as_str(), "status": "started", "notice": stop::SENTENCE}))
+        }
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
     }

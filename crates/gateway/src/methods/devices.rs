@@ -62,8 +62,8 @@ pub(super) async fn rotate(shared: &Shared, call: &Call) -> Outcome {
     let issued = shared.devices.rotate(&device_id, &role, scopes.as_deref(), who).await;
     let issued = issued.map_err(|error| failed(&error))?;
     // What the old token opened ends; who changes its own token may go on.
-    if call.grant.device() != Some(device_id.as_str()) {
-        shared.hub.close_device(&device_id);
+    if call.grant.device() != Some(device_id.as_str()) || role != call.grant.role().name() {
+        shared.hub.close_device(&device_id, &role);
     }
     shared.clients.end_requests_of(&device_id);
     Ok(json!({
@@ -81,7 +81,7 @@ pub(super) async fn revoke(shared: &Shared, call: &Call) -> Outcome {
     }
     let revoked = shared.devices.revoke(&device_id, &role, Decider::Client(&call.grant)).await;
     let revoked = revoked.map_err(|error| failed(&error))?;
-    shared.hub.close_device(&device_id);
+    shared.hub.close_device(&device_id, &role);
     shared.clients.end_requests_of(&device_id);
     shared.sign_in.forget(&device_id).await;
     Ok(json!({"deviceId": device_id, "role": role, "revokedAtMs": revoked}))

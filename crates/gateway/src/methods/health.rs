@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::outbox::Delivery;
 use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, lock};
+use crate::stop::StopFact;
 
 /// How old an answer may be. A client that asks without pause costs one look at the store a second.
 const FRESH: Duration = Duration::from_secs(1);
@@ -108,6 +109,29 @@ impl Health {
         }
     }
 
+    /// Has every answer from now on say whether everything is stopped, those that are kept among them.
+    pub(crate) fn say_stopped(&self, fact: Option<&StopFact>) {
+        let mut kept = lock(&self.answers);
+        let Some(answers) = kept.as_ref() else { return };
+        let with = |(value, _): &(Value, Arc<str>)| {
+            let mut value = value.clone();
+            if let Some(members) = value.as_object_mut() {
+                members.insert("stopped".into(), json!(fact));
+            }
+            let text = Arc::from(value.to_string());
+            (value, text)
+        };
+        // A look that began before knows less.
+        let number = self.looks.fetch_add(1, Ordering::SeqCst);
+        let (health, status) = (with(&answers.health), with(&answers.status));
+        *kept = Some(Arc::new(Answers { health, status, made: answers.made, number }));
+    }
+
+    /// The answers, made now.
+    pub(crate) async fn anew(&self, shared: &Arc<Shared>) -> Arc<Answers> {
+        self.refresh(shared).await
+    }
+
     async fn refresh(&self, shared: &Arc<Shared>) -> Arc<Answers> {
         self.stale.store(false, Ordering::Relaxed);
         let number = self.looks.fetch_add(1, Ordering::SeqCst);
@@ -127,6 +151,7 @@ impl Health {
                 "state": "ready",
                 "kernel": posture.kernel,
                 "landlockAbi": posture.landlock_abi,
+                "attemptsSeen": posture.attempts_seen,
                 "limiter": posture.limiter,
                 "uid": posture.uid,
             }),
@@ -205,6 +230,7 @@ fn health(
         "store": store,
         "ledger": ledger,
         "sandbox": sandbox,
+        "stopped": shared.stop.fact(),
     })
 }
 
@@ -262,6 +288,7 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Valu
         "runs": shared.inbound.len(),
         "model": shared.agent.models().describe_choice(),
         "sandbox": sandbox,
+        "stopped": shared.stop.fact(),
         "ledger": ledger(shared),
         "ledgerFlushes": shared.sign_in.flushes(),
         "storeCommits": shared.store.commits(),

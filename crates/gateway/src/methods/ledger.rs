@@ -23,7 +23,9 @@ struct Relay {
 pub(super) async fn relay(shared: &Shared, call: &Call) -> Outcome {
     let Relay { action, target, details } = call.params()?;
     let entry = secret::relayed(&action, &target, &details, call.grant.actor()).ok_or_else(|| {
-        WireError::invalid("only acts on secrets and config, and the sending of the book, are relayed to it")
+        WireError::invalid(
+            "only acts on secrets, config, containers and sessions' folders, and the sending of the book, are relayed to it",
+        )
     })?;
     let ledger = shared.ledger.clone();
     let entered = tokio::task::spawn_blocking(move || ledger.enter(entry)).await;

@@ -81,13 +81,14 @@ pub(super) async fn unblock(shared: &Shared, call: &Call) -> Outcome {
 }
 
 /// What the sender has running ends; what waits to be sent to him is dropped when its turn comes.
-fn shut_out(shared: &Shared, sender: &SenderId, answer: &Value, decision: &str) {
+pub(crate) fn shut_out(shared: &Shared, sender: &SenderId, answer: &Value, decision: &str) {
     shared.inbound.abort_sender(sender);
     shared.channels.wake(sender.channel(), sender.account());
     resolved(shared, answer, decision);
 }
 
-fn resolved(shared: &Shared, answer: &Value, decision: &str) {
+/// Tells those who decide that somebody did.
+pub(crate) fn resolved(shared: &Shared, answer: &Value, decision: &str) {
     let payload = json!({"sender": answer.get("sender"), "decision": decision, "ts": shared.now_ms()});
     shared.hub.broadcast_to_approvers(event::PAIRING_RESOLVED, &payload);
 }

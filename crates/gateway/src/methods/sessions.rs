@@ -6,7 +6,7 @@ use moltbot_protocol::error::WireError;
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::Message;
 use moltbot_protocol::sessions::{SessionKeyParams, SessionRow, SessionsListParams, SessionsPreviewParams};
-use moltbot_store::SessionFilter;
+use moltbot_store::{SessionFilter, StoreError};
 use serde_json::{Value, json};
 
 use super::health::defaults;
@@ -137,14 +137,24 @@ pub(super) async fn reset(shared: &Shared, call: &Call) -> Outcome {
     }
     let key = session_of(shared, &params.key, params.agent_id.as_deref())?;
     let now = shared.now_ms();
-    let id = shared.store.reset_session(&key, now).await.map_err(|error| store_failed(&error))?;
-    shared.health.touch();
-    if id.is_some() {
-        patch::changed(shared, &key, "reset", id.as_deref());
-    }
+    let id = begin_anew(shared, &key, now).await.map_err(|error| store_failed(&error))?;
     // A session that was never spoken in begins with its first message.
     let entry = id.map(|id| json!({"sessionId": id, "updatedAt": now}));
     Ok(json!({"ok": true, "key": key.as_str(), "entry": entry}))
+}
+
+/// Begins a session anew. Answers its new id, when it was ever spoken in.
+pub(crate) async fn begin_anew(
+    shared: &Shared,
+    key: &SessionKey,
+    now: u64,
+) -> Result<Option<String>, StoreError> {
+    let id = shared.store.reset_session(key, now).await?;
+    shared.health.touch();
+    if id.is_some() {
+        patch::changed(shared, key, "reset", id.as_deref());
+    }
+    Ok(id)
 }
 
 pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {

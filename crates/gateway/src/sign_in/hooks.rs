@@ -1,16 +1,18 @@
-//! Callers of hooks sign in by the same function, limiter and book as everybody else, with keys of their own.
+//! Callers of hooks, and vendors that post, sign in by the same function, limiter and book as everybody else, with keys of their own.
 
 use moltbot_policy::hook::{self, HookKey, HookPermit, Shown};
 use moltbot_policy::network::Caller;
-use moltbot_policy::throttle::{Asking, Source};
-use moltbot_policy::{Recorded, Refusal, record};
+use moltbot_policy::throttle::{Asking, Attempt, Source};
+use moltbot_policy::webhook::{self, VendorKey, VendorPermit};
+use moltbot_policy::{Permit, Recorded, Refusal, record};
+use secrecy::SecretString;
 
 use super::{SignIn, SignInError, Tried, Unheard, blocking, used_up};
 use crate::shared::lock;
 
 /// What came of a try.
-struct Judged {
-    verdict: Result<HookPermit, Refusal>,
+struct Judged<P> {
+    verdict: Result<P, Refusal>,
     /// Whether the throttle remembers something else than before it.
     changed: bool,
 }
@@ -26,14 +28,39 @@ impl SignIn {
         }
     }
 
-    /// Signs in a caller. The try is counted before anything is compared.
+    /// Signs in a caller of hooks.
     pub(crate) async fn judge_hook(
         &self,
         caller: Caller,
         key: HookKey<'_>,
         shown: Shown<'_>,
     ) -> Result<Recorded<HookPermit>, SignInError> {
-        let Judged { verdict, changed } = match self.try_hook(caller, key, shown) {
+        let whose = match key {
+            HookKey::Signature(name, _) => Some(name.as_str().to_owned()),
+            HookKey::Token(_) => None,
+        };
+        let judged = self.try_hook(caller, |attempt| hook::verify(attempt, key, shown, caller.locality));
+        self.settle_hook(caller, whose, judged).await
+    }
+
+    /// Signs in a vendor that posts.
+    pub(crate) async fn judge_vendor(
+        &self,
+        caller: Caller,
+        key: &VendorKey,
+        shown: Option<&SecretString>,
+    ) -> Result<Recorded<VendorPermit>, SignInError> {
+        let judged = self.try_hook(caller, |attempt| webhook::verify(attempt, key, shown, caller.locality));
+        self.settle_hook(caller, Some(key.place().to_owned()), judged).await
+    }
+
+    async fn settle_hook<P: Permit + Send + 'static>(
+        &self,
+        caller: Caller,
+        whose: Option<String>,
+        judged: Result<Judged<P>, Unheard>,
+    ) -> Result<Recorded<P>, SignInError> {
+        let Judged { verdict, changed } = match judged {
             Ok(judged) => judged,
             Err(unheard) => return Err(self.limit_hook(caller, unheard).await),
         };
@@ -52,23 +79,24 @@ impl SignIn {
             Err(refusal) => {
                 tracing::warn!(code = refusal.code, cause = %refusal.cause, "a call of a hook was refused");
                 let Caller { client, locality } = caller;
-                let device = match key {
-                    HookKey::Signature(name, _) => Some(name.as_str().to_owned()),
-                    HookKey::Token(_) => None,
-                };
-                let tried = Tried { client, way: "http", locality, device, tailnet: None };
+                let tried = Tried { client, way: "http", locality, device: whose, tailnet: None };
                 Err(self.enter_failure(tried, refusal, changed, hook::CREDENTIAL).await)
             }
         }
     }
 
-    /// One try after the other: calls that come at once are not taken for a guesser.
-    fn try_hook(&self, caller: Caller, key: HookKey<'_>, shown: Shown<'_>) -> Result<Judged, Unheard> {
+    /// One try after the other: calls that come at once are not taken for a guesser. The try is counted before anything is
+    /// compared.
+    fn try_hook<P>(
+        &self,
+        caller: Caller,
+        verify: impl FnOnce(&Attempt) -> Result<P, Refusal>,
+    ) -> Result<Judged<P>, Unheard> {
         let source = Source::of_peer(caller.client, caller.locality);
         self.refuse_punished(source)?;
         let mut throttle = lock(&self.tries.throttle);
         let attempt = throttle.admit(asking(caller), self.tries.now()).map_err(used_up)?;
-        let verdict = hook::verify(&attempt, key, shown, caller.locality);
+        let verdict = verify(&attempt);
         self.charge(source, caller.locality, verdict.is_ok());
         let changed = verdict.is_err() || throttle.succeeded(&attempt);
         Ok(Judged { verdict, changed })

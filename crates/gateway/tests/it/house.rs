@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moltbot_agent::Agent;
 use moltbot_agent::model::{Models, ProviderKeys};
-use moltbot_gateway::{Gateway, Parts, StopReason, Stopped};
+use moltbot_gateway::{Approvals, Gateway, Parts, StopReason, Stopped};
 use moltbot_ledger::export::Origin;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_sandbox::Sandbox;
@@ -69,6 +69,7 @@ impl House {
         let store = Store::open(&state, &moltbot_testkit::vault(&state)).expect("a store");
         let sandbox = Sandbox::new(ledger.clone());
         let models = Models::resolve(&config, ProviderKeys::default(), None, ledger.clone()).expect("models");
+        let approvals = Approvals::new(&config.tools.exec, state.clone(), ledger.clone(), now_ms);
         let agent = Agent::new(moltbot_agent::Parts {
             config: Arc::clone(&config),
             models,
@@ -76,6 +77,7 @@ impl House {
             ledger: ledger.clone(),
             sandbox: sandbox.clone(),
             state: state.clone(),
+            approvals: Some(Arc::new(approvals.clone())),
             home: home.path().to_owned(),
         });
         let parts = Parts {
@@ -87,6 +89,7 @@ impl House {
             ledger: ledger.clone(),
             store: store.clone(),
             agent: agent.expect("agents"),
+            approvals,
             sandbox,
             credential: Arc::new(|| Err("the config of a test does not change".to_owned())),
             servers: Vec::new(),

@@ -6,6 +6,7 @@ mod chat;
 #[cfg(test)]
 mod completions;
 #[cfg(test)]
+mod halt;
 mod handshake;
 #[cfg(test)]
 mod hostile;

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use crate::arguments::Agent;
 use crate::client::{self, Connection, Heard};
+use crate::commands::approvals::{self, Asked};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::output::{self, harmless};
+use crate::prompt;
 
 /// How much longer than the turn its answer may take: the gateway ends the turn itself, within a second.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,7 +40,11 @@ struct Ended {
 /// Sends the message, waits for the end, prints it.
 pub(crate) async fn run(home: &Home, options: Agent) -> anyhow::Result<Exit> {
     let run = moltbot_vault::random_id().map_err(|error| home::failed(&error))?;
-    let mut connection = Connection::open(home, &[Scope::Read, Scope::Write]).await?;
+    // Who sits at the terminal may be asked; a script is nobody who can say yes.
+    let asks = output::is_interactive() && !options.json;
+    let scopes: &[Scope] =
+        if asks { &[Scope::Approvals, Scope::Read, Scope::Write] } else { &[Scope::Read, Scope::Write] };
+    let mut connection = Connection::open(home, scopes).await?;
     let accepted = match connection.call(Method::Agent.name(), params_of(&options, &run)).await? {
         Ok(accepted) => accepted,
         Err(error) => return print(Ended::failed(run, Value::Null, error), options.json),
@@ -47,7 +53,7 @@ pub(crate) async fn run(home: &Home, options: Agent) -> anyhow::Result<Exit> {
     let limit = Duration::from_secs(options.timeout);
     let began = Instant::now();
     let answer = tokio::select! {
-        answer = connection.second_answer() => Some(answer?),
+        answer = ending(&mut connection, session.as_str().filter(|_| asks)) => Some(answer?),
         () = tokio::time::sleep(limit.saturating_add(GRACE)) => None,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
@@ -69,6 +75,28 @@ pub(crate) async fn run(home: &Home, options: Agent) -> anyhow::Result<Exit> {
     }
     connection.close().await;
     print(ended, options.json)
+}
+
+/// Waits for the end of the run; what it has to be asked about meanwhile is asked at the terminal, in the session named.
+async fn ending(
+    connection: &mut Connection,
+    session: Option<&str>,
+) -> anyhow::Result<Result<Value, WireError>> {
+    let Some(session) = session else { return connection.second_answer().await };
+    let id = connection.last_id();
+    loop {
+        match connection.next().await? {
+            Heard::Response(response) if response.id == id => return Ok(client::outcome(response)),
+            Heard::Response(_) => {}
+            Heard::Event(event) => {
+                let Some(Asked { id, prompt, decisions }) = Asked::of(&event, session) else { continue };
+                output::note(&prompt);
+                let said = tokio::task::spawn_blocking(move || prompt::answer(&decisions)).await??;
+                let decision = said.unwrap_or_else(|| "deny".to_owned());
+                approvals::send(connection, &id, &decision).await?;
+            }
+        }
+    }
 }
 
 fn params_of(options: &Agent, run: &str) -> Value {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::arguments::Chat;
 use crate::client::{self, Connection, Heard};
+use crate::commands::approvals::{self, Asked};
 use crate::commands::sessions::print_messages;
 use crate::exit::Exit;
 use crate::home::{self, Home};
@@ -27,6 +28,7 @@ const HELP: &str = "\
 /new     begin the conversation anew
 /status  what runs, and what this conversation used
 /model   the model that answers
+/approve answer whether a command may run: /approve ID allow-once
 /stop    stop the answer (as Ctrl-C does)
 /exit    leave (as Ctrl-D does)";
 
@@ -143,6 +145,7 @@ impl Screen {
     async fn meanwhile(&mut self, line: String) -> anyhow::Result<()> {
         match line.trim() {
             "/stop" => self.abort().await,
+            line if line.starts_with("/approve ") => self.approve(line).await,
             _ if self.waiting.len() >= limits::QUEUED_TURNS => {
                 output::note("too many lines are waiting; this one is dropped");
                 Ok(())
@@ -209,6 +212,12 @@ impl Screen {
 
     /// Shows what the gateway says of our run.
     fn hear(&mut self, heard: Heard) -> anyhow::Result<()> {
+        if let Heard::Event(event) = &heard
+            && let Some(asked) = Asked::of(event, &self.session).filter(|_| self.interactive)
+        {
+            let answers = asked.decisions.join(" | ");
+            output::line(&format!("\n{}\n/approve {} {answers}", asked.prompt, asked.id))?;
+        }
         let Some(run) = &mut self.run else { return Ok(()) };
         let ended = match heard {
             Heard::Event(event) => run.show(&event, self.interactive)?,
@@ -220,6 +229,18 @@ impl Screen {
             self.prompt()?;
         }
         Ok(())
+    }
+
+    /// Answers whether a command may run, while the turn that wants it waits.
+    async fn approve(&mut self, line: &str) -> anyhow::Result<()> {
+        let mut words = line.split_whitespace().skip(1);
+        match (words.next(), words.next(), words.next()) {
+            (Some(id), Some(decision), None) => approvals::send(&mut self.connection, id, decision).await,
+            _ => {
+                output::note("write /approve, the id, and the answer");
+                Ok(())
+            }
+        }
     }
 
     async fn status(&mut self, command: &str) -> anyhow::Result<()> {

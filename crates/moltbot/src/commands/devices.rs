@@ -124,9 +124,17 @@ fn list(answer: &Value) -> anyhow::Result<()> {
         output::line(&format!("waits     {}  {asked}  {}", text(request, "requestId"), described(request)))?;
     }
     for device in &paired {
-        let revoked = device.pointer("/tokens/0/revokedAtMs").is_some_and(Value::is_u64);
-        let state = if revoked { "revoked " } else { "approved" };
-        output::line(&format!("{state}  {}", described(device)))?;
+        for role in device.get("tokens").and_then(Value::as_array).into_iter().flatten() {
+            let revoked = role.get("revokedAtMs").is_some_and(Value::is_u64);
+            let state = if revoked { "revoked " } else { "approved" };
+            let mut device = device.clone();
+            for member in ["role", "scopes", "commands"] {
+                if let Some(members) = device.as_object_mut() {
+                    members.insert(member.into(), role.get(member).cloned().unwrap_or_default());
+                }
+            }
+            output::line(&format!("{state}  {}", described(&device)))?;
+        }
     }
     Ok(())
 }
@@ -136,8 +144,12 @@ fn described(device: &Value) -> String {
     let scopes = device.get("scopes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
     let scopes = if scopes.is_empty() { "no scopes".into() } else { harmless(&scopes.join(" ")) };
+    let commands = device.get("commands").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let commands: Vec<&str> = commands.iter().filter_map(Value::as_str).collect();
+    let commands =
+        if commands.is_empty() { String::new() } else { format!(" and {}", harmless(&commands.join(" "))) };
     format!(
-        "device {} from {} as {} with {scopes}; says it is {:?} ({:?} on {:?})",
+        "device {} from {} as {} with {scopes}{commands}; says it is {:?} ({:?} on {:?})",
         text(device, "deviceId"),
         text(device, "remoteIp"),
         text(device, "role"),

@@ -1,5 +1,7 @@
 //! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
 
+use moltbot_config::settings::{SandboxBackend, SandboxConfig};
+use moltbot_gateway::StopFact;
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
 use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
@@ -10,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::arguments::Facts;
 use crate::client::Connection;
-use crate::commands::models;
 use crate::commands::status::sandbox_in_a_line;
+use crate::commands::{image, models};
 use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::home::{CONFIG, Home};
+use crate::home::{self, CONFIG, Home};
 use crate::output::{self, Paint};
 use crate::{clock, serve};
 
@@ -50,12 +52,15 @@ fn files(environment: &Environment) -> Vec<Check> {
 
 async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![posture::disk_space(home.state.fd())];
+    let stopped = StopFact::read(&home.state).map_err(|error| home::failed(&error))?;
+    checks.push(posture::stopped(stopped.as_ref().map(|fact| fact.by.as_str())));
     let loaded = home.try_load_text(&home.text()?)?;
     checks.push(posture::config(loaded.as_ref()));
     if loaded.is_ok() {
         let config = home.load()?.config;
         checks.push(posture::credential(&config.gateway.auth));
         checks.push(posture::network(&config.gateway));
+        checks.push(posture::shut_off(&config.agents));
         checks.push(match models::planned(home) {
             Ok(choice) => posture::model::check(&choice),
             Err(error) => posture::credential_files_unusable(&format!("{error:#}")),
@@ -64,7 +69,12 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
         let number = running.as_ref().map_or(config.gateway.port, |running| running.port);
         let found = if running.is_some() { PortUse::Ours } else { knock(number).await };
         checks.push(posture::port(number, found));
-        checks.push(posture::sandbox(try_sandbox(home, running.is_some()).await));
+        let sandbox = &config.agents.defaults.sandbox;
+        if sandbox.backend == SandboxBackend::Docker {
+            checks.extend(try_engine(home, sandbox).await);
+        } else {
+            checks.push(posture::sandbox(try_sandbox(home, running.is_some()).await));
+        }
     }
     Ok(checks)
 }
@@ -95,6 +105,37 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
     };
     home.close_book();
     trial
+}
+
+/// Whether there is an engine with the image, and what is known of its runtime.
+async fn try_engine(home: &Home, sandbox: &SandboxConfig) -> Vec<Check> {
+    let found = async {
+        let engine = image::engine(home, &sandbox.docker).await?;
+        let versions = engine.versions().await?;
+        let images = engine.images().await?;
+        let wanted = &sandbox.docker.image;
+        let is_there = images.iter().any(|row| row.id == *wanted || row.names.contains(wanted));
+        anyhow::Ok((versions, is_there))
+    };
+    match found.await {
+        Err(error) => {
+            let fix =
+                "start Docker and let this user use its socket, or set `sandbox.backend` to \"embedded\""
+                    .into();
+            vec![posture::sandbox(SandboxTrial::Unavailable { reason: format!("{error:#}"), fix })]
+        }
+        Ok((versions, is_there)) => {
+            let mut checks = posture::engine(&versions.engine, versions.runc.as_deref());
+            let image = &sandbox.docker.image;
+            checks.push(posture::sandbox(if is_there {
+                SandboxTrial::Works(format!("commands run in containers of {image}"))
+            } else {
+                let fix = "make it with `moltbot sandbox image build`".into();
+                SandboxTrial::Unavailable { reason: format!("the engine has no image {image}"), fix }
+            }));
+            checks
+        }
+    }
 }
 
 async fn ask_sandbox(home: &Home) -> anyhow::Result<SandboxTrial> {

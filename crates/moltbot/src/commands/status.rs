@@ -1,5 +1,6 @@
 //! `moltbot status` and `moltbot health`.
 
+use moltbot_gateway::StopFact;
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ use crate::client::Connection;
 use crate::clock;
 use crate::commands::models;
 use crate::exit::Exit;
-use crate::home::{Home, Running};
+use crate::home::{self, Home, Running};
 use crate::log::{FILE, FOLDER};
 use crate::output::{self, Paint, harmless};
 
@@ -23,6 +24,7 @@ pub(crate) async fn run(home: &Home, options: &Status) -> anyhow::Result<Exit> {
     let state = home.state.path();
     let planned = models::explain(&models::planned(home)?);
     let model = heard.as_ref().and_then(|heard| heard.pointer("/status/model")?.as_str().map(harmless));
+    let stopped = StopFact::read(&home.state).map_err(|error| home::failed(&error))?;
     let facts = json!({
         "running": running.is_some(),
         "gateway": running,
@@ -31,6 +33,7 @@ pub(crate) async fn run(home: &Home, options: &Status) -> anyhow::Result<Exit> {
         "config": home.config_path.display().to_string(),
         "token": home.credential_place(),
         "logs": state.join(FOLDER).join(FILE).display().to_string(),
+        "stopped": stopped,
         "heard": heard,
     });
     if options.json {
@@ -76,6 +79,13 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
     for name in ["model", "token", "config", "state", "logs"] {
         let value = facts.get(name).and_then(Value::as_str).unwrap_or_default();
         output::line(&format!("{name:8} {value}"))?;
+    }
+    if let Some(stopped) = facts.get("stopped").filter(|stopped| !stopped.is_null()) {
+        let by = stopped.get("by").and_then(Value::as_str).unwrap_or_default();
+        let since = stopped.get("sinceMs").and_then(Value::as_u64).unwrap_or_default();
+        let since = clock::duration(clock::now_ms().saturating_sub(since));
+        let told = format!("everything is, by {}, for {since}; `moltbot resume` goes on", harmless(by));
+        output::line(&format!("stopped  {}", output::paint(&told, Paint::Warn)))?;
     }
     let Some(heard) = facts.get("heard").and_then(Value::as_object) else { return Ok(()) };
     if let Some(sandbox) = facts.pointer("/heard/status/sandbox") {

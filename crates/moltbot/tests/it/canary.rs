@@ -99,8 +99,15 @@ fn is_valid(text: &str) -> bool {
 }
 
 /// Secrets that are only accepted beside something else.
-const COMPANIONS: [(&str, &str, &str); 1] =
-    [("channels.irc.sasl.password", "channels.irc.sasl.username", "\"moltbot\"")];
+const COMPANIONS: [(&str, &str, &str); 5] = [
+    ("channels.irc.sasl.password", "channels.irc.sasl.username", "\"moltbot\""),
+    (IN_ALL, "agents.defaults.outbound.inject[0].host", "\"api.example.com\""),
+    (IN_ALL, "agents.defaults.outbound.inject[0].header", "\"authorization\""),
+    (IN_ONE, "agents.list[0].outbound.inject[0].host", "\"api.example.com\""),
+    (IN_ONE, "agents.list[0].outbound.inject[0].header", "\"authorization\""),
+];
+const IN_ALL: &str = "agents.defaults.outbound.inject[0].value";
+const IN_ONE: &str = "agents.list[0].outbound.inject[0].value";
 
 /// The config with a canary in each secret place that it can have: those of the reference, and whatever the schema
 /// accepts besides, so that a place that is accepted one day is tried from that day on.
@@ -118,10 +125,9 @@ fn planted(config: &str) -> (String, BTreeMap<String, String>) {
     for place in REFERENCE.into_iter().map(str::to_owned).chain(all) {
         let canary = format!("canary-{:03}-q8Zr3VtLx0NwYbE5mKc7HdPfJ2sG", canaries.len());
         let Ok(with) = moltbot_config::set(&text, &place, &json!(canary).to_string()) else { continue };
-        let with = match COMPANIONS.iter().find(|(secret, ..)| *secret == place) {
-            None => with,
-            Some((_, beside, value)) => moltbot_config::set(&with, beside, value).unwrap(),
-        };
+        let companions = COMPANIONS.iter().filter(|(secret, ..)| *secret == place);
+        let with = companions
+            .fold(with, |with, (_, beside, value)| moltbot_config::set(&with, beside, value).unwrap());
         let before = plain(&text);
         if plain(&with).iter().all(|path| before.contains(path)) {
             continue; // no secret place

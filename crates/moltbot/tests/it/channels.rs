@@ -2,3 +2,5 @@
 
 mod contract;
 mod irc;
+mod services;
+mod telegram;

@@ -97,14 +97,14 @@ fn a_wish_for_more_safety_that_is_not_granted_is_said() {
     program.write_config(&format!(
         r#"{{
   gateway: {{ auth: {{ token: "{TOKEN}" }} }},
-  tools: {{ exec: {{ ask: "always" }} }},
+  tools: {{ profile: "coding" }},
   ui: {{}},
 }}"#
     ));
     let validate = program.run(&["config", "validate"]);
     assert_eq!(validate.code, 0, "{validate:?}");
     let said =
-        ":3:20: tools.exec.ask is not supported yet: no command is asked for yet; each runs in the sandbox";
+        ":3:12: tools.profile is not supported yet: name the tools that you do not want in `tools.deny`";
     assert!(validate.out.contains(said), "{validate:?}");
     assert!(validate.out.contains(":4:3: ui is not supported yet\n"), "{validate:?}");
     let json = program.run(&["config", "validate", "--json"]);
@@ -113,18 +113,18 @@ fn a_wish_for_more_safety_that_is_not_granted_is_said() {
     assert_eq!(
         told["unsupported"],
         serde_json::json!([
-            {"path": "tools.exec.ask", "line": 3, "column": 20,
-             "note": "no command is asked for yet; each runs in the sandbox"},
+            {"path": "tools.profile", "line": 3, "column": 12,
+             "note": "name the tools that you do not want in `tools.deny`"},
             {"path": "ui", "line": 4, "column": 3, "note": null},
         ])
     );
     let up = program.start();
     assert!(up.err.contains("settings of the config that are not supported yet: 2, 1 of them"), "{up:?}");
     let log = std::fs::read_to_string(program.state().join("logs/gateway.jsonl")).unwrap();
-    let line = log.lines().find(|line| line.contains("tools.exec.ask")).unwrap_or_else(|| panic!("{log}"));
-    assert!(line.contains("WARN") && line.contains("each runs in the sandbox"), "{line}");
+    let line = log.lines().find(|line| line.contains("tools.profile")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("WARN") && line.contains("that you do not want"), "{line}");
     let doctor = program.run(&["doctor"]);
-    assert!(doctor.out.contains("each runs in the sandbox"), "{doctor:?}");
+    assert!(doctor.out.contains("that you do not want"), "{doctor:?}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// Of 64 MiB the book counts as full what has less than a sixteenth left, and sets a quarter aside.
 const LOW: u64 = 2 * 1024 * 1024;
+const ASIDE: u64 = 16 * 1024 * 1024;
 
 /// The state folder on a disk of its own, unmounted when the test ends.
 struct SmallDisk(PathBuf);
@@ -122,7 +123,9 @@ async fn begin(name: &str) -> Option<(ScriptedModel, Home, SmallDisk, Gateway)> 
     assert_eq!(owner(&gateway).await.chat("main", "hello").await.text, "before");
     // The command line's own device key is made by its first call.
     assert!(run(PROGRAM, &home, &["health"]).status.success());
-    while !disk.0.join("ledger/reserve").exists() {
+    // All of it: who fills the disk before takes what is to be set aside.
+    let aside = || disk.0.join("ledger/reserve").metadata().map_or(0, |file| file.len());
+    while aside() < ASIDE {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Some((model, home, disk, gateway))

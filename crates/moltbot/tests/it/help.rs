@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 41] = [
     "",
     "up",
     "gateway",
@@ -13,6 +13,12 @@ const COMMANDS: [&str; 30] = [
     "gateway call",
     "chat",
     "agent",
+    "commands",
+    "commands review",
+    "commands rules",
+    "commands rules check",
+    "commands rules list",
+    "commands rules test",
     "sessions",
     "sessions list",
     "sessions show",
@@ -33,13 +39,18 @@ const COMMANDS: [&str; 30] = [
     "status",
     "health",
     "logs",
+    "sandbox",
+    "sandbox containers",
+    "sandbox image",
+    "sandbox image build",
+    "sandbox image list",
 ];
 
 #[test]
 fn every_command_explains_itself() {
     let program = Program::new();
     let mut transcript = String::new();
-    for command in COMMANDS.into_iter().chain(["doctor", "completion"]) {
+    for command in COMMANDS.into_iter().chain(["doctor", "completion", "stop", "resume"]) {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = program.run(&arguments);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{command} --help");

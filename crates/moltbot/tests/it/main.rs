@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod advisories;
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod attacks;
@@ -21,11 +23,15 @@ mod cli;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
 mod doctor;
+#[cfg(test)]
+mod enclosed;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]
@@ -61,7 +67,11 @@ mod names;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod open_config;
+#[cfg(test)]
+mod own_socket;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
@@ -72,10 +82,13 @@ mod protocol;
 mod proxies;
 #[cfg(test)]
 mod resume;
+#[cfg(test)]
+mod review;
 mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod stop;
 mod strict;
 #[cfg(test)]
 mod talk;

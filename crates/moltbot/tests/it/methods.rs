@@ -33,7 +33,10 @@ async fn b13_every_method_is_refused_to_every_scope_that_is_not_enough() {
         for method in Method::ALL {
             // What is missing here is the parameters, if it is not the scope.
             let answer = client.call(method.name(), json!({})).await;
-            let missing = format!("missing scope: {}", method.scope().name());
+            let missing = match method.scope() {
+                Scope::Node => "unauthorized role: operator".to_owned(),
+                scope => format!("missing scope: {}", scope.name()),
+            };
             let refused = answer.is_err_and(|error| error.message == missing);
             let enough = scope.is_some() && golden(*method)[place];
             assert_eq!(refused, !enough, "{} with {scope:?}", method.name());

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 mod kill;
 mod leaks;
 mod strangers;
+mod webhook;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// The first words of what a stranger is told.

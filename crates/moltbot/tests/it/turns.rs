@@ -84,7 +84,9 @@ fn the_model_is_told_what_was_wrong_with_its_call_and_goes_on() {
 #[test]
 fn a_link_in_the_workspace_leads_no_tool_out() {
     let model = ScriptedModel::queue([
-        Reply::tool("exec", &json!({"command": "ln -s /etc/passwd link; ln -s / root"})),
+        // The review refuses such links where it reads them; it reads no files.
+        Reply::tool("write", &json!({"path": "links.sh", "content": "ln -s /etc/passwd link; ln -s / root"})),
+        Reply::tool("exec", &json!({"command": "bash links.sh"})),
         Reply::tools(&[
             ("read", json!({"path": "link"})),
             ("read", json!({"path": "root/etc/passwd"})),
@@ -97,8 +99,8 @@ fn a_link_in_the_workspace_leads_no_tool_out() {
     let _gateway = Gateway::start(PROGRAM, &home);
     let answer = ask(&home, "escape");
     let calls = answer["toolCalls"].as_array().unwrap();
-    assert_eq!(calls[0]["isError"], json!(false), "{answer}");
-    for call in &calls[1..] {
+    assert_eq!(calls[1]["isError"], json!(false), "{answer}");
+    for call in &calls[2..] {
         assert_eq!(call["isError"], json!(true), "{call}");
     }
     assert!(!std::path::Path::new("/tmp/moltbot-escaped").exists());

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "peers of the listener under test, on loopback")]
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use moltbot_config::settings::{Address, AuthConfig, BindMode, GatewayConfig};
 use moltbot_net::{ListenError, Listener, Wire, listen};
@@ -17,8 +18,13 @@ use crate::book::book;
 
 fn permit(port: u16) -> Recorded<BindPermit> {
     let (_folder, ledger) = book();
-    let permit =
-        bind(&GatewayConfig { port, ..GatewayConfig::default() }, &credential(), &[]).expect("a permit");
+    let permit = bind(
+        &GatewayConfig { port, unix_socket: false, ..GatewayConfig::default() },
+        &credential(),
+        &[],
+        Path::new("/"),
+    )
+    .expect("a permit");
     record(permit, &ledger).expect("a line in the book")
 }
 
@@ -35,9 +41,11 @@ fn permit_with(address: &str, port: u16) -> Recorded<BindPermit> {
         custom_bind_host: Some(Address(address.parse().expect("an address"))),
         dangerously_allow_plaintext_bind: true,
         port,
+        unix_socket: false,
         ..GatewayConfig::default()
     };
-    record(bind(&gateway, &credential(), &[]).expect("a permit"), &ledger).expect("a line in the book")
+    record(bind(&gateway, &credential(), &[], Path::new("/")).expect("a permit"), &ledger)
+        .expect("a line in the book")
 }
 
 async fn connect(listener: &Listener, address: SocketAddr) -> SocketAddr {

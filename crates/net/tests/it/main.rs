@@ -9,6 +9,8 @@ mod gateway_client;
 #[cfg(test)]
 mod listen;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod stream;

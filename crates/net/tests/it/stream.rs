@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use crate::book::{book, decisions};
 
 /// An authority in PEM, and a server with a certificate for `name`.
-fn certified(name: &str) -> (String, TlsAcceptor, TlsAcceptor) {
+pub(crate) fn certified(name: &str) -> (String, TlsAcceptor, TlsAcceptor) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -4,8 +4,11 @@
 //! hears it. Beyond loopback each address is bound by itself, never all of them at once: what is in the book is what is
 //! open, a new network card opens nothing, and the sockets of loopback stay apart from those of the network, so that no
 //! byte of a stranger decides whether TLS is asked for.
+//!
+//! Besides, there is a socket in the state folder, which nobody but the owner can reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use moltbot_config::settings::{BindMode, GatewayConfig, TailscaleMode};
 
@@ -39,12 +42,23 @@ pub struct Endpoint {
 #[must_use = "a permit that is dropped listens nowhere"]
 pub struct BindPermit {
     endpoints: Vec<Endpoint>,
+    socket: Option<PathBuf>,
+}
+
+/// The gateway's own socket, in the state folder.
+pub fn own_socket(state: &Path) -> PathBuf {
+    state.join("gateway.sock")
 }
 
 impl BindPermit {
     /// Every address to listen on; all of them or none.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// The gateway's own socket, unless the config does without it.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// The addresses beyond 127.0.0.1 and ::1.
@@ -64,8 +78,9 @@ impl BindPermit {
 
 impl Permit for BindPermit {
     fn entry(&self) -> Entry {
-        let addresses: Vec<String> =
-            self.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
+        let addresses = self.endpoints.iter().map(|endpoint| endpoint.address.to_string());
+        let socket = self.socket.iter().map(|path| format!("unix:{}", path.display()));
+        let addresses: Vec<String> = addresses.chain(socket).collect();
         let entry = Entry::new("gateway", "gateway.listen", addresses.join(" "), Decision::Allowed);
         match (self.beyond_loopback().is_empty(), self.plaintext().is_empty()) {
             (true, _) => entry,
@@ -77,13 +92,18 @@ impl Permit for BindPermit {
 
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Judges where to listen. `own` are the addresses that this machine has now. The credential is asked for because there
+/// Judges where to listen. `own` are the addresses that this machine has now, `state` the state folder. The credential is asked for because there
 /// is none but a strong one: [`Credential::from_config`] makes no other.
 ///
 /// # Errors
 /// When an address beyond loopback is asked for without TLS, or the one that is asked for is not there: never a different
 /// address than the one asked for.
-pub fn bind(gateway: &GatewayConfig, credential: &Credential, own: &[IpAddr]) -> Result<BindPermit, Refusal> {
+pub fn bind(
+    gateway: &GatewayConfig,
+    credential: &Credential,
+    own: &[IpAddr],
+    state: &Path,
+) -> Result<BindPermit, Refusal> {
     let beyond = beyond_loopback(gateway, own)?;
     require_fit_for_tailscale(gateway, credential, &beyond)?;
     let port = gateway.port;
@@ -102,7 +122,8 @@ pub fn bind(gateway: &GatewayConfig, credential: &Credential, own: &[IpAddr]) ->
     };
     let loopback = LOOPBACK.iter().map(|address| endpoint(*address, inside));
     let endpoints = loopback.chain(beyond.iter().map(|address| endpoint(*address, outside))).collect();
-    Ok(BindPermit { endpoints })
+    let socket = gateway.unix_socket.then(|| own_socket(state));
+    Ok(BindPermit { endpoints, socket })
 }
 
 /// The addresses beyond loopback that the config asks for.
@@ -213,7 +234,7 @@ mod tests {
 
     fn judged(gateway: &GatewayConfig, own: &[&str]) -> Result<Vec<String>, Refusal> {
         let own: Vec<IpAddr> = own.iter().map(|address| address.parse().unwrap()).collect();
-        let permit = bind(gateway, &credential(), &own)?;
+        let permit = bind(gateway, &credential(), &own, Path::new("/state"))?;
         let told = |endpoint: &Endpoint| format!("{} {:?}", endpoint.address.ip(), endpoint.transport);
         Ok(permit.endpoints().iter().map(told).collect())
     }
@@ -279,6 +300,20 @@ mod tests {
         assert_eq!(judged(&gateway, &OWN).unwrap().pop().unwrap(), "192.168.1.7 Plain");
         gateway.tls.enabled = true;
         assert_eq!(judged(&gateway, &OWN).unwrap().pop().unwrap(), "192.168.1.7 Tls");
+    }
+
+    #[test]
+    fn the_socket_stands_in_the_book_beside_the_addresses_and_can_be_done_without() {
+        let mut gateway = GatewayConfig::default();
+        for (unix_socket, expected) in [
+            (true, "127.0.0.1:18789 [::1]:18789 unix:/state/gateway.sock"),
+            (false, "127.0.0.1:18789 [::1]:18789"),
+        ] {
+            gateway.unix_socket = unix_socket;
+            let permit = bind(&gateway, &credential(), &[], Path::new("/state")).unwrap();
+            assert_eq!(permit.entry().target, expected);
+            assert_eq!(permit.socket().is_some(), unix_socket);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::authorization::Grant;
+use crate::chat::{ChatCommand, ChatCommandPermit, Speaker};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
@@ -189,6 +190,18 @@ impl SenderActPermit {
         }
         let (actor, client) = (grant.actor().to_owned(), Some(grant.client().to_string()));
         Ok(Self { act, sender: sender.clone(), actor, client })
+    }
+
+    /// What the owner decides in a chat.
+    ///
+    /// # Errors
+    /// When the command is not one that decides about senders, or not the owner's.
+    pub fn by_chat(act: SenderAct, sender: &SenderId, command: &ChatCommandPermit) -> Result<Self, Refusal> {
+        if command.command() != ChatCommand::Pairing || command.speaker() != Speaker::Owner {
+            return Err(Refusal::new("not_the_owner", "only the owner decides about senders"));
+        }
+        let actor = format!("owner:{}", command.sender());
+        Ok(Self { act, sender: sender.clone(), actor, client: None })
     }
 
     /// What the owner decides at the command line, while no gateway runs.

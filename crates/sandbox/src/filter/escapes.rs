@@ -9,7 +9,8 @@
 use std::io;
 
 use libc::c_long;
-use moltbot_policy::incident::{Attempt, Severity};
+use moltbot_policy::command::Severity;
+use moltbot_policy::incident::Attempt;
 use seccompiler::{BpfProgram, sock_filter};
 
 use super::NAMESPACES;

@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use moltbot_policy::command::Severity;
 use rustix::event::{PollFd, PollFlags};
 
 use crate::filter;
 use crate::sys;
 use crate::wire::{self, Report};
-use moltbot_policy::incident::Severity;
 
 /// Characters of a program's name, as the kernel keeps it.
 const NAME_CHARS: usize = 15;

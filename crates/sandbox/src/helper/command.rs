@@ -1,13 +1,14 @@
 //! The command's own process: locks itself in, tries the locks, and becomes the shell.
 
 use std::io;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath,
+    PathFd, Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -15,7 +16,7 @@ use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, Rlimit};
 
 use super::first::READY;
-use super::{At as _, Failure, Job};
+use super::{At as _, Failure, Job, network};
 use crate::filter;
 use crate::outcome::Step;
 use crate::sys;
@@ -26,12 +27,12 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     rustix::process::setsid().at(Step::Exec)?;
     set_limits(&job.request)?;
     enter(&job.request.directory)?;
-    let abi = restrict_paths(job.request.access)?;
+    let abi = restrict_paths(&job.request, &[])?;
     let listener = filter_calls(job)?;
-    try_walls()?;
+    try_walls(&job.request, abi)?;
     wire::send_bytes(tell.as_fd(), &[abi, READY], listener.as_ref().map(AsFd::as_fd)).at(Step::Exec)?;
     drop(listener);
-    let failure = start_shell(&job.request.script);
+    let failure = start_shell(&job.request);
     // The shell did not start: what was told to the first process is taken back.
     wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
@@ -49,6 +50,45 @@ fn filter_calls(job: &Job) -> Result<Option<OwnedFd>, Failure> {
         }
         Err(error) => Err(error).at(Step::Seccomp),
     }
+}
+
+/// What is otherwise for a command in a container.
+pub(super) struct InContainer {
+    /// A program and its arguments in the script's place.
+    pub(super) program: Option<Vec<String>>,
+    /// Folders that may be written, besides the workspace and `/tmp`.
+    pub(super) writable: Vec<String>,
+    /// Whether Landlock may be missing.
+    pub(super) own_kernel: bool,
+}
+
+/// As [`run`], within the walls of a container. The engine counts the container's processes: this machine counts a
+/// user's in all of them together.
+pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedFd) -> Result<(), Failure> {
+    rustix::process::setsid().at(Step::Exec)?;
+    let null =
+        rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::Exec)?;
+    rustix::stdio::dup2_stdin(&null).at(Step::Exec)?;
+    set_limits(&job.request)?;
+    enter(&job.request.directory)?;
+    let abi = match restrict_paths(&job.request, &container.writable) {
+        Err(_missing) if container.own_kernel => 0,
+        other => other?,
+    };
+    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
+    // The engine's own tools may ask already, and the first process of a container is not ours alone.
+    seccompiler::apply_filter(&filter::untold(&program)).at(Step::Seccomp)?;
+    try_walls(&job.request, abi)?;
+    rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
+    let failure = match container.program.as_deref() {
+        None => start_shell(&job.request),
+        Some([program, arguments @ ..]) => {
+            become_program(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), false)
+        }
+        Some([]) => io::ErrorKind::InvalidInput.into(),
+    };
+    rustix::io::write(tell, &[0]).at(Step::Exec)?;
+    Err(failure).at(Step::Exec)
 }
 
 fn set_limits(request: &Request) -> Result<(), Failure> {
@@ -83,7 +123,7 @@ fn enter(directory: &str) -> Result<(), Failure> {
 
 /// Landlock at the newest version that this kernel has, in full: version 1 restricts files, 2 moves between
 /// folders, 3 truncation, 4 TCP, 5 requests to devices, 6 signals and abstract sockets, 9 socket files.
-fn restrict_paths(access: Access) -> Result<u8, Failure> {
+fn restrict_paths(request: &Request, extra: &[String]) -> Result<u8, Failure> {
     let all = [
         (10, ABI::V10),
         (9, ABI::V9),
@@ -97,12 +137,12 @@ fn restrict_paths(access: Access) -> Result<u8, Failure> {
     ];
     for (number, abi) in all {
         if let Ok(rules) = rules_of(abi) {
-            allow(rules, abi, access).at(Step::Landlock)?;
+            allow(rules, abi, request, extra).at(Step::Landlock)?;
             return Ok(number);
         }
     }
     let rules = rules_of(ABI::V1).at(Step::Landlock)?;
-    allow(rules, ABI::V1, access).at(Step::Landlock)?;
+    allow(rules, ABI::V1, request, extra).at(Step::Landlock)?;
     Ok(1)
 }
 
@@ -117,21 +157,29 @@ fn rules_of(abi: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
     rules.create()
 }
 
-/// The exceptions: reading everywhere in the private root, writing in three folders and to three devices.
-fn allow(rules: RulesetCreated, abi: ABI, access: Access) -> Result<(), Box<dyn std::error::Error>> {
+/// The exceptions: reading everywhere in the private root, writing in three folders and to three devices, and the proxy.
+fn allow(
+    rules: RulesetCreated,
+    abi: ABI,
+    request: &Request,
+    extra: &[String],
+) -> Result<(), Box<dyn std::error::Error>> {
     let reading = AccessFs::from_read(abi);
     let devices = AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev;
     let sockets = AccessFs::MakeSock | AccessFs::ResolveUnix;
     let writing = AccessFs::from_all(abi) & !(devices | sockets);
     let mut rules = rules.add_rule(PathBeneath::new(PathFd::new("/")?, reading))?;
-    for folder in ["/tmp", "/dev/shm", "/workspace"] {
-        if folder != "/workspace" || access != Access::ReadOnly {
+    for folder in ["/tmp", "/dev/shm", "/workspace"].into_iter().chain(extra.iter().map(String::as_str)) {
+        if folder != "/workspace" || request.access != Access::ReadOnly {
             rules = rules.add_rule(PathBeneath::new(PathFd::new(folder)?, writing))?;
         }
     }
     for device in ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"] {
         let using = (AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev) & AccessFs::from_all(abi);
         rules = rules.add_rule(PathBeneath::new(PathFd::new(device)?, using))?;
+    }
+    if request.proxy && !AccessNet::from_all(abi).is_empty() {
+        rules = rules.add_rule(NetPort::new(network::PROXY.port(), AccessNet::ConnectTcp))?;
     }
     match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
@@ -140,8 +188,14 @@ fn allow(rules: RulesetCreated, abi: ABI, access: Access) -> Result<(), Box<dyn 
 }
 
 /// Tries what must not work any more, in the very process that becomes the command.
-fn try_walls() -> Result<(), Failure> {
+fn try_walls(request: &Request, abi: u8) -> Result<(), Failure> {
+    if request.proxy {
+        try_network(abi)?;
+    }
     for family in [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX, AddressFamily::NETLINK] {
+        if request.proxy && family == AddressFamily::INET {
+            continue;
+        }
         match rustix::net::socket(family, SocketType::STREAM, None) {
             Err(Errno::PERM) => {}
             other => return Err(format!("a socket of {family:?} gave {other:?}")).at(Step::SelfCheck),
@@ -161,20 +215,51 @@ fn try_walls() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tries what must not work beside the proxy: datagrams, and from Landlock's version 4 on another port.
+fn try_network(abi: u8) -> Result<(), Failure> {
+    match rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None) {
+        Err(Errno::PERM) => {}
+        other => return Err(format!("a socket for datagrams gave {other:?}")).at(Step::SelfCheck),
+    }
+    if abi < 4 {
+        return Ok(());
+    }
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).at(Step::SelfCheck)?;
+    let other = SocketAddrV4::new(*network::PROXY.ip(), network::PROXY.port().saturating_add(1));
+    match rustix::net::connect(&socket, &other) {
+        Err(Errno::ACCESS) => Ok(()),
+        other => Err(format!("a connection to another port gave {other:?}")).at(Step::SelfCheck),
+    }
+}
+
 /// Becomes the shell: bash where there is one. Returns why it could not.
-fn start_shell(script: &str) -> io::Error {
-    let bash = become_program("/bin/bash", &["--norc", "--noprofile", "-c", script]);
-    if bash.kind() == io::ErrorKind::NotFound { become_program("/bin/sh", &["-c", script]) } else { bash }
+fn start_shell(request: &Request) -> io::Error {
+    let (script, proxy) = (request.script.as_str(), request.proxy);
+    let bash = become_program("/bin/bash", &["--norc", "--noprofile", "-c", script], proxy);
+    if bash.kind() == io::ErrorKind::NotFound {
+        become_program("/bin/sh", &["-c", script], proxy)
+    } else {
+        bash
+    }
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "the door to processes: the helper becomes the recorded command"
 )]
-fn become_program(program: &str, arguments: &[&str]) -> io::Error {
-    let environment = [("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("PATH", PATH)];
-    Command::new(program).args(arguments).env_clear().envs(environment).exec()
+fn become_program(program: &str, arguments: &[&str], proxy: bool) -> io::Error {
+    let url = format!("http://{}", network::PROXY);
+    let ways = PROXY_VARIABLES.iter().filter(|_| proxy).map(|name| (*name, url.as_str()));
+    Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).envs(ways).exec()
 }
 
-/// Where the command finds programs.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/// Where programs look for a proxy; in both spellings, because some read only one.
+const PROXY_VARIABLES: [&str; 6] =
+    ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
+
+/// All that a command is given of an environment besides the way to a proxy, which its walls decide.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+];

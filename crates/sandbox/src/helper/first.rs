@@ -12,7 +12,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::attempts::{Verdict, Watch};
 use super::identity::Workspace;
-use super::{At as _, Failure, Job, command, die_with_parent, release_output, root};
+use super::{At as _, Failure, Job, command, die_with_parent, network, release_output, root};
 use crate::outcome::{Exit, Step};
 use crate::sys::{self, Fork};
 use crate::wire::{self, Report, Walls};
@@ -26,6 +26,11 @@ pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &Owne
         return Err("the helper was killed").at(Step::Init);
     }
     rustix::system::sethostname(b"sandbox").at(Step::Init)?;
+    if job.request.proxy {
+        let listening = network::listen()?;
+        wire::send_report(job.socket.as_fd(), &Report::Listening, Some(listening.as_fd()))
+            .at(Step::Network)?;
+    }
     root::build(&job.request, workspace)?;
     give_up_capabilities()?;
     // Other processes of the namespace have the same user: none may look into this one.
@@ -126,14 +131,15 @@ fn until_end(job: &Job, command: Pid, handle: &OwnedFd, mut watch: Watch) -> Res
 }
 
 /// One process that has ended, if there is one.
-fn bury() -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
+pub(super) fn bury() -> rustix::io::Result<Option<(Pid, WaitStatus)>> {
     match rustix::process::wait(WaitOptions::NOHANG) {
         Err(rustix::io::Errno::CHILD) => Ok(None),
         other => other,
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
+/// How a process ended.
+pub(super) fn exit_of(status: WaitStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),

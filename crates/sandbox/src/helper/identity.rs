@@ -18,7 +18,7 @@ use crate::wire::Access;
 
 /// The user and group of commands when the gateway is root. systemd leaves 1879048192 to 2147352575 unused, and no
 /// distribution gives numbers there; `nobody` is shared with other daemons, which could signal each other.
-const USER: u32 = 2_000_018_789;
+pub(crate) const USER: u32 = 2_000_018_789;
 /// Taken where [`USER`] does not exist because the gateway is root in a user namespace of 65 536 users only.
 const USER_OF_SMALL_NAMESPACE: u32 = 65_534;
 /// The user as the command sees it.

@@ -13,14 +13,14 @@ use rustix::process::{Pid, Signal, WaitOptions};
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Takes in whatever loses its parent below this process, for as long as it lives.
-pub(super) struct Family {
+pub(crate) struct Family {
     /// Children of before, which are none of it.
     others: BTreeSet<i32>,
 }
 
 /// What is left of a family.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Left {
+pub(crate) enum Left {
     /// Processes that had to be killed.
     Killed,
     /// None.
@@ -31,14 +31,14 @@ pub(super) enum Left {
 
 impl Family {
     /// Begins before the program does.
-    pub(super) fn begin() -> io::Result<Self> {
+    pub(crate) fn begin() -> io::Result<Self> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let others = living()?.into_iter().collect();
         Ok(Self { others })
     }
 
     /// Ends what is left when the program itself has ended: first by waiting a moment, then by killing.
-    pub(super) fn end(&self) -> io::Result<Left> {
+    pub(crate) fn end(&self) -> io::Result<Left> {
         let grace = Instant::now() + limits::SECRET_PROGRAM_GRACE;
         while Instant::now() < grace {
             if self.left()?.is_empty() {
@@ -50,7 +50,7 @@ impl Family {
     }
 
     /// Kills all of it, until nothing is left.
-    pub(super) fn kill(&self) -> io::Result<Left> {
+    pub(crate) fn kill(&self) -> io::Result<Left> {
         let until = Instant::now() + limits::SECRET_PROGRAM_END;
         let mut left = self.left()?;
         while !left.is_empty() && Instant::now() < until {

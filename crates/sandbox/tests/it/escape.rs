@@ -1,6 +1,6 @@
 //! Attempts to get out: each is made for real, and each is refused in the way the table says.
 
-use moltbot_policy::incident::Severity;
+use moltbot_policy::command::Severity;
 use moltbot_sandbox::Exit;
 
 use crate::room::{Room, has, profile, text};
@@ -133,7 +133,7 @@ const CALLS: &[(&str, u32, &str, u32)] = &[
 /// Calls that no ordinary program makes: the first of them ends the command. Its name begins with the call's.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const ENDING: &[(&str, u32, &str)] = &[
+pub(crate) const ENDING: &[(&str, u32, &str)] = &[
     ("unshare user", 272, "0x10000000"),
     ("unshare mount", 272, "0x20000"),
     ("setns", 308, "0, 0"),
@@ -202,21 +202,30 @@ async fn what_ordinary_programs_try_fails_is_told_once_and_they_go_on() {
     assert_eq!(seen, [("ptrace", Severity::Medium), ("clone", Severity::Medium)]);
 }
 
+/// The script that makes every call but those whose names begin so, and what it writes when each is refused.
 #[cfg(target_arch = "x86_64")]
-#[tokio::test]
-async fn no_system_call_leads_out() {
-    let room = Room::new();
+pub(crate) fn calls_without(left_out: &str, more: &[(&str, u32, &str)]) -> (String, String) {
     let mut script = String::from(
         "$a = \"/tmp\\0\" . (\"\\0\" x 200); $n = \"new\\0\"; $d = \".\\0\"; $f = \"file\\0\"; open(F, '>', 'file');\n",
     );
     let mut expected = String::new();
-    for (name, number, arguments, error) in CALLS {
+    let more = more.iter().map(|(name, number, arguments)| (*name, *number, *arguments, PERM));
+    let calls = CALLS.iter().copied().chain(more).filter(|(name, ..)| !name.starts_with(left_out));
+    for (name, number, arguments, error) in calls {
         let comma = if arguments.is_empty() { "" } else { ", " };
         script += &format!(
             "$! = 0; $r = syscall({number}{comma}{arguments}); print '{name}: ', $r == -1 ? $! + 0 : \"returned $r\", \"\\n\"; exit if $$ != $p && $p; $p = $$;\n"
         );
         expected += &format!("{name}: {error}\n");
     }
+    (script, expected)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn no_system_call_leads_out() {
+    let room = Room::new();
+    let (script, expected) = calls_without("nothing", &[]);
     if let Some(seen) = perl(&room, "no_system_call_leads_out", &script).await {
         let differences: Vec<_> =
             seen.lines().zip(expected.lines()).filter(|(seen, wanted)| seen != wanted).collect();
@@ -329,17 +338,23 @@ const TRICKS: &[(&str, &str)] = &[
     ("the terminal of whoever started it", "open(F, '+<', '/dev/tty') and print 'out'; open(F, '+<', '/dev/console') and print 'out'; open(F, '+<', '/dev/pts/0') and print 'out'"),
 ];
 
-#[cfg(target_arch = "x86_64")]
-#[tokio::test]
-async fn no_trick_leads_out() {
-    let room = Room::new();
+/// The script that tries every trick but those whose names begin so, and what it writes when none works.
+pub(crate) fn tricks_without(left_out: &[&str]) -> (String, String) {
+    let tricks = || TRICKS.iter().filter(|(name, _)| !left_out.iter().any(|out| name.starts_with(out)));
     let mut script = String::from("open(STDERR, '>', '/dev/null'); $| = 1;\n");
-    for (name, attempt) in TRICKS {
+    for (name, attempt) in tricks() {
         script += &format!(
             "if (!(my $child = fork)) {{ chdir '/workspace'; print q{{{name}:}}; {attempt}; print \"\\n\"; exit }} wait;\n"
         );
     }
-    let expected: String = TRICKS.iter().map(|(name, _)| format!("{name}:\n")).collect();
+    (script, tricks().map(|(name, _)| format!("{name}:\n")).collect())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn no_trick_leads_out() {
+    let room = Room::new();
+    let (script, expected) = tricks_without(&[]);
     if let Some(seen) = perl(&room, "no_trick_leads_out", &script).await {
         assert_eq!(seen, expected);
     }

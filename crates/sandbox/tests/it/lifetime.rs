@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::room::{Room, profile, survivors, text};
 
 /// A number of seconds to sleep that no other test uses, so that it can be found among the processes.
-fn marker(tag: u32) -> String {
+pub(crate) fn marker(tag: u32) -> String {
     format!("{}.{tag}", 1_000_000 + std::process::id())
 }
 
-fn daemons(marker: &str) -> String {
+/// Starts five processes that go on by themselves.
+pub(crate) fn daemons(marker: &str) -> String {
     format!(
         "trap '' TERM HUP INT; for i in 1 2 3; do (setsid nohup sleep {marker} >/dev/null 2>&1 &) ; done; \
          (sleep {marker} & sleep {marker} &) ; echo ready; "
@@ -110,7 +111,7 @@ async fn a_step_that_fails_names_itself_and_runs_nothing() {
         directory: "no/such".into(),
         cause: super::room::cause("r"),
     };
-    let permit = moltbot_policy::command::review(request, profile()).unwrap();
+    let permit = super::room::judged(request, profile());
     let permit = moltbot_policy::record(permit, &room.ledger).unwrap();
     let failure = room.sandbox.run(permit, Some(room.open()), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(failure, RunError::Setup { step: Step::Directory, .. }), "{failure}");

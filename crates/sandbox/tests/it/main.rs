@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in a test, a failure stops it")]
 
+mod docker;
 mod escape;
 mod lifetime;
+mod network;
 mod ordinary_user;
 mod resources;
 mod room;
+mod stop;
 mod view;
 mod workspace;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use moltbot_config::Config;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::Recorded;
+use moltbot_policy::approval::{self, ApprovalsFile, Facts, Judgement, Rules};
 use moltbot_policy::cause::Cause;
-use moltbot_policy::command::{CommandPermit, CommandRequest, review};
+use moltbot_policy::command::{self, CommandPermit, CommandRequest, permit_own};
 use moltbot_policy::profile::Profile;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
@@ -26,15 +27,18 @@ pub(crate) struct Room {
 /// The helper: where cargo built it, or where the run as an ordinary user has put it.
 pub(crate) const HELPER_VARIABLE: &str = "MOLTBOT_TEST_HELPER";
 
+pub(crate) fn helper() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
+    std::env::var_os(HELPER_VARIABLE)
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_moltbot-sandbox-helper")), PathBuf::from)
+}
+
 impl Room {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
         let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
-        let helper = std::env::var_os(HELPER_VARIABLE)
-            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_moltbot-sandbox-helper")), PathBuf::from);
-        let sandbox = Sandbox::with_helper(helper, ledger.clone());
+        let sandbox = Sandbox::with_helper(helper(), ledger.clone());
         let room = Self { sandbox, ledger, home };
         #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
         std::fs::create_dir(room.workspace()).unwrap();
@@ -59,10 +63,10 @@ impl Room {
         rustix::fs::open(self.workspace(), flags, Mode::empty()).unwrap()
     }
 
+    /// A permit that no review stands before: these tests are about the walls alone.
     pub(crate) fn permit(&self, script: &str, profile: Profile) -> Recorded<CommandPermit> {
-        let request =
-            CommandRequest { script: script.into(), directory: String::new(), cause: cause("test") };
-        moltbot_policy::record(review(request, profile).unwrap(), &self.ledger).unwrap()
+        let script: &'static str = Box::leak(script.to_owned().into_boxed_str());
+        moltbot_policy::record(permit_own(script, profile), &self.ledger).unwrap()
     }
 
     pub(crate) async fn run_with(&self, script: &str, profile: Profile) -> Result<Outcome, RunError> {
@@ -81,6 +85,15 @@ impl Room {
         assert_eq!(outcome.exit, Exit::Code(0), "{script} wrote {text}");
         text
     }
+}
+
+/// The permit for a command of the agent that nobody has to be asked about.
+pub(crate) fn judged(request: CommandRequest, profile: Profile) -> CommandPermit {
+    let command = command::review(request, profile, command::Rules::built_in().unwrap()).unwrap();
+    let rules = Rules::of(&Config::default().tools.exec, &ApprovalsFile::default(), "main");
+    let judged = approval::judge(command, &Facts::default(), &rules).unwrap();
+    let Judgement::Run { permit, .. } = judged else { unreachable!("nothing is asked about") };
+    *permit
 }
 
 pub(crate) fn text(outcome: &Outcome) -> String {

@@ -143,6 +143,14 @@ async fn d_49_plaintext_of_the_first_schema_is_sealed_once_and_left_nowhere() {
     assert_eq!(fact("SELECT count(*) || '' FROM turns"), "120", "messages stay known");
 }
 
+/// A declaration in its words: SQLite adds a column to the text of its table without the layout.
+fn words(declaration: &str) -> String {
+    let apart = ["(", ")", ","]
+        .iter()
+        .fold(declaration.to_owned(), |text, sign| text.replace(sign, &format!(" {sign} ")));
+    apart.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The schema that a new file gets is the one that an old file comes to.
 #[test]
 fn a_new_file_and_an_old_one_end_in_one_schema() {
@@ -152,10 +160,15 @@ fn a_new_file_and_an_old_one_end_in_one_schema() {
         Store::open(state, &vault(state)).unwrap().close();
         let database = raw(state);
         let mut statement = database.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let declared = |row: &rusqlite::Row<'_>| row.get::<_, Option<String>>(1);
+        let rows =
+            statement.query_map([], |row| Ok((row.get(0)?, declared(row)?.map(|sql| words(&sql))))).unwrap();
         rows.map(Result::unwrap).collect::<Vec<(String, Option<String>)>>()
     };
     assert_eq!(schema(&old), schema(&new));
+    let version =
+        |state| raw(state).query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(version(&old), version(&new));
 }
 
 /// Whoever can write in the state folder could otherwise put words into the assistant's past without a key.

@@ -69,7 +69,9 @@ pub(super) async fn call(shared: &Shared, method: &str, parameters: Parameters) 
     let result = match method {
         "answerCallbackQuery" => answer_callback_query(&shared.state(), &parameters),
         "deleteWebhook" => {
-            shared.state().webhook = None;
+            let mut state = shared.state();
+            state.webhook = None;
+            drop_pending(&mut state, &parameters);
             Ok(json!(true))
         }
         "editMessageText" => edit_message_text(&mut shared.state(), &parameters),
@@ -303,10 +305,29 @@ fn set_webhook(state: &mut State, parameters: &Parameters) -> Result<Value, Refu
     if parameters.text("secret_token").is_some_and(|secret| !is_secret(&secret)) {
         return Err(Refusal::bad("Bad Request: secret token contains unallowed characters"));
     }
-    let allowed = parameters.json("allowed_updates").and_then(|all| serde_json::from_value(all).ok());
-    state.webhook = Some(Webhook { url, allowed: allowed.unwrap_or_default() });
+    let connections = parameters.integer("max_connections").unwrap_or(40);
+    if !(1..=100).contains(&connections) {
+        return Err(Refusal::bad("Bad Request: max_connections must be between 1 and 100"));
+    }
+    let allowed: Vec<String> = match parameters.json("allowed_updates") {
+        None => Vec::new(),
+        Some(all) => serde_json::from_value(all)
+            .map_err(|_| Refusal::bad("Bad Request: can't parse allowed_updates"))?,
+    };
+    if !allowed.is_empty() {
+        state.allowed.clone_from(&allowed);
+    }
+    drop_pending(state, parameters);
+    let secret = parameters.text("secret_token");
+    state.webhook = Some(Webhook { url, allowed, secret, failed: None });
     state.end_polls();
     Ok(json!(true))
+}
+
+fn drop_pending(state: &mut State, parameters: &Parameters) {
+    if parameters.text("drop_pending_updates").as_deref() == Some("true") {
+        state.confirm(i64::MAX);
+    }
 }
 
 fn get_webhook_info(state: &State) -> Value {
@@ -316,6 +337,9 @@ fn get_webhook_info(state: &State) -> Value {
     });
     if let Some(hook) = state.webhook.as_ref().filter(|hook| !hook.allowed.is_empty()) {
         merge(&mut told, &json!({"allowed_updates": hook.allowed}));
+    }
+    if let Some((date, why)) = state.webhook.as_ref().and_then(|hook| hook.failed.as_ref()) {
+        merge(&mut told, &json!({"last_error_date": date, "last_error_message": why}));
     }
     told
 }

@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) sent: Vec<Sent>,
     pub(super) calls: Vec<Call>,
     pub(super) revoked: bool,
+    /// The posts to webhooks: the number of the update, and what was answered.
+    pub(super) posts: Vec<(i64, Option<u16>)>,
     clock: i64,
 }
 
@@ -70,6 +72,9 @@ struct Chat {
 pub(super) struct Webhook {
     pub(super) url: String,
     pub(super) allowed: Vec<String>,
+    pub(super) secret: Option<String>,
+    /// When a post failed last, and why.
+    pub(super) failed: Option<(i64, String)>,
 }
 
 impl Default for State {
@@ -89,6 +94,7 @@ impl Default for State {
             sent: Vec::new(),
             calls: Vec::new(),
             revoked: false,
+            posts: Vec::new(),
             clock: 1_900_000_000,
         }
     }

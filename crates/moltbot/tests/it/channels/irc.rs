@@ -10,7 +10,7 @@ use moltbot_testkit::skip::skip;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::contract::{self, Stage};
+use super::contract::Stage;
 
 const PROGRAM: &str = "/usr/sbin/ngircd";
 
@@ -21,8 +21,8 @@ struct Ngircd {
     child: Option<Child>,
 }
 
-/// Somebody connected to it.
-struct Person {
+/// Somebody on a network.
+pub(super) struct Person {
     stream: BufReader<TcpStream>,
     line: Vec<u8>,
 }
@@ -79,12 +79,53 @@ impl Drop for Ngircd {
 }
 
 impl Person {
-    fn send(&mut self, line: &str) {
+    /// Somebody with that nick.
+    #[expect(clippy::disallowed_methods, reason = "somebody else's client")]
+    pub(super) fn connect(port: u16, name: &str) -> Self {
+        let stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        let mut person = Self { stream, line: Vec::new() };
+        person.send(&format!("NICK {name}\r\nUSER {name} 0 * :{name}"));
+        person.wait(Duration::from_secs(20), |line| line.contains(" 001 ")).expect("a welcome");
+        person
+    }
+
+    /// Is in the one channel from now on.
+    pub(super) fn join(&mut self) {
+        self.send("JOIN #home");
+        self.wait(Duration::from_secs(20), |line| line.contains(" 366 ")).expect("the channel");
+    }
+
+    /// Is gone when this returns.
+    pub(super) fn quit(mut self) {
+        self.send("QUIT :gone");
+        self.wait(Duration::from_secs(20), |line| line.starts_with("ERROR")).expect("a goodbye");
+    }
+
+    /// Takes a nick, as soon as it is free.
+    pub(super) fn rename(&mut self, name: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            self.send(&format!("NICK {name}"));
+            let heard =
+                self.wait(Duration::from_secs(5), |line| line.contains(" NICK ") || line.contains(" 433 "));
+            if heard.is_some_and(|line| line.contains(" NICK ")) {
+                return;
+            }
+        }
+        panic!("the nick is not free");
+    }
+
+    /// The next that the assistant says.
+    pub(super) fn hear(&mut self, patience: Duration) -> Option<String> {
+        self.wait(patience, |line| line.starts_with(":molt!") && line.contains(" PRIVMSG "))
+    }
+
+    pub(super) fn send(&mut self, line: &str) {
         self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
     }
 
     /// The next line that `is_it` is true of; pings are answered.
-    fn wait(&mut self, patience: Duration, is_it: impl Fn(&str) -> bool) -> Option<String> {
+    pub(super) fn wait(&mut self, patience: Duration, is_it: impl Fn(&str) -> bool) -> Option<String> {
         let end = Instant::now() + patience;
         while Instant::now() < end {
             self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -119,14 +160,9 @@ impl Stage for Ngircd {
         }});
     }
 
-    #[expect(clippy::disallowed_methods, reason = "somebody else's client")]
     fn person(&mut self, name: &str) -> Person {
-        let stream = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).unwrap());
-        let mut person = Person { stream, line: Vec::new() };
-        person.send(&format!("NICK {name}\r\nUSER {name} 0 * :{name}"));
-        person.wait(Duration::from_secs(20), |line| line.contains(" 001 ")).expect("a welcome");
-        person.send("JOIN #home");
-        person.wait(Duration::from_secs(20), |line| line.contains(" 366 ")).expect("the channel");
+        let mut person = Person::connect(self.port, name);
+        person.join();
         person
     }
 
@@ -135,16 +171,7 @@ impl Stage for Ngircd {
     }
 
     fn rename(&mut self, person: &mut Person, name: &str) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end {
-            person.send(&format!("NICK {name}"));
-            let heard =
-                person.wait(Duration::from_secs(5), |line| line.contains(" NICK ") || line.contains(" 433 "));
-            if heard.is_some_and(|line| line.contains(" NICK ")) {
-                return;
-            }
-        }
-        panic!("the nick is not free");
+        person.rename(name);
     }
 
     fn say(&mut self, person: &mut Person, text: &str) {
@@ -156,7 +183,11 @@ impl Stage for Ngircd {
     }
 
     fn hear(&mut self, person: &mut Person, patience: Duration) -> Option<String> {
-        person.wait(patience, |line| line.starts_with(":molt!") && line.contains(" PRIVMSG "))
+        person.hear(patience)
+    }
+
+    fn most_bytes(&self) -> usize {
+        512
     }
 
     fn outage(&mut self) {
@@ -172,28 +203,16 @@ fn with_ngircd(name: &str, test: impl FnOnce(Ngircd)) {
     }
 }
 
-#[test]
-fn d_130_d_132_d_137_irc_pairs_in_both_directions_and_tells_strangers_nothing() {
-    with_ngircd(
-        "d_130_d_132_d_137_irc_pairs_in_both_directions_and_tells_strangers_nothing",
-        contract::pairing_in_both_directions,
-    );
-}
-
-#[test]
-fn d01_d05_irc_names_let_nobody_in_and_a_pairing_does_not_count_in_groups() {
-    with_ngircd(
-        "d01_d05_irc_names_let_nobody_in_and_a_pairing_does_not_count_in_groups",
-        contract::names_let_nobody_in,
-    );
-}
-
-#[test]
-fn irc_a_kill_loses_and_doubles_nothing() {
-    with_ngircd("irc_a_kill_loses_and_doubles_nothing", contract::a_kill_loses_and_doubles_nothing);
-}
-
-#[test]
-fn irc_an_outage_ends() {
-    with_ngircd("irc_an_outage_ends", contract::an_outage_ends);
+super::contract::every_channel_passes! {
+    d_130_d_132_d_137_irc_pairs_in_both_directions_and_tells_strangers_nothing: pairing_in_both_directions,
+    d01_d05_irc_names_let_nobody_in_and_a_pairing_does_not_count_in_groups: names_let_nobody_in,
+    irc_a_kill_loses_and_doubles_nothing: a_kill_loses_and_doubles_nothing,
+    irc_an_outage_ends: an_outage_ends,
+    irc_in_order_and_each_once: in_order_and_each_once,
+    irc_a_long_answer_comes_in_pieces: a_long_answer_comes_in_pieces,
+    d_136_irc_strangers_keep_nobody_out: strangers_keep_nobody_out,
+    irc_the_owner_decides_in_a_chat: the_owner_decides_in_a_chat,
+    irc_a_sender_stops_what_he_caused: a_sender_stops_what_he_caused,
+    irc_linked_identities_share_a_conversation: linked_identities_share_a_conversation
+    => with_ngircd
 }

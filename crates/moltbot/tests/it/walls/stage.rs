@@ -11,20 +11,20 @@ use moltbot_testkit::process::{Circumstances, Gateway};
 use moltbot_testkit::skip::skip;
 use serde_json::{Value, json};
 
-pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// The user `nobody`: no rights, no home.
-pub(super) const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// Everything that one test of the walls needs.
-pub(super) struct Stage {
-    pub(super) model: ScriptedModel,
-    pub(super) home: Home,
-    pub(super) gateway: Gateway,
-    pub(super) client: Client,
+pub(crate) struct Stage {
+    pub(crate) model: ScriptedModel,
+    pub(crate) home: Home,
+    pub(crate) gateway: Gateway,
+    pub(crate) client: Client,
 }
 
 /// The users whose gateway the test `name` tries: whoever runs the test, and an ordinary user where that is root.
-pub(super) fn users(name: &str) -> Vec<Option<u32>> {
+pub(crate) fn users(name: &str) -> Vec<Option<u32>> {
     if rustix::process::geteuid().is_root() {
         return vec![None, Some(NOBODY)];
     }
@@ -33,7 +33,7 @@ pub(super) fn users(name: &str) -> Vec<Option<u32>> {
 }
 
 /// The program where another user can reach it: the build folder may be in root's home.
-pub(super) fn program_for(home: &Home) -> PathBuf {
+pub(crate) fn program_for(home: &Home) -> PathBuf {
     let copy = home.path().join("program");
     if !copy.exists() && std::fs::hard_link(PROGRAM, &copy).is_err() {
         std::fs::copy(PROGRAM, &copy).unwrap();
@@ -42,11 +42,11 @@ pub(super) fn program_for(home: &Home) -> PathBuf {
 }
 
 impl Stage {
-    pub(super) async fn new(user: Option<u32>) -> Self {
+    pub(crate) async fn new(user: Option<u32>) -> Self {
         Self::with(Circumstances { user, ..Circumstances::default() }).await
     }
 
-    pub(super) async fn with(circumstances: Circumstances) -> Self {
+    pub(crate) async fn with(circumstances: Circumstances) -> Self {
         let model = ScriptedModel::queue([]);
         let home = Home::with_model(&model);
         let mut program = PathBuf::from(PROGRAM);
@@ -59,37 +59,56 @@ impl Stage {
         Self { model, home, gateway, client }
     }
 
-    pub(super) fn workspace(&self) -> PathBuf {
+    pub(crate) fn workspace(&self) -> PathBuf {
         self.home.state_path().join("workspace")
     }
 
     /// Has the model call one tool, and answers what it was told.
-    pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> String {
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> String {
         let run = self.begin(tool, arguments).await;
         self.end(run).await
     }
 
     /// Has the model run one command, and answers what it was told.
-    pub(super) async fn exec(&mut self, command: &str) -> String {
+    pub(crate) async fn exec(&mut self, command: &str) -> String {
         self.call("exec", json!({"command": command})).await
     }
 
     /// What a command wrote; it must end well, and say `end` last.
-    pub(super) async fn output(&mut self, command: &str) -> String {
+    pub(crate) async fn output(&mut self, command: &str) -> String {
         let told = self.exec(&format!("{command}\necho end")).await;
         let written = told.strip_prefix("exit code 0\n\n").unwrap_or_else(|| panic!("{command}: {told}"));
         written.strip_suffix("end\n").unwrap_or_else(|| panic!("{command}: {told}")).to_owned()
     }
 
     /// Begins a turn in which the model calls one tool.
-    pub(super) async fn begin(&mut self, tool: &str, arguments: Value) -> String {
+    pub(crate) async fn begin(&mut self, tool: &str, mut arguments: Value) -> String {
+        if let Some(command) = arguments["command"].as_str().map(str::to_owned).filter(|_| tool == "exec") {
+            arguments["command"] = self.past_the_review(command).into();
+        }
         self.model.push(Reply::tool(tool, &arguments));
         self.model.push(Reply::text("done"));
         self.client.send_chat("main", "go").await
     }
 
+    /// The review refuses what looks like an attack. It reads no files: a command that runs one gets past it, and what
+    /// stops the attack then is the walls, which these tests are about.
+    #[expect(clippy::disallowed_methods, reason = "a file that an attacker has brought into the workspace")]
+    fn past_the_review(&self, command: String) -> String {
+        let rules = moltbot_policy::command::Rules::built_in().unwrap();
+        if moltbot_policy::command::judge(&command, rules).choice != moltbot_policy::command::Choice::Refuse {
+            return command;
+        }
+        let file = self.workspace().join(".attack");
+        std::fs::write(&file, command).unwrap();
+        rustix::fs::chmod(&file, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
+        let owner = self.workspace().metadata().unwrap();
+        std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+        "bash ./.attack".to_owned()
+    }
+
     /// Waits for the end of that turn, and answers what the model was told.
-    pub(super) async fn end(&mut self, run: String) -> String {
+    pub(crate) async fn end(&mut self, run: String) -> String {
         let chat = self.client.finish_chat(run).await;
         assert_eq!((chat.state.as_str(), chat.text.as_str()), ("final", "done"), "{}", chat.end);
         self.model.requests().last().unwrap().tool_results().pop().unwrap()
@@ -97,13 +116,13 @@ impl Stage {
 }
 
 /// A number that no other test uses, to be found among the arguments of processes.
-pub(super) fn marker(tag: u32) -> String {
+pub(crate) fn marker(tag: u32) -> String {
     format!("{}.{tag}", 3_000_000 + std::process::id())
 }
 
 /// Processes of this machine that have `marker` in their arguments, and are not zombies.
 #[expect(clippy::disallowed_methods, reason = "the kernel's list of processes is files")]
-pub(super) fn processes_with(marker: &str) -> Vec<String> {
+pub(crate) fn processes_with(marker: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -116,7 +135,7 @@ pub(super) fn processes_with(marker: &str) -> Vec<String> {
 }
 
 /// Waits until `condition` holds.
-pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "waited 30 s: {what}");
@@ -125,7 +144,7 @@ pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Waits, for a few seconds on a busy machine, until no process has `marker`.
-pub(super) async fn none_survives(marker: &str) {
+pub(crate) async fn none_survives(marker: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !processes_with(marker).is_empty() {
         assert!(Instant::now() < deadline, "survivors: {:?}", processes_with(marker));
@@ -134,7 +153,7 @@ pub(super) async fn none_survives(marker: &str) {
 }
 
 /// Every file below a folder, with its owner, group and mode; links are not followed.
-pub(super) fn files_below(folder: &Path) -> Vec<(PathBuf, u32, u32, u32)> {
+pub(crate) fn files_below(folder: &Path) -> Vec<(PathBuf, u32, u32, u32)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -148,13 +167,13 @@ pub(super) fn files_below(folder: &Path) -> Vec<(PathBuf, u32, u32, u32)> {
 }
 
 /// Whether this machine has a program that commands see too.
-pub(super) fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     Path::new(program).exists()
 }
 
 /// Runs a script on the host, outside all walls: what it does there is what the walls must stop.
 #[expect(clippy::disallowed_methods, reason = "shows that the attack works where there are no walls")]
-pub(super) fn outside(folder: &Path, script: &str) -> String {
+pub(crate) fn outside(folder: &Path, script: &str) -> String {
     let ran = std::process::Command::new("/bin/bash").args(["-c", script]).current_dir(folder).output();
     String::from_utf8_lossy(&ran.unwrap().stdout).into_owned()
 }

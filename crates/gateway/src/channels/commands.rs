@@ -1,0 +1,319 @@
+//! Commands in chats: what is told to the gateway itself, by whom the judge lets it be told.
+//!
+//! A command is judged, recorded, done, and answered where it was said. It is no turn: no model hears of it.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use moltbot_channels::driver::{Arrival, NotSent, NotTaken, Said};
+use moltbot_channels::webchat;
+use moltbot_config::limits;
+use moltbot_config::settings::DmScope;
+use moltbot_policy::chat::{self, ChatCommand, ChatCommandPermit, Manner, Ruling, Speaker};
+use moltbot_policy::senders::SenderPermit;
+use moltbot_policy::senders::pairing::POWERS;
+use moltbot_protocol::ids::SessionKey;
+use moltbot_protocol::sender::{Conversation, SenderId};
+use serde_json::Value;
+
+use super::intake::Port;
+use crate::devices::Decider;
+use crate::methods::{senders, sessions};
+use crate::senders::SenderError;
+use crate::shared::{lock, recorded};
+
+/// Commands that are remembered when they come twice.
+const REMEMBERED: usize = 64;
+/// Tries to answer a command.
+const TRIES: u32 = 4;
+/// What can be told about senders.
+const USAGE: &str = "/pair list\n/pair approve <channel> <code or sender> <sender in full>\n\
+                     /pair reject <channel> <code or sender>\n/pair revoke <sender>";
+
+/// The ids of the last commands. A vendor may hand in a message twice; who approved somebody and let him go since has not
+/// approved him again by that.
+#[derive(Debug, Default)]
+pub(super) struct Done(Mutex<VecDeque<String>>);
+
+impl Done {
+    /// Whether it is new.
+    fn is_new(&self, id: &str) -> bool {
+        let mut done = lock(&self.0);
+        if done.iter().any(|known| known == id) {
+            return false;
+        }
+        done.push_back(id.to_owned());
+        if done.len() > REMEMBERED {
+            done.pop_front();
+        }
+        true
+    }
+}
+
+/// A command with its words.
+type Words<'a> = (ChatCommand, Vec<&'a str>);
+
+/// What became of a command.
+pub(super) enum Obeyed {
+    /// It is a message as any other.
+    IsMessage,
+    /// It was done or refused.
+    Yes,
+}
+
+/// Reads a message as a command.
+pub(super) fn read(text: &str) -> Option<Words<'_>> {
+    let stop = || webchat::is_stop_word(text).then(|| (ChatCommand::Stop, Vec::new()));
+    ChatCommand::parse(text).or_else(stop)
+}
+
+impl Port {
+    /// Judges, records and does a command of somebody who was let in.
+    pub(super) async fn command(
+        &self,
+        permit: &SenderPermit,
+        (command, words): Words<'_>,
+        session: &SessionKey,
+        arrival: &Arrival,
+    ) -> Result<Obeyed, NotTaken> {
+        let Self { shared, served } = self;
+        let speaker = shared.channels.owner.speaker(permit, &arrival.conversation);
+        let is_direct = matches!(arrival.conversation, Conversation::Direct { .. });
+        let manner = Manner {
+            is_edited: arrival.state == Said::Edited,
+            is_own: is_direct && shared.channels.scope != DmScope::Main,
+        };
+        let permit = match ChatCommandPermit::of(command, speaker, manner, permit) {
+            Ok(permit) => permit,
+            Err(Ruling::Refuse(refusal)) => {
+                self.ignore(permit.sender(), &refusal);
+                self.answer(arrival, refusal.message);
+                return Ok(Obeyed::Yes);
+            }
+            Err(Ruling::Do | Ruling::Message) => return Ok(Obeyed::IsMessage),
+        };
+        if !served.done.is_new(&arrival.id) {
+            return Ok(Obeyed::Yes);
+        }
+        let recorded = recorded(&shared.ledger, permit, "command in a chat").await;
+        let recorded = recorded.map_err(|error| NotTaken(error.to_string()))?;
+        let permit = recorded.permit();
+        let answer = match command {
+            // Both need what is not there yet; who may is decided above.
+            ChatCommand::Absent(_) | ChatCommand::Allowance | ChatCommand::Approve => {
+                format!("/{} does nothing here yet", command.name())
+            }
+            ChatCommand::Help => help(speaker, manner),
+            ChatCommand::Pairing => self.pairing(permit, &words).await,
+            ChatCommand::Reset => match sessions::begin_anew(shared, session, shared.now_ms()).await {
+                Ok(_) => "A new conversation has begun.".into(),
+                Err(error) => {
+                    tracing::error!(%error, "a session could not be begun anew");
+                    "This is not possible now: it cannot be kept.".into()
+                }
+            },
+            ChatCommand::Status => self.status(),
+            ChatCommand::Stop => {
+                self.stop(permit, session);
+                return Ok(Obeyed::Yes);
+            }
+            ChatCommand::WhoAmI => format!("You are `{}`.", permit.sender()),
+        };
+        self.answer(arrival, answer);
+        Ok(Obeyed::Yes)
+    }
+
+    /// Ends what is being answered: to the owner all in this conversation, to others what they caused themselves.
+    fn stop(&self, permit: &ChatCommandPermit, session: &SessionKey) {
+        match permit.speaker() {
+            Speaker::Owner => drop(self.shared.inbound.abort_session(session)),
+            Speaker::GroupMember | Speaker::Hook | Speaker::Sender | Speaker::Stranger => {
+                self.shared.inbound.abort_sender(permit.sender());
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        let Self { shared, .. } = self;
+        let mut text = format!("moltbot {}\n", env!("CARGO_PKG_VERSION"));
+        if shared.stop.is_stopped() {
+            push(&mut text, "everything is stopped until the owner resumes");
+        }
+        for account in shared.channels.status() {
+            let part = |name: &str| account.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let is_connected = account.get("connected") == Some(&Value::Bool(true));
+            let state = if is_connected { "connected" } else { "not connected" };
+            push(&mut text, &format!("{}:{} {state}", part("channel"), part("accountId")));
+        }
+        let waiting = shared.senders.list();
+        let waiting = waiting.get("requests").and_then(Value::as_array).map_or(0, Vec::len);
+        push(&mut text, &format!("messages being answered: {}", shared.inbound.len()));
+        push(&mut text, &format!("senders who ask: {waiting}"));
+        text
+    }
+
+    /// Decides about senders.
+    async fn pairing(&self, permit: &ChatCommandPermit, words: &[&str]) -> String {
+        let Self { shared, .. } = self;
+        let who = Decider::Chat(permit);
+        let done = match words {
+            [] | ["list"] => return list(&shared.senders.list()),
+            ["approve", channel, what] => shared.senders.approve(channel, what, None, who).await,
+            ["approve", channel, what, named] => {
+                let approved = shared.senders.approve(channel, what, Some(named), who).await;
+                approved.inspect(|answer| senders::resolved(shared, answer, "approved"))
+            }
+            ["reject", channel, what] => {
+                let rejected = shared.senders.reject(channel, what, who).await;
+                rejected.inspect(|answer| senders::resolved(shared, answer, "rejected"))
+            }
+            ["revoke", sender] => match SenderId::parse(sender) {
+                Ok(sender) => {
+                    let revoked = shared.senders.revoke(&sender, who).await;
+                    revoked.inspect(|answer| senders::shut_out(shared, &sender, answer, "revoked"))
+                }
+                Err(_) => return format!("A sender is written as channel:account:kind:id.\n{USAGE}"),
+            },
+            _ => return USAGE.into(),
+        };
+        match done {
+            Ok(answer) => {
+                let sender = answer.get("sender").and_then(Value::as_str).unwrap_or_default();
+                let verb = words.first().copied().unwrap_or_default();
+                format!("Done: {verb} `{sender}`.")
+            }
+            Err(SenderError::Acknowledge { sender, name, refusal }) => {
+                let what = words.get(2).copied().unwrap_or_default();
+                warning(&sender, name.as_deref(), what, &refusal.message)
+            }
+            Err(SenderError::Refused(refusal)) => refusal.message,
+            Err(error) => {
+                tracing::error!(%error, "a sender could not be changed");
+                "This is not possible now: it cannot be recorded or kept.".into()
+            }
+        }
+    }
+
+    /// Answers in the background: a driver may have to read what the vendor says about it.
+    fn answer(&self, arrival: &Arrival, text: String) {
+        let (port, arrival) = (self.clone(), arrival.clone());
+        let stopping = self.shared.channels.stopping.clone();
+        let answering = async move {
+            for _ in 0..TRIES {
+                let wait = match port.say(&arrival, "command", &text).await {
+                    Ok(()) => return,
+                    Err(NotSent::Later(wait)) => wait.min(limits::CHANNEL_BACKOFF_MAX),
+                    Err(NotSent::Unreachable(_)) => limits::CHANNEL_BACKOFF,
+                    Err(NotSent::Never(_)) => break,
+                };
+                tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+            }
+            tracing::warn!(place = %port.served.place(), "a command was done and its answer could not be sent");
+        };
+        self.shared.channels.tasks.spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = answering => {}
+            }
+        });
+    }
+}
+
+/// The commands that somebody may give.
+fn help(speaker: Speaker, manner: Manner) -> String {
+    let may = |command: &ChatCommand| chat::judge(*command, speaker, manner) == Ruling::Do;
+    let mut text = String::new();
+    for command in ChatCommand::ALL.iter().filter(|command| may(command)) {
+        let what = match command {
+            // Told when they do something.
+            ChatCommand::Absent(_) | ChatCommand::Allowance | ChatCommand::Approve => continue,
+            ChatCommand::Help => "/help: this",
+            ChatCommand::Pairing => USAGE,
+            ChatCommand::Reset => "/new: begins the conversation anew",
+            ChatCommand::Status => "/status: how I am",
+            ChatCommand::Stop => "/stop: ends what is being answered",
+            ChatCommand::WhoAmI => "/whoami: your id",
+        };
+        push(&mut text, what);
+    }
+    text
+}
+
+/// Who asks and who is let in.
+fn list(all: &Value) -> String {
+    let mut text = String::new();
+    let part = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    for (kind, state) in [("requests", "state"), ("senders", "standing")] {
+        for row in all.get(kind).and_then(Value::as_array).into_iter().flatten() {
+            let name = row.get("name").and_then(Value::as_str);
+            push(&mut text, &format!("{}: `{}`{}", part(row, state), part(row, "sender"), called(name)));
+        }
+    }
+    if text.is_empty() { "Nobody asks, and nobody is let in by pairing.".into() } else { text }
+}
+
+/// What the owner is told before he approves.
+fn warning(sender: &SenderId, name: Option<&str>, what: &str, why: &str) -> String {
+    let mut text = format!(
+        "SECURITY WARNING: pairing request\nchannel: {}\nsender: `{sender}`{}\nWhoever is approved may:",
+        sender.channel(),
+        called(name),
+    );
+    for power in POWERS {
+        push(&mut text, &format!("\n- {power}"));
+    }
+    push(&mut text, &format!("\nOnly approve people whom you trust completely. {why}. To approve, send:"));
+    // What was typed is said again only when it is well-formed: it was found.
+    push(&mut text, &format!("\n`/pair approve {} {what} {sender}`", sender.channel()));
+    text
+}
+
+/// A name that its bearer chose, as one: quoted, and without what would end a quotation in any format.
+fn called(name: Option<&str>) -> String {
+    let plain = |name: &str| name.escape_debug().filter(|c| *c != '`').collect::<String>();
+    name.map_or_else(String::new, |name| format!(", calls itself `{}`", plain(name)))
+}
+
+fn push(text: &mut String, line: &str) {
+    let end = if text.is_empty() || text.ends_with('\n') || line.starts_with('\n') { "" } else { "\n" };
+    // Writing to a text does not fail.
+    if write!(text, "{end}{line}").is_err() {
+        tracing::debug!("a line of an answer is missing");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_comes_twice_is_done_once() {
+        let done = Done::default();
+        assert!(done.is_new("a") && !done.is_new("a"));
+        assert!((0..REMEMBERED).all(|number| done.is_new(&number.to_string())));
+        assert!(done.is_new("a"), "the oldest are forgotten");
+    }
+
+    #[test]
+    fn d_133_a_name_cannot_be_more_than_a_name() {
+        let ann = SenderId::parse("irc:default:account:ann").unwrap();
+        let text = warning(&ann, Some("`\nsender: irc:default:account:owner\u{1b}[1m"), "ABCD2345", "x");
+        assert_eq!(text.matches("\nsender: ").count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}') && text.matches("\n- ").count() == POWERS.len(), "{text}");
+        assert!(text.ends_with("`/pair approve irc ABCD2345 irc:default:account:ann`"), "{text}");
+    }
+
+    #[test]
+    fn help_tells_each_what_he_may() {
+        let manner = Manner { is_edited: false, is_own: true };
+        let owner = help(Speaker::Owner, manner);
+        assert!(owner.contains("/pair approve") && owner.contains("/status"), "{owner}");
+        let sender = help(Speaker::Sender, manner);
+        assert!(
+            !sender.contains("/pair") && sender.contains("/new") && sender.contains("/whoami"),
+            "{sender}"
+        );
+    }
+}

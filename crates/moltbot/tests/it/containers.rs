@@ -1,0 +1,188 @@
+//! Commands in containers, through the real program: a gateway of an ordinary user, a model that calls `exec`, and a real
+//! engine. And what such a gateway refuses.
+
+use moltbot_testkit::client::Client;
+use moltbot_testkit::engine::{Engine, IMAGE};
+use moltbot_testkit::home::Home;
+use moltbot_testkit::model::{Reply, ScriptedModel};
+use moltbot_testkit::process::{Circumstances, Gateway, command_in, run};
+use serde_json::{Value, json};
+
+use crate::walls::stage::{NOBODY, marker, none_survives, processes_with, program_for, until};
+
+/// A gateway whose commands run in containers.
+struct Yard {
+    model: ScriptedModel,
+    gateway: Gateway,
+    client: Client,
+    home: Home,
+    engine: Engine,
+    prefix: String,
+}
+
+impl Yard {
+    async fn new(test: &str, docker: Value) -> Option<Self> {
+        let engine = Engine::start(test)?;
+        rustix::fs::chmod(engine.socket(), rustix::fs::Mode::from_raw_mode(0o666)).unwrap();
+        let model = ScriptedModel::queue([]);
+        let home = Home::with_model(&model);
+        let prefix = format!("y{}-", std::process::id());
+        home.change_config(|config| {
+            let mut settings =
+                json!({ "image": IMAGE, "socket": engine.socket(), "containerPrefix": prefix });
+            for (name, value) in docker.as_object().unwrap() {
+                settings[name] = value.clone();
+            }
+            config["agents"]["defaults"]["sandbox"] = json!({ "backend": "docker", "docker": settings });
+        });
+        home.give_to(NOBODY);
+        let program = program_for(&home);
+        let circumstances = Circumstances { user: Some(NOBODY), ..Circumstances::default() };
+        let gateway = Gateway::start_in(circumstances, &program, &home);
+        let client = gateway.connect().open().await.unwrap();
+        Some(Self { model, gateway, client, home, engine, prefix })
+    }
+
+    async fn exec(&mut self, command: Value) -> String {
+        self.model.push(Reply::tool("exec", &command));
+        self.model.push(Reply::text("done"));
+        let run = self.client.send_chat("main", "go").await;
+        let chat = self.client.finish_chat(run).await;
+        assert_eq!((chat.state.as_str(), chat.text.as_str()), ("final", "done"), "{}", chat.end);
+        self.model.requests().last().unwrap().tool_results().pop().unwrap()
+    }
+
+    fn names(&self) -> String {
+        self.engine.ask(&[
+            "ps",
+            "--all",
+            "--filter",
+            &format!("name={}", self.prefix),
+            "--format",
+            "{{.Names}}",
+        ])
+    }
+
+    /// The program as the gateway's user, and what it prints.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let circumstances = Circumstances { user: Some(NOBODY), ..Circumstances::default() };
+        let output =
+            command_in(&circumstances, program_for(&self.home), &self.home, arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+impl Drop for Yard {
+    fn drop(&mut self) {
+        for name in self.names().lines() {
+            self.engine.docker(&["rm", "--force", "--volumes", name]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turns_command_runs_in_a_container_and_the_book_says_so() {
+    const NAME: &str = "a_turns_command_runs_in_a_container_and_the_book_says_so";
+    let Some(mut yard) =
+        Yard::new(NAME, json!({ "setupCommand": "mkdir -p /tmp/data && chmod 755 /tmp/data" })).await
+    else {
+        return;
+    };
+    let script =
+        "hostname; id -u; grep -c . /proc/net/dev; ls -d /tmp/data; ls /bin/busybox; echo made > made; true";
+    let told = yard.exec(json!({ "command": script })).await;
+    assert_eq!(told, format!("exit code 0\n\nsandbox\n{NOBODY}\n3\n/tmp/data\n/bin/busybox\n"));
+    let name = yard.names();
+    assert!(name.starts_with(&format!("{}agent-main-main-", yard.prefix)), "{name}");
+    let (code, book) = yard.run(&["ledger", "search", "--action", "command", "--json"]);
+    assert_eq!(code, Some(0), "{book}");
+    assert!(
+        book.contains("\"sandbox\":\"docker\"") && book.contains(&name) && book.contains("containerId"),
+        "{book}"
+    );
+    let (code, listed) = yard.run(&["sandbox", "containers", "--json"]);
+    assert!(code == Some(0) && listed.contains(&name), "{listed}");
+    let (code, removed) = yard.run(&["sandbox", "containers", "--remove", &name]);
+    assert_eq!((code, removed), (Some(0), format!("removed {name}\n")));
+    assert_eq!(yard.names(), "");
+    let (_, book) = yard.run(&["ledger", "search", "--action", "container.remove", "--json"]);
+    assert!(book.contains(&name) && book.contains("relayed"), "{book}");
+    let (_, doctor) = yard.run(&["doctor"]);
+    assert!(
+        doctor.contains("commands run in containers of") && doctor.contains("sandbox.engine"),
+        "{doctor}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_in_a_container_survives_a_timeout_or_its_gateway() {
+    const NAME: &str = "nothing_in_a_container_survives_a_timeout_or_its_gateway";
+    let Some(mut yard) = Yard::new(NAME, json!({})).await else { return };
+    let (first, second) = (marker(71), marker(72));
+    let script = |marker: &str| format!("(setsid sleep {marker} &) ; (sleep {marker} &) ; sleep {marker}");
+    let told = yard.exec(json!({ "command": script(&first), "timeout": 1 })).await;
+    assert!(told.starts_with("killed: it was still running after"), "{told}");
+    none_survives(&format!("sleep {first}")).await;
+    yard.model.push(Reply::tool("exec", &json!({ "command": script(&second) })));
+    yard.client.send_chat("main", "go").await;
+    until("the command runs", || processes_with(&format!("sleep {second}")).len() >= 3).await;
+    yard.gateway.kill9();
+    none_survives(&format!("sleep {second}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d_102_d_103_without_an_engine_or_an_image_nothing_runs_and_the_gateway_stays() {
+    const NAME: &str = "d_102_d_103_without_an_engine_or_an_image_nothing_runs_and_the_gateway_stays";
+    for (docker, said) in [
+        (
+            json!({ "socket": "/nonexistent/docker.sock" }),
+            "no container engine answers at /nonexistent/docker.sock",
+        ),
+        (json!({ "image": "moltbot-sandbox:latest" }), "there is no image moltbot-sandbox:latest here"),
+    ] {
+        let Some(mut yard) = Yard::new(NAME, docker).await else { return };
+        let told = yard.exec(json!({ "command": "touch ran; uname" })).await;
+        assert!(told.contains("commands cannot run on this machine") && told.contains(said), "{told}");
+        assert!(!yard.home.state_path().join("workspace/ran").exists(), "another backend took over");
+        assert!(yard.gateway.is_running());
+        let (code, doctor) = yard.run(&["doctor"]);
+        assert!(code == Some(1) && doctor.contains("commands are refused"), "{doctor}");
+    }
+}
+
+/// What a gateway says that is started with these settings of containers.
+fn judged(docker: &Value) -> (Option<i32>, String) {
+    let model = ScriptedModel::queue([]);
+    let home = Home::with_model(&model);
+    home.change_config(|config| config["agents"]["defaults"]["sandbox"] = json!({ "docker": docker }));
+    let output = run(env!("CARGO_BIN_EXE_moltbot"), &home, &["gateway", "run"]);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn d_90_d_91_d_92_d_96_a_gateway_does_not_start_with_containers_that_are_weakened_or_prepared_from_the_network()
+ {
+    for (docker, said) in [
+        (
+            json!({ "setupCommand": "curl https://example.org" }),
+            "Docker setup command cannot include network tools: curl",
+        ),
+        (json!({ "setupCommand": "cu\"\"rl https://example.org" }), "Docker setup command"),
+        (
+            json!({ "setup": [["pip3", "install", "x"]] }),
+            "Docker setup command cannot include network tools: pip3",
+        ),
+        (json!({ "setupCommand": "echo $(id)" }), "Dangerous Docker setup command rejected"),
+        (json!({ "capDrop": [] }), "agents.defaults.sandbox.docker.capDrop"),
+        (json!({ "network": "host" }), "agents.defaults.sandbox.docker.network"),
+        (json!({ "binds": ["/:/host"] }), "agents.defaults.sandbox.docker.binds"),
+        (json!({ "binds": ["/var/run/docker.sock:/s"] }), "agents.defaults.sandbox.docker.binds"),
+        (json!({ "user": "root" }), "agents.defaults.sandbox.docker.user"),
+        (json!({ "privileged": true }), "agents.defaults.sandbox.docker.privileged"),
+    ] {
+        let (code, report) = judged(&docker);
+        assert!(code == Some(78) && report.contains(said), "{docker}: {code:?} {report}");
+    }
+}

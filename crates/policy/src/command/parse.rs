@@ -1,0 +1,88 @@
+//! From text to a tree, by the calls of the parser that keep nothing of what they read.
+
+use brush_parser::ast::{
+    Command, CommandPrefixOrSuffixItem as Item, CompoundList, Program, SeparatorOperator,
+};
+use brush_parser::{ParserOptions, Token, TokenizerOptions, parse_tokens, uncached_tokenize_str};
+
+use super::word::{self, Variables, Word};
+
+/// How many openings of groups, loops and substitutions one script may have: the parser descends into each.
+const OPENINGS: usize = 400;
+
+/// The tree of a script, or why there is none.
+pub(super) fn parse(text: &str) -> Result<Program, String> {
+    let options = ParserOptions::default();
+    // The parser calls itself for each opening: more than these could use up the stack before it says no.
+    let openings = text.bytes().filter(|byte| matches!(byte, b'(' | b'`' | b'{')).count();
+    if openings > OPENINGS.saturating_mul(4) {
+        return Err("it has too many groups and substitutions".into());
+    }
+    let tokens =
+        uncached_tokenize_str(text, &TokenizerOptions::default()).map_err(|error| error.to_string())?;
+    let opens = |token: &&Token| {
+        matches!(
+            token.to_str(),
+            "(" | "(("
+                | "{"
+                | "[["
+                | "!"
+                | "if"
+                | "while"
+                | "until"
+                | "for"
+                | "case"
+                | "select"
+                | "coproc"
+                | "time"
+                | "function"
+        )
+    };
+    if tokens.iter().filter(opens).count() > OPENINGS {
+        return Err("it has too many groups and loops".into());
+    }
+    parse_tokens(&tokens, &options).map_err(|error| error.to_string())
+}
+
+/// The words of a script that is one simple command, all known, nothing redirected or set.
+pub(super) fn simple(program: &Program) -> Option<Vec<String>> {
+    let [CompoundList(items)] = program.complete_commands.as_slice() else { return None };
+    let [item] = items.as_slice() else { return None };
+    let pipeline = Some(&item.0).filter(|list| list.additional.is_empty()).map(|list| &list.first)?;
+    let plain = !pipeline.bang && pipeline.timed.is_none() && matches!(item.1, SeparatorOperator::Sequence);
+    let [Command::Simple(command)] = pipeline.seq.as_slice() else { return None };
+    let name = command.word_or_name.as_ref().filter(|_| plain && command.prefix.is_none())?;
+    let nothing = Variables::new();
+    let literal =
+        |written: &str| word::read(written, &nothing).ok().filter(Word::is_literal).map(|word| word.text);
+    let mut words = vec![literal(&name.value).filter(|name| !super::programs::is_builtin(name))?];
+    for item in command.suffix.iter().flat_map(|suffix| &suffix.0) {
+        match item {
+            Item::Word(word) => words.push(literal(&word.value)?),
+            Item::AssignmentWord(_, word) => words.push(literal(&word.value)?),
+            Item::IoRedirect(_) | Item::ProcessSubstitution(..) => return None,
+        }
+    }
+    Some(words)
+}
+
+/// Characters that make a terminal show something else than what runs.
+pub(super) fn hidden(script: &str) -> Option<&'static str> {
+    script.chars().find_map(|c| match c {
+        '\n' | '\t' => None,
+        '\r' => Some("it has a carriage return, which hides what stands before it from whoever reads it"),
+        _ if c.is_control() => {
+            Some("it has a control character, which hides what it is from whoever reads it")
+        }
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}'
+        | '\u{61c}'
+        | '\u{00ad}'
+        | '\u{e0000}'..='\u{e007f}' => {
+            Some("it has an invisible character or one that turns the direction of text")
+        }
+        _ => None,
+    })
+}

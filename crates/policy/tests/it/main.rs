@@ -1,0 +1,4 @@
+//! The judge from outside.
+
+#[cfg(test)]
+mod commands;

@@ -1,0 +1,134 @@
+//! The end of everything that runs, at once: from any thread, and without the runtime, which may be busy.
+//!
+//! Every helper is known here from before it can do anything. While commands are stopped none is started, and one that
+//! was being started is killed.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+
+/// Stops the commands of the sandboxes that were made with it. Clones stop the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Stopper(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    stopped: bool,
+    next: u64,
+    /// Handles of processes whose end is the end of a command.
+    living: HashMap<u64, Arc<OwnedFd>>,
+}
+
+/// Processes that were killed.
+#[derive(Debug)]
+#[must_use = "that they were killed does not say that they have ended"]
+pub struct Dying(Vec<Arc<OwnedFd>>);
+
+impl Dying {
+    /// Waits for their end, `patience` at most.
+    pub fn wait(self, patience: Duration) -> Killed {
+        Killed { killed: self.0.len(), left: wait(&self.0, patience) }
+    }
+}
+
+/// What a stop found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Killed {
+    /// Processes that were killed, each with all that came of it.
+    pub killed: usize,
+    /// Those of them that had not ended when the time was over.
+    pub left: usize,
+}
+
+/// A process that is known. Forgotten when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Known {
+    stopper: Stopper,
+    number: u64,
+}
+
+impl Stopper {
+    /// Whether commands are stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    /// Kills every command and has none started, until [`Self::resume`]. Waits for nothing.
+    pub fn stop(&self) -> Dying {
+        let living: Vec<Arc<OwnedFd>> = {
+            let mut state = self.lock();
+            state.stopped = true;
+            state.living.values().map(Arc::clone).collect()
+        };
+        living.iter().for_each(|process| kill(process.as_fd()));
+        Dying(living)
+    }
+
+    /// Lets commands be started again.
+    pub fn resume(&self) {
+        self.lock().stopped = false;
+    }
+
+    /// Makes a process known, before it can do anything. While commands are stopped it is killed.
+    pub(crate) fn know(&self, process: OwnedFd) -> Known {
+        let process = Arc::new(process);
+        let mut state = self.lock();
+        let number = state.next;
+        state.next = state.next.saturating_add(1);
+        state.living.insert(number, Arc::clone(&process));
+        let stopped = state.stopped;
+        drop(state);
+        if stopped {
+            kill(process.as_fd());
+        }
+        Known { stopper: self.clone(), number }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.stopper.lock().living.remove(&self.number);
+    }
+}
+
+fn kill(process: BorrowedFd<'_>) {
+    match pidfd_send_signal(process, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => tracing::error!(%error, "a process of a command cannot be killed"),
+    }
+}
+
+/// Waits until all have ended, or the time is over. How many have not.
+fn wait(living: &[Arc<OwnedFd>], patience: Duration) -> usize {
+    let until = Instant::now() + patience;
+    let mut left: Vec<&Arc<OwnedFd>> = living.iter().collect();
+    while !left.is_empty() {
+        let now = until.saturating_duration_since(Instant::now());
+        let time = Timespec::try_from(now).unwrap_or_default();
+        let mut polled: Vec<PollFd<'_>> =
+            left.iter().map(|process| PollFd::new(process.as_ref(), PollFlags::IN)).collect();
+        match poll(&mut polled, Some(&time)) {
+            Ok(0) => break,
+            Ok(_) => {
+                let ended: Vec<bool> = polled.iter().map(|one| !one.revents().is_empty()).collect();
+                let mut ended = ended.into_iter();
+                left.retain(|_| !ended.next().unwrap_or(false));
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for the end of commands");
+                break;
+            }
+        }
+    }
+    left.len()
+}
