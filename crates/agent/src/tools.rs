@@ -16,12 +16,14 @@ pub(crate) use rules::RulesSource;
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::cause::{Cause, Tool};
+use moltbot_policy::command::Severity;
 use moltbot_policy::file::{self, FileAct, FilePermit};
+use moltbot_policy::incident::Incident;
 use moltbot_policy::profile::WorkspaceAccess;
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
 use moltbot_sandbox::Sandbox;
@@ -60,6 +62,8 @@ pub(crate) struct Toolbox {
     pub(crate) home: PathBuf,
     /// Cancelled when the turn ends before its time; kills a running command.
     pub(crate) stop: CancellationToken,
+    /// The first high incident: the turn ends with it.
+    pub(crate) incident: OnceLock<Incident>,
 }
 
 /// What a tool call came to.
@@ -87,6 +91,21 @@ impl ToolResult {
 }
 
 impl Toolbox {
+    /// Notes what the turn's owner must know. It is in the book already; a high one ends the turn once the call that it
+    /// is about has its result.
+    fn incident(&self, incident: Incident) {
+        let Incident { severity, what } = &incident;
+        tracing::warn!(
+            actor = self.cause.actor(),
+            severity = severity.name(),
+            what,
+            "an attempt was stopped"
+        );
+        if incident.severity == Severity::High {
+            self.incident.get_or_init(|| incident);
+        }
+    }
+
     /// What a model is offered: every tool that the turn has.
     pub(crate) fn offered(&self) -> Vec<ToolSpec> {
         let leaves = exec::may_leave(self);

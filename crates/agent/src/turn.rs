@@ -292,6 +292,12 @@ impl<'a> Turn<'a> {
         });
         self.report.tool_calls.push(ToolCallReport { id, name, arguments, result, is_error });
         self.report.bound(); // now and not at the end: it is held as long as the turn
+        if let Some(incident) = toolbox.incident.get() {
+            return Err(Halt::Failed(format!(
+                "the turn was ended, because {}, which leads out of the sandbox; nothing came of it. Look at what the agent was told: `moltbot ledger search --action command.attempt`",
+                incident.what
+            )));
+        }
         if self.stop.is_cancelled() { Err(Halt::Aborted) } else { Ok(()) }
     }
 }

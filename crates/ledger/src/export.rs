@@ -170,7 +170,8 @@ impl Severity {
             "ledger.recovered",
             "ledger.tampered",
         ];
-        if ALARMS.iter().any(|alarm| record.action.starts_with(alarm)) {
+        let is_alarm = record.action == "command.attempt" && record.detail("severity") == Some("high");
+        if is_alarm || ALARMS.iter().any(|alarm| record.action.starts_with(alarm)) {
             Self::High
         } else if record.is_refused() {
             Self::Low

@@ -38,6 +38,7 @@ use moltbot_config::limits;
 
 use crate::cause::{Cause, Tool};
 use crate::file::relative_path;
+use crate::incident::Attempt;
 use crate::profile::{NetworkAccess, Profile};
 use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
@@ -169,6 +170,18 @@ impl CommandPermit {
     /// What the book is told when the command has ended. `start` is the number of the entry for its start.
     pub fn end_entry(&self, start: u64, ended: &Ended) -> Entry {
         ended.complete(self.told("command.end", Decision::Done), start)
+    }
+
+    /// What the book is told of an attempt to leave the walls that the command made. `start` is the number of the
+    /// entry for its start.
+    pub fn attempt_entry(&self, start: u64, attempt: &Attempt) -> Entry {
+        let entry = self.told("command.attempt", Decision::Refused);
+        entry
+            .with("start", start.to_string())
+            .with("call", attempt.call)
+            .with("program", attempt.program.clone())
+            .with("severity", attempt.severity.name())
+            .with("reason", attempt.to_string())
     }
 
     fn told(&self, action: &'static str, decision: Decision) -> Entry {

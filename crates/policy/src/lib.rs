@@ -16,6 +16,7 @@ pub mod command;
 pub mod container;
 pub mod file;
 pub mod hook;
+pub mod incident;
 pub mod network;
 pub mod nodes;
 pub mod pairing;

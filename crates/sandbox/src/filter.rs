@@ -5,9 +5,12 @@
 //! mounts, keys, `io_uring`, `bpf`, and memory that no process has mapped (`memfd`, System V), which the memory
 //! watch could not see.
 //!
-//! One program of two parts, because one allow-list has one answer for what it does not list: [`unknown`] answers
+//! One program of three parts, because one allow-list has one answer for what it does not list: [`escapes`] asks the
+//! namespace's first process, which tells the gateway; [`unknown`] answers
 //! `ENOSYS` where a program should take its older way instead of giving up, and [`permitted`], which follows it,
 //! answers `EPERM`.
+
+mod escapes;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +21,13 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
+pub(crate) use escapes::{attempt, untold};
+
 /// The program as bytes, for the helper: each instruction in eight. With `proxy`, a command may make sockets of TCP over
 /// IPv4, and connect them: in its namespace there is nothing but the proxy, and Landlock holds it to that port.
 pub(crate) fn compile(proxy: bool) -> io::Result<Vec<u8>> {
-    let mut program = unknown()?;
+    let mut program = escapes::told()?;
+    program.extend(unknown()?);
     program.extend(permitted(proxy)?);
     Ok(encode(&program))
 }
@@ -315,7 +321,10 @@ mod tests {
         let program = decode(&bytes).unwrap();
         assert_eq!(
             (encode(&program), program.len()),
-            (bytes, unknown().unwrap().len() + permitted(false).unwrap().len())
+            (
+                bytes,
+                escapes::told().unwrap().len() + unknown().unwrap().len() + permitted(false).unwrap().len()
+            )
         );
     }
 

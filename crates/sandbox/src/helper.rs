@@ -7,6 +7,7 @@
 //!
 //! Each step fails with its name, over the socket that came as standard input; nothing is skipped.
 
+mod attempts;
 mod command;
 mod first;
 pub(crate) mod identity;

@@ -103,6 +103,7 @@ impl Sandbox {
             output,
             truncated: dropped > 0,
             dropped_bytes: dropped,
+            attempts: Vec::new(),
             duration: began.elapsed(),
         })
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use moltbot_policy::Unrecorded;
+use moltbot_policy::incident::Attempt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub truncated: bool,
     /// Bytes that it wrote beyond the limit.
     pub dropped_bytes: u64,
+    /// System calls that lead out of the walls. None was carried out; each is named once and is in the book.
+    pub attempts: Vec<Attempt>,
     /// From the call to the end of its last process.
     pub duration: Duration,
 }
@@ -30,6 +33,8 @@ pub enum Exit {
     Aborted,
     /// The shell ended with this code.
     Code(i32),
+    /// It made a system call that leads out of the walls and that no ordinary program makes; all were killed.
+    Escape,
     /// Its processes together held more memory than the profile allows; all were killed.
     OutOfMemory,
     /// The shell was killed by this signal.
@@ -43,7 +48,7 @@ impl Exit {
     pub(crate) const fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
-            Self::Aborted | Self::OutOfMemory | Self::Signal(_) | Self::TimedOut => None,
+            Self::Aborted | Self::Escape | Self::OutOfMemory | Self::Signal(_) | Self::TimedOut => None,
         }
     }
 }
@@ -53,6 +58,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Aborted => formatter.write_str("aborted"),
             Self::Code(code) => write!(formatter, "exit {code}"),
+            Self::Escape => formatter.write_str("killed: it tried to leave its walls"),
             Self::OutOfMemory => formatter.write_str("out of memory"),
             Self::Signal(signal) => write!(formatter, "signal {signal}"),
             Self::TimedOut => formatter.write_str("timed out"),

@@ -19,6 +19,9 @@ pub struct Posture {
     pub landlock_abi: u32,
     /// What holds the memory of all processes together: `watchdog` reads it every 200 ms.
     pub limiter: &'static str,
+    /// Whether attempts to leave the walls are seen. Where a container around the gateway watches system calls itself,
+    /// they are refused all the same, and not told.
+    pub attempts_seen: bool,
     /// The user of this machine that commands run as.
     pub uid: u32,
     /// How long the trial took.
@@ -73,7 +76,14 @@ pub(crate) async fn probe(sandbox: &Sandbox) -> Result<Posture, Unavailable> {
         .map_err(|hole| Unavailable::new(hole, "report this with `uname -a`: a wall does not hold here"))?;
     let Outcome { duration: took, .. } = outcome;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    Ok(Posture { kernel, landlock_abi: walls.landlock_abi, limiter: "watchdog", uid: walls.uid, took })
+    Ok(Posture {
+        kernel,
+        landlock_abi: walls.landlock_abi,
+        limiter: "watchdog",
+        attempts_seen: walls.watched,
+        uid: walls.uid,
+        took,
+    })
 }
 
 /// Uses nothing but the shell itself: a machine may have little else.

@@ -6,6 +6,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use moltbot_config::limits;
+use moltbot_policy::incident::Attempt;
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::filter;
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
 use crate::stopper::{Known, Stopper};
@@ -35,6 +37,7 @@ pub(crate) struct Running {
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
     kept: Kept,
+    attempts: Vec<Attempt>,
     stopper: Stopper,
     /// That a stop finds the helper, and the first process once it is there.
     known: Vec<Known>,
@@ -79,6 +82,7 @@ impl Running {
             walls: None,
             end: None,
             kept: Kept::new(most),
+            attempts: Vec::new(),
             stopper,
             known: vec![known],
         })
@@ -86,7 +90,7 @@ impl Running {
 
     /// Waits until no process of the command is left.
     pub(crate) async fn finish(
-        mut self,
+        &mut self,
         timeout: Duration,
         abort: &CancellationToken,
     ) -> Result<Finished, RunError> {
@@ -152,6 +156,11 @@ impl Running {
         }
     }
 
+    /// What was seen of attempts to leave the walls.
+    pub(crate) fn attempts(&mut self) -> Vec<Attempt> {
+        std::mem::take(&mut self.attempts)
+    }
+
     fn note(&mut self, report: io::Result<Option<(Report, Option<OwnedFd>)>>) {
         match report {
             Ok(Some((Report::Born, handle))) => {
@@ -161,6 +170,9 @@ impl Running {
                 if self.end.is_some() {
                     self.kill();
                 }
+            }
+            Ok(Some((Report::Attempt { call, program }, _))) => {
+                self.attempts.extend(filter::attempt(call, program));
             }
             Ok(Some((Report::Listening, socket))) => self.hand_over(socket),
             Ok(Some((Report::Started(walls), _))) => self.walls = Some(walls),

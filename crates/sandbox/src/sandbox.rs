@@ -9,6 +9,7 @@ use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::{CommandPermit, Ended};
 use moltbot_policy::container::Backend;
+use moltbot_policy::incident::Attempt;
 use moltbot_policy::{Book as _, Entry, Recorded, Unrecorded};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -135,7 +136,8 @@ impl Sandbox {
         let (start, permit) = (permit.sequence(), permit.into_permit());
         let folder = given.workspace.as_ref().and_then(|folder| folder.try_clone().ok());
         let absent = folder.as_ref().map(|folder| protected::missing(folder.as_fd())).unwrap_or_default();
-        let result = self.supervise(&permit, given, abort).await;
+        let mut attempts = Vec::new();
+        let result = self.supervise(&permit, given, abort, &mut attempts).await;
         let said = result.as_ref().map_or_else(ToString::to_string, |finished| finished.exit.to_string());
         let exit = result.as_ref().ok().and_then(|finished| finished.exit.code());
         let ended = Ended { outcome: said.clone(), exit, duration: began.elapsed() };
@@ -143,11 +145,19 @@ impl Sandbox {
         let entry = permit.end_entry(start, &ended);
         let entry = container.into_iter().fold(entry, |entry, id| entry.with("containerId", id));
         let entry = folder.iter().fold(entry, |entry, folder| look_after(folder, &absent, entry));
-        self.enter(entry).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
+        let tried = attempts.iter().map(|attempt| permit.attempt_entry(start, attempt));
+        let entries = tried.chain([entry]).collect();
+        self.enter(entries).await.map_err(|source| RunError::Unrecorded { exit: said, source })?;
         let Finished { exit, kept, walls, .. } = result?;
         let (truncated, dropped_bytes) = (kept.dropped > 0, kept.dropped);
-        let outcome =
-            Outcome { exit, output: kept.bytes, truncated, dropped_bytes, duration: began.elapsed() };
+        let outcome = Outcome {
+            exit,
+            output: kept.bytes,
+            truncated,
+            dropped_bytes,
+            attempts,
+            duration: began.elapsed(),
+        };
         Ok((outcome, walls))
     }
 
@@ -156,6 +166,7 @@ impl Sandbox {
         permit: &CommandPermit,
         given: Given,
         abort: &CancellationToken,
+        attempts: &mut Vec<Attempt>,
     ) -> Result<Finished, RunError> {
         let start = |error: std::io::Error| RunError::setup(Step::Start, error.to_string());
         let place = tokio::select! {
@@ -176,8 +187,10 @@ impl Sandbox {
         let spawner = self.spawner().map_err(start)?;
         let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
         let most = profile.output_bytes;
-        let running = Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
+        let mut running =
+            Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
+        *attempts = running.attempts();
         drop(place);
         finished
     }
@@ -192,9 +205,9 @@ impl Sandbox {
     }
 
     /// Writes into the book without holding up the runtime.
-    async fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
-        let (action, ledger) = (entry.action, self.inner.ledger.clone());
-        match tokio::task::spawn_blocking(move || ledger.enter(entry)).await {
+    async fn enter(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
+        let (action, ledger) = ("command.end", self.inner.ledger.clone());
+        match tokio::task::spawn_blocking(move || ledger.enter_all(entries)).await {
             Ok(entered) => entered,
             Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
         }

@@ -3,7 +3,7 @@
 //! All of it runs in the helper, which has one thread from its first instruction to its last.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::mount::MountAttrFlags;
 use rustix::process::Pid;
@@ -48,6 +48,78 @@ pub(crate) fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
 pub(crate) fn close_all_but_standard() -> io::Result<()> {
     // SAFETY: called first of all by the helper, which then owns no descriptor above 2.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Applies a filter of system calls to this process for good. What it answers "ask" for is asked through the returned
+/// descriptor.
+///
+/// # Errors
+/// `EBUSY` when a filter around this process asks somebody already: then none can be added that does.
+pub(crate) fn apply_asking_filter(program: &[seccompiler::sock_filter]) -> io::Result<OwnedFd> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|one| libc::sock_filter { code: one.code, jt: one.jt, jf: one.jf, k: one.k })
+        .collect();
+    let length = u16::try_from(instructions.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len: length, filter: instructions.as_mut_ptr() };
+    // SAFETY: the program and its instructions live across the call, which copies them, and its length is theirs.
+    let listener = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const program,
+        )
+    };
+    if listener < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let listener = RawFd::try_from(listener).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us, closed on exec, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
+}
+
+/// Kills every process of this process namespace but the first, which is the only one that may call this: a process
+/// that waits in the kernel for an answer never sees one.
+pub(crate) fn kill_all_others() -> io::Result<()> {
+    if rustix::process::getpid() != Pid::INIT {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    // SAFETY: the call touches no memory; in a namespace of its own it reaches nobody else, which was just looked at.
+    let result = unsafe { libc::kill(-1, libc::SIGKILL) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A system call that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    /// By which it is answered.
+    pub(crate) id: u64,
+    /// Who makes it, as this process numbers processes.
+    pub(crate) process: u32,
+    /// The number of the call.
+    pub(crate) call: i64,
+}
+
+/// The next call that waits. Fails with `NotFound` when whoever made it is gone.
+pub(crate) fn next_question(listener: BorrowedFd<'_>) -> io::Result<Question> {
+    // SAFETY: the structure is plain numbers, for which zero is a value; the kernel demands that it is all zero.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one such structure, which is what the request's number says.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Question { id: asked.id, process: asked.pid, call: i64::from(asked.data.nr) })
+}
+
+/// Answers a call with "not permitted".
+pub(crate) fn refuse(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: -libc::EPERM, flags: 0 };
+    // SAFETY: the kernel reads one such structure, which lives across the call.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -106,6 +178,12 @@ mod tests {
             unshare(UnshareFlags::FILES).map_err(|error| error.kind()),
             Err(io::ErrorKind::InvalidInput)
         );
+    }
+
+    #[test]
+    fn only_the_first_process_of_a_namespace_kills_all_others() {
+        let refused = kill_all_others().map_err(|error| error.kind());
+        assert_eq!(refused, Err(io::ErrorKind::PermissionDenied));
     }
 
     #[test]

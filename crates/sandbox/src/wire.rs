@@ -71,6 +71,8 @@ impl Request {
 /// What the helper's processes say.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Report {
+    /// A system call that leads out was made and not carried out: its number, and what the program calls itself.
+    Attempt { call: i64, program: String },
     /// The namespace's first process exists; a descriptor of it comes along. It waits for a word of its parent.
     Born,
     /// The shell has ended, or was stopped for the memory that its processes held.
@@ -90,6 +92,8 @@ pub(crate) struct Walls {
     pub(crate) landlock_abi: u32,
     /// The user of the machine that the command runs as.
     pub(crate) uid: u32,
+    /// Whether system calls that lead out are seen, and not only refused.
+    pub(crate) watched: bool,
 }
 
 /// The largest report: a cause is a sentence.
@@ -116,6 +120,29 @@ pub(crate) fn receive_report(socket: BorrowedFd<'_>) -> io::Result<Option<(Repor
     match bytes.get(..length) {
         Some(text) if !text.is_empty() => Ok(Some((serde_json::from_slice(text)?, descriptors.pop()))),
         _ => Ok(None),
+    }
+}
+
+/// Sends a few bytes from one process of the helper to another, and a descriptor with them.
+pub(crate) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    extra: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    send(socket, bytes, extra.as_slice())
+}
+
+/// All bytes that come until the other end closes, and the descriptor that came with them.
+pub(crate) fn receive_bytes(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let (mut told, mut extra) = (Vec::new(), None);
+    loop {
+        let mut bytes = [0; 16];
+        let (length, descriptors) = receive(socket, &mut bytes)?;
+        extra = descriptors.into_iter().next().or(extra);
+        match bytes.get(..length) {
+            Some(more) if !more.is_empty() && told.len() < 64 => told.extend_from_slice(more),
+            _ => return Ok((told, extra)),
+        }
     }
 }
 
@@ -213,7 +240,7 @@ mod tests {
         let (near, far) = pair();
         let reports = [
             Report::Failed { step: Step::Landlock, cause: "é".repeat(100) },
-            Report::Started(Walls { landlock_abi: 6, uid: 7 }),
+            Report::Started(Walls { landlock_abi: 6, uid: 7, watched: true }),
             Report::Ended(Exit::Code(3)),
         ];
         for report in &reports {

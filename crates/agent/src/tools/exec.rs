@@ -14,6 +14,7 @@ use moltbot_net::{Authorities, Proxy, Traffic};
 use moltbot_policy::approval::{Place, place_of};
 use moltbot_policy::command::{Command, CommandPermit, CommandRequest, Refused, review};
 use moltbot_policy::container::Backend;
+use moltbot_policy::incident::Incident;
 use moltbot_policy::profile::{NetworkAccess, Profile};
 use moltbot_policy::{Permit, Recorded, record};
 use moltbot_sandbox::{Exit, Outcome};
@@ -96,6 +97,9 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
     let (outcome, traffic) = execute(tools, recorded, workspace).await?;
+    for attempt in &outcome.attempts {
+        tools.incident(Incident { severity: attempt.severity, what: format!("a command made {attempt}") });
+    }
     let mut result = describe(&outcome);
     if let Some(traffic) = traffic {
         result.text.push_str(&told(traffic));
@@ -205,6 +209,7 @@ fn describe(outcome: &Outcome) -> ToolResult {
     let ended = match outcome.exit {
         Exit::Aborted => "killed: the turn was stopped".to_owned(),
         Exit::Code(code) => format!("exit code {code}"),
+        Exit::Escape => "killed: it tried to leave the sandbox".to_owned(),
         Exit::OutOfMemory => "killed: it took more memory than a command may have".to_owned(),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
         Exit::TimedOut => {
@@ -240,7 +245,14 @@ mod tests {
 
     fn told(exit: Exit, output: &[u8], dropped_bytes: u64) -> ToolResult {
         let (truncated, duration) = (dropped_bytes > 0, Duration::from_secs(5));
-        describe(&Outcome { exit, output: output.to_vec(), truncated, dropped_bytes, duration })
+        describe(&Outcome {
+            exit,
+            output: output.to_vec(),
+            truncated,
+            dropped_bytes,
+            attempts: Vec::new(),
+            duration,
+        })
     }
 
     #[test]

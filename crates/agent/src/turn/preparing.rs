@@ -1,5 +1,7 @@
 //! What a turn needs before the model is asked: what was said, which model, which tools, which prompt.
 
+use std::sync::OnceLock;
+
 use moltbot_config::limits;
 use moltbot_policy::cause::Cause;
 use moltbot_policy::surroundings::{Surroundings, surroundings};
@@ -100,6 +102,7 @@ impl Turn<'_> {
             approvals: self.inside.approvals.clone(),
             home: self.inside.home.clone(),
             stop: self.stop.clone(),
+            incident: OnceLock::new(),
         };
         Ok((model, toolbox))
     }

@@ -151,6 +151,7 @@ impl Health {
                 "state": "ready",
                 "kernel": posture.kernel,
                 "landlockAbi": posture.landlock_abi,
+                "attemptsSeen": posture.attempts_seen,
                 "limiter": posture.limiter,
                 "uid": posture.uid,
             }),

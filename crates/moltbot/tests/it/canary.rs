@@ -118,6 +118,8 @@ fn planted(config: &str) -> (String, BTreeMap<String, String>) {
     text = moltbot_config::set(&text, "ledger.otlp.url", "\"http://127.0.0.1:9/v1/logs\"").unwrap();
     text = moltbot_config::set(&text, "channels.irc.host", "\"127.0.0.1\"").unwrap();
     text = moltbot_config::set(&text, "channels.irc.port", "9").unwrap();
+    text = moltbot_config::set(&text, "channels.irc.accounts.any.host", "\"127.0.0.1\"").unwrap();
+    text = moltbot_config::set(&text, "channels.irc.accounts.any.port", "9").unwrap();
     let mut all = Vec::new();
     leaves(&moltbot_config::schema(), "", &mut all);
     assert!(all.len() > 100, "the schema was read: {all:?}");

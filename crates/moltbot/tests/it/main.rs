@@ -33,6 +33,8 @@ mod devices;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod enclosed;
+#[cfg(test)]
 mod flood;
 #[cfg(test)]
 mod foreign;

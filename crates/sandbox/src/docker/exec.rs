@@ -180,7 +180,7 @@ impl Attached {
                 Ok(Report::Failed { step, cause }) => {
                     self.end.get_or_insert(Err(RunError::setup(step, cause)));
                 }
-                Ok(Report::Born | Report::Listening) => {}
+                Ok(Report::Attempt { .. } | Report::Born | Report::Listening) => {}
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).into_owned();
                     tracing::warn!(%text, "the helper in a container said what is no report");

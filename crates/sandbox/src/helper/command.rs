@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddrV4;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -19,7 +19,8 @@ use super::first::READY;
 use super::{At as _, Failure, Job, network};
 use crate::filter;
 use crate::outcome::Step;
-use crate::wire::{Access, Request};
+use crate::sys;
+use crate::wire::{self, Access, Request};
 
 /// The steps of the command's process. Returns only when one of them failed.
 pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
@@ -27,14 +28,28 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     set_limits(&job.request)?;
     enter(&job.request.directory)?;
     let abi = restrict_paths(&job.request, &[])?;
-    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
-    seccompiler::apply_filter(&program).at(Step::Seccomp)?;
+    let listener = filter_calls(job)?;
     try_walls(&job.request, abi)?;
-    rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
+    wire::send_bytes(tell.as_fd(), &[abi, READY], listener.as_ref().map(AsFd::as_fd)).at(Step::Exec)?;
+    drop(listener);
     let failure = start_shell(&job.request);
     // The shell did not start: what was told to the first process is taken back.
-    rustix::io::write(tell, &[0]).at(Step::Exec)?;
+    wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
+}
+
+/// Filters this process's system calls from now on. What leads out is asked about through the descriptor; where a
+/// container around the gateway asks already, it fails unseen.
+fn filter_calls(job: &Job) -> Result<Option<OwnedFd>, Failure> {
+    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
+    match sys::apply_asking_filter(&program) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            seccompiler::apply_filter(&filter::untold(&program)).at(Step::Seccomp)?;
+            Ok(None)
+        }
+        Err(error) => Err(error).at(Step::Seccomp),
+    }
 }
 
 /// What is otherwise for a command in a container.
@@ -61,7 +76,8 @@ pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedF
         other => other?,
     };
     let program = filter::decode(&job.filter).at(Step::Seccomp)?;
-    seccompiler::apply_filter(&program).at(Step::Seccomp)?;
+    // The engine's own tools may ask already, and the first process of a container is not ours alone.
+    seccompiler::apply_filter(&filter::untold(&program)).at(Step::Seccomp)?;
     try_walls(&job.request, abi)?;
     rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
     let failure = match container.program.as_deref() {

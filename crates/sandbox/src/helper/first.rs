@@ -1,14 +1,16 @@
 //! The first process of the namespace: builds the private root, starts the command, buries orphans, and watches the
 //! memory of all. When it ends, the kernel kills every process in the namespace.
 
-use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use moltbot_config::limits;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions, WaitStatus};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::attempts::{Verdict, Watch};
 use super::identity::Workspace;
 use super::{At as _, Failure, Job, command, die_with_parent, network, release_output, root};
 use crate::outcome::{Exit, Step};
@@ -33,7 +35,9 @@ pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &Owne
     give_up_capabilities()?;
     // Other processes of the namespace have the same user: none may look into this one.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Init)?;
-    let (started, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Init)?;
+    let (started, tell) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .at(Step::Init)?;
     match sys::fork().at(Step::Init)? {
         Fork::Child => {
             drop(started);
@@ -72,18 +76,18 @@ fn give_up_capabilities() -> Result<(), Failure> {
 /// Waits for the command to start and to end.
 fn watch(job: &Job, command: Pid, uid: u32, started: OwnedFd) -> Result<(), Failure> {
     let handle = rustix::process::pidfd_open(command, PidfdFlags::empty()).at(Step::Init)?;
-    // The command writes what Landlock could do, and then its end of the pipe closes: when the shell starts, or when
+    // The command writes what Landlock could do, and then its end of the pair closes: when the shell starts, or when
     // the command gives up, which it has then told the gateway itself.
-    let mut told = Vec::new();
-    std::fs::File::from(started).take(64).read_to_end(&mut told).at(Step::Init)?;
+    let (told, listener) = wire::receive_bytes(started.as_fd()).at(Step::Init)?;
+    drop(started);
     let [abi, READY] = told.as_slice() else {
         // Ending at once would kill it before it has told.
         rustix::process::waitpid(Some(command), WaitOptions::empty()).at(Step::Init)?;
         return Ok(());
     };
-    let walls = Walls { landlock_abi: u32::from(*abi), uid };
+    let walls = Walls { landlock_abi: u32::from(*abi), uid, watched: listener.is_some() };
     wire::send_report(job.socket.as_fd(), &Report::Started(walls), None).at(Step::Init)?;
-    let exit = until_end(command, &handle, job.request.memory)?;
+    let exit = until_end(job, command, &handle, Watch::new(listener))?;
     wire::send_report(job.socket.as_fd(), &Report::Ended(exit), None).at(Step::Init)
 }
 
@@ -93,10 +97,20 @@ pub(super) const READY: u8 = b'!';
 /// More than there can be at one time.
 const BURIED_AT_ONCE: u32 = 1024;
 
-fn until_end(command: Pid, handle: &OwnedFd, memory: u64) -> Result<Exit, Failure> {
+fn until_end(job: &Job, command: Pid, handle: &OwnedFd, mut watch: Watch) -> Result<Exit, Failure> {
     let pause = Timespec::try_from(limits::MEMORY_WATCH).at(Step::Init)?;
+    let mut last = Instant::now();
     loop {
-        rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&pause)).at(Step::Init)?;
+        let mut waited = vec![PollFd::new(handle, PollFlags::IN)];
+        waited.extend(watch.polled());
+        rustix::event::poll(&mut waited, Some(&pause)).at(Step::Init)?;
+        let asked = waited.get(1).map_or(PollFlags::empty(), PollFd::revents);
+        drop(waited);
+        if watch.take(asked, job.socket.as_fd()) == Verdict::End {
+            // Before the listener closes: whoever waits for an answer would go on for a moment.
+            sys::kill_all_others().at(Step::Init)?;
+            return Ok(Exit::Escape);
+        }
         // Not until there are none: those that end without pause would keep this process from watching memory.
         for _ in 0..BURIED_AT_ONCE {
             match bury().at(Step::Init)? {
@@ -105,7 +119,12 @@ fn until_end(command: Pid, handle: &OwnedFd, memory: u64) -> Result<Exit, Failur
                 None => break,
             }
         }
-        if resident_bytes() > memory {
+        if last.elapsed() >= limits::MEMORY_WATCH {
+            last = Instant::now();
+        } else {
+            continue;
+        }
+        if resident_bytes() > job.request.memory {
             return Ok(Exit::OutOfMemory);
         }
     }

@@ -161,7 +161,8 @@ fn watch(
         rustix::process::waitpid(Some(command), WaitOptions::empty()).at(Step::Init)?;
         return Ok(None);
     };
-    say(voice, &Report::Started(Walls { landlock_abi: u32::from(*abi), uid })).at(Step::Init)?;
+    say(voice, &Report::Started(Walls { landlock_abi: u32::from(*abi), uid, watched: false }))
+        .at(Step::Init)?;
     let input = rustix::stdio::stdin();
     let pause = Timespec { tv_sec: 1, tv_nsec: 0 };
     loop {

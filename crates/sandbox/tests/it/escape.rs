@@ -1,5 +1,8 @@
 //! Attempts to get out: each is made for real, and each is refused in the way the table says.
 
+use moltbot_policy::command::Severity;
+use moltbot_sandbox::Exit;
+
 use crate::room::{Room, has, profile, text};
 
 /// Runs a Perl script inside; `None` where there is no Perl.
@@ -19,19 +22,7 @@ const NOSYS: u32 = 38;
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const CALLS: &[(&str, u32, &str, u32)] = &[
-    ("unshare user", 272, "0x10000000", PERM),
-    ("unshare mount", 272, "0x20000", PERM),
-    ("setns", 308, "0, 0", PERM),
-    ("mount", 165, "$a, $a, $a, 4096, 0", PERM),
-    ("umount2", 166, "$a, 2", PERM),
-    ("fsopen", 430, "$a, 0", PERM),
-    ("fsmount", 432, "0, 0, 0", PERM),
-    ("open_tree", 428, "-100, $a, 1", PERM),
-    ("move_mount", 429, "-100, $a, -100, $a, 0", PERM),
-    ("mount_setattr", 442, "-100, $a, 0, $a, 32", PERM),
-    ("pivot_root", 155, "$a, $a", PERM),
     ("chroot", 161, "$a", PERM),
-    ("bpf", 321, "0, $a, 72", PERM),
     ("perf_event_open", 298, "$a, 0, -1, -1, 0", PERM),
     ("userfaultfd", 323, "0", PERM),
     ("io_uring_setup", 425, "8, $a", PERM),
@@ -43,13 +34,7 @@ const CALLS: &[(&str, u32, &str, u32)] = &[
     ("process_vm_writev", 311, "1, 0, 0, 0, 0, 0", PERM),
     ("kcmp", 312, "1, 1, 0, 0, 0", PERM),
     ("pidfd_getfd", 438, "0, 0, 0", PERM),
-    ("init_module", 175, "0, 0, $a", PERM),
-    ("finit_module", 313, "0, $a, 0", PERM),
-    ("delete_module", 176, "$a, 0", PERM),
     ("name_to_handle_at", 303, "-100, $a, 0, 0, 0", PERM),
-    ("open_by_handle_at", 304, "-100, 0, 0", PERM),
-    ("kexec_load", 246, "0, 0, 0, 0", PERM),
-    ("reboot", 169, "0, 0, 0, 0", PERM),
     ("swapon", 167, "$a, 0", PERM),
     ("syslog", 103, "3, 0, 0", PERM),
     ("acct", 163, "0", PERM),
@@ -115,7 +100,6 @@ const CALLS: &[(&str, u32, &str, u32)] = &[
     ("adjtimex", 159, "$a", PERM),
     ("clock_adjtime", 305, "0, $a", PERM),
     ("swapoff", 168, "$a", PERM),
-    ("kexec_file_load", 320, "0, 0, 0, 0, 0", PERM),
     ("setdomainname", 171, "$a, 1", PERM),
     ("modify_ldt", 154, "0, $a, 16", PERM),
     ("quotactl_fd", 443, "0, 0, 0, 0", PERM),
@@ -130,8 +114,6 @@ const CALLS: &[(&str, u32, &str, u32)] = &[
     ("io_setup", 206, "1, $a", PERM),
     ("io_uring_enter", 426, "0, 0, 0, 0, 0, 0", PERM),
     ("io_uring_register", 427, "0, 0, 0, 0", PERM),
-    ("fspick", 433, "-100, $a, 0", PERM),
-    ("fsconfig", 431, "0, 0, 0, 0, 0", PERM),
     ("lookup_dcookie", 212, "0, $a, 1", PERM),
     ("uselib", 134, "$a", PERM),
     ("sync", 162, "", PERM),
@@ -148,14 +130,88 @@ const CALLS: &[(&str, u32, &str, u32)] = &[
     ("a call of the future", 900, "0", NOSYS),
 ];
 
+/// Calls that no ordinary program makes: the first of them ends the command. Its name begins with the call's.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+pub(crate) const ENDING: &[(&str, u32, &str)] = &[
+    ("unshare user", 272, "0x10000000"),
+    ("unshare mount", 272, "0x20000"),
+    ("setns", 308, "0, 0"),
+    ("mount", 165, "$a, $a, $a, 4096, 0"),
+    ("umount2", 166, "$a, 2"),
+    ("fsopen", 430, "$a, 0"),
+    ("fsmount", 432, "0, 0, 0"),
+    ("open_tree", 428, "-100, $a, 1"),
+    ("move_mount", 429, "-100, $a, -100, $a, 0"),
+    ("mount_setattr", 442, "-100, $a, 0, $a, 32"),
+    ("pivot_root", 155, "$a, $a"),
+    ("bpf", 321, "0, $a, 72"),
+    ("init_module", 175, "0, 0, $a"),
+    ("finit_module", 313, "0, $a, 0"),
+    ("delete_module", 176, "$a, 0"),
+    ("open_by_handle_at", 304, "-100, 0, 0"),
+    ("kexec_load", 246, "0, 0, 0, 0"),
+    ("reboot", 169, "0, 0, 0, 0"),
+    ("kexec_file_load", 320, "0, 0, 0, 0, 0"),
+    ("fspick", 433, "-100, $a, 0"),
+    ("fsconfig", 431, "0, 0, 0, 0, 0"),
+];
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn each_call_that_leads_out_ends_its_command_and_is_in_the_book() {
+    let room = Room::new();
+    for (name, number, arguments) in ENDING {
+        // Not the shell's own process: a grandchild in a session of its own.
+        let script = format!(
+            "$a = \"/tmp\\0\"; if (!fork) {{ $! = 0; syscall({number}, {arguments}); print 'went on' }} wait; print 'waited'"
+        );
+        room.put("attempt.pl", &script);
+        if !has("/usr/bin/perl") {
+            return moltbot_testkit::skip::skip(
+                "each_call_that_leads_out_ends…",
+                "there is no /usr/bin/perl",
+            );
+        }
+        let outcome = room.run_with("(setsid perl attempt.pl &) ; sleep 20", profile()).await.unwrap();
+        assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Escape, ""), "{name}");
+        let seen: Vec<_> =
+            outcome.attempts.iter().map(|one| (one.call, one.severity, one.program.as_str())).collect();
+        let call = name.split(' ').next().unwrap();
+        assert_eq!(seen, [(call, Severity::High, "perl")], "{name}");
+    }
+    let book = crate::workspace::book(&room);
+    let lines: Vec<&str> = book.lines().filter(|line| line.contains("\"command.attempt\"")).collect();
+    assert_eq!(lines.len(), ENDING.len(), "{book}");
+    assert!(lines.iter().all(|line| line.contains("\"severity\":\"high\"")), "{book}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn what_ordinary_programs_try_fails_is_told_once_and_they_go_on() {
+    let room = Room::new();
+    let script = "for (1..50) { syscall(101, 0, 0, 0, 0); } $x = syscall(272, 0x200); \
+        $y = syscall(56, 0x10000011, 0, 0, 0, 0); syscall(41, 2, 1, 0); syscall(103, 3, 0, 0); print \"$x $y on\"";
+    room.put("attempt.pl", script);
+    if !has("/usr/bin/perl") {
+        return moltbot_testkit::skip::skip("what_ordinary_programs_try…", "there is no /usr/bin/perl");
+    }
+    let outcome = room.run_with("perl attempt.pl", profile()).await.unwrap();
+    assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Code(0), "-1 -1 on"));
+    let seen: Vec<_> = outcome.attempts.iter().map(|one| (one.call, one.severity)).collect();
+    assert_eq!(seen, [("ptrace", Severity::Medium), ("clone", Severity::Medium)]);
+}
+
 /// The script that makes every call but those whose names begin so, and what it writes when each is refused.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn calls_without(left_out: &str) -> (String, String) {
+pub(crate) fn calls_without(left_out: &str, more: &[(&str, u32, &str)]) -> (String, String) {
     let mut script = String::from(
         "$a = \"/tmp\\0\" . (\"\\0\" x 200); $n = \"new\\0\"; $d = \".\\0\"; $f = \"file\\0\"; open(F, '>', 'file');\n",
     );
     let mut expected = String::new();
-    for (name, number, arguments, error) in CALLS.iter().filter(|(name, ..)| !name.starts_with(left_out)) {
+    let more = more.iter().map(|(name, number, arguments)| (*name, *number, *arguments, PERM));
+    let calls = CALLS.iter().copied().chain(more).filter(|(name, ..)| !name.starts_with(left_out));
+    for (name, number, arguments, error) in calls {
         let comma = if arguments.is_empty() { "" } else { ", " };
         script += &format!(
             "$! = 0; $r = syscall({number}{comma}{arguments}); print '{name}: ', $r == -1 ? $! + 0 : \"returned $r\", \"\\n\"; exit if $$ != $p && $p; $p = $$;\n"
@@ -169,7 +225,7 @@ pub(crate) fn calls_without(left_out: &str) -> (String, String) {
 #[tokio::test]
 async fn no_system_call_leads_out() {
     let room = Room::new();
-    let (script, expected) = calls_without("nothing");
+    let (script, expected) = calls_without("nothing", &[]);
     if let Some(seen) = perl(&room, "no_system_call_leads_out", &script).await {
         let differences: Vec<_> =
             seen.lines().zip(expected.lines()).filter(|(seen, wanted)| seen != wanted).collect();

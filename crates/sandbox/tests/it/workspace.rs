@@ -74,7 +74,7 @@ async fn what_the_host_runs_or_obeys_cannot_be_changed() {
 }
 
 /// The book as it is on disk. It is closed by this.
-fn book(room: &Room) -> String {
+pub(crate) fn book(room: &Room) -> String {
     room.ledger.shutdown();
     let mut book = String::new();
     for file in std::fs::read_dir(room.home.path().join("state/ledger")).unwrap() {
