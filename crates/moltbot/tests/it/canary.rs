@@ -99,7 +99,8 @@ fn is_valid(text: &str) -> bool {
 }
 
 /// Secrets that are only accepted beside something else.
-const COMPANIONS: [(&str, &str, &str); 5] = [
+const COMPANIONS: [(&str, &str, &str); 6] = [
+    ("channels.irc.accounts.any.sasl.password", "channels.irc.accounts.any.sasl.username", "\"moltbot\""),
     ("channels.irc.sasl.password", "channels.irc.sasl.username", "\"moltbot\""),
     (IN_ALL, "agents.defaults.outbound.inject[0].host", "\"api.example.com\""),
     (IN_ALL, "agents.defaults.outbound.inject[0].header", "\"authorization\""),
