@@ -13,6 +13,8 @@ sh tests/setup.sh
 make lint
 # One container engine for all tests; where there can be none, they say so by name.
 engine=$(mktemp -d)
+# Gateways of other users ask it too, as members of the group `docker` would.
+chmod 711 "$engine"
 trap 'sh tests/engine.sh stop "$engine"' EXIT
 if sh tests/engine.sh start "$engine"; then export MOLTBOT_TEST_ENGINE="$engine/engine.sock"; fi
 $cargo nextest run --workspace --locked --no-fail-fast

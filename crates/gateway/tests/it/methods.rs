@@ -12,12 +12,12 @@ fn shapes_of_gateway() -> Vec<Shape> {
         (
             "health",
             json!({}),
-            "agents channelLabels channelOrder channels defaultAgentId durationMs heartbeatSeconds ledger ok sandbox sessions store ts",
+            "agents channelLabels channelOrder channels defaultAgentId durationMs heartbeatSeconds ledger ok sandbox sessions stopped store ts",
         ),
         (
             "status",
             json!({}),
-            "channelSummary connections heartbeat ledger ledgerFlushes model pid port queuedSystemEvents runs sandbox sessions storeCommits uptimeMs version",
+            "channelSummary connections heartbeat ledger ledgerFlushes model pid port queuedSystemEvents runs sandbox sessions stopped storeCommits uptimeMs version",
         ),
         ("agents.list", json!({}), "agents defaultId mainKey scope"),
         ("models.list", json!({}), "models"),

@@ -46,7 +46,14 @@ Exit codes: 0, 1 no command waits under that id, or that answer is not possible,
         json: bool,
     },
     /// The programs that may run without a question
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot approvals allowlist add /usr/bin/rg
+
+Exit codes: 0, 1 it is not on the list, 69 no gateway, 77 refused"
+    )]
     Allowlist(Allowlist),
 }
 

@@ -213,7 +213,15 @@ impl Network {
 
     /// Our account, as its owner made it.
     fn make_ours(&self) {
-        let mut owner = self.stranger(OURS);
+        // The gateway may be there already, with the nick and without the account: it goes, and comes again.
+        let mut owner = self.stranger("keeper");
+        let is_ours = |line: &str| line.contains(" NICK ") && line.contains(OURS);
+        let end = Instant::now() + PATIENCE;
+        owner.send(&format!("NICK {OURS}"));
+        while owner.wait(Duration::from_millis(500), is_ours).is_none() {
+            assert!(Instant::now() < end, "the nick {OURS} stays taken");
+            owner.send(&format!("NICK {OURS}"));
+        }
         self.sign_in(&mut owner, OURS);
         owner.quit();
     }

@@ -184,10 +184,10 @@ fn k01_large_slow_and_deep_bodies_of_strangers_cost_nothing() {
     assert!(grown < 1024 * 1024, "{grown} bytes");
 }
 
-/// The resident memory of a process, in bytes.
+/// The memory of its own that a process holds, in bytes: pages of the program that are read for the first time are none.
 #[expect(clippy::disallowed_methods, reason = "the kernel tells of processes in files")]
 fn resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
