@@ -2,11 +2,7 @@
 //! that a start would read and an idle gateway keep.
 #![forbid(unsafe_code)]
 
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "this is how cargo and a build script talk"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is how cargo and a build script talk")]
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|found| found == value);
