@@ -34,6 +34,9 @@ pub enum ApprovalError {
     /// The owner's file cannot be read or written.
     #[error("exec-approvals.json: {0}")]
     File(String),
+    /// The book was changed by somebody else: only a no counts.
+    #[error("{}", crate::shared::LOCKED_DOWN)]
+    LockedDown,
     /// Random numbers are missing.
     #[error("no number can be drawn: {0}")]
     Random(String),
@@ -110,7 +113,8 @@ impl Approvals {
     /// What is recorded here is what whoever waits gets; when it cannot be recorded it is as if nothing had been said.
     ///
     /// # Errors
-    /// When there is no such question (any more), who answers may not, or the answer cannot be recorded or kept.
+    /// When there is no such question (any more), who answers may not, the gateway is locked down and it is no refusal, or
+    /// the answer cannot be recorded or kept.
     pub async fn decide(
         &self,
         id: &str,
@@ -118,6 +122,9 @@ impl Approvals {
         choice: Choice,
         by: Approver<'_>,
     ) -> Result<ApprovalId, ApprovalError> {
+        if choice != Choice::Deny && self.inner.ledger.lockdown().is_some() {
+            return Err(ApprovalError::LockedDown);
+        }
         let now = (self.inner.clock)();
         let (permit, place, question) = {
             let mut waiting = lock(&self.inner.waiting);

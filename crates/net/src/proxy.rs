@@ -27,14 +27,14 @@ use moltbot_config::settings::OutboundConfig;
 use moltbot_policy::network::{EgressPermit, Purpose, Way, outbound};
 use moltbot_policy::{Recorded, Refusal};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use crate::authorities::Authorities;
 use crate::error::FetchError;
 use crate::recording::{self, SharedBook};
+use crate::stream::LazyConnector;
 use budget::Budget;
 pub use budget::Traffic;
 
@@ -43,11 +43,10 @@ type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 /// The way out of one command's sandbox. Cheap to make: no certificate is read before one is needed.
 pub struct Proxy {
     rules: OutboundConfig,
-    authorities: Authorities,
     book: SharedBook,
     actor: String,
     budget: Arc<Budget>,
-    connector: OnceCell<TlsConnector>,
+    connector: LazyConnector,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -61,7 +60,7 @@ impl Proxy {
     pub fn new(rules: OutboundConfig, authorities: Authorities, book: SharedBook, actor: String) -> Self {
         let bytes = u64::from(rules.max_megabytes).saturating_mul(1_000_000);
         let budget = Arc::new(Budget::new(bytes));
-        Self { rules, authorities, book, actor, budget, connector: OnceCell::new() }
+        Self { rules, book, actor, budget, connector: LazyConnector::new(authorities) }
     }
 
     /// What went through until now.
@@ -152,17 +151,6 @@ impl Proxy {
         let target = target.chars().take(300).flat_map(char::escape_default).collect();
         recording::enter_refused(Purpose::Command, target, &self.actor, &refusal, &self.book).await;
         FetchError::Refused(refusal)
-    }
-
-    async fn connector(&self) -> Result<&TlsConnector, FetchError> {
-        let failed = |source| FetchError::Client { target: "a host".into(), source };
-        let made = self.connector.get_or_try_init(|| async {
-            let authorities = self.authorities.clone();
-            let made = tokio::task::spawn_blocking(move || authorities.client_config(None)).await;
-            let config = made.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;
-            Ok(TlsConnector::from(Arc::new(config)))
-        });
-        made.await
     }
 }
 

@@ -29,10 +29,8 @@ use crate::recording::{self, SharedBook};
 pub struct StreamClient {
     purpose: Purpose,
     destination: Destination,
-    authorities: Authorities,
-    own: Option<ClientIdentity>,
     book: SharedBook,
-    connector: OnceCell<TlsConnector>,
+    connector: LazyConnector,
 }
 
 impl std::fmt::Debug for StreamClient {
@@ -49,13 +47,13 @@ impl StreamClient {
         destination: Destination,
         book: SharedBook,
     ) -> Self {
-        Self { purpose, destination, authorities, own: None, book, connector: OnceCell::new() }
+        Self { purpose, destination, book, connector: LazyConnector::new(authorities) }
     }
 
     /// Shows this certificate to a server that asks for one.
     #[must_use]
     pub fn showing(mut self, own: ClientIdentity) -> Self {
-        self.own = Some(own);
+        self.connector = self.connector.showing(own);
         self
     }
 
@@ -83,13 +81,32 @@ impl StreamClient {
         if !permit.permit().destination().is_encrypted() {
             return Ok(Stream::new(Box::new(dial(&permit).await?), target));
         }
-        let connector = self.connector().await?;
+        let connector = self.connector.get(&target).await?;
         Ok(Stream::new(Box::new(secure(&permit, connector).await?), target))
     }
+}
 
-    async fn connector(&self) -> Result<&TlsConnector, FetchError> {
-        let failed = |source| FetchError::Client { target: self.destination.target(), source };
-        let made = self.connector.get_or_try_init(|| async {
+/// How connections over TLS are set up. No certificate is read before the first.
+pub(crate) struct LazyConnector {
+    authorities: Authorities,
+    own: Option<ClientIdentity>,
+    made: OnceCell<TlsConnector>,
+}
+
+impl LazyConnector {
+    /// Trusts these authorities, and shows no certificate of its own.
+    pub(crate) fn new(authorities: Authorities) -> Self {
+        Self { authorities, own: None, made: OnceCell::new() }
+    }
+
+    fn showing(self, own: ClientIdentity) -> Self {
+        Self { own: Some(own), made: OnceCell::new(), ..self }
+    }
+
+    /// Makes it where it is not made yet. `target` is whom a failure is told of.
+    pub(crate) async fn get(&self, target: &str) -> Result<&TlsConnector, FetchError> {
+        let failed = |source| FetchError::Client { target: target.to_owned(), source };
+        let made = self.made.get_or_try_init(|| async {
             let (authorities, own) = (self.authorities.clone(), self.own.clone());
             let made = tokio::task::spawn_blocking(move || authorities.client_config(own.as_ref())).await;
             let config = made.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.into()))?;

@@ -37,12 +37,18 @@ struct Answering {
     id: String,
     conversation: Conversation,
     to: SenderId,
+    /// The vendor's id of the message that what is said answers, where it is said as an answer.
+    answers: Option<String>,
 }
 
 impl Answering {
     fn of(arrival: &Arrival) -> Self {
         let (id, conversation) = (arrival.id.clone(), arrival.conversation.clone());
-        Self { id, conversation, to: arrival.sender.clone() }
+        Self { id, conversation, to: arrival.sender.clone(), answers: None }
+    }
+
+    fn in_answer_to(Origin { sender, conversation, message }: Origin) -> Self {
+        Self { id: message.clone().unwrap_or_default(), conversation, to: sender, answers: message }
     }
 }
 
@@ -174,18 +180,10 @@ impl Port {
 
     /// Says something of ours in answer to a message, beside what the agent says. It is not kept, and not waited for.
     fn say_beside(&self, origin: Origin, why: &'static str, text: String) {
-        let served = Arc::clone(&self.served);
+        let (port, answering) = (self.clone(), Answering::in_answer_to(origin));
         self.shared.channels.tasks.spawn(async move {
-            for (number, text) in served.driver.pieces(&text).into_iter().enumerate() {
-                let Origin { sender, conversation, message } = origin.clone();
-                let key = format!("{why}-{}-{number}", message.as_deref().unwrap_or_default());
-                let piece = Piece { key, conversation, to: sender, answers: message, text };
-                let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece)).await;
-                let sent = sending.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into())));
-                if let Err(error) = sent {
-                    tracing::warn!(place = %served.place(), %error, why, "a sender was not told");
-                    return;
-                }
+            if let Err(error) = port.say_to(&answering, why, &text).await {
+                tracing::warn!(place = %port.served.place(), %error, why, "a sender was not told");
             }
         });
     }
@@ -279,11 +277,11 @@ impl Port {
     }
 
     async fn say_to(&self, answering: &Answering, what: &str, text: &str) -> Result<(), NotSent> {
-        let Answering { id, conversation, to } = answering;
+        let Answering { id, conversation, to, answers } = answering;
         for (number, text) in self.served.driver.pieces(text).into_iter().enumerate() {
             let key = format!("{what}-{id}-{number}");
-            let (conversation, to) = (conversation.clone(), to.clone());
-            let piece = Piece { key, conversation, to, answers: None, text };
+            let (conversation, to, answers) = (conversation.clone(), to.clone(), answers.clone());
+            let piece = Piece { key, conversation, to, answers, text };
             let sending = tokio::time::timeout(limits::CHANNEL_SEND, self.served.driver.send(&piece));
             sending.await.unwrap_or_else(|_| Err(NotSent::Unreachable("it took too long".into())))?;
         }

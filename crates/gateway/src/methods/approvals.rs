@@ -102,9 +102,6 @@ async fn decide(shared: &Shared, call: &Call, id: &str, decision: &str) -> Resul
     let choice = Choice::parse(decision).ok_or_else(|| {
         WireError::invalid("decision must be allow-once, allow-session, allow-always or deny")
     })?;
-    if choice != Choice::Deny && shared.ledger.lockdown().is_some() {
-        return Err(locked_down());
-    }
     let by = Approver::Client { grant: &call.grant, connection: &call.session };
     shared.approvals.decide(id, None, choice, by).await.map_err(|error| failed(&error))
 }
@@ -135,6 +132,7 @@ async fn blocking(work: impl FnOnce() -> Result<Value, ApprovalError> + Send + '
 fn failed(error: &ApprovalError) -> WireError {
     match error {
         ApprovalError::File(_) => WireError::invalid(error.to_string()),
+        ApprovalError::LockedDown => locked_down(),
         ApprovalError::Random(_) => WireError::unavailable(error.to_string()),
         ApprovalError::Refused(refusal) => {
             WireError::invalid(refusal.message.clone()).with_details(json!({"code": refusal.code}))

@@ -55,7 +55,7 @@ impl Proxy {
             .map_err(|what| FetchError::Header { target: target.clone(), what: what.into() })?;
         match way {
             Way::RequestWithCredential => {
-                let stream = secure(&permit, self.connector().await?).await?;
+                let stream = secure(&permit, self.connector.get(&target).await?).await?;
                 self.send(stream, request, &permit).await
             }
             Way::Request | Way::Tunnel => self.send(dial(&permit).await?, request, &permit).await,

@@ -104,6 +104,14 @@ impl Network {
         }
     }
 
+    /// Has the services end by themselves: they keep their accounts, which they would forget when they are killed.
+    fn end_services(&mut self) {
+        let mut services = self.children.pop().unwrap();
+        let id = rustix::process::Pid::from_child(&services);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        services.wait().unwrap();
+    }
+
     fn kill(&mut self) {
         for mut child in self.children.drain(..) {
             child.kill().unwrap();
@@ -213,15 +221,7 @@ impl Network {
 
     /// Our account, as its owner made it.
     fn make_ours(&self) {
-        // The gateway may be there already, with the nick and without the account: it goes, and comes again.
-        let mut owner = self.stranger("keeper");
-        let is_ours = |line: &str| line.contains(" NICK ") && line.contains(OURS);
-        let end = Instant::now() + PATIENCE;
-        owner.send(&format!("NICK {OURS}"));
-        while owner.wait(Duration::from_millis(500), is_ours).is_none() {
-            assert!(Instant::now() < end, "the nick {OURS} stays taken");
-            owner.send(&format!("NICK {OURS}"));
-        }
+        let mut owner = self.stranger(OURS);
         self.sign_in(&mut owner, OURS);
         owner.quit();
     }
@@ -278,9 +278,9 @@ impl Stage for Network {
     }
 
     fn outage(&mut self) {
+        self.end_services();
         self.kill();
         self.run();
-        self.make_ours();
     }
 }
 
