@@ -187,10 +187,15 @@ impl<D: Disk> Writer<D> {
         self.state.tell(self.journal.last());
     }
 
-    /// Adds to the views what was written last, and tells whether the disk is full. After the answers: nobody waits for
-    /// either.
-    fn mirror(&mut self) {
+    /// Tells whether the disk is full. Before any answer: who has one may ask at once, and is not to be told what was
+    /// before.
+    fn tell_space(&self) {
         self.state.full.store(self.journal.space.is_full(), Ordering::Relaxed);
+    }
+
+    /// Adds to the views what was written last. After the answers: nobody waits for it.
+    fn mirror(&mut self) {
+        self.tell_space();
         let lines = self.journal.take_written();
         if let Some(views) = &mut self.views {
             views.mirror(&lines);
@@ -328,6 +333,7 @@ impl<D: Disk> Writer<D> {
     }
 
     fn acknowledge(&mut self, items: Vec<Item>, first: u64) {
+        self.tell_space();
         self.again = None;
         for (item, sequence) in items.into_iter().zip(first..) {
             match item.to {
@@ -340,6 +346,7 @@ impl<D: Disk> Writer<D> {
 
     /// Tells those who wait, and keeps what nobody waits for.
     fn refuse(&mut self, items: Vec<Item>, told: &str) {
+        self.tell_space();
         for item in items {
             match &item.to {
                 Interest::Waiting(reply) => {
