@@ -33,12 +33,17 @@ pub const CONNECT_BYTES: usize = 4 * 1024;
 pub const MESSAGE_BYTES: usize = 512 * 1024;
 /// How much may wait to be sent to a client before it is dropped, in bytes: what upstream servers announce.
 pub const BUFFERED_BYTES: usize = 1536 * 1024;
-/// How long a peer has to sign in, from the moment its connection is accepted. Upstream clients take less than 1 s.
+/// How long a connection may last on which nobody signs in, from its acceptance to its end, whatever its peer does. What is
+/// told before then leaves half a second of it to a loaded machine. Upstream clients take less than 1 s.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The part of [`HANDSHAKE`] in which the peer has to say who it is.
+pub const HANDSHAKE_WORDS: Duration = Duration::from_secs(9);
+/// How long somebody who did not sign in may take to hear why he has to go. With [`HANDSHAKE_WORDS`] less than [`HANDSHAKE`].
+pub const HANDSHAKE_GOODBYE: Duration = Duration::from_millis(500);
 /// How long a peer has to send a request head: against slow senders.
 pub const HEAD: Duration = Duration::from_secs(5);
-/// How long a peer has to set up TLS: a phone on a bad line takes 2 s.
-pub const TLS_HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a peer has to set up TLS: a phone on a bad line takes 2 s. With [`HEAD`] no more than [`HANDSHAKE_WORDS`].
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(4);
 /// The largest file with the gateway's certificate or its key that is read, in bytes: a long chain has 10 kB.
 pub const CERTIFICATE_BYTES: u64 = 256 * 1024;
 /// How long a server of this machine may take to answer: it has to look only.

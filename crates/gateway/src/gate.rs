@@ -224,10 +224,10 @@ impl Seat {
         }
     }
 
-    /// How long its peer may still take to sign in: from its acceptance when nobody has, else from now.
+    /// How long its peer may still take to say who it is: from its acceptance when nobody has signed in, else from now.
     pub(crate) fn time_left(&self) -> Duration {
         let since = lock(&self.stranger).as_ref().map(|stranger| stranger.since);
-        since.map_or(limits::HANDSHAKE, |since| limits::HANDSHAKE.saturating_sub(since.elapsed()))
+        since.map_or(limits::HANDSHAKE_WORDS, |since| limits::HANDSHAKE_WORDS.saturating_sub(since.elapsed()))
     }
 
     /// Resolves when it must make room for another one.

@@ -213,7 +213,7 @@ impl Connection<Challenged> {
                 goodbye
             }
         };
-        self.socket.close(goodbye).await;
+        self.socket.dismiss(goodbye).await;
     }
 
     /// Answers `hello-ok`, followed by the health as an event. Broadcasts wait from before the snapshot is

@@ -80,13 +80,23 @@ struct Line {
 pub(crate) async fn serve(shared: Arc<Shared>, accepted: Accepted, peer: SocketAddr, seat: Seat) {
     // Asked before anything is read: whoever connects from this machine is there now.
     let (user, socket) = (accepted.user(peer), accepted.is_through_socket());
+    let given_up = seat.given_up();
     // Boxed, so that who is served does not keep room for it.
-    match Box::pin(accepted.open()).await {
+    let opened = tokio::select! {
+        opened = Box::pin(accepted.open()) => opened,
+        () = given_up => return note_refusal(&shared, peer.ip(), CROWDED),
+    };
+    match opened {
         Ok(wire) => {
             let link = Link { peer, encrypted: wire.is_encrypted(), user, socket };
             serve_wire(shared, wire, link, seat).await;
         }
-        Err(error) => tracing::debug!(%error, "a connection ended before TLS was set up"),
+        Err(error) => {
+            if error.kind() == std::io::ErrorKind::TimedOut {
+                seat.is_to_blame(Offence::Late);
+            }
+            tracing::debug!(%error, "a connection ended before TLS was set up");
+        }
     }
 }
 

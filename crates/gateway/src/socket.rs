@@ -9,7 +9,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{Sink as _, SinkExt as _, StreamExt as _};
 use moltbot_config::limits;
@@ -212,8 +212,17 @@ impl Socket {
         self.stream.flush().await.map_err(Gone::because)
     }
 
-    /// Says goodbye within [`limits::LINGER`], and waits as long for the peer to hear it.
-    pub(crate) async fn close(mut self, goodbye: Goodbye) {
+    /// Says goodbye to a client within [`limits::LINGER`], in which it has to hear it.
+    pub(crate) async fn close(self, goodbye: Goodbye) {
+        self.close_within(limits::LINGER, goodbye).await;
+    }
+
+    /// Says goodbye to somebody who did not sign in, within [`limits::HANDSHAKE_GOODBYE`].
+    pub(crate) async fn dismiss(self, goodbye: Goodbye) {
+        self.close_within(limits::HANDSHAKE_GOODBYE, goodbye).await;
+    }
+
+    async fn close_within(mut self, patience: Duration, goodbye: Goodbye) {
         let frame = CloseFrame { code: CloseCode::from(goodbye.code), reason: goodbye.reason.into() };
         let farewell = async {
             match self.stream.close(Some(frame)).await {
@@ -223,7 +232,7 @@ impl Socket {
             }
             self.stream.get_mut().discard().await;
         };
-        if tokio::time::timeout(limits::LINGER, farewell).await.is_err() {
+        if tokio::time::timeout(patience, farewell).await.is_err() {
             tracing::debug!("a client did not close in time and was dropped");
         }
     }

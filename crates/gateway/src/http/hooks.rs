@@ -6,6 +6,7 @@
 mod failure;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName};
 use http::{Method, Request, Response, StatusCode};
@@ -83,7 +84,7 @@ async fn by_token(
     }
     let place = place(hooks)?;
     let (parts, body) = request.into_parts();
-    let body = read(body, hooks).await?;
+    let body = read(body, hooks, limits::HOOK_BODY).await?;
     Ok(Known { permit, body, headers: parts.headers, _place: place })
 }
 
@@ -113,7 +114,8 @@ async fn by_signature(
     shared.sign_in.look_at_hook(caller).await?;
     let unverified = hooks.unverified.try_acquire().map_err(|_| Failure::busy())?;
     let (parts, body) = request.into_parts();
-    let body = read(body, hooks).await?;
+    // Until then it is a stranger, who has no more time than others.
+    let body = read(body, hooks, limits::HOOK_BODY.min(seat.time_left())).await?;
     drop(unverified);
     let signed = Signed {
         signature: value(&parts.headers, signature.header()).unwrap_or_default(),
@@ -146,13 +148,13 @@ fn require_post(request: &Request<Incoming>) -> Result<(), Failure> {
     if request.method() == Method::POST { Ok(()) } else { Err(Failure::method()) }
 }
 
-async fn read(body: Incoming, hooks: &Hooks) -> Result<bytes::Bytes, Failure> {
+async fn read(body: Incoming, hooks: &Hooks, patience: Duration) -> Result<bytes::Bytes, Failure> {
     let most = usize::try_from(hooks.config.max_body_bytes).unwrap_or(usize::MAX);
     let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "payload too large");
     if body.size_hint().lower() > u64::from(hooks.config.max_body_bytes) {
         return Err(too_large()); // said beforehand: not one byte of it is taken
     }
-    match tokio::time::timeout(limits::HOOK_BODY, Limited::new(body, most).collect()).await {
+    match tokio::time::timeout(patience, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Failure::new(StatusCode::BAD_REQUEST, "the body could not be read")),

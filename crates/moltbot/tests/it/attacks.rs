@@ -29,9 +29,16 @@ struct House {
 
 impl House {
     fn open() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Value)) -> Self {
         let model = ScriptedModel::echo();
         let home = Home::with_model(&model);
-        home.change_config(|config| config["gateway"]["trustedProxies"] = json!(["127.0.0.0/8", "::1"]));
+        home.change_config(|config| {
+            config["gateway"]["trustedProxies"] = json!(["127.0.0.0/8", "::1"]);
+            change(&mut config["gateway"]);
+        });
         let gateway = Gateway::start(PROGRAM, &home);
         let house = Self { gateway, home, _model: model };
         for _ in 0..20 {
@@ -106,6 +113,11 @@ fn refusal(connect: Connect) -> Option<ErrorCode> {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// That the release is attacked, as at full size it is to be.
+fn require_release() {
+    assert!(PROGRAM.contains("/release/"), "not the release: {PROGRAM}; run `make siege`");
 }
 
 /// Lets this process have as many sockets as the system allows.

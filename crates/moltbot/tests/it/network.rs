@@ -14,13 +14,13 @@ mod certificates;
 mod egress;
 mod elsewhere;
 mod locality;
-mod peer;
+pub(crate) mod peer;
 mod tailnet;
 
 use peer::{answer, believing, dial, listens, request, secured};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
-const ADDRESS: &str = "127.0.0.5";
+pub(crate) const ADDRESS: &str = "127.0.0.5";
 
 /// A home whose gateway is to listen on [`ADDRESS`].
 fn home(model: &ScriptedModel, change: impl FnOnce(&mut Value)) -> Home {
@@ -33,12 +33,12 @@ fn home(model: &ScriptedModel, change: impl FnOnce(&mut Value)) -> Home {
     home
 }
 
-fn tls(gateway: &mut Value) {
+pub(crate) fn tls(gateway: &mut Value) {
     gateway["tls"] = json!({"enabled": true});
 }
 
 /// The certificate that was made, as the owner gives it to clients.
-fn certificate(home: &Home) -> PathBuf {
+pub(crate) fn certificate(home: &Home) -> PathBuf {
     home.state_path().join("tls/gateway.pem")
 }
 
@@ -178,7 +178,7 @@ fn a_half_open_handshake_is_cut_at_its_deadline() {
         let mut rest = Vec::new();
         drop(std::io::Read::read_to_end(stream, &mut rest)); // reset or closed: either way it ends
         let after = began.elapsed();
-        assert!(after > Duration::from_secs(3) && after < Duration::from_secs(12), "{name}: {after:?}");
+        assert!(after > Duration::from_secs(3) && after <= Duration::from_secs(10), "{name}: {after:?}");
         assert!(!rest.starts_with(b"HTTP"), "{name}: {rest:?}");
     }
 }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection in plaintext.
 #[expect(clippy::disallowed_methods, reason = "a peer of the tests, to a gateway on loopback")]
-pub(super) fn dial(address: &str, port: u16) -> std::io::Result<TcpStream> {
+pub(crate) fn dial(address: &str, port: u16) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(SocketAddr::new(address.parse().unwrap(), port))?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     Ok(stream)
@@ -41,7 +41,7 @@ pub(super) fn request(headers: &[(&str, &str)]) -> String {
 
 /// How a client sets TLS up that believes the certificates of this file.
 #[expect(clippy::disallowed_methods, reason = "a certificate that the program wrote")]
-pub(super) fn believing(certificate: &Path) -> ClientConfig {
+pub(crate) fn believing(certificate: &Path) -> ClientConfig {
     let pem = std::fs::read(certificate).unwrap();
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -53,7 +53,7 @@ pub(super) fn believing(certificate: &Path) -> ClientConfig {
 }
 
 /// A connection over TLS, set up.
-pub(super) fn secured(
+pub(crate) fn secured(
     config: ClientConfig,
     address: &str,
     port: u16,
