@@ -31,8 +31,18 @@ pub const CONFIG_DEPTH: usize = 32;
 pub const CONNECT_BYTES: usize = 4 * 1024;
 /// The largest WebSocket message, in bytes: what upstream servers announce.
 pub const MESSAGE_BYTES: usize = 512 * 1024;
-/// How much may wait to be sent to a client before it is dropped, in bytes: what upstream servers announce.
-pub const BUFFERED_BYTES: usize = 1536 * 1024;
+/// How much may wait for a client that takes next to nothing, in bytes, before it is dropped. Beside it the kernel holds
+/// [`SEND_BUFFER`].
+pub const BUFFERED_BYTES: usize = 256 * 1024;
+/// What a client for which more than that waits has to take within [`TAKEN`], in bytes: the slowest lines have that.
+pub const TAKEN_BYTES: usize = 16 * 1024;
+/// The time of [`TAKEN_BYTES`]. The kernel takes more when a third of [`SEND_BUFFER`] is free, not byte by byte.
+pub const TAKEN: Duration = Duration::from_secs(10);
+/// How much may wait for a client whatever it takes, in bytes, besides the one answer that is being sent.
+pub const BUFFERED_MOST: usize = 1536 * 1024;
+/// What the kernel is to hold for each connection that has not taken it, in bytes; it adds as much for itself. Left to
+/// itself it takes some megabytes for whoever does not read.
+pub const SEND_BUFFER: u32 = 128 * 1024;
 /// How long a connection may last on which nobody signs in, from its acceptance to its end, whatever its peer does. What is
 /// told before then leaves half a second of it to a loaded machine. Upstream clients take less than 1 s.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -28,8 +28,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use moltbot_config::limits;
+use moltbot_policy::Book as _;
 use moltbot_policy::authentication::{Locality, Tailnet};
 use moltbot_policy::authorization::Grant;
+use moltbot_policy::clients;
 
 use crate::clients::Registered;
 use crate::dispatch;
@@ -116,6 +118,17 @@ impl Connection<Open> {
         }
     }
 
+    /// That the client does not read, to the log and to the book.
+    fn tell_slow(&self) {
+        let (session, whose) = (self.state.session.id(), self.state.grant.actor());
+        let client = self.peer.client;
+        tracing::warn!(%client, whose, "a client that does not read what it is sent was dropped");
+        // Buffered: it permits nothing, and does not wait for the disk.
+        if let Err(error) = self.shared.ledger.enter(clients::over(session, whose, "slow_consumer")) {
+            tracing::error!(%error, "the end of a session could not be recorded");
+        }
+    }
+
     /// What a client is still told when the gateway ends the connection.
     async fn last_words(&mut self, closing: Closing) -> End {
         let goodbye = match closing {
@@ -131,6 +144,7 @@ impl Connection<Open> {
             // Who changed it hears the answer to that.
             Closing::Rotated => Goodbye::new(Goodbye::POLICY, "the gateway's token or password was changed"),
             Closing::SlowConsumer => {
+                self.tell_slow();
                 return End::Close(Goodbye::new(Goodbye::POLICY, "slow consumer"));
             }
         };

@@ -297,7 +297,7 @@ async fn look(shared: Arc<Shared>) {
         interval.tick().await;
         for over in shared.clients.end_expired() {
             // Buffered: it permits nothing, and does not wait for the disk.
-            if let Err(error) = shared.ledger.enter(clients::expired(&over.id, &over.whose, over.why)) {
+            if let Err(error) = shared.ledger.enter(clients::over(&over.id, &over.whose, over.why)) {
                 tracing::error!(%error, "the end of a session could not be recorded");
             }
         }

@@ -1,7 +1,8 @@
 //! What waits to be sent to one client, bounded.
 //!
 //! Broadcasts and the answers of slow methods end up here; the connection's own task sends them. A client
-//! that lets more than [`limits::BUFFERED_BYTES`] wait is dropped: its socket is full and its memory ours.
+//! that lets more than [`limits::BUFFERED_MOST`] wait is dropped: its socket is full and its memory ours. That one which takes
+//! nothing is dropped with less is the socket's to say.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use crate::shared::lock;
 const LOOKS: u128 = limits::DEAD.as_millis() / (limits::TICK.as_millis() / 2);
 
 /// What may wait before nothing more is read from the client, and nothing is added that can be left out.
-const ROOM: usize = limits::BUFFERED_BYTES / 4;
+const ROOM: usize = limits::BUFFERED_MOST / 4;
 
 /// Why the gateway ends a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -149,15 +150,29 @@ impl Outbox {
             return;
         }
         // Judged by what waits already: one large answer is no fault of a client that reads.
-        if queue.bytes > limits::BUFFERED_BYTES {
-            queue.frames.clear();
-            queue.closing = Some(Closing::SlowConsumer);
-            self.closed.notify_one();
-            return;
+        if queue.bytes > limits::BUFFERED_MOST {
+            return self.give_up(queue);
         }
         queue.bytes = queue.bytes.saturating_add(frame.len());
         queue.frames.push_back(frame);
         self.ready.notify_one();
+    }
+
+    /// Drops a client that does not read, and what waits for it.
+    pub(crate) fn drop_slow_client(&self) {
+        self.give_up(&mut lock(&self.queue));
+    }
+
+    fn give_up(&self, queue: &mut Queue) {
+        queue.frames = VecDeque::new();
+        queue.bytes = 0;
+        queue.closing.get_or_insert(Closing::SlowConsumer);
+        self.closed.notify_one();
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.queue).bytes
     }
 
     /// Asks for a sign of life.

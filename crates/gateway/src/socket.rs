@@ -3,6 +3,7 @@
 //! The codec is tungstenite's. It bounds frames and messages, but neither the number of fragments nor of pings; the reader
 //! below it does, by counting what comes in until a message is whole.
 
+mod backlog;
 mod frames;
 
 use std::future::{Future as _, poll_fn};
@@ -21,6 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, error};
 
 use crate::outbox::Outbox;
+use backlog::Backlog;
 use frames::{Frames, TooMany};
 
 /// A connection's read buffer. Larger ones cost every idle connection as much.
@@ -103,8 +105,8 @@ impl Socket {
             .max_frame_size(Some(limits::MESSAGE_BYTES));
         let mut frames = Frames::default();
         let early = frames.pass(&read, Instant::now()).err();
-        let metered =
-            Metered { stream, allowance: limits::CONNECT_BYTES + READ_BUFFER, full: 0, frames, early };
+        let allowance = limits::CONNECT_BYTES + READ_BUFFER;
+        let metered = Metered { stream, allowance, full: 0, frames, early, backlog: Backlog::default() };
         let stream = WebSocketStream::from_partially_read(metered, read, Role::Server, Some(config)).await;
         Self { stream, unanswered: 0 }
     }
@@ -136,6 +138,9 @@ impl Socket {
                     return Poll::Ready(incoming);
                 }
                 let sent = self.poll_send(context, outbox);
+                if sent.is_pending() && self.stream.get_mut().backlog.is_hopeless(outbox.waiting(), context) {
+                    outbox.drop_slow_client();
+                }
                 let whole_batch = std::mem::take(&mut self.unanswered) >= BATCH;
                 match sent {
                     Poll::Ready(Err(Gone)) => return Poll::Ready(Incoming::Gone),
@@ -164,8 +169,13 @@ impl Socket {
             let message = match outbox.pop() {
                 Some(frame) => Message::text(frame.into_text()),
                 None if outbox.take_ping() => Message::Ping(Bytes::new()),
-                None => return stream.poll_flush(context).map_err(Gone::because),
+                None => {
+                    ready!(stream.as_mut().poll_flush(context)).map_err(Gone::because)?;
+                    stream.get_mut().get_mut().backlog.settle();
+                    return Poll::Ready(Ok(()));
+                }
             };
+            stream.as_mut().get_mut().get_mut().backlog.hand_over(message.len());
             stream.as_mut().start_send(message).map_err(Gone::because)?;
         }
     }
@@ -279,6 +289,7 @@ struct Metered {
     frames: Frames,
     /// What was wrong already with the bytes that came right after the request's head.
     early: Option<TooMany>,
+    backlog: Backlog,
 }
 
 impl Metered {
@@ -327,7 +338,10 @@ impl AsyncRead for Metered {
 
 impl AsyncWrite for Metered {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(context, bytes));
+        this.backlog.take(*written.as_ref().unwrap_or(&0));
+        Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -143,6 +143,8 @@ fn listen_on_all(endpoints: &[Endpoint], acceptor: Option<TlsAcceptor>) -> Resul
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    // Connections that it accepts have it from there.
+    socket.set_send_buffer_size(limits::SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(limits::BACKLOG)
 }

@@ -89,8 +89,8 @@ impl Permit for HooksPermit {
     }
 }
 
-/// What the book is told of a session that was over by itself.
-pub fn expired(session: &str, whose: &str, why: &'static str) -> Entry {
+/// What the book is told of a session that nobody ended: it was over by its limits, or its client did not read.
+pub fn over(session: &str, whose: &str, why: &'static str) -> Entry {
     Entry::new("gateway", "clients.end", session, Decision::Done)
         .with("whose", whose)
         .with("why", why)

@@ -201,6 +201,15 @@ impl RawSocket {
         Self { stream: self.stream.try_clone().expect("a file descriptor") }
     }
 
+    /// Lets the kernel take only so many bytes, give or take, before somebody reads them.
+    ///
+    /// # Panics
+    /// When the kernel does not know that option.
+    pub fn receive(&self, bytes: usize) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, bytes)
+            .expect("an option of a connection");
+    }
+
     /// Lets writes fail that the peer does not take in that time.
     ///
     /// # Panics

@@ -37,7 +37,7 @@ async fn hello_tells_what_may_be_called_and_heard() {
     let features =
         json!({"methods": methods, "events": event::ALL, "capabilities": ["published-model-catalog"]});
     assert_eq!(client.hello["features"], features);
-    let policy = json!({"maxPayload": 524_288, "maxBufferedBytes": 1_572_864, "tickIntervalMs": 30_000});
+    let policy = json!({"maxPayload": 524_288, "maxBufferedBytes": 262_144, "tickIntervalMs": 30_000});
     assert_eq!(client.hello["policy"], policy);
     let defaults = json!({
         "defaultAgentId": "main", "mainKey": "main", "mainSessionKey": "agent:main:main", "scope": "per-sender",

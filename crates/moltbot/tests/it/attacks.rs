@@ -7,6 +7,7 @@ mod guessing;
 mod pages;
 mod penalties;
 mod slow;
+mod unread;
 
 use std::time::{Duration, Instant};
 
@@ -116,7 +117,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// That the release is attacked, as at full size it is to be.
-fn require_release() {
+pub(crate) fn require_release() {
     assert!(PROGRAM.contains("/release/"), "not the release: {PROGRAM}; run `make siege`");
 }
 
