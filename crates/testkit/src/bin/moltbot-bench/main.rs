@@ -12,6 +12,7 @@ mod gateway;
 mod idle;
 mod rate;
 mod reference;
+mod signed;
 mod turns;
 mod wire;
 
@@ -69,6 +70,8 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
     figures.extend(gateway::cold_starts(binary, 21).await?);
     eprint_step("idle memory");
     figures.extend(idle::resident(binary, times).await?);
+    eprint_step("sign-ins");
+    figures.extend(signed::sign_ins(binary, 300).await?);
     eprint_step("idle connections");
     figures.push(idle::connections(binary, 5_000, times).await?);
     if !arguments.budgets_only {

@@ -36,10 +36,10 @@ impl PlainFile {
         Ok(Self(tempfile::tempfile()?))
     }
 
-    /// Writes 4 KiB to its end and flushes them to the disk, three times: in milliseconds.
-    pub(crate) fn three_flushes(&mut self) -> Outcome<f64> {
+    /// Writes 4 KiB to its end and flushes them to the disk, so many times: in milliseconds.
+    pub(crate) fn flushes(&mut self, times: u32) -> Outcome<f64> {
         let began = Instant::now();
-        for _ in 0..3 {
+        for _ in 0..times {
             self.0.write_all(&[b'x'; 4096])?;
             self.0.sync_data()?;
         }

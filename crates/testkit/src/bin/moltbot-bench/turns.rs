@@ -28,7 +28,7 @@ pub(crate) async fn durable(binary: &Path, turns: u32) -> Outcome<Vec<Figure>> {
         turn(&mut wire, number).await?;
         wall.push(began.elapsed().as_secs_f64() * 1000.0);
         cpu.push(gateway.cpu_ms()? - before);
-        plain.push(file.three_flushes()?);
+        plain.push(file.flushes(3)?);
     }
     let each = f64::from(turns);
     let (commits_after, flushes_after) = counters(&mut wire).await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use moltbot_testkit::client::Connect;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -34,6 +35,15 @@ impl Wire {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Err("the gateway cannot record sign-ins: its disk is too busy to measure anything".into())
+    }
+
+    /// Connects and signs the gateway's nonce as `connect` says.
+    pub(crate) async fn signed(port: u16, connect: &Connect) -> Outcome<Self> {
+        let mut wire = Self::dial(port).await?;
+        let challenge: Value = serde_json::from_str(&wire.next().await?)?;
+        let nonce = challenge.pointer("/payload/nonce").and_then(Value::as_str).ok_or("no nonce")?;
+        let answer = wire.call("connect", connect.params(nonce)).await?;
+        if answer.get("ok") == Some(&Value::Bool(true)) { Ok(wire) } else { Err(answer.to_string().into()) }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a client of the tests, to a gateway on loopback")]
