@@ -4,6 +4,7 @@
 mod bombs;
 mod churn;
 mod guessing;
+mod medians;
 mod pages;
 mod penalties;
 mod slow;

@@ -13,6 +13,7 @@ use moltbot_testkit::process::Gateway;
 use moltbot_testkit::raw;
 use serde_json::{Value, json};
 
+use crate::attacks::require_release;
 use crate::secrets::{PROGRAM, book_in};
 
 const WRONG: &str = "Bearer wrong-token-of-somebody-else-0123";
@@ -166,12 +167,14 @@ fn d_32_d_33_d_34_guesses_of_a_thousand_sources_are_few_and_hold_nobody_up() {
 #[test]
 #[ignore = "takes a minute; `make siege` runs it"]
 fn siege_ten_thousand_guesses_of_one_source_are_few_and_hold_nobody_up() {
+    require_release();
     require_a_storm_weathered(10_000, 1);
 }
 
 #[test]
 #[ignore = "takes a minute; `make siege` runs it"]
 fn siege_ten_thousand_guesses_of_a_thousand_sources_are_few_and_hold_nobody_up() {
+    require_release();
     require_a_storm_weathered(10_000, 1000);
 }
 

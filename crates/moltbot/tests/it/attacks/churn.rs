@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use moltbot_testkit::raw;
 
-use super::{House, raise_open_files};
+use super::{House, raise_open_files, require_release};
 
 /// Connections in a minute.
 const RATE: u32 = 50_000;
@@ -28,7 +28,16 @@ fn come_and_go(port: u16, n: usize) {
     drop(stream.write_all(sent)); // it may have been given up already
 }
 
-fn require_flat(time: Duration) {
+/// What counts as no growth besides two hundredths, and as an attack. The steps of an allocator are no leak of a short run.
+#[derive(Clone, Copy)]
+struct Allowed {
+    bytes: usize,
+    files: usize,
+    /// The least share of [`RATE`] that is an attack, in hundredths.
+    rate: usize,
+}
+
+fn require_flat(time: Duration, allowed: Allowed) {
     raise_open_files();
     let house = House::open();
     let churn = |time: Duration| {
@@ -57,7 +66,7 @@ fn require_flat(time: Duration) {
         });
         (count.into_inner(), longest)
     };
-    churn(time / 5); // what is paid once is paid before it is measured
+    churn((time / 5).min(Duration::from_secs(60))); // what is paid once is paid before it is measured
     let settle = || {
         let deadline = Instant::now() + Duration::from_secs(15);
         let mut files = house.open_files();
@@ -78,19 +87,23 @@ fn require_flat(time: Duration) {
         "{count} connections in {time:?}: files {} to {}, {} to {} bytes, a sign-in took {longest:.1?} at most",
         before.0, after.0, before.1, after.1
     );
-    assert!(after.0 <= before.0 + 2, "files: {before:?} became {after:?}");
-    let limit = before.1 + (before.1 / 50).max(1024 * 1024);
+    let least =
+        usize::try_from(time.as_secs()).unwrap() * usize::try_from(RATE).unwrap() / 60 * allowed.rate / 100;
+    assert!(count >= least, "{count} connections are too few: this machine has other things to do");
+    assert!(after.0 <= before.0 + (before.0 / 50).max(allowed.files), "files: {before:?} became {after:?}");
+    let limit = before.1 + (before.1 / 50).max(allowed.bytes);
     assert!(after.1 <= limit, "memory: {before:?} became {after:?}");
     assert!(longest < Duration::from_secs(2), "the owner waited {longest:?}");
 }
 
 #[test]
 fn connections_that_come_and_go_leave_no_file_and_no_memory() {
-    require_flat(Duration::from_secs(10));
+    require_flat(Duration::from_secs(10), Allowed { bytes: 1024 * 1024, files: 2, rate: 10 });
 }
 
 #[test]
 #[ignore = "takes minutes; `make siege` runs it"]
-fn siege_connections_that_come_and_go_for_minutes_leave_no_file_and_no_memory() {
-    require_flat(Duration::from_secs(240));
+fn siege_connections_that_come_and_go_for_ten_minutes_leave_no_file_and_no_memory() {
+    require_release();
+    require_flat(Duration::from_secs(600), Allowed { bytes: 0, files: 0, rate: 95 });
 }

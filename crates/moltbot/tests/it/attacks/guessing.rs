@@ -10,7 +10,7 @@ use moltbot_testkit::client::{Connect, Device, SignatureVersion};
 use moltbot_testkit::raw;
 use serde::Deserialize;
 
-use super::{House, block_on};
+use super::{House, block_on, require_release};
 
 /// How much larger an attacked process may be, in bytes.
 const GROWTH: usize = 8 * 1024 * 1024;
@@ -165,6 +165,7 @@ fn a05_d_30_d_31_d_33_no_way_of_guessing_is_compared_more_often_than_another() {
 #[test]
 #[ignore = "takes minutes; `make siege` runs it"]
 fn siege_ten_thousand_guesses_in_every_way() {
+    require_release();
     for variant in &variants() {
         require_weathered(variant, 10_000);
     }
