@@ -18,7 +18,7 @@ use crate::shared::lock;
 const LOOKS: u128 = limits::DEAD.as_millis() / (limits::TICK.as_millis() / 2);
 
 /// What may wait before nothing more is read from the client, and nothing is added that can be left out.
-const ROOM: usize = limits::BUFFERED_MOST / 4;
+const ROOM: usize = limits::BUFFERED_BYTES;
 
 /// Why the gateway ends a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,6 +10,7 @@ mod penalties;
 mod slow;
 mod unread;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use moltbot_protocol::error::ErrorCode;
@@ -41,7 +42,7 @@ impl House {
             config["gateway"]["trustedProxies"] = json!(["127.0.0.0/8", "::1"]);
             change(&mut config["gateway"]);
         });
-        let gateway = Gateway::start(PROGRAM, &home);
+        let gateway = Gateway::start(attacked(), &home);
         let house = Self { gateway, home, _model: model };
         for _ in 0..20 {
             block_on(house.known().open()).expect("what is paid once is paid before it is measured");
@@ -117,9 +118,17 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
+/// The program that is attacked: the one that was built for the tests, or the one that `make siege` names, which is the one
+/// that is shipped. What is built beside tests has their libraries' features.
+#[expect(clippy::disallowed_methods, reason = "a script says what it built")]
+pub(crate) fn attacked() -> PathBuf {
+    std::env::var_os("MOLTBOT_ATTACKED").map_or_else(|| PROGRAM.into(), PathBuf::from)
+}
+
 /// That the release is attacked, as at full size it is to be.
 pub(crate) fn require_release() {
-    assert!(PROGRAM.contains("/release/"), "not the release: {PROGRAM}; run `make siege`");
+    let program = attacked();
+    assert!(program.ends_with("release/moltbot"), "not the release: {}; run `make siege`", program.display());
 }
 
 /// Lets this process have as many sockets as the system allows.

@@ -13,8 +13,8 @@ use moltbot_testkit::process::Gateway;
 use moltbot_testkit::raw;
 use serde_json::{Value, json};
 
-use crate::attacks::require_release;
-use crate::secrets::{PROGRAM, book_in};
+use crate::attacks::{attacked, require_release};
+use crate::secrets::book_in;
 
 const WRONG: &str = "Bearer wrong-token-of-somebody-else-0123";
 /// What is kept of failures, in the state folder.
@@ -29,7 +29,7 @@ fn house() -> (ScriptedModel, Home, Gateway) {
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);
     home.change_config(|config| config["gateway"]["trustedProxies"] = json!(["127.0.0.0/8"]));
-    let gateway = Gateway::start(PROGRAM, &home);
+    let gateway = Gateway::start(attacked(), &home);
     (model, home, gateway)
 }
 
@@ -236,7 +236,7 @@ fn d_34_the_owners_command_line_is_never_locked_out() {
     for _ in 0..6 {
         drop(block_on(Connect::to(gateway.port()).token("wrong").open()));
     }
-    let output = moltbot_testkit::process::run(PROGRAM, &home, &["gateway", "call", "health"]);
+    let output = moltbot_testkit::process::run(attacked(), &home, &["gateway", "call", "health"]);
     assert!(output.status.success(), "its first sign-in: {output:?}");
 }
 

@@ -127,9 +127,10 @@ fn require_weathered(house: &House, sockets: usize, held: fn(&House, usize) -> H
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let over = AtomicBool::new(false);
     let (mut stood, (longest, peak)) = std::thread::scope(|scope| {
-        let owner = scope.spawn(|| owner(house, &over));
         let held: Vec<JoinHandle<Duration>> =
             (0..sockets).map(|n| runtime.spawn(held(house, n).hold())).collect();
+        // While they are opened, some thousand a second, who connects from this machine may have to try again.
+        let owner = scope.spawn(|| owner(house, &over));
         let stood = held.into_iter().map(|held| runtime.block_on(held).unwrap()).collect::<Vec<_>>();
         over.store(true, Ordering::Relaxed);
         (stood, owner.join().unwrap())

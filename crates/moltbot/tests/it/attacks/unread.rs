@@ -55,8 +55,8 @@ fn require_dropped(clients: usize) {
          {longest:.1?} at most",
         peak / clients
     );
-    // What may wait before nothing more is read, an answer, and the buffers.
-    assert!(peak < clients * (limits::BUFFERED_MOST / 2) + 2 * 1024 * 1024, "{peak} bytes");
+    // What may wait before nothing more is read, and as much for the answer that is being sent and for buffers.
+    assert!(peak < clients * 2 * limits::BUFFERED_BYTES + 2 * 1024 * 1024, "{peak} bytes");
     assert!(longest < Duration::from_secs(1), "the owner waited {longest:?}");
     for socket in &mut unread {
         match socket.end() {
