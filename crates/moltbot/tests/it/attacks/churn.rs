@@ -66,7 +66,7 @@ fn require_flat(time: Duration, allowed: Allowed) {
         });
         (count.into_inner(), longest)
     };
-    churn((time / 5).min(Duration::from_secs(60))); // what is paid once is paid before it is measured
+    churn(time / 2); // what is paid once is paid before it is measured
     let settle = || {
         let deadline = Instant::now() + Duration::from_secs(15);
         let mut files = house.open_files();
