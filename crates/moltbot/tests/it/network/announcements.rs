@@ -75,7 +75,7 @@ fn p03_minimal_tells_the_port_and_the_fingerprint_and_nothing_of_the_machine() {
     let heard = neighbour.hear(home.port(), PATIENCE).expect("it is announced");
     let printed = text(&run(PROGRAM, &home, &["gateway", "fingerprint"]));
     let fingerprint = printed.trim().replace(':', "").to_lowercase();
-    let own = format!("moltbot-{}", &fingerprint[..16]);
+    let own = format!("moltbot-{}", fingerprint.get(..16).unwrap());
     let packet = Packet::parse(&heard).unwrap();
     let told: Vec<String> = packet.answers.iter().map(shown).collect();
     let port = home.port();
