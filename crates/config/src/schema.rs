@@ -104,6 +104,9 @@ fn add(schema: &mut Value, place: &str, name: &str, shape: &'static Shape) {
 fn describe(shape: &'static Shape) -> Value {
     match shape.plain() {
         Shape::Any | Shape::Noted(..) => json!({}),
+        Shape::Barred(text, why) => {
+            json!({ "not": { "const": text }, "description": format!("Not \"{text}\": {why}.") })
+        }
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::List(element) => json!({ "type": "array", "items": describe(element) }),
         Shape::Map(value) => json!({ "type": "object", "additionalProperties": describe(value) }),

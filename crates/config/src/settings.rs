@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod allowances;
 mod channels;
+mod discovery;
 mod docker;
 mod endpoints;
 mod exec;
@@ -35,6 +36,7 @@ pub use channels::{
     ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
     SenderSettings,
 };
+pub use discovery::{DiscoveryConfig, MdnsConfig, MdnsMode};
 pub use docker::{
     Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
     is_container_prefix,
@@ -74,6 +76,8 @@ pub struct Config {
     pub channels: ChannelsConfig,
     /// Commands in chats.
     pub commands: CommandsConfig,
+    /// How the gateway is found.
+    pub discovery: DiscoveryConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
     /// Hooks: programs that cause a turn.

@@ -5,6 +5,8 @@
 pub(crate) enum Shape {
     /// Anything.
     Any,
+    /// A text that is not accepted any more, and why. Others are those that work.
+    Barred(&'static str, &'static str),
     /// True or false.
     Flag,
     /// A list.

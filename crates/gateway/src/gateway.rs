@@ -9,7 +9,9 @@ use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
-use moltbot_net::{Accepted, Fingerprint, ListenError, Listener, ServerIdentity, SharedBook};
+use moltbot_net::{
+    Accepted, AnnounceError, Announcer, Fingerprint, ListenError, Listener, ServerIdentity, SharedBook,
+};
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
@@ -35,7 +37,7 @@ use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::{Entrances, Shared, recorded};
 use crate::tailnet::{TailnetError, Tailscale};
-use crate::{http, inbound, stop};
+use crate::{announcing, http, inbound, stop};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
 /// descriptors: other connections end meanwhile.
@@ -89,6 +91,9 @@ pub enum StartError {
     /// What is kept of allowances cannot be read.
     #[error(transparent)]
     Allowances(#[from] AllowanceError),
+    /// Nobody can be told of it on the local network.
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
     /// The shared credential is missing or weak.
     #[error(transparent)]
     Credential(#[from] WeakCredential),
@@ -146,6 +151,7 @@ pub struct Stopped {
 pub struct Gateway {
     shared: Arc<Shared>,
     listener: Listener,
+    announced: Option<Announcer>,
     ticking: [JoinHandle<()>; 2],
     addresses: Vec<IpAddr>,
     fingerprint: Option<Fingerprint>,
@@ -166,6 +172,7 @@ impl Gateway {
         let permit = network::bind(settings, &credential, own, parts.state.path());
         let permit = permit.map_err(StartError::Refused)?;
         let (addresses, plaintext) = (permit.beyond_loopback(), permit.plaintext());
+        let audience = announcing::audience(&parts.config, &permit)?;
         let front = Front::of(&parts.config.gateway, &addresses).map_err(StartError::Refused)?;
         let book: SharedBook = Arc::new(parts.ledger.clone());
         let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
@@ -187,6 +194,7 @@ impl Gateway {
         }
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
+        let announced = announcing::begin(audience, port, fingerprint.as_ref(), &book).await?;
         let front = front.on_port(port);
         let entrances = Entrances { allowances, front, tailscale, channels, devices, hooks, senders, port };
         let shared = Shared::new(parts, credential, entrances);
@@ -197,7 +205,7 @@ impl Gateway {
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);
         let ticking = [tokio::spawn(tick(Arc::clone(&shared))), tokio::spawn(look(Arc::clone(&shared)))];
-        Ok(Self { shared, listener, ticking, addresses, fingerprint })
+        Ok(Self { shared, listener, announced, ticking, addresses, fingerprint })
     }
 
     /// The addresses beyond loopback that it listens on.
@@ -218,12 +226,15 @@ impl Gateway {
     /// Serves until `stop` says why not to, then drains: no new connections and messages, a `shutdown` event
     /// to everybody, up to [`limits::DRAIN`] for running turns, and close code 1012.
     pub async fn run_until(self, stop: impl Future<Output = StopReason>) -> Stopped {
-        let Self { shared, listener, ticking, .. } = self;
+        let Self { shared, listener, announced, ticking, .. } = self;
         let reason = tokio::select! {
             reason = stop => reason,
             never = accept(&shared, &listener) => match never {},
         };
         drop(listener);
+        if let Some(announced) = announced {
+            announced.end().await;
+        }
         ticking.iter().for_each(JoinHandle::abort);
         let unfinished = drain(&shared, reason).await;
         Stopped { reason, unfinished }

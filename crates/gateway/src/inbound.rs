@@ -108,6 +108,31 @@ pub(crate) async fn receive(
     })
 }
 
+/// Whether the files of a message are to be fetched: not of one that is kept already.
+///
+/// # Errors
+/// When its sender has used up what he may today: nothing is fetched for him.
+pub(crate) async fn wants_files(
+    shared: &Shared,
+    message: &InboundMessage,
+    from: &str,
+) -> Result<bool, InboundError> {
+    if shared.store.run(&message.run).await?.is_some() {
+        return Ok(false);
+    }
+    match shared.allowances.admit(&message.principal, Demand::Turn) {
+        // It is counted when it is kept.
+        Ok(counted) => {
+            shared.allowances.take_back(&counted);
+            Ok(true)
+        }
+        Err(spent) => {
+            refuse(shared, from, &spent.refusal());
+            Err(spent.into())
+        }
+    }
+}
+
 /// Counts a message and keeps it, in one commit. One that was here before is not counted again.
 async fn keep(shared: &Shared, message: &InboundMessage, from: &str) -> Result<Accepted, InboundError> {
     let counted = match shared.allowances.admit(&message.principal, Demand::Turn) {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod allowances;
+mod announcing;
 mod approvals;
 mod channels;
 mod clients;

@@ -386,7 +386,10 @@ fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
         StartError::Listen(ListenError::Foreign { .. } | ListenError::OwnSocket(_))
         | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
-        StartError::Listen(_) | StartError::Tailnet(_) | StartError::Unrecorded(_) => Exit::Busy,
+        StartError::Announce(_)
+        | StartError::Listen(_)
+        | StartError::Tailnet(_)
+        | StartError::Unrecorded(_) => Exit::Busy,
         StartError::Credential(_)
         | StartError::Hooks(_)
         | StartError::Refused(_)

@@ -162,6 +162,11 @@ impl Fingerprint {
         Self(Sha256::digest(certificate).into())
     }
 
+    /// The digest itself.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Reads 64 hexadecimal digits, with or without colons.
     pub fn parse(text: &str) -> Option<Self> {
         let digits: Vec<u32> =

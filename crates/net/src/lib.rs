@@ -8,6 +8,7 @@
 //! proxy is taken from the environment, no cookie is kept. What the bytes mean is for others to know.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod authorities;
 mod discovery;
 mod error;
@@ -25,6 +26,7 @@ mod recording;
 mod stream;
 mod wire;
 
+pub use announce::{AnnounceError, Announcer};
 pub use authorities::{Authorities, NotCertificates};
 pub use discovery::{LoopbackModel, loopback_answers};
 pub use error::FetchError;

@@ -9,6 +9,7 @@ use crate::record::{Decision, Entry, Permit};
 use crate::refusal::Refusal;
 
 mod address;
+mod announce;
 mod bind;
 mod forwarding;
 mod front;
@@ -16,6 +17,7 @@ mod outbound;
 mod socket;
 
 pub use address::is_public;
+pub use announce::{AnnouncePermit, Audience};
 pub use bind::{BindPermit, Endpoint, Transport, bind, own_socket};
 pub use forwarding::{Forward, judge_forwards};
 use front::is_this_machine;

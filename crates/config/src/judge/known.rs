@@ -169,6 +169,7 @@ fn takes_objects(shape: &Shape) -> bool {
 fn expectation(shape: &Shape) -> String {
     match shape.plain() {
         Shape::Any | Shape::Noted(..) => "anything".into(),
+        Shape::Barred(text, _) => format!("another text than \"{text}\""),
         Shape::Flag => "true or false".into(),
         Shape::List(_) => "a list".into(),
         Shape::Map(_) | Shape::Object(_) | Shape::Open(_) => "an object".into(),

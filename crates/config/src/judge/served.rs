@@ -148,6 +148,15 @@ impl Judge<'_> {
             if shape.is_some_and(|shape| self.accepts(node, shape)) {
                 return Verdict::Unserved;
             }
+            if let Some(Shape::Barred(text, why)) = shape
+                && *text == expanded.expose()
+            {
+                let message = format!("\"{text}\" is not accepted: {why}");
+                let fix = mismatch_fix(node, &[], default_of(schema));
+                let expected = format!("one of {}", quoted_list(&allowed));
+                self.find(ConfigErrorKind::Refused, node, message, expected, Some(fix));
+                return Verdict::Served;
+            }
             self.not_one_of(node, expanded.expose(), &allowed, default_of(schema));
             return Verdict::Served;
         }

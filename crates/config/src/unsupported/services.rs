@@ -22,9 +22,13 @@ pub(super) const CRON: Shape = Object(&[("enabled", Flag), ("maxConcurrentRuns",
 
 /// `discovery`.
 pub(super) const DISCOVERY: Shape = Object(&[
-    ("mdns", Object(&[("mode", OneOf(&["full", "minimal", "off"]))])),
+    ("mdns", Object(&[("mode", Shape::Barred("full", FULL_MDNS))])),
     ("wideArea", Object(&[("domain", Text), ("enabled", Flag)])),
 ]);
+
+/// Why there is no more than `minimal`.
+const FULL_MDNS: &str =
+    "it would tell everybody on the network about paths, names and other ports of this machine";
 
 /// `hooks`.
 pub(super) const HOOKS: Shape = Object(&[

@@ -115,28 +115,25 @@ impl Port {
                 Obeyed::IsMessage => {}
             }
         }
-        let mut message = match route::message(session, place, arrival).map_err(odd) {
-            Ok(message) => message,
+        match route::message(session, place, arrival).map_err(odd) {
+            Ok(message) => self.keep(sender, message, &files, answering).await,
             Err(refusal) => {
                 self.ignore(sender, &refusal);
-                return Ok(());
+                Ok(())
             }
-        };
-        if !files.is_empty() {
-            self.take_files(&mut message, &files).await;
         }
-        self.keep(sender, message, answering).await
     }
 
     /// Keeps a message, or tells its sender why it is not kept.
     async fn keep(
         &self,
         sender: &SenderId,
-        message: InboundMessage,
+        mut message: InboundMessage,
+        files: &[Attached],
         answering: Answering,
     ) -> Result<(), NotTaken> {
         let Self { shared, .. } = self;
-        match inbound::receive(shared, message.clone(), &sender.to_string(), Hearing::End).await {
+        match self.take(&mut message, files, &sender.to_string()).await {
             Ok(Received::Fresh(_)) => {
                 if let Some(origin) = message.origin.filter(|_| shared.stop.is_stopped()) {
                     self.say_stopped(*origin);
@@ -159,6 +156,19 @@ impl Port {
             }
             Err(error) => Err(NotTaken(error.to_string())),
         }
+    }
+
+    /// Takes a message with its files, which are fetched for nobody whose allowance is used up, and never a second time.
+    async fn take(
+        &self,
+        message: &mut InboundMessage,
+        files: &[Attached],
+        from: &str,
+    ) -> Result<Received, InboundError> {
+        if !files.is_empty() && inbound::wants_files(&self.shared, message, from).await? {
+            self.take_files(message, files).await;
+        }
+        inbound::receive(&self.shared, message.clone(), from, Hearing::End).await
     }
 
     /// Takes the files of a message, says in it where they are, and tells the sender which were not taken.

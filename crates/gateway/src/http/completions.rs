@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::header::HeaderName;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use moltbot_channels::webchat::{self, Conversation};
 use moltbot_config::limits;
 use moltbot_policy::allowance::SPENT;
@@ -105,13 +105,17 @@ async fn begin(
 }
 
 async fn read(body: Incoming, class: Class) -> Result<bytes::Bytes, Failure> {
+    let too_large = || {
+        let message = format!("the body is larger than {} bytes", class.body);
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+    };
+    if body.size_hint().lower() > u64::try_from(class.body).unwrap_or(u64::MAX) {
+        return Err(too_large()); // said beforehand: not one byte of it is taken
+    }
     let reading = Limited::new(body, class.body).collect();
     match tokio::time::timeout(limits::BODY, reading).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is larger than {} bytes", class.body);
-            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Failure::invalid("the body could not be read")),
         Err(_) => {
             let message = "the body did not come in time";

@@ -100,17 +100,18 @@ pub(super) fn commands(shared: &Shared, call: &Call) -> Outcome {
     if let Some(agent) = &params.agent_id {
         super::agent_named(shared, agent)?;
     }
-    let command = |name: &str, description: &str| {
+    let command = |name: &str, description: &str, takes_words: bool| {
         json!({
             "name": name, "textAliases": [format!("/{name}")], "description": description, "source": "native",
-            "scope": "text", "acceptsArgs": false,
+            "scope": "text", "acceptsArgs": takes_words,
         })
     };
     let commands = match params.scope.as_deref() {
         Some("native") => json!([]),
         Some(_) | None => json!([
-            command("allowance", "Says what you used today and what you may."),
-            command("stop", "Stops what the agent is doing in this session."),
+            command("allowance", "Says what you used today and what you may.", false),
+            command("approve", "Answers whether a command of the agent may run.", true),
+            command("stop", "Stops what the agent is doing in this session.", false),
         ]),
     };
     Ok(json!({ "commands": commands }))

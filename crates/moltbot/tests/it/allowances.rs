@@ -250,3 +250,25 @@ fn what_no_limit_is_in_is_refused_when_the_config_is_read() {
         assert!(said.contains(named), "{section}: {said}");
     }
 }
+
+/// Files cost the vendor's patience, time and disk: none is fetched for whoever has used up what he may.
+#[test]
+fn k10_no_file_is_fetched_for_whoever_has_used_up_his_allowance() {
+    let house = House::with(ScriptedModel::echo(), &json!({"sender": {"turns": 2}}));
+    let (ann, bob) = (ann(), bob());
+    house.api.add_file("note", b"buy milk\n".to_vec());
+    let note =
+        json!({"document": {"file_id": "note", "file_unique_id": "note", "file_name": "n", "file_size": 9}});
+    for _ in 0..6 {
+        house.api.send(&ann, &note);
+    }
+    house.api.wait_until_confirmed();
+    let told = house.told(&ann, 3);
+    assert_eq!(told.iter().filter(|text| text.starts_with(REFUSED)).count(), 1, "{told:?}");
+    assert_eq!(house.api.count("getFile"), 2, "one for each message that is answered");
+    house.api.send(&bob, &note);
+    assert!(house.told(&bob, 1)[0].contains("received/telegram-"));
+    assert_eq!(house.api.count("getFile"), 3);
+    assert_eq!(house.model.requests().len(), 3);
+    assert_eq!(house.shown(&id_of(&ann))["used"]["turns"], 2, "what was refused is not counted");
+}

@@ -10,6 +10,7 @@ use moltbot_testkit::model::{Reply, ScriptedModel, echo_of};
 use moltbot_testkit::process::{Gateway, run};
 use serde_json::{Value, json};
 
+mod announcements;
 mod certificates;
 mod egress;
 mod elsewhere;

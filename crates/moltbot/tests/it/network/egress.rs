@@ -120,13 +120,17 @@ fn h08_no_tool_takes_an_address_from_the_model() {
     assert_eq!(elsewhere.heard(), Vec::<String>::new());
 }
 
-/// Nothing is announced to the network, also where the config of another generation asks for all of it.
+/// Nothing is announced by default, nor when nobody on a network could reach it: there is not even a socket.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the kernel tells of sockets in files")]
-fn p03_nothing_is_announced_on_the_network() {
+fn p03_nothing_is_announced_by_default_or_from_loopback() {
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);
-    for discovery in [json!({}), json!({"mdns": {"mode": "full"}, "wideArea": {"enabled": true}})] {
+    for discovery in [
+        json!({}),
+        json!({"mdns": {"mode": "off"}, "wideArea": {"enabled": true}}),
+        json!({"mdns": {"mode": "minimal"}}),
+    ] {
         home.change_config(|config| config["discovery"] = discovery);
         let gateway = Gateway::start(PROGRAM, &home);
         let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap();

@@ -1,6 +1,7 @@
 //! Files that people send: kept for the agent under names of ours, and nothing of strangers, of what is too large, or of what
 //! a sender calls them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use moltbot_testkit::telegram::{Fault, Person};
@@ -30,6 +31,16 @@ fn received(stage: &Stage) -> Vec<PathBuf> {
     files
 }
 
+/// Every path at which a file could be put, without those at which the gateway keeps its own.
+fn places(stage: &Stage) -> BTreeSet<PathBuf> {
+    let (state, all) = (stage.home.state_path(), crate::paths::tree(stage.home.path()));
+    let own = ["ledger", "logs", "agents"].map(|name| state.join(name));
+    let is_own = |path: &PathBuf| {
+        own.iter().any(|own| path.starts_with(own)) || path.display().to_string().contains(".db")
+    };
+    all.into_iter().filter(|path| !is_own(path)).collect()
+}
+
 fn document(id: &str, name: &str, size: usize) -> Value {
     json!({"document": {"file_id": id, "file_unique_id": id, "file_name": name, "file_size": size, "mime_type": "image/png"}})
 }
@@ -40,7 +51,7 @@ fn last_asked(stage: &Stage) -> String {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a test reads what the program wrote")]
-fn a_file_is_kept_for_the_agent_under_a_name_of_ours_and_known_by_its_bytes() {
+fn g02_a_file_is_kept_for_the_agent_under_a_name_of_ours_and_known_by_its_bytes() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut stage = Stage::with(|_| json!({"allowFrom": [ann().id]}));
     stage.api.add_file("picture", PNG.to_vec());
@@ -60,12 +71,26 @@ fn a_file_is_kept_for_the_agent_under_a_name_of_ours_and_known_by_its_bytes() {
     assert_eq!(std::fs::read(&files[0]).unwrap(), PNG);
     assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
     // Its sender calls it a path out of the folder, and a picture.
-    for name in ["../../../moltbot.json", "/etc/passwd", ".git/config", "a\u{202e}gnp.exe\n\0"] {
+    let before = places(&stage);
+    let names = [
+        "../../../moltbot.json",
+        "..\\..\\moltbot.json",
+        "/etc/passwd",
+        "C:\\Windows\\x",
+        "~/.ssh/authorized_keys",
+        ".git/config",
+        "trailing. ",
+        "%2e%2e%2fx",
+        "a\u{202e}gnp.exe\n\0",
+    ];
+    for name in names {
         stage.api.send(&ann(), &document("note", name, 9));
     }
-    stage.api.wait_for_sent(ann().id, 5);
+    stage.api.wait_for_sent(ann().id, 1 + names.len());
     let files = received(&stage);
-    assert_eq!(files.len(), 5, "{files:?}");
+    assert_eq!(files.len(), 1 + names.len(), "{files:?}");
+    let elsewhere: Vec<PathBuf> = places(&stage).difference(&before).cloned().collect();
+    assert!(elsewhere.iter().all(|path| files.contains(path)), "{elsewhere:?}");
     for file in &files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         assert!(
@@ -77,7 +102,7 @@ fn a_file_is_kept_for_the_agent_under_a_name_of_ours_and_known_by_its_bytes() {
     stage.gateway.terminate();
     let token = stage.api.token().to_owned();
     let (_, book) = stage.moltbot(&["ledger", "search", "--action", "file.write", "--json"]);
-    assert_eq!(book.matches("received/telegram-").count(), 5, "{book}");
+    assert_eq!(book.matches("received/telegram-").count(), 1 + names.len(), "{book}");
     let log = std::fs::read_to_string(stage.home.state_path().join("logs/gateway.jsonl")).unwrap();
     let secret = token.split(':').nth(1).unwrap();
     assert!(

@@ -90,7 +90,7 @@ fn killed_at_any_point_nothing_that_is_posted_is_lost_or_taken_twice() {
 }
 
 #[test]
-fn a_post_without_the_secret_is_refused_unread_and_guessing_is_throttled() {
+fn c01_a_post_without_the_secret_is_refused_unread_and_guessing_is_throttled() {
     let stage = stage();
     let body = update(1, "let me in").to_string();
     let mut statuses = vec![
@@ -141,7 +141,7 @@ fn what_is_posted_twice_too_large_or_no_update_causes_nothing() {
 }
 
 #[test]
-fn a_webhook_that_cannot_be_safe_stops_the_start() {
+fn c01_a_webhook_that_cannot_be_safe_stops_the_start() {
     let api = TelegramApi::start();
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);

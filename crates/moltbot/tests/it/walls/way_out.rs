@@ -68,8 +68,8 @@ fn ask(url: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_reaches_the_hosts_that_were_named_and_the_book_knows_each() {
-    for user in users("a_command_reaches_the_hosts_that_were_named_and_the_book_knows_each") {
+async fn h12_a_command_reaches_the_hosts_that_were_named_and_the_book_knows_each() {
+    for user in users("h12_a_command_reaches_the_hosts_that_were_named_and_the_book_knows_each") {
         let (named, other) = (server(), server());
         let outbound = json!({"allow": [format!("127.0.0.1:{named}"), "api.example.com"]});
         let mut stage = stage(user, json!({"network": "proxy"}), outbound).await;
