@@ -112,9 +112,14 @@ impl Review<'_> {
         if let Some(flow) = self.interpreted(call, name) {
             return flow;
         }
+        let before = self.verdict.parts.len();
         if let Some(wrapper) = wrappers::wrapper_of(name)
             && let Some(flow) = self.unwrap(call, name, wrapper)
         {
+            // What it starts is nothing, or cannot be read: then the wrapper is all that there is to show.
+            if self.verdict.parts.len() == before {
+                self.push(call);
+            }
             return flow;
         }
         self.judge_part(call);

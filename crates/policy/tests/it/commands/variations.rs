@@ -343,3 +343,12 @@ fn e11_a_rule_for_one_subcommand_says_nothing_about_another() {
         assert_ne!(review(script).choice, Choice::Run, "{script}");
     }
 }
+
+/// Found by the fuzzer: a wrapper whose script is nothing, or cannot be read, was shown as no command at all.
+#[test]
+fn a_simple_command_always_has_a_part_to_show() {
+    for script in ["watch 'x) y'", "watch ''", "watch '#'", "parallel ''", "flock f -c ''", "su -c 'if' a", "script -c '$(' f"] {
+        let verdict = review(script);
+        assert!(verdict.simple().is_none() || !verdict.parts.is_empty(), "{script}: {verdict:?}");
+    }
+}
