@@ -347,8 +347,69 @@ fn e11_a_rule_for_one_subcommand_says_nothing_about_another() {
 /// Found by the fuzzer: a wrapper whose script is nothing, or cannot be read, was shown as no command at all.
 #[test]
 fn a_simple_command_always_has_a_part_to_show() {
-    for script in ["watch 'x) y'", "watch ''", "watch '#'", "parallel ''", "flock f -c ''", "su -c 'if' a", "script -c '$(' f"] {
+    for script in [
+        "watch 'x) y'",
+        "watch ''",
+        "watch '#'",
+        "parallel ''",
+        "flock f -c ''",
+        "su -c 'if' a",
+        "script -c '$(' f",
+    ] {
         let verdict = review(script);
         assert!(verdict.simple().is_none() || !verdict.parts.is_empty(), "{script}: {verdict:?}");
     }
+}
+
+/// Found by the fuzzer: the parser gave up the whole program over such a number.
+#[test]
+fn a_descriptor_with_a_number_that_no_shell_has_is_refused() {
+    for script in
+        ["cat 99999999999>x", "99999999999<x cat", "a <(cat 555555555555555<<(b))", "2147483648>&1 ls"]
+    {
+        assert_eq!(review(script).choice, Choice::Refuse, "{script}");
+    }
+    for script in ["echo 99999999999 >x", "ls 2>&1", "exec 100>x", "echo 99999999999>&1x"] {
+        let unreadable = review(script).reasons.iter().any(|reason| reason.code == "unreadable");
+        assert_eq!(unreadable, script.contains("&1x"), "{script}");
+    }
+}
+
+/// Found by the fuzzer: the parser tries each opening in two ways, so that each level doubled its time: twenty-eight took
+/// minutes.
+#[test]
+fn e21_levels_that_would_take_the_parser_ages_are_refused_before() {
+    for (open, close) in [
+        ("(", ")"),
+        ("( ", " )"),
+        ("((", "))"),
+        ("case x in x) ", ";; esac "),
+        ("case x in (x) ", ";; esac "),
+        ("( case x in x) ( ", " ) ;; esac )"),
+        ("case x in x) ((", "));; esac "),
+        ("{ ( case x in x) if ", "; then x; fi ;; esac ) }"),
+        ("(( case\n( ( ( (\nesac ", ""),
+        ("case x in x) echo esac; ( ( ", ") ) ;; esac"),
+        ("case x in x) \nesac\ncase x in x) ( ", ""),
+        ("a=( ", ")"),
+        ("[[ ( ", ") ]]"),
+    ] {
+        for levels in [9, 30, 100] {
+            for middle in ["id", ";;", ""] {
+                let (opened, closed) = (open.repeat(levels), close.repeat(levels));
+                for script in [format!("{opened}{middle}"), format!("{opened}{middle}{closed}")] {
+                    assert_eq!(review(&script).choice, Choice::Refuse, "{script:.60}");
+                }
+            }
+        }
+    }
+    for script in [
+        "( ( ( (ls) ) ) )",
+        "case a in a) case b in b) ls;; esac;; esac",
+        "(ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls)",
+    ] {
+        assert_eq!(review(script).choice, Choice::Run, "{script}");
+    }
+    let many = "case a in a) ls;; esac\n".repeat(30);
+    assert_eq!(review(&many).choice, Choice::Run);
 }
