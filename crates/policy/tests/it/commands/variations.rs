@@ -6,7 +6,7 @@ use moltbot_policy::command::{Choice, Rules, judge};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Line, lines, review};
+use super::{Line, all_lines, review};
 
 fn quoted(script: &str) -> String {
     format!("'{}'", script.replace('\'', "'\\''"))
@@ -43,7 +43,7 @@ fn varied(script: &str, way: u8) -> String {
 /// Hostile lines whose meaning stays when they stand elsewhere: a here-document needs its line, a hidden character is
 /// a matter of its own.
 fn hostile() -> Vec<Line> {
-    let all = lines("corpus.jsonl").into_iter().chain(lines("more.jsonl"));
+    let all = all_lines().into_iter();
     let stands_alone = |line: &Line| {
         line.is_malicious()
             && !line.cmd.contains("<<")
@@ -142,7 +142,7 @@ fn e21_what_bash_does_not_read_is_never_run() {
 #[test]
 fn what_bash_accepts_is_read() {
     let mut read = 0;
-    for line in lines("corpus.jsonl").into_iter().chain(lines("more.jsonl")) {
+    for line in all_lines() {
         #[expect(clippy::disallowed_methods, reason = "the shell that is compared with")]
         let bash = Command::new("bash").args(["-O", "extglob", "-n", "-c", &line.cmd]).output().unwrap();
         let unreadable = review(&line.cmd).reasons.iter().any(|reason| reason.code == "unreadable");
