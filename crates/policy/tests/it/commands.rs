@@ -97,9 +97,10 @@ fn e08_the_corpus_is_judged_for_the_right_reasons() {
         }
         let hostile = lines.iter().filter(|line| line.must_not_run());
         let (right, wrong): (Vec<&Line>, Vec<&Line>) = hostile.partition(|line| is_seen(&line.cmd));
-        let share = right.len() as f64 * 100.0 / (right.len() + wrong.len()) as f64;
-        println!("{file}: of the lines that escape or hide, {share:.1} % are stopped for what they are");
-        assert!(share >= 95.0, "{share:.1} %: {wrong:#?}");
+        let thousandths = right.len() * 1000 / (right.len() + wrong.len());
+        let share = format!("{}.{}", thousandths / 10, thousandths % 10);
+        println!("{file}: of the lines that escape or hide, {share} % are stopped for what they are");
+        assert!(thousandths >= 950, "{share} %: {wrong:#?}");
     }
 }
 
