@@ -17,6 +17,7 @@ mod flow;
 mod glob;
 mod inline;
 mod interpreters;
+mod outputs;
 mod parse;
 mod paths;
 pub mod patterns;

@@ -234,7 +234,7 @@ fn d_10_d_22_a10_guessing_at_hooks_is_limited_logged_and_keeps_nobody_else_out()
 }
 
 #[test]
-fn b16_l03_what_a_hook_says_gets_no_tool_that_its_mapping_does_not_name() {
+fn b16_i03_l03_what_a_hook_says_gets_no_tool_that_its_mapping_does_not_name() {
     let order = |tools: &[(&str, Value)]| [Reply::tools(tools), Reply::text("done")];
     let touch = json!({"command": "echo x > /workspace/owned"});
     let write = json!({"path": "owned", "content": "x"});

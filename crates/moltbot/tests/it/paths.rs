@@ -52,7 +52,7 @@ fn told(home: &Home, model: &ScriptedModel, calls: &[(&str, Value)]) -> Vec<(boo
 }
 
 #[test]
-fn g05_g06_no_tool_follows_a_link_or_leaves_the_workspace_also_where_the_file_is_not_there_yet() {
+fn g05_g06_i10_no_tool_follows_a_link_or_leaves_the_workspace_also_where_the_file_is_not_there_yet() {
     let model = ScriptedModel::queue([]);
     let home = Home::with_model(&model);
     let outside = home.path().join("outside");
@@ -94,6 +94,27 @@ fn g05_g06_no_tool_follows_a_link_or_leaves_the_workspace_also_where_the_file_is
             assert!(!result.contains(CANARY) && !result.contains("root:"), "{path:?}: {result}");
         }
     }
+    // Whatever tool takes a path is among those that were tried; a command's folder is judged like one.
+    let offered = model.requests()[0].body["tools"].clone();
+    let takes_path = |tool: &&Value| {
+        let members = &tool["function"]["parameters"]["properties"];
+        members
+            .as_object()
+            .is_some_and(|members| members.keys().any(|name| name.contains("path") || name == "file"))
+    };
+    let names: BTreeSet<&str> = offered
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(takes_path)
+        .filter_map(|tool| tool["function"]["name"].as_str())
+        .collect();
+    assert_eq!(names, BTreeSet::from(["edit", "read", "write"]), "{offered}");
+    for folder in ["link", "..", "/etc", &absolute] {
+        let calls = [("exec", json!({"command": "cat secret.txt", "directory": folder}))];
+        let (is_error, result) = told(&home, &model, &calls).remove(0);
+        assert!(is_error && !result.contains(CANARY), "{folder}: {result}");
+    }
     assert_eq!(tree(&outside), before);
     assert_eq!(read(&outside.join("secret.txt")), CANARY);
     assert!(!home.path().join(".ssh").exists());
@@ -101,6 +122,27 @@ fn g05_g06_no_tool_follows_a_link_or_leaves_the_workspace_also_where_the_file_is
 
 fn is_inside(path: &Path) -> bool {
     path.exists()
+}
+
+/// Where a turn works and who started it is the gateway's to say.
+#[test]
+fn i05_a_caller_cannot_say_where_a_turn_works_or_who_it_comes_from() {
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    let gateway = Gateway::start(PROGRAM, &home);
+    block_on(async {
+        let client = gateway.connect().open().await.unwrap();
+        for member in ["workspaceDir", "spawnedBy", "workspace", "cwd", "sandbox", "principal", "tools"] {
+            for method in ["agent", "chat.send"] {
+                let mut params =
+                    json!({"sessionKey": "main", "message": "hello", "idempotencyKey": unique("k")});
+                params[member] = json!("/etc");
+                let refused = client.call(method, params).await.unwrap_err();
+                assert!(refused.message.contains(member), "{method} {member}: {refused:?}");
+            }
+        }
+    });
+    assert_eq!(model.requests().len(), 0, "no turn began");
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub(super) fn reached(text: &str, written: &str) -> Option<Reached> {
     if written.contains("KUBERNETES_SERVICE_HOST") || text.contains("kubernetes.default.svc") {
         return Some(Reached::Kubelet);
     }
+    if names_metadata(text) {
+        return Some(Reached::Metadata);
+    }
     if !text.contains(['.', ':']) && !text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'x') {
         return None;
     }
@@ -40,6 +43,19 @@ pub(super) fn reached(text: &str, written: &str) -> Option<Reached> {
     // A plain number is an address only where a whole address is expected.
     let bare = host == text;
     (is_metadata_name(host) || is_metadata_number(host, bare)).then_some(Reached::Metadata)
+}
+
+/// An address of the cloud within a longer word: of `--resolve`, of a tunnel, or one whose rest is put in later. Wildcards
+/// of `curl` are taken off: `{254}`, `[4-4]`.
+fn names_metadata(text: &str) -> bool {
+    let Some((before, rest)) = text.split_once("169.254.") else { return false };
+    let begins = !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    // Behind a slash it is the name of a file, unless it is the host.
+    let host = !before.ends_with('/') || before.ends_with("//");
+    let plain: String = rest.chars().filter(|c| !matches!(c, '{' | '}' | '[' | ']' | '\\')).collect();
+    let wild = plain.starts_with(super::word::UNKNOWN);
+    let address = plain.starts_with("169.") || plain.starts_with("170.");
+    begins && host && (wild || address) && text.contains([':', '{', '[', super::word::UNKNOWN])
 }
 
 fn split_port(host: &str) -> (&str, Option<&str>) {

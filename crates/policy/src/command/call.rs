@@ -13,6 +13,8 @@ pub(super) struct Call {
     /// The program and its words.
     pub(super) words: Vec<Word>,
     pub(super) environment: Vec<(String, Word)>,
+    /// Variables of `environment` to whose value is added: `x+=y`.
+    pub(super) appended: Vec<String>,
     pub(super) redirects: Vec<(RedirectKind, Word)>,
     pub(super) wrappers: Vec<String>,
     pub(super) input: Flow,
@@ -41,6 +43,7 @@ impl Call {
         Self {
             words,
             environment: self.environment.clone(),
+            appended: Vec::new(),
             redirects: Vec::new(),
             wrappers,
             input: self.input.clone(),
@@ -212,6 +215,9 @@ impl Review<'_> {
                 "decoded_words",
                 format!("`{name}` gets words that were hidden by an encoding"),
             ),
+            Flow::Fetched if words.first().is_some_and(|word| programs::is_shell(base_name(&word.text))) => {
+                drop(self.hidden("fetched_script", "a script comes from the network"));
+            }
             Flow::Fetched => self.raise(
                 Choice::Ask,
                 Severity::Medium,
@@ -259,6 +265,7 @@ impl Review<'_> {
             || program.wildcard == Wildcard::Spelling
             || program.disguised
             || (program.expansions > 1 && !program.text.contains('/'))
+            || has_hole(&program.written)
             || !matches!(program.flow, Flow::Nothing | Flow::Unknown);
         if assembled {
             self.raise(
@@ -355,6 +362,22 @@ impl Review<'_> {
     }
 }
 
+/// Whether letters of a name stand on both sides of what is only known when it runs, which is then most likely nothing:
+/// `ns$()enter`. A name that begins or ends with a variable, such as `python$VERSION`, is ordinary.
+fn has_hole(written: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric();
+    let Some((before, after)) = written.split_once(['$', '`']).filter(|_| !written.contains('/')) else {
+        return false;
+    };
+    let after = match after.chars().next() {
+        Some('{') => after.split_once('}').map_or("", |(_, after)| after),
+        Some('(') => after.rsplit_once(')').map_or("", |(_, after)| after),
+        Some('@' | '*') => after.get(1..).unwrap_or_default(),
+        _ => after.rsplit_once('`').map_or("", |(_, after)| after),
+    };
+    before.ends_with(letter) && after.starts_with(letter)
+}
+
 /// What wildcards and braces most likely spell, to look at.
 fn spelt(word: &str) -> String {
     let name = base_name(word);
@@ -447,8 +470,6 @@ fn takes_value(text: &str, wrapper: &Wrapper) -> bool {
 }
 
 fn is_assignment(word: &Word) -> bool {
-    let Some((name, _)) = word.text.split_once('=') else { return false };
-    !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_ascii_digit())
+    // Any name will do for `env`: functions are handed on as `BASH_FUNC_x%%`.
+    word.text.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains('/'))
 }

@@ -8,7 +8,7 @@ use super::review::Review;
 use super::rules::base_name;
 use super::verdict::{Choice, RedirectKind, Severity};
 use super::word::{UNKNOWN, Wildcard, Word};
-use super::{environment, interpreters, paths};
+use super::{environment, interpreters, outputs, paths};
 
 impl Review<'_> {
     /// Enters a pattern that was found.
@@ -33,6 +33,14 @@ impl Review<'_> {
     pub(super) fn look_at_path(&mut self, text: &str, written: bool) {
         if text.len() < 6 && !text.contains('/') && self.folder.is_none() {
             return;
+        }
+        if written && paths::is_obeyed_by_git(text) {
+            self.raise(
+                Choice::Ask,
+                Severity::Medium,
+                "takeover",
+                format!("it may change what git runs: {}", super::call::shortened(text)),
+            );
         }
         let folder = self.folder.clone();
         let Some(found) = paths::sensitive(text, folder.as_deref(), written) else { return };
@@ -127,6 +135,14 @@ impl Review<'_> {
                 format!("quotes or escapes hide the name of a program: {written}"),
             );
         }
+        let plain = |name: &str| name.trim_start_matches("./").to_owned();
+        let own = self.files.iter().find(|(known, _)| text.contains('/') && plain(known) == plain(text));
+        if let Some((_, flow)) = own {
+            let hidden = matches!(flow, super::word::Flow::Decoded | super::word::Flow::Revealed(_));
+            let choice = if hidden { Choice::Refuse } else { Choice::Ask };
+            let severity = if hidden { Severity::High } else { Severity::Medium };
+            self.raise(choice, severity, "written_script", "it runs a file that it writes itself");
+        }
         if text.starts_with("/dev/shm/") || text.starts_with("/proc/") || text.starts_with("/dev/fd/") {
             self.raise(
                 Choice::Refuse,
@@ -172,7 +188,7 @@ impl Review<'_> {
             let place = if given { usize::MAX } else { operands };
             let mentions = programs::only_mentions(&name, place, before, text)
                 || (name == "git" && place == 1 && call.has(&["grep"]));
-            let value = programs::takes_value(&name, before);
+            let (value, ahead) = (programs::takes_value(&name, before), before);
             operands = operands.saturating_add(usize::from(!text.starts_with('-') && !value));
             before = text;
             if mentions {
@@ -184,9 +200,10 @@ impl Review<'_> {
                 && last > 0
                 && !target_first
                 || (name == "dd" && text.starts_with("if="));
-            self.look_at_path(text, written && !source);
+            let written = written && !source || outputs::writes_to(call, at, ahead);
+            self.look_at_path(text, written);
             if let Some(text) = word.flow.text() {
-                self.look_at_path(text, written && !source);
+                self.look_at_path(text, written);
             }
             if source && matches!(name.as_str(), "ln") && paths::is_root(text) {
                 self.raise(
@@ -247,7 +264,11 @@ impl Review<'_> {
         }
         for word in call.arguments().iter().filter(|word| !word.text.starts_with('-')) {
             let above = word.text.trim_end_matches('/').split('/').all(|part| part == "..");
-            if (paths::is_root(&word.text) || above) && word.text != "*" {
+            // `*` is all of the folder that the script has changed to.
+            let all = matches!(word.text.as_str(), "*" | "./*" | ".");
+            let here = all
+                && self.folder.as_deref().is_some_and(|folder| folder.is_empty() || paths::is_root(folder));
+            if ((paths::is_root(&word.text) || above) && word.text != "*") || here {
                 self.raise(
                     Choice::Refuse,
                     Severity::High,
@@ -318,7 +339,7 @@ impl Review<'_> {
     pub(super) fn change_folder(&mut self, call: &Call) {
         let Some(target) = call.arguments().iter().find(|word| !word.text.starts_with('-')) else { return };
         let text = target.text.trim_end_matches('/');
-        self.folder = if text.starts_with(['/', '~']) {
+        self.folder = if target.text.starts_with(['/', '~']) {
             Some(text.to_owned())
         } else {
             self.folder.as_ref().map(|folder| format!("{folder}/{text}"))
@@ -352,6 +373,11 @@ impl Review<'_> {
                 } else {
                     self.variables.insert(variable.to_owned(), value.text);
                 }
+            }
+            let sets =
+                named && !matches!(name, "unset" | "let" | "test" | "[" | "wait") && !word.text.contains('=');
+            if sets && environment::loads_code(&word.text) {
+                self.look_at_variable(&word.text, &Word::plain(&UNKNOWN.to_string()));
             }
             if matches!(name, "read" | "unset" | "printf" | "mapfile") {
                 self.variables.remove(&word.text);

@@ -60,6 +60,8 @@ const CODE: &[&str] = &[
     "RIPGREP_CONFIG_PATH",
     "GLIBC_TUNABLES",
     "FCEDIT",
+    "VIMINIT",
+    "EXINIT",
     "RUSTC_WRAPPER",
     "RUSTC",
     "CARGO_HOME",
@@ -108,12 +110,10 @@ const SEARCH: &[&str] = &[
     "MANPATH",
     "HOME",
     "XDG_CONFIG_HOME",
-    "GOFLAGS",
     "CC",
     "CXX",
     "LD",
     "AR",
-    "RUSTFLAGS",
     "KUBECONFIG",
     "PKG_CONFIG",
     "AWKPATH",
@@ -121,13 +121,56 @@ const SEARCH: &[&str] = &[
     "TERMINFO",
     "LOCPATH",
     "NLSPATH",
+    "CARGO",
+    "CURL_HOME",
+    "DOCKER_CONFIG",
     "HOSTALIASES",
+    "HISTFILE",
+    "JAVA_HOME",
+    "PERL_MM_OPT",
+    "PERL_MB_OPT",
+    "SSLKEYLOGFILE",
+    "ANSIBLE_CONFIG",
     "RESOLV_HOST_CONF",
 ];
 
+/// Endings of names of variables whose value a program runs or loads.
+const CODE_ENDINGS: &[&str] = &["_WRAPPER", "_PRELOAD", "_STARTUP_HOOKS", "_INIT", "_AUDIT"];
+
+/// Endings of names of variables that change what programs load, run or read as their settings.
+const SEARCH_ENDINGS: &[&str] = &[
+    "_RUNNER",
+    "_LINKER",
+    "_LAUNCHER",
+    "_PLUGINS",
+    "_ADDOPTS",
+    "_CONFIG_FILE",
+    "_SCAN_DIR",
+    "MAKEFILES",
+    "MAKEFLAGS",
+    "_PATH",
+    "RC",
+    "_RC_FILENAME",
+];
+
+/// Names of variables with options of compilers, whose value decides.
+const FLAGS_ENDING: &str = "FLAGS";
+
+/// What makes options of compilers load or run something.
+const LOADING: &[&str] =
+    &["plugin", "linker", "wrapper", "toolexec", "runtool", "-specs", "-B", "-load", "@", "--eval"];
+
 /// Named like code, and none.
-const HARMLESS: &[&str] =
-    &["GIT_TERMINAL_PROMPT", "GIT_OPTIONAL_LOCKS", "GIT_MERGE_AUTOEDIT", "GIT_SSL_CAINFO", "GIT_TRACE"];
+const HARMLESS: &[&str] = &[
+    "GIT_TERMINAL_PROMPT",
+    "RC",
+    "SRC",
+    "GOPATH",
+    "GIT_OPTIONAL_LOCKS",
+    "GIT_MERGE_AUTOEDIT",
+    "GIT_SSL_CAINFO",
+    "GIT_TRACE",
+];
 
 /// What the variable `name` does with this value; nothing for an ordinary one.
 pub(super) fn kind(name: &str, value: &str) -> Option<Kind> {
@@ -152,8 +195,21 @@ pub(super) fn kind(name: &str, value: &str) -> Option<Kind> {
     if CODE.contains(&name) || begins(&["LD_", "DYLD_", "BASH_FUNC", "GIT_CONFIG"]) {
         return Some(Kind::Code);
     }
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if name.ends_with(FLAGS_ENDING) && name != "MAKEFLAGS" && name != "GNUMAKEFLAGS" {
+        let loads = LOADING.iter().any(|word| value.contains(word)) || value.contains(UNKNOWN);
+        return loads.then_some(Kind::Search);
+    }
+    if ends(CODE_ENDINGS) && !value.is_empty() {
+        return Some(Kind::Code);
+    }
     let search = begins(&["npm_config_", "GIT_"]) || name.ends_with("_OPTIONS") || name.ends_with("PAGER");
-    search.then_some(Kind::Search)
+    (search || ends(SEARCH_ENDINGS)).then_some(Kind::Search)
+}
+
+/// Whether programs load or run what the variable `name` says, whatever it is.
+pub(super) fn loads_code(name: &str) -> bool {
+    matches!(kind(name, "x"), Some(Kind::Code | Kind::Runtime))
 }
 
 /// A program that shows or does nothing, without words of its own.

@@ -57,6 +57,25 @@ const STARTS: &[&str] = &[
     "kernel.",
 ];
 
+/// What undoes an encoding, and what runs the text that comes of it.
+const DECODES: &[&str] = &[
+    "b64decode",
+    "fromhex",
+    "unhexlify",
+    "base64_decode",
+    "pack(\"h",
+    "\"hex\")",
+    "\"base64\")",
+    "fromcharcode",
+    "atob(",
+];
+const RUNS: &[&str] = &["exec", "eval", "system", "compile", "popen", "spawn"];
+
+/// What opens a connection, and what hands it to a shell.
+const CONNECTS: &[&str] = &["socket", "fsockopen", "/inet", "net.connect", "tcpsocket", "net.socket"];
+const HANDS_OVER: &[&str] =
+    &["pty.spawn", "dup2", "<&3", "/bin/sh", "/bin/bash", "sh -i", "spawn(\"sh\"", "exec(\"sh"];
+
 /// What code does that reaches the network, or a file.
 const REACHES: &[&str] = &[
     "socket",
@@ -99,7 +118,8 @@ impl Review<'_> {
             "env" => self.split_string(call),
             "awk" | "gawk" | "mawk" | "nawk" | "original-awk" => Some(self.awk(call)),
             "sed" | "gsed" | "ssed" => Some(self.sed(call)),
-            "psql" | "mysql" | "sqlite3" => {
+            "psql" | "mysql" | "sqlite3" | "mariadb" => {
+                self.code_in_words(call, name);
                 if let Some(text) = call.input.text().filter(|text| {
                     ["\\!", "system", ".shell", "PROGRAM", "program"].iter().any(|word| text.contains(word))
                 }) {
@@ -107,7 +127,9 @@ impl Review<'_> {
                 }
                 None
             }
-            "make" | "gmake" | "gdb" | "ed" | "ex" | "vim" | "at" | "batch" | "crontab" | "ftp" => {
+            "make" | "gmake" | "gdb" | "ed" | "ex" | "vim" | "at" | "batch" | "crontab" | "ftp" | "m4"
+            | "dc" | "lldb" | "nvim" | "vi" => {
+                self.code_in_words(call, name);
                 if let Some(text) = call.input.text().map(str::to_owned) {
                     self.code(&text, name);
                 }
@@ -118,12 +140,24 @@ impl Review<'_> {
                 None
             }
             "export" | "declare" | "typeset" | "readonly" | "local" | "read" | "unset" | "printf" | "let"
-            | "test" | "[" | "mapfile" | "wait" => {
+            | "test" | "[" | "mapfile" | "readarray" | "getopts" | "wait" => {
                 self.names(call, name);
                 None
             }
             _ if programs::is_shell(name) => Some(self.shell(call)),
             _ => interpreters::interpreter(name).map(|interpreter| self.interpreter(call, interpreter)),
+        }
+    }
+
+    /// Words by which an editor, a debugger or a database is told to start a program.
+    fn code_in_words(&mut self, call: &Call, name: &str) {
+        for word in call.arguments() {
+            if ["!", "shell", "system", "syscmd", "program", "PROGRAM", "|"]
+                .iter()
+                .any(|sign| word.text.contains(sign))
+            {
+                self.code(&format!("system {}", word.text), name);
+            }
         }
     }
 
@@ -155,7 +189,14 @@ impl Review<'_> {
                     self.module(after);
                     return super::flow::written(call);
                 }
-                _ if interpreter.values.contains(&text) => rest = after.get(1..).unwrap_or_default(),
+                _ if interpreter.values.contains(&text) => {
+                    if matches!(text, "-r" | "--require" | "--import" | "-l")
+                        || text == "-d" && interpreter.language == "PHP"
+                    {
+                        self.raise(Choice::Ask, Severity::Medium, "loads_code", "an option loads code");
+                    }
+                    rest = after.get(1..).unwrap_or_default();
+                }
                 _ if text.starts_with('-') && text.len() > 1 => {
                     if text.starts_with("-M")
                         || text.starts_with("-r")
@@ -191,7 +232,6 @@ impl Review<'_> {
             "black",
             "ruff",
             "flake8",
-            "timeit",
             "calendar",
             "tabnanny",
             "this",
@@ -217,6 +257,13 @@ impl Review<'_> {
         let reaches = REACHES.iter().any(|word| text.contains(word));
         let found = patterns::in_code(code);
         let path = paths::sensitive(&text, None, true).filter(|found| found.grade(false).is_some());
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if has(DECODES) && has(RUNS) {
+            self.hidden("hidden_script", "code is hidden by an encoding");
+        }
+        if has(CONNECTS) && has(HANDS_OVER) {
+            self.hidden("reverse_shell", "code hands a shell to the network");
+        }
         self.mentions |= found.iter().any(|_| starts);
         if starts && found.is_empty() && text.contains("syscall") {
             self.raise(

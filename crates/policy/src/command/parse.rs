@@ -9,6 +9,11 @@ use super::word::{self, Variables, Word};
 
 /// How many openings of groups, loops and substitutions one script may have: the parser descends into each.
 const OPENINGS: usize = 400;
+/// How deep parentheses and `case` may stand in each other. The parser tries each in two ways, arithmetic and a group, a
+/// pattern and a command, so that its time doubles with every level of a script that is wrong.
+const LEVELS: usize = 8;
+/// Digits of the number of a descriptor. The parser does not survive one that does not fit; no program has so many.
+const DESCRIPTOR_DIGITS: usize = 9;
 
 /// The tree of a script, or why there is none.
 pub(super) fn parse(text: &str) -> Result<Program, String> {
@@ -41,7 +46,54 @@ pub(super) fn parse(text: &str) -> Result<Program, String> {
     if tokens.iter().filter(opens).count() > OPENINGS {
         return Err("it has too many groups and loops".into());
     }
+    levels(&tokens)?;
+    if tokens
+        .windows(2)
+        .any(|pair| matches!(pair, [number, redirection] if is_descriptor(number, redirection)))
+    {
+        return Err("the number of a descriptor is too great".into());
+    }
     parse_tokens(&tokens, &options).map_err(|error| error.to_string())
+}
+
+/// Refuses parentheses that do not end, and levels upon levels. It may count too many, and never too few: a `)` that ends
+/// nothing, as behind a pattern, takes nothing off, and `esac` takes off no parenthesis.
+fn levels(tokens: &[Token]) -> Result<(), &'static str> {
+    // Parentheses that are open: before the first `case`, then within each.
+    let mut open = vec![0_usize];
+    let mut begins = true;
+    for token in tokens {
+        let operator = matches!(token, Token::Operator(..));
+        match token.to_str() {
+            "(" if operator => open.iter_mut().rev().take(1).for_each(|open| *open = open.saturating_add(1)),
+            ")" if operator => open.iter_mut().rev().take(1).for_each(|open| *open = open.saturating_sub(1)),
+            "case" => open.push(0),
+            "esac" if begins && open.len() > 1 => {
+                let left = open.pop().unwrap_or_default();
+                open.iter_mut().rev().take(1).for_each(|open| *open = open.saturating_add(left));
+            }
+            _ => {}
+        }
+        if open.iter().sum::<usize>().saturating_add(open.len()) > LEVELS.saturating_add(1) {
+            return Err("groups stand too deep in groups");
+        }
+        begins = operator || token.to_str() == "in";
+    }
+    if open.iter().any(|open| *open > 0) {
+        return Err("a parenthesis does not end");
+    }
+    Ok(())
+}
+
+/// Whether two tokens are the number of a descriptor and its redirection, with more digits than a number has.
+fn is_descriptor(number: &Token, redirection: &Token) -> bool {
+    let (Token::Word(digits, place), Token::Operator(sign, after)) = (number, redirection) else {
+        return false;
+    };
+    digits.len() > DESCRIPTOR_DIGITS
+        && digits.bytes().all(|digit| digit.is_ascii_digit())
+        && sign.starts_with(['<', '>'])
+        && place.end.index == after.start.index
 }
 
 /// The words of a script that is one simple command, all known, nothing redirected or set.

@@ -297,7 +297,7 @@ fn place_of(path: &str, written: bool) -> Option<&'static Sensitive> {
 }
 
 fn find(path: &str) -> Option<&'static Sensitive> {
-    if path.len() < 5 && !path.contains(['*', '?', '[']) {
+    if path.len() < 4 && !path.contains(['*', '?', '[']) {
         return None;
     }
     let home = home_of(path);
@@ -307,7 +307,35 @@ fn find(path: &str) -> Option<&'static Sensitive> {
     let near =
         |known: &str| spelt || (known.as_bytes().first() == first && known.as_bytes().get(1) == second);
     // The first that fits says what a path is: the more exact stand in front.
-    PLACES.iter().find(|Place(known, _)| near(known) && fits(path, known)).map(|Place(_, found)| found)
+    let mut known =
+        PLACES.iter().filter(|Place(known, _)| near(known) && fits(path, known)).map(|Place(_, found)| found);
+    // What wildcards spell may be several places: the worst of them.
+    let known = if spelt { known.max_by_key(|found| (found.read, found.write)) } else { known.next() };
+    known.or_else(|| is_device(path).then_some(&DEVICE))
+}
+
+const DEVICE: Sensitive =
+    Sensitive { code: "device", what: "a device of the machine", pattern: None, read: MEDIUM, write: HIGH };
+
+/// Whether a path below `/dev` is none of those that every program may use. Names of devices have no dot.
+fn is_device(path: &str) -> bool {
+    let Some(name) = path.strip_prefix("/dev/").filter(|name| !name.is_empty() && !name.contains(['.', '*']))
+    else {
+        return false;
+    };
+    let (first, rest) = name.split_once('/').unwrap_or((name, ""));
+    match first {
+        "null" | "zero" | "full" | "random" | "urandom" | "tty" | "stdin" | "stdout" | "stderr" | "fd"
+        | "shm" | "pts" | "ptmx" | "log" | "mqueue" => false,
+        // Folders of devices; another folder is none.
+        "bus" | "cpu" | "dri" | "input" | "net" | "snd" | "usb" | "vfio" => !rest.is_empty(),
+        _ => rest.is_empty(),
+    }
+}
+
+/// Whether git runs what a file says: a hook, or the settings of a repository.
+pub(super) fn is_obeyed_by_git(path: &str) -> bool {
+    path.contains(".git/hooks/") || path.ends_with(".git/config") || path.ends_with(".git/hooks")
 }
 
 /// `/home/x/y`, `/root/y` and an unknown folder in front of a hidden one are `~/y`.

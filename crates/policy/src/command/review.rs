@@ -12,7 +12,7 @@ use moltbot_config::limits;
 use super::call::Call;
 use super::parse::{hidden, parse, simple};
 use super::rules::Rules;
-use super::verdict::{Choice, RedirectKind, Severity, Verdict};
+use super::verdict::{Argument, Choice, Part, RedirectKind, Severity, Verdict};
 use super::word::{self, Flow, UNKNOWN, Unreadable, Variables, Word};
 
 /// How deep scripts may stand in scripts.
@@ -65,12 +65,24 @@ pub(super) fn review(script: &str, rules: &Rules) -> Verdict {
     }
     review.script(script, Flow::Nothing);
     review.over_all();
+    review.show_something();
     review.verdict
 }
 
 impl Review<'_> {
     pub(super) fn raise(&mut self, choice: Choice, severity: Severity, code: &str, text: impl Into<String>) {
         self.verdict.raise(choice, severity, code, text);
+    }
+
+    /// What a wrapper or `eval` starts may be nothing, or unreadable: then the command itself is all that there is to show.
+    fn show_something(&mut self) {
+        if !self.verdict.parts.is_empty() {
+            return;
+        }
+        if let Some((program, words)) = self.verdict.simple.as_deref().and_then(<[String]>::split_first) {
+            let arguments = words.iter().cloned().map(Argument::Literal).collect();
+            self.verdict.parts.push(Part { program: Some(program.clone()), arguments, ..Part::default() });
+        }
     }
 
     fn unreadable(&mut self, why: &str) -> Flow {
@@ -318,6 +330,9 @@ impl Review<'_> {
             match item {
                 Item::AssignmentWord(assignment, _) => {
                     let (name, value) = self.assigned(assignment);
+                    if assignment.append {
+                        call.appended.push(name.clone());
+                    }
                     call.environment.push((name, value));
                 }
                 other => self.item(other, &mut call),
@@ -400,6 +415,8 @@ impl Review<'_> {
             self.look_at_variable(name, value);
             if value.text.contains(UNKNOWN) {
                 self.variables.remove(name);
+            } else if call.appended.contains(name) {
+                self.variables.entry(name.clone()).or_default().push_str(&value.text);
             } else {
                 self.variables.insert(name.clone(), value.text.clone());
             }

@@ -324,6 +324,11 @@ impl<'a> Reader<'a> {
                 self.word.expansions = self.word.expansions.saturating_add(1);
                 self.word.text.push_str(value);
             }
+            // Where a person's files are; a word that starts with it is known when it runs, like any with a variable.
+            None if name == "HOME" => {
+                self.word.expansions = self.word.expansions.saturating_add(1);
+                self.word.text.push('~');
+            }
             None => self.unknown(),
         }
     }
@@ -347,6 +352,11 @@ impl<'a> Reader<'a> {
         let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
         let (name, operation) = inner.split_at_checked(end).unwrap_or((inner, ""));
         self.nested(operation)?;
+        if operation == "@P" {
+            // The value is read like a prompt: its substitutions run.
+            let value = self.variables.get(name).cloned();
+            self.word.scripts.push(value.unwrap_or_else(|| format!("eval \"${name}\"")));
+        }
         match operation.chars().next() {
             None if !name.is_empty() => self.value_of(name),
             _ if name == "IFS" => {

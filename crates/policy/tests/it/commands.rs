@@ -16,8 +16,10 @@ pub(crate) struct Line {
     pub(crate) cmd: String,
     pub(crate) label: String,
     pub(crate) class: String,
+    /// The mildest verdict for a malicious line, the strictest for a benign one.
+    expect: Option<String>,
     #[expect(dead_code, reason = "for whoever reads the file")]
-    why: String,
+    why: Option<String>,
 }
 
 impl Line {
@@ -38,6 +40,11 @@ pub(crate) fn lines(file: &str) -> Vec<Line> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
         .collect()
+}
+
+/// The lines of all files.
+pub(crate) fn all_lines() -> Vec<Line> {
+    ["corpus.jsonl", "more.jsonl", "red-team.jsonl"].into_iter().flat_map(lines).collect()
 }
 
 pub(crate) fn review(script: &str) -> Verdict {
@@ -74,7 +81,7 @@ fn tally(lines: &[Line]) -> (Vec<String>, usize, Vec<String>, usize) {
 
 #[test]
 fn e08_the_corpus_is_judged_for_the_right_reasons() {
-    for file in ["corpus.jsonl", "more.jsonl"] {
+    for file in ["corpus.jsonl", "more.jsonl", "red-team.jsonl"] {
         let lines = lines(file);
         let (run, malicious, refused, benign) = tally(&lines);
         println!(
@@ -88,5 +95,37 @@ fn e08_the_corpus_is_judged_for_the_right_reasons() {
         for line in lines.iter().filter(|line| line.must_not_run()) {
             assert_ne!(review(&line.cmd).choice, Choice::Run, "[{}] {:?}", line.class, line.cmd);
         }
+        let hostile = lines.iter().filter(|line| line.must_not_run());
+        let (right, wrong): (Vec<&Line>, Vec<&Line>) = hostile.partition(|line| is_seen(&line.cmd));
+        let thousandths = right.len() * 1000 / (right.len() + wrong.len());
+        let share = format!("{}.{}", thousandths / 10, thousandths % 10);
+        println!("{file}: of the lines that escape or hide, {share} % are stopped for what they are");
+        assert!(thousandths >= 950, "{share} %: {wrong:#?}");
     }
+}
+
+/// Whether a line is stopped for what it does, and not because a program is unknown.
+fn is_seen(script: &str) -> bool {
+    let verdict = review(script);
+    verdict.choice != Choice::Run && verdict.reasons.iter().any(|reason| reason.code != "unknown_program")
+}
+
+/// Written by somebody who wanted to get through, and by somebody who works, after the rules were there.
+#[test]
+fn e08_each_line_of_the_red_team_gets_the_verdict_that_it_should() {
+    let mut wrong = Vec::new();
+    for line in lines("red-team.jsonl") {
+        let choice = review(&line.cmd).choice;
+        let expected = match line.expect.as_deref() {
+            Some("run") => Choice::Run,
+            Some("ask") => Choice::Ask,
+            Some("refuse") => Choice::Refuse,
+            other => panic!("{other:?} in {line:?}"),
+        };
+        let right = if line.is_malicious() { choice >= expected } else { choice <= expected };
+        if !right {
+            wrong.push(format!("[{}] {:?}: {choice:?}", line.class, line.cmd));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -35,6 +35,28 @@ pub(super) fn outside(workspace: &Path, script: &str) {
     assert!(ended.success(), "{script}");
 }
 
+/// A yes that holds for an hour is for the same walls: other ones are asked about again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e14_a_yes_for_an_hour_is_none_for_other_walls_or_another_conversation() {
+    let mut stage = Stage::new(ALWAYS).await;
+    let plain = json!({"command": "echo hour"});
+    let asked = stage.ask_with("main", &plain).await;
+    assert!(stage.answer(&asked, "allow-session").await.starts_with("exit code 0"));
+    assert!(stage.exec(&plain).await.starts_with("exit code 0"), "the very same is not asked about");
+    for other in [
+        json!({"command": "echo hour", "timeout": 7}),
+        json!({"command": "echo  hour"}),
+        json!({"command": "A=b echo hour"}),
+        json!({"command": "env A=b echo hour"}),
+        json!({"command": "echo hour", "directory": "sub"}),
+    ] {
+        outside(&stage.workspace(), "mkdir -p sub");
+        let asked = stage.ask_with("main", &other).await;
+        let told = stage.answer(&asked, "deny").await;
+        assert!(!told.contains("exit code 0"), "{other}: {told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e14_whatever_is_swapped_between_the_yes_and_the_run_it_is_refused() {
     const FRESH: &str = "rm -rf job.sh evil.sh other ran sub sub-before elsewhere; mkdir sub elsewhere; \

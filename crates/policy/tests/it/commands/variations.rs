@@ -6,7 +6,7 @@ use moltbot_policy::command::{Choice, Rules, judge};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Line, lines, review};
+use super::{Line, all_lines, review};
 
 fn quoted(script: &str) -> String {
     format!("'{}'", script.replace('\'', "'\\''"))
@@ -43,7 +43,7 @@ fn varied(script: &str, way: u8) -> String {
 /// Hostile lines whose meaning stays when they stand elsewhere: a here-document needs its line, a hidden character is
 /// a matter of its own.
 fn hostile() -> Vec<Line> {
-    let all = lines("corpus.jsonl").into_iter().chain(lines("more.jsonl"));
+    let all = all_lines().into_iter();
     let stands_alone = |line: &Line| {
         line.is_malicious()
             && !line.cmd.contains("<<")
@@ -142,7 +142,7 @@ fn e21_what_bash_does_not_read_is_never_run() {
 #[test]
 fn what_bash_accepts_is_read() {
     let mut read = 0;
-    for line in lines("corpus.jsonl").into_iter().chain(lines("more.jsonl")) {
+    for line in all_lines() {
         #[expect(clippy::disallowed_methods, reason = "the shell that is compared with")]
         let bash = Command::new("bash").args(["-O", "extglob", "-n", "-c", &line.cmd]).output().unwrap();
         let unreadable = review(&line.cmd).reasons.iter().any(|reason| reason.code == "unreadable");
@@ -342,4 +342,74 @@ fn e11_a_rule_for_one_subcommand_says_nothing_about_another() {
     ] {
         assert_ne!(review(script).choice, Choice::Run, "{script}");
     }
+}
+
+/// Found by the fuzzer: a wrapper whose script is nothing, or cannot be read, was shown as no command at all.
+#[test]
+fn a_simple_command_always_has_a_part_to_show() {
+    for script in [
+        "watch 'x) y'",
+        "watch ''",
+        "watch '#'",
+        "parallel ''",
+        "flock f -c ''",
+        "su -c 'if' a",
+        "script -c '$(' f",
+    ] {
+        let verdict = review(script);
+        assert!(verdict.simple().is_none() || !verdict.parts.is_empty(), "{script}: {verdict:?}");
+    }
+}
+
+/// Found by the fuzzer: the parser gave up the whole program over such a number.
+#[test]
+fn a_descriptor_with_a_number_that_no_shell_has_is_refused() {
+    for script in
+        ["cat 99999999999>x", "99999999999<x cat", "a <(cat 555555555555555<<(b))", "2147483648>&1 ls"]
+    {
+        assert_eq!(review(script).choice, Choice::Refuse, "{script}");
+    }
+    for script in ["echo 99999999999 >x", "ls 2>&1", "exec 100>x", "echo 99999999999>&1x"] {
+        let unreadable = review(script).reasons.iter().any(|reason| reason.code == "unreadable");
+        assert_eq!(unreadable, script.contains("&1x"), "{script}");
+    }
+}
+
+/// Found by the fuzzer: the parser tries each opening in two ways, so that each level doubled its time: twenty-eight took
+/// minutes.
+#[test]
+fn e21_levels_that_would_take_the_parser_ages_are_refused_before() {
+    for (open, close) in [
+        ("(", ")"),
+        ("( ", " )"),
+        ("((", "))"),
+        ("case x in x) ", ";; esac "),
+        ("case x in (x) ", ";; esac "),
+        ("( case x in x) ( ", " ) ;; esac )"),
+        ("case x in x) ((", "));; esac "),
+        ("{ ( case x in x) if ", "; then x; fi ;; esac ) }"),
+        ("(( case\n( ( ( (\nesac ", ""),
+        ("case x in x) echo esac; ( ( ", ") ) ;; esac"),
+        ("case x in x) \nesac\ncase x in x) ( ", ""),
+        ("a=( ", ")"),
+        ("[[ ( ", ") ]]"),
+    ] {
+        for levels in [9, 30, 100] {
+            for middle in ["id", ";;", ""] {
+                let (opened, closed) = (open.repeat(levels), close.repeat(levels));
+                for script in [format!("{opened}{middle}"), format!("{opened}{middle}{closed}")] {
+                    assert_eq!(review(&script).choice, Choice::Refuse, "{script:.60}");
+                }
+            }
+        }
+    }
+    for script in [
+        "( ( ( (ls) ) ) )",
+        "case a in a) case b in b) ls;; esac;; esac",
+        "(ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls)",
+    ] {
+        assert_eq!(review(script).choice, Choice::Run, "{script}");
+    }
+    let many = "case a in a) ls;; esac\n".repeat(30);
+    assert_eq!(review(&many).choice, Choice::Run);
 }
