@@ -21,7 +21,7 @@ use moltbot_channels::driver::{Broken, NotPosted, Place, SharedDriver};
 use moltbot_config::settings::DmScope;
 use moltbot_config::{Config, limits};
 use moltbot_policy::chat::OwnIdentities;
-use moltbot_policy::senders::{Admission, SenderRules};
+use moltbot_policy::senders::{Admission, SenderRules, owner};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::Origin;
 use serde_json::Value;
@@ -148,6 +148,31 @@ impl Channels {
         let standing = shared.senders.standing(sender);
         // That it was said to us was looked at when it came.
         matches!(served.rules.admit(sender, conversation, true, standing), Admission::Admit(_))
+    }
+
+    /// The owner's own chats, by each of his identities at each account.
+    pub(crate) fn owner_chats(&self) -> impl Iterator<Item = Origin> {
+        self.served.iter().flat_map(|served| {
+            let place = served.place();
+            self.owner.at(place.channel, &place.account).map(|own| Origin {
+                sender: own.clone(),
+                conversation: served.state.chat_of(own),
+                message: None,
+            })
+        })
+    }
+
+    /// Whether the owner may still be told something there.
+    fn is_owners(&self, shared: &Shared, origin: &Origin) -> bool {
+        let standing = shared.senders.standing(&origin.sender);
+        owner::judge(&self.owner, &origin.sender, &origin.conversation, standing).is_ok()
+    }
+
+    /// What a turn says that ended with its conversation in quarantine is what whoever writes there is told.
+    pub(crate) fn is_told(&self, origin: &Origin, since_ms: u64) {
+        if let Some(served) = self.of(origin.sender.channel(), origin.sender.account()) {
+            served.state.tells_quarantine(&origin.conversation, since_ms);
+        }
     }
 
     /// Something waits to be sent where a message came from.

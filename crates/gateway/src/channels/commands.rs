@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::intake::Port;
 use crate::devices::Decider;
 use crate::methods::{senders, sessions};
+use crate::quarantine;
 use crate::senders::SenderError;
 use crate::shared::{lock, recorded};
 use crate::stop;
@@ -114,6 +115,7 @@ impl Port {
             ChatCommand::Approve => self.approve(arrival, speaker, &words).await,
             ChatCommand::Help => help(speaker, manner),
             ChatCommand::Pairing => self.pairing(permit, &words).await,
+            ChatCommand::Release => quarantine::release_in_chat(shared, permit, &words).await,
             ChatCommand::Reset => match sessions::begin_anew(shared, session, shared.now_ms()).await {
                 Ok(_) => "A new conversation has begun.".into(),
                 Err(error) => {
@@ -167,6 +169,9 @@ impl Port {
         let mut text = format!("moltbot {}\n", env!("CARGO_PKG_VERSION"));
         if shared.stop.is_stopped() {
             push(&mut text, "everything is stopped until the owner resumes");
+        }
+        for held in shared.quarantine.list() {
+            push(&mut text, &format!("in quarantine: `{}`", held.session_key));
         }
         for account in shared.channels.status() {
             let part = |name: &str| account.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -259,6 +264,7 @@ fn help(speaker: Speaker, manner: Manner) -> String {
             ChatCommand::Approve => APPROVE,
             ChatCommand::Help => "/help: this",
             ChatCommand::Pairing => USAGE,
+            ChatCommand::Release => "/release <session>: lets a conversation go on that is in quarantine",
             ChatCommand::Reset => "/new: begins the conversation anew",
             ChatCommand::Status => "/status: how I am",
             ChatCommand::Stop => "/stop: ends what is being answered",

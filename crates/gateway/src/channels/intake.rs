@@ -6,10 +6,12 @@ use moltbot_channels::driver::{Arrival, Attached, Doing, Link, NotSent, NotTaken
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
 use moltbot_policy::allowance::{Demand, REFUSAL};
+use moltbot_policy::chat::Speaker;
+use moltbot_policy::incident::QUARANTINED;
 use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
-use moltbot_protocol::ids::InvalidId;
+use moltbot_protocol::ids::{InvalidId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::{Conversation, Origin, SenderId};
@@ -109,11 +111,21 @@ impl Port {
                 return Ok(());
             }
         };
+        if shared.channels.owner.speaker(&permit, &arrival.conversation) == Speaker::Owner {
+            served.state.heard_owner(sender, &arrival.conversation);
+        }
         if let Some(said) = commands::read(&arrival.text) {
             match self.command(&permit, said, &session, &arrival).await? {
                 Obeyed::Yes => return Ok(()),
                 Obeyed::IsMessage => {}
             }
+        }
+        // Before its files are fetched.
+        if let Err(refusal) = shared.quarantine.require_free(&session) {
+            inbound::refuse(shared, &sender.to_string(), &refusal);
+            let Answering { conversation, to, .. } = answering;
+            self.say_quarantined(&session, Origin { sender: to, conversation, message: arrival.message });
+            return Ok(());
         }
         let mut message = match route::message(session, place, arrival).map_err(odd) {
             Ok(message) => message,
@@ -148,6 +160,12 @@ impl Port {
                 self.refuse(answering, message.principal, &spent);
                 Ok(())
             }
+            Err(InboundError::Quarantined(_)) => {
+                if let Some(origin) = message.origin {
+                    self.say_quarantined(&message.session, *origin);
+                }
+                Ok(())
+            }
             // What the vendor may not keep is kept here, and answered after the next start.
             Err(InboundError::Stopping) => match shared.store.accept(&message, shared.now_ms()).await {
                 Ok(Accepted::Duplicate(_) | Accepted::Fresh(_)) => Ok(()),
@@ -175,6 +193,14 @@ impl Port {
         let since = self.shared.stop.fact().map(|fact| fact.since_ms);
         if self.served.state.tells_stop(&origin.conversation, since) {
             self.say_beside(origin, "stopped", stop::SENTENCE.to_owned());
+        }
+    }
+
+    /// Says, once in a conversation, that nothing is answered in it.
+    fn say_quarantined(&self, session: &SessionKey, origin: Origin) {
+        let Some(held) = self.shared.quarantine.of(session) else { return };
+        if self.served.state.tells_quarantine(&origin.conversation, held.since_ms) {
+            self.say_beside(origin, "quarantine", QUARANTINED.to_owned());
         }
     }
 
