@@ -3,6 +3,7 @@
 //!
 //! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
 
+pub(crate) mod approving;
 mod backoff;
 mod buttons;
 mod commands;
@@ -23,7 +24,7 @@ use moltbot_config::{Config, limits};
 use moltbot_policy::chat::OwnIdentities;
 use moltbot_policy::senders::{Admission, SenderRules, owner};
 use moltbot_protocol::message::InboundMessage;
-use moltbot_protocol::sender::Origin;
+use moltbot_protocol::sender::{Origin, SenderId};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,7 @@ pub(crate) struct Channels {
     scope: DmScope,
     owner: OwnIdentities,
     links: IdentityLinks,
+    questions: approving::Questions,
     pub(crate) refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -100,6 +102,7 @@ impl Channels {
             scope: config.session.dm_scope,
             owner,
             links,
+            questions: approving::Questions::default(),
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -160,6 +163,20 @@ impl Channels {
                 message: None,
             })
         })
+    }
+
+    /// Those of them that something can be sent to now.
+    fn reachable_owner_chats(&self, shared: &Shared) -> Vec<Origin> {
+        let is_reachable = |origin: &Origin| {
+            let served = self.of(origin.sender.channel(), origin.sender.account());
+            served.is_some_and(|served| served.state.is_connected()) && self.is_owners(shared, origin)
+        };
+        self.owner_chats().filter(is_reachable).collect()
+    }
+
+    fn port(&self, shared: &Arc<Shared>, sender: &SenderId) -> Option<intake::Port> {
+        let served = self.of(sender.channel(), sender.account())?;
+        Some(intake::Port::new(Arc::clone(shared), Arc::clone(served)))
     }
 
     /// Whether the owner may still be told something there.

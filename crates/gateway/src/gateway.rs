@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::allowances::{AllowanceError, Allowances};
 use crate::approvals::Approvals;
+use crate::channels::approving::ToOwnersChats;
 use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
 use crate::gate::Seat;
@@ -196,6 +197,7 @@ impl Gateway {
             Entrances { allowances, front, tailscale, channels, devices, hooks, quarantine, senders, port };
         let shared = Shared::new(parts, credential, entrances);
         ToClients::begin(&shared);
+        ToOwnersChats::begin(&shared);
         stop::begin(&shared);
         stop::listen(&shared).map_err(StartError::Stop)?;
         quarantine::begin(&shared, &pending).await;

@@ -36,7 +36,7 @@ const USAGE: &str = "/pair list\n/pair approve <channel> <code or sender> <sende
                      /pair reject <channel> <code or sender>\n/pair revoke <sender>";
 
 /// What can be told about commands of the agent.
-const APPROVE: &str = "/approve <id> allow-once|allow-session|allow-always|deny";
+const APPROVE: &str = "/approve <id> once|session|always|deny";
 
 /// The ids of the last commands. A vendor may hand in a message twice; who approved somebody and let him go since has not
 /// approved him again by that.
@@ -155,10 +155,10 @@ impl Port {
     /// Answers whether a command of the agent may run.
     async fn approve(&self, arrival: &Arrival, speaker: Speaker, words: &[&str]) -> String {
         let [id, choice] = words else { return APPROVE.into() };
-        let Some(choice) = Choice::parse(choice) else { return APPROVE.into() };
+        let Some(choice) = Choice::spoken(choice) else { return APPROVE.into() };
         let in_group = matches!(arrival.conversation, Conversation::Group { .. });
         let by = Approver::Person { sender: &arrival.sender, is_owner: speaker == Speaker::Owner, in_group };
-        match self.shared.approvals.decide(id, None, choice, by).await {
+        match self.shared.approvals.decide(id, choice, by).await {
             Ok(id) => format!("Done: {id} {}.", words.last().copied().unwrap_or_default()),
             Err(error) => error.to_string(),
         }

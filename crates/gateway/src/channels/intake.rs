@@ -302,6 +302,18 @@ impl Port {
         self.say_to(&Answering::of(arrival), what, text).await
     }
 
+    /// Says something to somebody who has written nothing.
+    pub(super) async fn tell_at(
+        &self,
+        to: &SenderId,
+        conversation: &Conversation,
+        key: &str,
+        text: &str,
+    ) -> Result<(), NotSent> {
+        let (conversation, to) = (conversation.clone(), to.clone());
+        self.say_to(&Answering { id: String::new(), conversation, to, answers: None }, key, text).await
+    }
+
     async fn say_to(&self, answering: &Answering, what: &str, text: &str) -> Result<(), NotSent> {
         let Answering { id, conversation, to, answers } = answering;
         for (number, text) in self.served.driver.pieces(text).into_iter().enumerate() {

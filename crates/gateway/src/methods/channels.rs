@@ -110,6 +110,11 @@ pub(super) fn commands(shared: &Shared, call: &Call) -> Outcome {
         Some("native") => json!([]),
         Some(_) | None => json!([
             command("allowance", "Says what you used today and what you may."),
+            command(
+                "approve",
+                "Answers whether a command may run: /approve <id> allow-once|allow-session|allow-always|deny."
+            ),
+            command("release", "Lets a session go on that is in quarantine: /release <session>."),
             command("stop", "Stops what the agent is doing in this session."),
         ]),
     };

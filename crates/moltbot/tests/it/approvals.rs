@@ -1,5 +1,6 @@
 //! Approvals through the real program: who is asked, who answers, and that a yes opens one exact act.
 
+mod chat;
 mod drift;
 mod host;
 mod kept;
