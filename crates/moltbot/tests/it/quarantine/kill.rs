@@ -48,15 +48,19 @@ async fn a_kill_right_after_the_attempt_loses_no_quarantine() {
         let mut gateway = Gateway::start(PROGRAM, &home);
         let attempt = seen_by_the_sandbox(&home);
         let client = gateway.connect().open().await.unwrap();
-        model.push(Reply::tool("exec", &json!({"command": format!("sleep 1; {attempt}")})));
+        model.push(Reply::tool(
+            "exec",
+            &json!({"command": format!("while [ ! -e go ]; do sleep 0.05; done; {attempt}")}),
+        ));
         let message = json!({"sessionKey": "main", "message": "go", "idempotencyKey": "k"});
         client.call("chat.send", message).await.unwrap();
-        wait_for(&home, "\"command.start\",\"target\":\"sleep 1");
+        wait_for(&home, "\"command.start\",\"target\":\"while [ ! -e go");
         // From here on the state db takes nothing: what the turn called is in its journal already.
         let other = Connection::open(home.state_path().join("state.db")).unwrap();
         if keeps == Kept::Not {
             other.execute_batch("BEGIN IMMEDIATE").unwrap();
         }
+        home.state().folder("workspace").unwrap().write("go", b"").unwrap();
         wait_for(&home, &format!("\"action\":\"{kill_at}\""));
         gateway.kill9();
         drop((client, other));
