@@ -7,6 +7,7 @@ use std::sync::Arc;
 use moltbot_config::Config;
 use moltbot_config::settings::AgentConfig;
 use moltbot_ledger::Ledger;
+use moltbot_policy::incident::Incident;
 use moltbot_protocol::ids::AgentId;
 use moltbot_protocol::message::{Message, Part};
 use moltbot_protocol::principal::Principal;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approvals::Approvals;
 use crate::model::{Answer, ModelError, Models, Prompt};
-use crate::report::{NotAllowed, TurnEvent, TurnReport};
+use crate::report::{NotAllowed, Responding, TurnEvent, TurnReport};
 use crate::tools::RulesSource;
 use crate::{turn, workspace};
 
@@ -150,17 +151,19 @@ impl Agent {
     /// Takes one accepted message to its reply, or to the sentence that says why there is none; either end
     /// is in the store before this returns. `watcher` sees what happens as it happens and must not block.
     /// `allowance` is asked before each question to a model, with the tokens and the millionths of a dollar that the turn
-    /// used so far. Cancelling `abort` ends the turn within a second and kills a running tool. `clock` gives
+    /// used so far. `responder` is told of an incident that puts the session into quarantine, and waited for before the turn
+    /// ends. Cancelling `abort` ends the turn within a second and kills a running tool. `clock` gives
     /// milliseconds since the epoch.
     pub async fn take_turn(
         &self,
         turn: PendingTurn,
         watcher: &(dyn Fn(TurnEvent<'_>) + Send + Sync),
         allowance: &(dyn Fn(u64, u64) -> Result<(), NotAllowed> + Send + Sync),
+        responder: &(dyn Fn(Incident) -> Responding + Send + Sync),
         abort: CancellationToken,
         clock: &(dyn Fn() -> u64 + Send + Sync),
     ) -> TurnReport {
-        turn::take(&self.parts, turn, watcher, allowance, abort, clock).await
+        turn::take(&self.parts, turn, watcher, allowance, responder, abort, clock).await
     }
 
     /// Asks a model for one word, to see that it answers. `name` is `provider/model`; the default agent's

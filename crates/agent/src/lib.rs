@@ -19,4 +19,4 @@ mod workspace;
 
 pub use agent::{Agent, AgentDescription, AgentError, Parts};
 pub use approvals::{Answer, Approvals};
-pub use report::{NotAllowed, ToolCallReport, TurnEvent, TurnReport};
+pub use report::{NotAllowed, Responding, ToolCallReport, TurnEvent, TurnReport};

@@ -1,5 +1,7 @@
 //! What a turn tells while it runs, and what it tells at its end.
 
+use std::pin::Pin;
+
 use moltbot_config::limits;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{StopReason, Usage};
@@ -53,6 +55,9 @@ pub enum TurnEvent<'a> {
         arguments: &'a Value,
     },
 }
+
+/// What follows from an incident, under way.
+pub type Responding = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why a turn may not ask a model, or not once more.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -21,9 +21,8 @@ use std::sync::{Arc, OnceLock};
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::cause::{Cause, Tool};
-use moltbot_policy::command::Severity;
 use moltbot_policy::file::{self, FileAct, FilePermit};
-use moltbot_policy::incident::Incident;
+use moltbot_policy::incident::{Incident, Response};
 use moltbot_policy::profile::WorkspaceAccess;
 use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
 use moltbot_sandbox::Sandbox;
@@ -101,7 +100,7 @@ impl Toolbox {
             what,
             "an attempt was stopped"
         );
-        if incident.severity == Severity::High {
+        if incident.response() == Response::Quarantine {
             self.incident.get_or_init(|| incident);
         }
     }

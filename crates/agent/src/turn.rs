@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use moltbot_config::limits;
+use moltbot_policy::incident::Incident;
 use moltbot_protocol::message::{Message, Part, Usage, text_of};
 use moltbot_store::{PendingTurn, Step};
 use serde_json::Value;
@@ -20,7 +21,7 @@ use crate::agent::Inside;
 use crate::external::Boundary;
 use crate::history::Transcript;
 use crate::model::{Answer, Conversation, ModelDelta, ModelError, Prompt};
-use crate::report::{NotAllowed, ToolCallReport, TurnEvent, TurnReport};
+use crate::report::{NotAllowed, Responding, ToolCallReport, TurnEvent, TurnReport};
 use crate::tools::{ToolResult, Toolbox, sentence};
 use preparing::budget;
 use speech::Speech;
@@ -29,6 +30,8 @@ use speech::Speech;
 type Watcher<'a> = &'a (dyn Fn(TurnEvent<'_>) + Send + Sync);
 /// Whether a model may be asked, after a turn has used so many tokens and so many millionths of a dollar.
 type Allowance<'a> = &'a (dyn Fn(u64, u64) -> Result<(), NotAllowed> + Send + Sync);
+/// Who has what follows from an incident done: when it resolves, that is on disk.
+type Responder<'a> = &'a (dyn Fn(Incident) -> Responding + Send + Sync);
 /// Milliseconds since the epoch.
 type Clock<'a> = &'a (dyn Fn() -> u64 + Send + Sync);
 
@@ -39,6 +42,8 @@ const GRACE: Duration = Duration::from_millis(700);
 enum Halt {
     Aborted,
     Failed(String),
+    /// The session is in quarantine.
+    Quarantined(String),
     Refused(NotAllowed),
 }
 
@@ -48,6 +53,7 @@ struct Turn<'a> {
     pending: PendingTurn,
     watcher: Watcher<'a>,
     allowance: Allowance<'a>,
+    responder: Responder<'a>,
     clock: Clock<'a>,
     /// Cancelled when the person or the time limit stops the turn.
     stop: CancellationToken,
@@ -75,10 +81,11 @@ pub(crate) async fn take(
     pending: PendingTurn,
     watcher: Watcher<'_>,
     allowance: Allowance<'_>,
+    responder: Responder<'_>,
     abort: CancellationToken,
     clock: Clock<'_>,
 ) -> TurnReport {
-    let mut turn = Turn::begin(inside, pending, watcher, allowance, abort.child_token(), clock);
+    let mut turn = Turn::begin(inside, pending, watcher, allowance, responder, abort.child_token(), clock);
     let ended = turn.run().await;
     turn.close(ended).await
 }
@@ -89,6 +96,7 @@ impl<'a> Turn<'a> {
         pending: PendingTurn,
         watcher: Watcher<'a>,
         allowance: Allowance<'a>,
+        responder: Responder<'a>,
         stop: CancellationToken,
         clock: Clock<'a>,
     ) -> Self {
@@ -103,6 +111,7 @@ impl<'a> Turn<'a> {
             pending,
             watcher,
             allowance,
+            responder,
             clock,
             stop,
             chosen_model: None,
@@ -293,12 +302,20 @@ impl<'a> Turn<'a> {
         self.report.tool_calls.push(ToolCallReport { id, name, arguments, result, is_error });
         self.report.bound(); // now and not at the end: it is held as long as the turn
         if let Some(incident) = toolbox.incident.get() {
-            return Err(Halt::Failed(format!(
-                "the turn was ended, because {}, which leads out of the sandbox; nothing came of it. Look at what the agent was told: `moltbot ledger search --action command.attempt`",
-                incident.what
-            )));
+            return Err(self.respond(incident.clone()).await);
         }
         if self.stop.is_cancelled() { Err(Halt::Aborted) } else { Ok(()) }
+    }
+}
+
+impl Turn<'_> {
+    /// Has done what follows from a high incident, before the turn is closed: a crash in between does not lose it.
+    async fn respond(&self, incident: Incident) -> Halt {
+        let (what, session) = (incident.what.clone(), self.report.session.as_str());
+        (self.responder)(incident).await;
+        Halt::Quarantined(format!(
+            "the turn was ended and its session is in quarantine, because {what}; nothing came of it. Look at what the agent was told: `moltbot sessions show {session}`; then `moltbot sessions release {session}` lets it go on"
+        ))
     }
 }
 

@@ -66,9 +66,15 @@ pub trait Driver: Send + Sync {
         Box::pin(async { Err(NotFetched::Failed("this channel has no files".into())) })
     }
 
-    /// Asks a person something that is answered by pressing a button. What is pressed comes back by [`Link::press`].
-    fn ask<'a>(&'a self, _question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
+    /// Asks a person something that is answered by pressing a button. What is pressed comes back by [`Link::press`]. Answers
+    /// the vendor's id of the message with the buttons.
+    fn ask<'a>(&'a self, _question: &'a Question) -> Doing<'a, Result<String, NotSent>> {
         Box::pin(async { Err(NotSent::Never("this channel has no buttons".into())) })
+    }
+
+    /// Puts a text in the place of a question and its buttons, once it is answered elsewhere or over.
+    fn settle<'a>(&'a self, _at: &'a Conversation, _message: &'a str, _text: &'a str) -> Doing<'a, ()> {
+        Box::pin(async {})
     }
 
     /// Shows that an answer is being written, where the vendor can show that. Called again every few seconds, and only for
@@ -173,6 +179,8 @@ pub struct Press {
     pub sender: SenderId,
     /// Where.
     pub conversation: Conversation,
+    /// The vendor's id of the message that the button stands below.
+    pub message: String,
     /// What the button carries. It may be of somebody's own making.
     pub data: SecretString,
 }

@@ -240,8 +240,12 @@ impl Driver for Telegram {
         html::pieces(text)
     }
 
-    fn ask<'a>(&'a self, question: &'a Question) -> Doing<'a, Result<(), NotSent>> {
+    fn ask<'a>(&'a self, question: &'a Question) -> Doing<'a, Result<String, NotSent>> {
         Box::pin(self.put(question))
+    }
+
+    fn settle<'a>(&'a self, at: &'a Conversation, message: &'a str, text: &'a str) -> Doing<'a, ()> {
+        Box::pin(self.replace(at, message, text))
     }
 
     fn fetch<'a>(&'a self, file: &'a Attached) -> Doing<'a, Result<Vec<u8>, NotFetched>> {

@@ -108,7 +108,7 @@ impl Approvals {
         lock(&self.inner.waiting).list()
     }
 
-    /// Takes an answer. `nonce` is that of a button: it is good once, and a text command has none.
+    /// Takes an answer.
     ///
     /// What is recorded here is what whoever waits gets; when it cannot be recorded it is as if nothing had been said.
     ///
@@ -118,7 +118,6 @@ impl Approvals {
     pub async fn decide(
         &self,
         id: &str,
-        nonce: Option<&str>,
         choice: Choice,
         by: Approver<'_>,
     ) -> Result<ApprovalId, ApprovalError> {
@@ -128,13 +127,13 @@ impl Approvals {
         let now = (self.inner.clock)();
         let (permit, place, question) = {
             let mut waiting = lock(&self.inner.waiting);
-            let pending = waiting.find(id, nonce).map_err(ApprovalError::Refused)?;
+            let pending = waiting.find(id).map_err(ApprovalError::Refused)?;
             let judged = decide(&pending.question, &pending.asked, choice, by, now);
             let permit = match judged {
                 Ok(permit) => permit,
                 Err(refusal) => {
                     drop(waiting);
-                    self.note_refused(id, &refusal);
+                    self.note_refused(&by.name(), id, &refusal);
                     return Err(ApprovalError::Refused(refusal));
                 }
             };
@@ -168,9 +167,9 @@ impl Approvals {
     }
 
     /// Says in the book who was turned away. It permits nothing, so nobody waits for it.
-    fn note_refused(&self, id: &str, refusal: &Refusal) {
+    pub(crate) fn note_refused(&self, who: &str, id: &str, refusal: &Refusal) {
         let id: String = id.chars().take(32).collect();
-        let entry = Entry::new("gateway", "approval.decide", id, moltbot_policy::Decision::Refused)
+        let entry = Entry::new(who, "approval.decide", id, moltbot_policy::Decision::Refused)
             .with("code", refusal.code)
             .buffered();
         if let Err(error) = self.inner.ledger.enter(entry) {
@@ -190,8 +189,7 @@ impl Approvals {
                 .await;
         }
         let (to, answer) = oneshot::channel();
-        let nonce = moltbot_vault::random_id().map_err(|error| error.to_string())?;
-        let pending = Pending::new(Arc::clone(&question), asked.clone(), nonce, to);
+        let pending = Pending::new(Arc::clone(&question), asked.clone(), to);
         let notice = pending.notice();
         lock(&self.inner.waiting).require_room(&question)?;
         let entry = asked.request_entry(&question);

@@ -3,6 +3,7 @@
 //!
 //! A driver that fails is run again after a while. All of them stop when the gateway does, within a second.
 
+pub(crate) mod approving;
 mod backoff;
 mod buttons;
 mod commands;
@@ -21,9 +22,9 @@ use moltbot_channels::driver::{Broken, NotPosted, Place, SharedDriver};
 use moltbot_config::settings::DmScope;
 use moltbot_config::{Config, limits};
 use moltbot_policy::chat::OwnIdentities;
-use moltbot_policy::senders::{Admission, SenderRules};
+use moltbot_policy::senders::{Admission, SenderRules, owner};
 use moltbot_protocol::message::InboundMessage;
-use moltbot_protocol::sender::Origin;
+use moltbot_protocol::sender::{Origin, SenderId};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,7 @@ pub(crate) struct Channels {
     scope: DmScope,
     owner: OwnIdentities,
     links: IdentityLinks,
+    questions: approving::Questions,
     pub(crate) refusals: Refusals,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -100,6 +102,7 @@ impl Channels {
             scope: config.session.dm_scope,
             owner,
             links,
+            questions: approving::Questions::default(),
             refusals: Refusals::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -148,6 +151,45 @@ impl Channels {
         let standing = shared.senders.standing(sender);
         // That it was said to us was looked at when it came.
         matches!(served.rules.admit(sender, conversation, true, standing), Admission::Admit(_))
+    }
+
+    /// The owner's own chats, by each of his identities at each account.
+    pub(crate) fn owner_chats(&self) -> impl Iterator<Item = Origin> {
+        self.served.iter().flat_map(|served| {
+            let place = served.place();
+            self.owner.at(place.channel, &place.account).map(|own| Origin {
+                sender: own.clone(),
+                conversation: served.state.chat_of(own),
+                message: None,
+            })
+        })
+    }
+
+    /// Those of them that something can be sent to now.
+    fn reachable_owner_chats(&self, shared: &Shared) -> Vec<Origin> {
+        let is_reachable = |origin: &Origin| {
+            let served = self.of(origin.sender.channel(), origin.sender.account());
+            served.is_some_and(|served| served.state.is_connected()) && self.is_owners(shared, origin)
+        };
+        self.owner_chats().filter(is_reachable).collect()
+    }
+
+    fn port(&self, shared: &Arc<Shared>, sender: &SenderId) -> Option<intake::Port> {
+        let served = self.of(sender.channel(), sender.account())?;
+        Some(intake::Port::new(Arc::clone(shared), Arc::clone(served)))
+    }
+
+    /// Whether the owner may still be told something there.
+    fn is_owners(&self, shared: &Shared, origin: &Origin) -> bool {
+        let standing = shared.senders.standing(&origin.sender);
+        owner::judge(&self.owner, &origin.sender, &origin.conversation, standing).is_ok()
+    }
+
+    /// What a turn says that ended with its conversation in quarantine is what whoever writes there is told.
+    pub(crate) fn is_told(&self, origin: &Origin, since_ms: u64) {
+        if let Some(served) = self.of(origin.sender.channel(), origin.sender.account()) {
+            served.state.tells_quarantine(&origin.conversation, since_ms);
+        }
     }
 
     /// Something waits to be sent where a message came from.

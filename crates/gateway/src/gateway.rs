@@ -27,12 +27,14 @@ use tokio::task::JoinHandle;
 
 use crate::allowances::{AllowanceError, Allowances};
 use crate::approvals::Approvals;
+use crate::channels::approving::ToOwnersChats;
 use crate::channels::{ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
 use crate::gate::Seat;
 use crate::hooks::{Hooks, HooksError};
 use crate::methods::approvals::ToClients;
 use crate::outbox::Closing;
+use crate::quarantine::{self, Quarantines};
 use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::{Entrances, Shared, recorded};
@@ -109,8 +111,10 @@ pub enum StartError {
     /// The config asks for an address that is not offered.
     #[error("{0}")]
     Refused(Refusal),
-    /// The unfinished turns of the last run cannot be read.
-    #[error("cannot read the unfinished turns of the last run; run `moltbot doctor`")]
+    /// The unfinished turns of the last run, or which sessions are in quarantine, cannot be read.
+    #[error(
+        "cannot read the unfinished turns of the last run and the sessions in quarantine; run `moltbot doctor`"
+    )]
     Resume(#[source] StoreError),
     /// What is kept of senders cannot be read, or an older file of them cannot be imported.
     #[error(transparent)]
@@ -188,6 +192,7 @@ impl Gateway {
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let config = parts.config.allowances.clone();
         let allowances = Allowances::open(store, ledger, parts.clock, config).await?;
+        let quarantine = Quarantines::open(&parts.store).await.map_err(StartError::Resume)?;
         let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
@@ -196,11 +201,14 @@ impl Gateway {
         let port = listener.port();
         let announced = announcing::begin(audience, port, fingerprint.as_ref(), &book).await?;
         let front = front.on_port(port);
-        let entrances = Entrances { allowances, front, tailscale, channels, devices, hooks, senders, port };
+        let entrances =
+            Entrances { allowances, front, tailscale, channels, devices, hooks, quarantine, senders, port };
         let shared = Shared::new(parts, credential, entrances);
         ToClients::begin(&shared);
+        ToOwnersChats::begin(&shared);
         stop::begin(&shared);
         stop::listen(&shared).map_err(StartError::Stop)?;
+        quarantine::begin(&shared, &pending).await;
         inbound::resume(&shared, pending);
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);

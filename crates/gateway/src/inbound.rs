@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use moltbot_policy::allowance::Demand;
+use moltbot_policy::incident::QUARANTINED_CODE;
 use moltbot_policy::{Book as _, Class, Decision, Entry, Refusal, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 use crate::allowances::{Allowances, Spent};
 use crate::methods::sessions;
+use crate::quarantine;
 use crate::shared::{Shared, lock};
 use progress::Progress;
 
@@ -48,6 +50,9 @@ pub(crate) enum InboundError {
     /// The disk takes no record of what the message would cause.
     #[error("the message is not taken: {0}")]
     Unrecorded(#[from] Unrecorded),
+    /// The session is in quarantine.
+    #[error("{0}")]
+    Quarantined(Refusal),
     /// The gateway stops.
     #[error("the gateway is stopping; send again when it is back")]
     Stopping,
@@ -86,6 +91,10 @@ pub(crate) async fn receive(
     let taking = tokio::spawn(async move {
         if shared.ledger.lockdown().is_some() {
             return Err(InboundError::LockedDown);
+        }
+        if let Err(refusal) = shared.quarantine.require_free(&message.session) {
+            refuse(&shared, &actor, &refusal);
+            return Err(InboundError::Quarantined(refusal));
         }
         let place = shared.inbound.reserve(&message.session)?;
         let accepted = record_on_full_disk(&shared, accepted).await?;
@@ -154,7 +163,8 @@ async fn keep(shared: &Shared, message: &InboundMessage, from: &str) -> Result<A
 
 /// Says in the book that a message was refused: one line for each sender, reason and minute.
 pub(crate) fn refuse(shared: &Shared, from: &str, refusal: &Refusal) {
-    for entry in shared.channels.refusals.count(from, "allowance", refusal, shared.now_ms()) {
+    let what = if refusal.code == QUARANTINED_CODE { "quarantine" } else { "allowance" };
+    for entry in shared.channels.refusals.count(from, what, refusal, shared.now_ms()) {
         note(shared, entry);
     }
 }
@@ -216,6 +226,14 @@ pub(crate) fn go_on(shared: &Arc<Shared>) {
     }
 }
 
+/// Begins the turns that have waited since their session was put into quarantine.
+pub(crate) fn release(shared: &Arc<Shared>, session: &SessionKey) {
+    if shared.inbound.release(session) {
+        let working = work(Arc::clone(shared), session.clone());
+        shared.inbound.spawn(session.clone(), working);
+    }
+}
+
 fn enqueue(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     let session = turn.message.session.clone();
     if shared.inbound.push(turn, run) {
@@ -252,7 +270,12 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
             Allowances::not_allowed(&spent)
         })
     };
-    let taking = shared.agent.take_turn(turn, &watcher, &allowance, run.abort_token(), &clock);
+    let message = Arc::new(turn.message.clone());
+    let responder = |incident| -> moltbot_agent::Responding {
+        let (shared, message) = (Arc::clone(shared), Arc::clone(&message));
+        Box::pin(async move { quarantine::hold(&shared, &message, incident).await })
+    };
+    let taking = shared.agent.take_turn(turn, &watcher, &allowance, &responder, run.abort_token(), &clock);
     let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
         tracing::error!(run = %run.id, "a turn broke; it is taken up again at the next start");
         shared.inbound.forget(&run.id);

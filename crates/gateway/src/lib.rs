@@ -24,6 +24,7 @@ mod methods;
 mod nodes;
 mod outbox;
 mod presence;
+mod quarantine;
 mod senders;
 pub mod sending;
 mod shared;

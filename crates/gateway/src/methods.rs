@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 use moltbot_agent::TurnReport;
 use moltbot_channels::webchat::MessageError;
-use moltbot_policy::Unrecorded;
 use moltbot_policy::authorization::Grant;
+use moltbot_policy::{Refusal, Unrecorded};
 use moltbot_protocol::error::{ErrorCode, WireError};
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::StopReason;
@@ -145,6 +145,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SessionsList => sessions::list(shared, call).await,
         Method::SessionsPatch => sessions::patch(shared, call).await,
         Method::SessionsPreview => sessions::preview(shared, call).await,
+        Method::SessionsRelease => sessions::release(shared, call).await,
         Method::SessionsReset => sessions::reset(shared, call).await,
         Method::SessionsResolve => sessions::resolve(shared, call).await,
         Method::SessionsSubscribe => sessions::subscribe(call, place),
@@ -214,6 +215,7 @@ fn not_kept(error: &InboundError) -> WireError {
         InboundError::Spent(spent) => {
             WireError::new(ErrorCode::RateLimited, spent.to_string()).with_details(spent.details())
         }
+        InboundError::Quarantined(refusal) => quarantined(refusal),
         InboundError::Unrecorded(unrecorded) => not_recorded(unrecorded),
         InboundError::Broken | InboundError::Full | InboundError::Stopping => {
             WireError::unavailable(error.to_string())
@@ -224,6 +226,11 @@ fn not_kept(error: &InboundError) -> WireError {
 /// What whoever asks for an act is answered that cannot be recorded.
 fn not_recorded(unrecorded: &Unrecorded) -> WireError {
     WireError::unavailable(unrecorded.to_string()).with_details(json!({"code": UNRECORDED_CODE}))
+}
+
+/// What whoever writes in a session is answered that is in quarantine.
+fn quarantined(refusal: &Refusal) -> WireError {
+    WireError::unavailable(refusal.message.clone()).with_details(json!({"code": refusal.code}))
 }
 
 /// What whoever asks for an act is answered while the book has a change that the owner has not looked at.
@@ -252,6 +259,7 @@ const fn acts(method: Method) -> bool {
         | Method::SendersUnblock
         | Method::SessionsDelete
         | Method::SessionsPatch
+        | Method::SessionsRelease
         | Method::SessionsReset
         | Method::TurnsResume => true,
         Method::AgentIdentityGet

@@ -33,6 +33,7 @@ use crate::hub::Hub;
 use crate::inbound::Inbound;
 use crate::methods::health::Health;
 use crate::nodes::Nodes;
+use crate::quarantine::Quarantines;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
@@ -81,6 +82,7 @@ pub(crate) struct Shared {
     hooks: Mutex<Option<Arc<Hooks>>>,
     pub(crate) hub: Hub,
     pub(crate) inbound: Inbound,
+    pub(crate) quarantine: Quarantines,
     pub(crate) health: Health,
     pub(crate) sending: Sending,
     /// Whether the owner has stopped everything.
@@ -99,13 +101,15 @@ pub(crate) struct Entrances {
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
     pub(crate) hooks: Option<Hooks>,
+    pub(crate) quarantine: Quarantines,
     pub(crate) senders: Senders,
     pub(crate) port: u16,
 }
 
 impl Shared {
     pub(crate) fn new(parts: Parts, credential: Credential, entrances: Entrances) -> Arc<Self> {
-        let Entrances { allowances, front, tailscale, channels, devices, hooks, senders, port } = entrances;
+        let Entrances { allowances, front, tailscale, channels, devices, hooks, quarantine, senders, port } =
+            entrances;
         let Parts {
             config, config_json, config_path, state, ledger, store, agent, approvals, sandbox, ..
         } = parts;
@@ -145,6 +149,7 @@ impl Shared {
             gate,
             hub: Hub::default(),
             inbound: Inbound::default(),
+            quarantine,
             health: Health::default(),
             sending: Sending::start(servers, &sending),
             stop: Stop::default(),

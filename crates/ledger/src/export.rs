@@ -161,7 +161,7 @@ enum Severity {
 
 impl Severity {
     fn of(record: &Record) -> Self {
-        const ALARMS: [&str; 7] = [
+        const ALARMS: [&str; 8] = [
             "alarm.",
             "detect.",
             "drill.failed",
@@ -169,6 +169,7 @@ impl Severity {
             "ledger.dropped",
             "ledger.recovered",
             "ledger.tampered",
+            "session.quarantine",
         ];
         let is_alarm = record.action == "command.attempt" && record.detail("severity") == Some("high");
         if is_alarm || ALARMS.iter().any(|alarm| record.action.starts_with(alarm)) {

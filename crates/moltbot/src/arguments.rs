@@ -489,6 +489,15 @@ Example:
 
 Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
     Reset(Key),
+    /// Let a conversation go on that is in quarantine after an attempt to leave the sandbox
+    ///
+    /// Nothing runs in it before that. What was said stays in it: `sessions reset` begins it anew without.
+    #[command(after_help = "\
+Example:
+  moltbot sessions release agent:main:telegram:group:-100
+
+Exit codes: 0, 1 it is not in quarantine, 69 no gateway, 77 refused")]
+    Release(Key),
     /// Delete a conversation and its transcript
     #[command(after_help = "\
 Example:

@@ -25,6 +25,8 @@ pub enum ChatCommand {
     Help,
     /// Decides about senders.
     Pairing,
+    /// Lets a conversation go on that is in quarantine.
+    Release,
     /// Begins the conversation anew.
     Reset,
     /// Tells how the gateway is.
@@ -75,11 +77,12 @@ const ABSENT_PREFIX: &str = "dock-";
 
 impl ChatCommand {
     /// Those that exist.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Allowance,
         Self::Approve,
         Self::Help,
         Self::Pairing,
+        Self::Release,
         Self::Reset,
         Self::Status,
         Self::Stop,
@@ -99,6 +102,7 @@ impl ChatCommand {
             "id" | "whoami" => Self::WhoAmI,
             "new" | "reset" => Self::Reset,
             "pair" | "pairing" => Self::Pairing,
+            "release" => Self::Release,
             "status" => Self::Status,
             name if name.starts_with(ABSENT_PREFIX) => Self::Absent("dock"),
             name => Self::Absent(ABSENT.into_iter().find(|absent| *absent == name)?),
@@ -114,6 +118,7 @@ impl ChatCommand {
             Self::Approve => "approve",
             Self::Help => "help",
             Self::Pairing => "pair",
+            Self::Release => "release",
             Self::Reset => "new",
             Self::Status => "status",
             Self::Stop => "stop",
@@ -128,6 +133,7 @@ impl ChatCommand {
             Self::Approve => "chat.approve",
             Self::Help => "chat.help",
             Self::Pairing => "chat.pairing",
+            Self::Release => "chat.release",
             Self::Reset => "chat.reset",
             Self::Status => "chat.status",
             Self::Stop => "chat.stop",
@@ -208,7 +214,7 @@ pub enum Ruling {
 
 /// Judges a command.
 pub fn judge(command: ChatCommand, speaker: Speaker, manner: Manner) -> Ruling {
-    use ChatCommand::{Absent, Allowance, Approve, Help, Pairing, Reset, Status, Stop, WhoAmI};
+    use ChatCommand::{Absent, Allowance, Approve, Help, Pairing, Release, Reset, Status, Stop, WhoAmI};
     use Speaker::{GroupMember, Hook, Owner, Sender, Stranger};
     match (command, speaker) {
         (_, Hook | Stranger) => return Ruling::Message,
@@ -218,10 +224,10 @@ pub fn judge(command: ChatCommand, speaker: Speaker, manner: Manner) -> Ruling {
         _ if manner.is_edited => {
             return refuse("edited_command", "a changed message is no command; send it anew".into());
         }
-        (Allowance | Approve | Help | Pairing | Reset | Status | Stop | WhoAmI, Owner)
+        (Allowance | Approve | Help | Pairing | Release | Reset | Status | Stop | WhoAmI, Owner)
         | (Allowance | Help | Stop | WhoAmI, Sender | GroupMember) => return Ruling::Do,
         (Reset, Sender) if manner.is_own => return Ruling::Do,
-        (Approve | Pairing | Reset | Status, Sender | GroupMember) => {}
+        (Approve | Pairing | Release | Reset | Status, Sender | GroupMember) => {}
     }
     let name = command.name();
     refuse("not_the_owner", format!("/{name} is the owner's, in a conversation with nobody else"))

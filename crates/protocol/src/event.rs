@@ -16,6 +16,8 @@ pub const EXEC_APPROVAL_REQUESTED: &str = "exec.approval.requested";
 pub const EXEC_APPROVAL_RESOLVED: &str = "exec.approval.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
+/// A session is in quarantine, or goes on. For who may read.
+pub const SESSION_QUARANTINE: &str = "session.quarantine";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
 pub const SESSIONS_CHANGED: &str = "sessions.changed";
 /// A command for a node. For that node alone.
@@ -47,6 +49,7 @@ pub const ALL: &[&str] = &[
     NODE_PAIR_RESOLVED,
     PAIRING_REQUESTED,
     PAIRING_RESOLVED,
+    SESSION_QUARANTINE,
     SESSIONS_CHANGED,
     SHUTDOWN,
     TICK,

@@ -127,6 +127,8 @@ pub enum Method {
     SessionsPatch,
     /// The last messages of several sessions.
     SessionsPreview,
+    /// Lets a session go on that is in quarantine.
+    SessionsRelease,
     /// Starts a session anew under the same key.
     SessionsReset,
     /// The key of a session, by its key, id or label.
@@ -221,6 +223,7 @@ impl Method {
         Self::SessionsList,
         Self::SessionsPatch,
         Self::SessionsPreview,
+        Self::SessionsRelease,
         Self::SessionsReset,
         Self::SessionsResolve,
         Self::SessionsSubscribe,
@@ -302,6 +305,7 @@ impl Method {
             Self::SessionsList => "sessions.list",
             Self::SessionsPatch => "sessions.patch",
             Self::SessionsPreview => "sessions.preview",
+            Self::SessionsRelease => "sessions.release",
             Self::SessionsReset => "sessions.reset",
             Self::SessionsResolve => "sessions.resolve",
             Self::SessionsSubscribe => "sessions.subscribe",
@@ -339,6 +343,7 @@ impl Method {
             | Self::SessionsCompact
             | Self::SessionsDelete
             | Self::SessionsPatch
+            | Self::SessionsRelease
             | Self::SessionsReset
             | Self::TurnsResume => Scope::Admin,
             Self::ExecApprovalList

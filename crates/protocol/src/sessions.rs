@@ -63,6 +63,34 @@ pub struct SessionRow {
     /// The text of the last message, shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_message_preview: Option<String>,
+    /// Why nothing runs in it before its owner lets it go on; absent when nothing keeps it from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<SessionQuarantine>,
+}
+
+/// A session in quarantine.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionQuarantine {
+    /// The session's key.
+    pub session_key: String,
+    /// Since when, in milliseconds since the epoch.
+    pub since_ms: u64,
+    /// The run in which it began.
+    pub run_id: String,
+    /// Why, in a clause.
+    pub reason: String,
+}
+
+/// Parameters of `sessions.release`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionReleaseParams {
+    /// The key.
+    pub key: String,
+    /// The agent that a key without one is of.
+    #[serde(default)]
+    pub agent_id: Option<String>,
 }
 
 /// Parameters of `sessions.preview`.

@@ -1,7 +1,7 @@
 //! Layer 6 in the state db: which columns hold words, and what binds a word to its row.
 //!
 //! Sealed is what people, models and tools said: messages, replies, titles, extra prompts, and errors, which may quote
-//! any of them; and what tells which people write: senders, holders of allowances, and the origins of messages. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
+//! any of them; and what tells which people write: senders, holders of allowances, and the origins of messages and notices. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
 //! accounts, the vendors' message ids, runs, models, usage, times, states. It can be read by whoever reads the file,
 //! and changed by whoever may write it.
 //!
@@ -20,8 +20,11 @@ pub(crate) enum Column {
     Error,
     Label,
     LastMessage,
+    NoticeOrigin,
+    NoticeText,
     Origin,
     Prompt,
+    Quarantine,
     Reply,
     Sender,
     Title,
@@ -46,10 +49,13 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Canary,
         Self::Allowance,
         Self::Sender,
+        Self::Quarantine,
+        Self::NoticeOrigin,
+        Self::NoticeText,
         Self::Title,
         Self::Label,
         Self::LastMessage,
@@ -69,8 +75,11 @@ impl Column {
             Self::Error => "turns.error",
             Self::Label => "sessions.label",
             Self::LastMessage => "sessions.last_message",
+            Self::NoticeOrigin => "notices.origin",
+            Self::NoticeText => "notices.text",
             Self::Origin => "turns.origin",
             Self::Prompt => "turns.extra_system_prompt",
+            Self::Quarantine => "quarantine.why",
             Self::Reply => "outbox.text",
             Self::Sender => "senders.body",
             Self::Title => "sessions.title",
@@ -86,8 +95,11 @@ impl Column {
             | Self::Error
             | Self::Label
             | Self::LastMessage
+            | Self::NoticeOrigin
+            | Self::NoticeText
             | Self::Origin
             | Self::Prompt
+            | Self::Quarantine
             | Self::Reply
             | Self::Sender
             | Self::Title => 1,
@@ -117,6 +129,8 @@ impl Column {
                 "SELECT id, 0, 0, session_id, key, last_message FROM sessions
                  WHERE id > ?1 AND last_message IS NOT NULL ORDER BY id"
             }
+            Self::NoticeOrigin => "SELECT id, 0, 0, '', '', origin FROM notices WHERE id > ?1 ORDER BY id",
+            Self::NoticeText => "SELECT id, 0, 0, '', '', text FROM notices WHERE id > ?1 ORDER BY id",
             Self::Origin => {
                 "SELECT turns.id, 0, 0, session_id, key, origin
                  FROM turns CROSS JOIN sessions ON sessions.id = session
@@ -127,6 +141,7 @@ impl Column {
                  FROM turns CROSS JOIN sessions ON sessions.id = session
                  WHERE turns.id > ?1 AND extra_system_prompt IS NOT NULL ORDER BY turns.id"
             }
+            Self::Quarantine => "SELECT id, 0, 0, '', '', why FROM quarantine WHERE id > ?1 ORDER BY id",
             Self::Reply => {
                 "SELECT turn, 0, 0, session_id, key, text
                  FROM outbox CROSS JOIN turns ON turns.id = turn CROSS JOIN sessions ON sessions.id = session
@@ -149,8 +164,11 @@ impl Column {
             Self::Error => "UPDATE turns SET error = ?4 WHERE id = ?1",
             Self::Label => "UPDATE sessions SET label = ?4 WHERE id = ?1",
             Self::LastMessage => "UPDATE sessions SET last_message = ?4 WHERE id = ?1",
+            Self::NoticeOrigin => "UPDATE notices SET origin = ?4 WHERE id = ?1",
+            Self::NoticeText => "UPDATE notices SET text = ?4 WHERE id = ?1",
             Self::Origin => "UPDATE turns SET origin = ?4 WHERE id = ?1",
             Self::Prompt => "UPDATE turns SET extra_system_prompt = ?4 WHERE id = ?1",
+            Self::Quarantine => "UPDATE quarantine SET why = ?4 WHERE id = ?1",
             Self::Reply => "UPDATE outbox SET text = ?4 WHERE turn = ?1",
             Self::Sender => "UPDATE senders SET body = ?4 WHERE id = ?1",
             Self::Title => "UPDATE sessions SET title = ?4 WHERE id = ?1",
@@ -166,7 +184,12 @@ impl fmt::Display for Place<'_> {
             write!(f, "/{number}")?;
         }
         match self.column {
-            Column::Allowance | Column::Canary | Column::Sender => Ok(()),
+            Column::Allowance
+            | Column::Canary
+            | Column::NoticeOrigin
+            | Column::NoticeText
+            | Column::Quarantine
+            | Column::Sender => Ok(()),
             Column::Body
             | Column::Error
             | Column::Label

@@ -191,6 +191,9 @@ const fn removal(column: Column) -> Option<&'static str> {
         | Column::Origin
         | Column::Prompt
         | Column::Sender
+        | Column::NoticeOrigin
+        | Column::NoticeText
+        | Column::Quarantine
         | Column::Title => None,
     }
 }

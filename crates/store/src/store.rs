@@ -10,9 +10,10 @@ use moltbot_vault::{StateDir, Vault};
 use crate::allowance::{self, Allowance, AllowanceChange, AllowanceHolder};
 use crate::column::Column;
 use crate::database;
-use crate::delivery::{self, Delivery, WaitingReply};
+use crate::delivery::{self, Delivery, Outbound, WaitingReply};
 use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
+use crate::quarantine::{self, Notice, Quarantine};
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
 use crate::scrub;
@@ -271,7 +272,7 @@ impl Store {
         self.0.writer.write(move |database| sender::change(database, &change)).await
     }
 
-    /// The first `limit` answers that wait for an account of a channel, in the order of their turns.
+    /// The first `limit` notices and the first `limit` answers that wait for an account of a channel, each in their order.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -285,12 +286,40 @@ impl Store {
         self.0.readers.read(move |database| delivery::waiting(database, &channel, &account, limit)).await
     }
 
-    /// Keeps how far an answer is that waits to be sent; one that does not wait stays as it is.
+    /// Keeps how far an answer or a notice is that waits to be sent; one that does not wait stays as it is.
     ///
     /// # Errors
     /// When it cannot be kept.
-    pub async fn deliver(&self, turn: TurnId, delivery: Delivery) -> Result<(), StoreError> {
-        self.0.writer.write(move |database| delivery::deliver(database, turn, delivery)).await
+    pub async fn deliver(&self, what: &Outbound, delivery: Delivery) -> Result<(), StoreError> {
+        let what = what.clone();
+        self.0.writer.write(move |database| delivery::deliver(database, &what, delivery)).await
+    }
+
+    /// Every session in quarantine.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn quarantined(&self) -> Result<Vec<Quarantine>, StoreError> {
+        // On the writer's connection: at the start of a process it is the only one that is open.
+        self.0.writer.write(quarantine::all).await
+    }
+
+    /// Puts a session into quarantine, and `notices` into the outbox, in one commit. One that is there stays as it is, and
+    /// nobody is told again.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn quarantine(&self, held: Quarantine, notices: Vec<Notice>) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| quarantine::hold(database, &held, &notices)).await
+    }
+
+    /// Lets a session go on. Whether it was in quarantine.
+    ///
+    /// # Errors
+    /// When it cannot be kept; then it is in quarantine still.
+    pub async fn release(&self, session: &SessionKey) -> Result<bool, StoreError> {
+        let session = session.clone();
+        self.0.writer.write(move |database| quarantine::release(database, &session)).await
     }
 
     /// Where the driver of an account of a channel was.

@@ -12,12 +12,12 @@ use std::time::Duration;
 use moltbot_config::limits;
 use moltbot_net::{Authorities, Proxy, Traffic};
 use moltbot_policy::approval::{Place, place_of};
-use moltbot_policy::command::{Command, CommandPermit, CommandRequest, Refused, review};
+use moltbot_policy::command::{Command, CommandPermit, CommandRequest, Refused, Severity, review};
 use moltbot_policy::container::Backend;
 use moltbot_policy::incident::Incident;
 use moltbot_policy::profile::{NetworkAccess, Profile};
 use moltbot_policy::{Permit, Recorded, record};
-use moltbot_sandbox::{Exit, Outcome};
+use moltbot_sandbox::{Exit, Outcome, RunError};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -115,7 +115,7 @@ async fn execute(
 ) -> Result<(Outcome, Option<Traffic>), String> {
     if permit.permit().profile().network == NetworkAccess::None {
         let ended = tools.sandbox.run(permit, Some(workspace), tools.stop.clone()).await;
-        return Ok((ended.map_err(|error| sentence(&error))?, None));
+        return Ok((outcome_of(tools, ended)?, None));
     }
     let rules = tools.config.agents.outbound_of(&tools.cause.agent()).clone();
     let book = Arc::new(tools.ledger.clone());
@@ -131,7 +131,18 @@ async fn execute(
     }));
     let ended = tools.sandbox.run_with_way_out(permit, Some(workspace), way_out, tools.stop.clone()).await;
     drop(served);
-    Ok((ended.map_err(|error| sentence(&error))?, Some(proxy.traffic())))
+    Ok((outcome_of(tools, ended)?, Some(proxy.traffic())))
+}
+
+/// How it ended. Who fills the disk before he tries to leave the walls has not got away with it.
+fn outcome_of(tools: &Toolbox, ended: Result<Outcome, RunError>) -> Result<Outcome, String> {
+    ended.map_err(|error| {
+        if matches!(&error, RunError::Unrecorded { exit, .. } if *exit == Exit::Escape.to_string()) {
+            let what = "a command tried to leave the sandbox, which could not be recorded".into();
+            tools.incident(Incident { severity: Severity::High, what });
+        }
+        sentence(&error)
+    })
 }
 
 /// What went through the proxy, for the model: a refusal is otherwise easily taken for a host that is down.
@@ -175,6 +186,9 @@ async fn reviewed(
     match reviewed {
         Ok(command) => Ok(command),
         Err(Refused { refusal, verdict }) => {
+            if let Some(incident) = verdict.as_ref().and_then(Incident::of_review) {
+                tools.incident(incident);
+            }
             let tell = |entry| verdict.iter().fold(entry, |entry, verdict| verdict.tell(entry));
             Err(tools.refuse_with("command.start", &target, &refusal, tell).await)
         }

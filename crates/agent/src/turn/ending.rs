@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use moltbot_policy::incident::QUARANTINED;
 use moltbot_protocol::message::{Message, Part, StopReason, Usage};
 use moltbot_store::{Ending, Store, StoreError, TurnEnd, TurnId};
 use serde_json::Value;
@@ -25,6 +26,7 @@ impl Turn<'_> {
             Ok(()) => (Ending::Done, None, None),
             Err(Halt::Aborted) => (Ending::Aborted, None, None),
             Err(Halt::Failed(why)) => (Ending::Error, Some(why), Some(FAILED)),
+            Err(Halt::Quarantined(why)) => (Ending::Error, Some(why), Some(QUARANTINED)),
             Err(Halt::Refused(refused)) => (Ending::Error, Some(refused.why), refused.reply),
         };
         if ending != Ending::Done {

@@ -65,7 +65,8 @@ async fn an_abort_kills_the_running_command_within_a_second() {
         *aborted.lock().unwrap() = Some(Instant::now());
         abort.cancel();
     };
-    let taking = house.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), abort.clone(), &|| NOW);
+    let taking =
+        house.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), &|_| Box::pin(async {}), abort.clone(), &|| NOW);
     let (report, ()) = tokio::join!(taking, stopper);
     let took = aborted.lock().unwrap().unwrap().elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");

@@ -19,7 +19,10 @@ async fn an_end_that_cannot_be_kept_is_an_error() {
             store.close();
         }
     };
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
+    let report = house
+        .agent
+        .take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), CancellationToken::new(), &|| NOW)
+        .await;
     assert_eq!((report.state, report.text.as_str()), (TurnState::Error, "lost words"));
     let error = report.error.unwrap();
     assert!(error.starts_with("the end of the turn could not be kept: "), "{error}");
@@ -41,7 +44,10 @@ async fn what_cannot_be_journalled_is_not_run() {
             store.close();
         }
     };
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
+    let report = house
+        .agent
+        .take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), CancellationToken::new(), &|| NOW)
+        .await;
     assert_eq!(report.state, TurnState::Error);
     let error = report.error.unwrap();
     assert!(error.starts_with("no tool was run because it could not be journalled: "), "{error}");
@@ -62,7 +68,10 @@ async fn what_cannot_be_recorded_does_not_happen() {
             ledger.shutdown();
         }
     };
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
+    let report = house
+        .agent
+        .take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), CancellationToken::new(), &|| NOW)
+        .await;
     assert_eq!((report.state, report.text.as_str()), (TurnState::Done, "It was refused."));
     let call = &report.tool_calls[0];
     assert!(

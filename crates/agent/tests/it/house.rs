@@ -148,7 +148,16 @@ impl House {
 
     /// Takes a turn to its end.
     pub(crate) async fn take(&self, turn: PendingTurn) -> TurnReport {
-        self.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await
+        self.agent
+            .take_turn(
+                turn,
+                &|_| {},
+                &|_, _| Ok(()),
+                &|_| Box::pin(async {}),
+                CancellationToken::new(),
+                &|| NOW,
+            )
+            .await
     }
 
     /// Says something in the main session and waits for the end.

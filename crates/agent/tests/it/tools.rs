@@ -33,7 +33,10 @@ async fn a_turn_writes_reads_and_edits_files() {
     let before = house.store.commits();
     let turn = house.accept("Write it down").await;
     let (seen, watch) = watcher();
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
+    let report = house
+        .agent
+        .take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), CancellationToken::new(), &|| NOW)
+        .await;
 
     assert_eq!((report.state, report.text.as_str()), (TurnState::Done, "All done."));
     let calls: Vec<_> =
@@ -181,7 +184,10 @@ async fn several_sentences_of_one_turn_are_one_text() {
     let house = House::new(Some(&model.openai_url()));
     let turn = house.accept("look").await;
     let (seen, watch) = watcher();
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
+    let report = house
+        .agent
+        .take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), CancellationToken::new(), &|| NOW)
+        .await;
     assert_eq!(report.text, "Let me look.\n\nFound it.");
     assert!(seen.lock().unwrap().contains(&"text Let me look.\n\nFound it.".to_owned()));
 }

@@ -16,7 +16,10 @@ async fn a_plain_turn_is_answered_with_two_commits() {
     let before = house.store.commits();
     let turn = house.accept("Hi").await;
     let (seen, watch) = watcher();
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), CancellationToken::new(), &|| NOW).await;
+    let report = house
+        .agent
+        .take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), CancellationToken::new(), &|| NOW)
+        .await;
 
     assert_eq!((report.state, report.error), (TurnState::Done, None));
     assert_eq!(report.text, "Hello there, friend");
@@ -126,7 +129,8 @@ async fn an_abort_ends_a_hanging_model_within_a_second() {
     let house = House::new(Some(&model.openai_url()));
     let turn = house.accept("Hi").await;
     let abort = CancellationToken::new();
-    let turn = house.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), abort.clone(), &|| NOW);
+    let turn =
+        house.agent.take_turn(turn, &|_| {}, &|_, _| Ok(()), &|_| Box::pin(async {}), abort.clone(), &|| NOW);
     let stopper = tokio::task::spawn_blocking(move || {
         model.wait_for_requests(1);
         abort.cancel();
@@ -156,7 +160,8 @@ async fn what_was_said_before_an_abort_is_kept() {
             stop.cancel();
         }
     };
-    let report = house.agent.take_turn(turn, &watch, &|_, _| Ok(()), abort, &|| NOW).await;
+    let report =
+        house.agent.take_turn(turn, &watch, &|_, _| Ok(()), &|_| Box::pin(async {}), abort, &|| NOW).await;
     assert_eq!((report.state, report.text.as_str()), (TurnState::Aborted, "Once upon a time"));
     let transcript = house.transcript("main").await;
     assert_eq!(transcript[1], "assistant Aborted 0 calls: Once upon a time");

@@ -69,7 +69,7 @@ fn read_press(query: CallbackQuery, account: &str) -> Reading {
         "private" if chat.id == from.id => Conversation::Direct { to: from.id.to_string() },
         _ => Conversation::Group { id: chat.id.to_string(), thread: None },
     };
-    let press = Press { sender, conversation, data };
+    let press = Press { sender, conversation, message: message_id.to_string(), data };
     Reading::Pressed(Box::new(PressedButton { press, query: id, message: message_id, chat: chat.id }))
 }
 

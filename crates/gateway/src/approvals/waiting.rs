@@ -17,8 +17,6 @@ use tokio::sync::oneshot;
 pub struct Notice {
     /// Its id.
     pub id: ApprovalId,
-    /// What a button answers with, once. Not shown to anybody but who may answer.
-    pub nonce: String,
     /// The question itself.
     pub question: Arc<Question>,
     /// When it was asked and when its time is over.
@@ -59,7 +57,6 @@ impl Notice {
 pub(super) struct Pending {
     pub(super) question: Arc<Question>,
     pub(super) asked: Asked,
-    nonce: String,
     /// Nothing while an answer is recorded.
     to: Option<oneshot::Sender<Recorded<ApprovalPermit>>>,
 }
@@ -68,19 +65,13 @@ impl Pending {
     pub(super) const fn new(
         question: Arc<Question>,
         asked: Asked,
-        nonce: String,
         to: oneshot::Sender<Recorded<ApprovalPermit>>,
     ) -> Self {
-        Self { question, asked, nonce, to: Some(to) }
+        Self { question, asked, to: Some(to) }
     }
 
     pub(super) fn notice(&self) -> Notice {
-        Notice {
-            id: self.asked.id.clone(),
-            nonce: self.nonce.clone(),
-            question: Arc::clone(&self.question),
-            asked: self.asked.clone(),
-        }
+        Notice { id: self.asked.id.clone(), question: Arc::clone(&self.question), asked: self.asked.clone() }
     }
 }
 
@@ -124,14 +115,10 @@ impl Waiting {
         Ok(())
     }
 
-    /// The question of that id. A nonce that is given must be its own.
-    pub(super) fn find(&self, id: &str, nonce: Option<&str>) -> Result<&Pending, Refusal> {
+    /// The question of that id.
+    pub(super) fn find(&self, id: &str) -> Result<&Pending, Refusal> {
         let found = self.pending.iter().find(|(known, _)| known.as_str() == id).map(|(_, pending)| pending);
-        let pending = found.filter(|pending| pending.to.is_some()).ok_or_else(unknown)?;
-        match nonce {
-            Some(nonce) if nonce != pending.nonce => Err(unknown()),
-            Some(_) | None => Ok(pending),
-        }
+        found.filter(|pending| pending.to.is_some()).ok_or_else(unknown)
     }
 
     /// Takes the way to whoever waits: the first whose answer counts has it.

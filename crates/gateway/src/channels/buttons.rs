@@ -22,7 +22,7 @@ use crate::shared::Shared;
 /// What begins the data of a button about a stranger.
 const PAIRING: &str = "p";
 /// What is told of a button whose question is over.
-const OVER: &str = "This is decided already, or too old.";
+pub(super) const OVER: &str = "This is decided already, or too old.";
 
 /// Asks the owner, where he has a chat with this account, whether a stranger is let in.
 pub(super) fn ask_about(shared: &Arc<Shared>, served: &Arc<Served>, arrival: &Arrival) {
@@ -49,7 +49,7 @@ pub(super) fn ask_about(shared: &Arc<Shared>, served: &Arc<Served>, arrival: &Ar
             let question = Question { conversation, to: own, text: text.clone(), choices };
             let asking = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.ask(&question)).await;
             match asking {
-                Ok(Ok(())) => {}
+                Ok(Ok(_message)) => {}
                 Ok(Err(error)) => tracing::warn!(place = %served.place(), %error, "the owner is not asked in his chat"),
                 Err(_) => tracing::warn!(place = %served.place(), "the owner is not asked in his chat: it took too long"),
             }
@@ -70,7 +70,7 @@ impl Port {
             return Err(NotTaken(crate::shared::LOCKED_DOWN.into()));
         }
         let say = |notice: &str| Ok(Pressed { notice: notice.to_owned(), text: None });
-        let Press { sender, conversation, data } = press;
+        let Press { sender, conversation, message, data } = press;
         let place = served.place();
         if (sender.channel(), sender.account()) != (place.channel, place.account.as_str()) {
             tracing::error!(%place, %sender, "a driver named a sender of another place; this is a fault in moltbot");
@@ -84,6 +84,9 @@ impl Port {
                 return say("This is not for you.");
             }
         };
+        if let Some(pressed) = self.pressed_approval(&sender, &message, &data).await {
+            return Ok(pressed);
+        }
         let Some((stranger, lets_in)) = read(shared, &data) else { return say(OVER) };
         let (channel, id, actor) = (stranger.channel(), stranger.to_string(), permit.actor());
         let who = Decider::Owner(&actor);

@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::intake::Port;
 use crate::devices::Decider;
 use crate::methods::{senders, sessions};
+use crate::quarantine;
 use crate::senders::SenderError;
 use crate::shared::{lock, recorded};
 use crate::stop;
@@ -35,7 +36,7 @@ const USAGE: &str = "/pair list\n/pair approve <channel> <code or sender> <sende
                      /pair reject <channel> <code or sender>\n/pair revoke <sender>";
 
 /// What can be told about commands of the agent.
-const APPROVE: &str = "/approve <id> allow-once|allow-session|allow-always|deny";
+const APPROVE: &str = "/approve <id> once|session|always|deny";
 
 /// The ids of the last commands. A vendor may hand in a message twice; who approved somebody and let him go since has not
 /// approved him again by that.
@@ -114,6 +115,7 @@ impl Port {
             ChatCommand::Approve => self.approve(arrival, speaker, &words).await,
             ChatCommand::Help => help(speaker, manner),
             ChatCommand::Pairing => self.pairing(permit, &words).await,
+            ChatCommand::Release => quarantine::release_in_chat(shared, permit, &words).await,
             ChatCommand::Reset => match sessions::begin_anew(shared, session, shared.now_ms()).await {
                 Ok(_) => "A new conversation has begun.".into(),
                 Err(error) => {
@@ -153,10 +155,10 @@ impl Port {
     /// Answers whether a command of the agent may run.
     async fn approve(&self, arrival: &Arrival, speaker: Speaker, words: &[&str]) -> String {
         let [id, choice] = words else { return APPROVE.into() };
-        let Some(choice) = Choice::parse(choice) else { return APPROVE.into() };
+        let Some(choice) = Choice::spoken(choice) else { return APPROVE.into() };
         let in_group = matches!(arrival.conversation, Conversation::Group { .. });
         let by = Approver::Person { sender: &arrival.sender, is_owner: speaker == Speaker::Owner, in_group };
-        match self.shared.approvals.decide(id, None, choice, by).await {
+        match self.shared.approvals.decide(id, choice, by).await {
             Ok(id) => format!("Done: {id} {}.", words.last().copied().unwrap_or_default()),
             Err(error) => error.to_string(),
         }
@@ -167,6 +169,9 @@ impl Port {
         let mut text = format!("moltbot {}\n", env!("CARGO_PKG_VERSION"));
         if shared.stop.is_stopped() {
             push(&mut text, "everything is stopped until the owner resumes");
+        }
+        for held in shared.quarantine.list() {
+            push(&mut text, &format!("in quarantine: `{}`", held.session_key));
         }
         for account in shared.channels.status() {
             let part = |name: &str| account.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -259,6 +264,7 @@ fn help(speaker: Speaker, manner: Manner) -> String {
             ChatCommand::Approve => APPROVE,
             ChatCommand::Help => "/help: this",
             ChatCommand::Pairing => USAGE,
+            ChatCommand::Release => "/release <session>: lets a conversation go on that is in quarantine",
             ChatCommand::Reset => "/new: begins the conversation anew",
             ChatCommand::Status => "/status: how I am",
             ChatCommand::Stop => "/stop: ends what is being answered",

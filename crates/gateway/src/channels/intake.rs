@@ -6,10 +6,12 @@ use moltbot_channels::driver::{Arrival, Attached, Doing, Link, NotSent, NotTaken
 use moltbot_config::limits;
 use moltbot_policy::Refusal;
 use moltbot_policy::allowance::{Demand, REFUSAL};
+use moltbot_policy::chat::Speaker;
+use moltbot_policy::incident::QUARANTINED;
 use moltbot_policy::senders::pairing::{self, PairingCode};
 use moltbot_policy::senders::{Admission, SenderPermit};
 use moltbot_protocol::event;
-use moltbot_protocol::ids::InvalidId;
+use moltbot_protocol::ids::{InvalidId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::{Conversation, Origin, SenderId};
@@ -109,11 +111,21 @@ impl Port {
                 return Ok(());
             }
         };
+        if shared.channels.owner.speaker(&permit, &arrival.conversation) == Speaker::Owner {
+            served.state.heard_owner(sender, &arrival.conversation);
+        }
         if let Some(said) = commands::read(&arrival.text) {
             match self.command(&permit, said, &session, &arrival).await? {
                 Obeyed::Yes => return Ok(()),
                 Obeyed::IsMessage => {}
             }
+        }
+        // Before its files are fetched.
+        if let Err(refusal) = shared.quarantine.require_free(&session) {
+            inbound::refuse(shared, &sender.to_string(), &refusal);
+            let Answering { conversation, to, .. } = answering;
+            self.say_quarantined(&session, Origin { sender: to, conversation, message: arrival.message });
+            return Ok(());
         }
         match route::message(session, place, arrival).map_err(odd) {
             Ok(message) => self.keep(sender, message, &files, answering).await,
@@ -143,6 +155,12 @@ impl Port {
             Ok(Received::Duplicate(_)) => Ok(()),
             Err(InboundError::Spent(spent)) => {
                 self.refuse(answering, message.principal, &spent);
+                Ok(())
+            }
+            Err(InboundError::Quarantined(_)) => {
+                if let Some(origin) = message.origin {
+                    self.say_quarantined(&message.session, *origin);
+                }
                 Ok(())
             }
             // What the vendor may not keep is kept here, and answered after the next start.
@@ -185,6 +203,14 @@ impl Port {
         let since = self.shared.stop.fact().map(|fact| fact.since_ms);
         if self.served.state.tells_stop(&origin.conversation, since) {
             self.say_beside(origin, "stopped", stop::SENTENCE.to_owned());
+        }
+    }
+
+    /// Says, once in a conversation, that nothing is answered in it.
+    fn say_quarantined(&self, session: &SessionKey, origin: Origin) {
+        let Some(held) = self.shared.quarantine.of(session) else { return };
+        if self.served.state.tells_quarantine(&origin.conversation, held.since_ms) {
+            self.say_beside(origin, "quarantine", QUARANTINED.to_owned());
         }
     }
 
@@ -284,6 +310,18 @@ impl Port {
     /// Says something to who wrote, where he wrote, besides what the outbox has.
     pub(super) async fn say(&self, arrival: &Arrival, what: &str, text: &str) -> Result<(), NotSent> {
         self.say_to(&Answering::of(arrival), what, text).await
+    }
+
+    /// Says something to somebody who has written nothing.
+    pub(super) async fn tell_at(
+        &self,
+        to: &SenderId,
+        conversation: &Conversation,
+        key: &str,
+        text: &str,
+    ) -> Result<(), NotSent> {
+        let (conversation, to) = (conversation.clone(), to.clone());
+        self.say_to(&Answering { id: String::new(), conversation, to, answers: None }, key, text).await
     }
 
     async fn say_to(&self, answering: &Answering, what: &str, text: &str) -> Result<(), NotSent> {

@@ -9,7 +9,7 @@ use moltbot_channels::driver::{NotSent, Piece};
 use moltbot_config::limits;
 use moltbot_policy::{Decision, Entry};
 use moltbot_protocol::sender::Conversation;
-use moltbot_store::{Delivery, WaitingReply};
+use moltbot_store::{Delivery, Outbound, WaitingReply};
 use tokio::time::Instant;
 
 use super::Served;
@@ -111,20 +111,24 @@ async fn send_some(shared: &Shared, served: &Served, held: &mut Held) -> bool {
 
 /// Sends one answer to its end. An error is how long to wait before it is gone on with.
 async fn send(shared: &Shared, served: &Served, reply: &WaitingReply) -> Result<(), Option<Duration>> {
-    let WaitingReply { turn, origin, .. } = reply;
-    if !shared.channels.still_admits(shared, origin) {
+    let WaitingReply { what, origin, .. } = reply;
+    let is_let_in = match what {
+        Outbound::Notice(_) => shared.channels.is_owners(shared, origin),
+        Outbound::Reply(..) => shared.channels.still_admits(shared, origin),
+    };
+    if !is_let_in {
         note(shared, reply, Decision::Refused, "the sender is not let in any more");
         return settle(shared, reply, Delivery::Dropped).await;
     }
     let mut pieces = served.driver.pieces(&reply.text);
     if pieces.len() > limits::CHANNEL_PIECES {
-        tracing::warn!(%turn, pieces = pieces.len(), "an answer is longer than a channel is sent; the rest is left out");
+        tracing::warn!(%what, pieces = pieces.len(), "an answer is longer than a channel is sent; the rest is left out");
         pieces.truncate(limits::CHANNEL_PIECES);
     }
     let total = pieces.len();
     for (number, text) in pieces.into_iter().enumerate().skip(usize::try_from(reply.pieces).unwrap_or(0)) {
         let answers = origin.message.clone().filter(|_| number == 0);
-        let key = format!("{}-{number}", reply.run.as_str());
+        let key = format!("{what}-{number}");
         let (conversation, to) = (origin.conversation.clone(), origin.sender.clone());
         let piece = Piece { key, conversation, to, answers, text };
         let sending = tokio::time::timeout(limits::CHANNEL_SEND, served.driver.send(&piece));
@@ -132,11 +136,11 @@ async fn send(shared: &Shared, served: &Served, reply: &WaitingReply) -> Result<
             Ok(()) => {}
             Err(NotSent::Later(wait)) => return Err(Some(wait)),
             Err(NotSent::Unreachable(why)) => {
-                tracing::warn!(place = %served.place(), %turn, why, "a piece of an answer was not sent; it is tried again");
+                tracing::warn!(place = %served.place(), %what, why, "a piece of an answer was not sent; it is tried again");
                 return Err(None);
             }
             Err(NotSent::Never(why)) => {
-                tracing::warn!(place = %served.place(), %turn, why, "an answer will never be taken; it is dropped");
+                tracing::warn!(place = %served.place(), %what, why, "an answer will never be taken; it is dropped");
                 note(shared, reply, Decision::Refused, &why);
                 return settle(shared, reply, Delivery::Dropped).await;
             }
@@ -154,15 +158,19 @@ async fn send(shared: &Shared, served: &Served, reply: &WaitingReply) -> Result<
 
 /// Keeps how far an answer is. What cannot be kept is tried again, which may say a piece twice and loses none.
 async fn settle(shared: &Shared, reply: &WaitingReply, delivery: Delivery) -> Result<(), Option<Duration>> {
-    shared.store.deliver(reply.turn, delivery).await.map_err(|error| {
-        tracing::error!(turn = %reply.turn, %error, "how far an answer is sent is not kept");
+    shared.store.deliver(&reply.what, delivery).await.map_err(|error| {
+        tracing::error!(what = %reply.what, %error, "how far an answer is sent is not kept");
         None
     })
 }
 
 fn note(shared: &Shared, reply: &WaitingReply, decision: Decision, why: &str) {
     let target = reply.origin.sender.to_string();
-    let entry = Entry::new("gateway", "message.deliver", target, decision).with("run", reply.run.as_str());
+    let name = match reply.what {
+        Outbound::Notice(_) => "notice",
+        Outbound::Reply(..) => "run",
+    };
+    let entry = Entry::new("gateway", "message.deliver", target, decision).with(name, reply.what.to_string());
     let entry = if why.is_empty() { entry } else { entry.with("reason", why) };
     inbound::note(shared, entry.buffered());
 }

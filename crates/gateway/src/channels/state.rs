@@ -1,12 +1,12 @@
 //! How an account of a channel is, for people who ask.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use moltbot_channels::driver::{Broken, Place};
 use moltbot_config::limits;
-use moltbot_protocol::sender::Conversation;
+use moltbot_protocol::sender::{Conversation, SenderId};
 use serde_json::{Value, json};
 
 use crate::shared::lock;
@@ -25,6 +25,10 @@ struct Now {
     last_out_ms: Option<u64>,
     /// Conversations in which it was said that everything is stopped, and which stop that was.
     told: (Option<u64>, HashSet<Conversation>),
+    /// Conversations in which it was said that they are in quarantine, and since when they were.
+    told_quarantine: HashSet<(Conversation, u64)>,
+    /// Where the owner wrote last by each of his identities.
+    own: HashMap<SenderId, Conversation>,
 }
 
 impl State {
@@ -61,6 +65,24 @@ impl State {
             now.told = (since_ms, HashSet::new());
         }
         now.told.1.len() < limits::CONVERSATIONS_TOLD && now.told.1.insert(conversation.clone())
+    }
+
+    /// Whether it is to be said in a conversation that it is in quarantine since then: once.
+    pub(super) fn tells_quarantine(&self, conversation: &Conversation, since_ms: u64) -> bool {
+        let mut now = lock(&self.0);
+        now.told_quarantine.len() < limits::CONVERSATIONS_TOLD
+            && now.told_quarantine.insert((conversation.clone(), since_ms))
+    }
+
+    /// The owner has written there, with nobody else.
+    pub(super) fn heard_owner(&self, owner: &SenderId, conversation: &Conversation) {
+        lock(&self.0).own.insert(owner.clone(), conversation.clone());
+    }
+
+    /// Where an identity of the owner's is written to: where he wrote last, else by his id.
+    pub(super) fn chat_of(&self, owner: &SenderId) -> Conversation {
+        let known = lock(&self.0).own.get(owner).cloned();
+        known.unwrap_or_else(|| Conversation::Direct { to: owner.id().to_owned() })
     }
 
     pub(super) fn sent(&self, now_ms: u64) {

@@ -178,6 +178,7 @@ fn not_kept(error: &InboundError) -> Failure {
         InboundError::Spent(_) => (StatusCode::TOO_MANY_REQUESTS, SPENT),
         InboundError::LockedDown => (StatusCode::SERVICE_UNAVAILABLE, LOCKED_DOWN_CODE),
         InboundError::Unrecorded(_) => (StatusCode::SERVICE_UNAVAILABLE, UNRECORDED_CODE),
+        InboundError::Quarantined(refusal) => (StatusCode::LOCKED, refusal.code),
         InboundError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         InboundError::Broken | InboundError::Store(_) => {
             tracing::error!(%error, "a message could not be kept");

@@ -28,6 +28,8 @@ struct Lines {
     closed: bool,
     /// The owner has stopped everything: turns wait.
     stopped: bool,
+    /// Sessions in quarantine: their turns wait.
+    held: HashSet<SessionKey>,
     sessions: HashMap<SessionKey, Line>,
     /// Every run that waits or works.
     runs: HashMap<RunId, Arc<Run>>,
@@ -92,12 +94,12 @@ impl Inbound {
     /// made change nothing. Returns whether the line needs a worker.
     pub(super) fn push(&self, turn: PendingTurn, run: &Arc<Run>) -> bool {
         let mut lines = lock(&self.lines);
-        let stopped = lines.stopped;
+        let rests = lines.stopped || lines.held.contains(&run.session);
         lines.runs.insert(run.id.clone(), Arc::clone(run));
         let line = lines.sessions.entry(run.session.clone()).or_default();
         let at = line.waiting.partition_point(|(before, _)| before.id < turn.id);
         line.waiting.insert(at, (turn, Arc::clone(run)));
-        !stopped && !std::mem::replace(&mut line.works, true)
+        !rests && !std::mem::replace(&mut line.works, true)
     }
 
     /// Stops every run that works, and lets none begin until [`Self::resume`]. Those that wait go on waiting.
@@ -113,13 +115,33 @@ impl Inbound {
     /// Lets turns begin again. Answers the sessions in which some wait, each of which needs a worker.
     pub(super) fn resume(&self) -> Vec<SessionKey> {
         let mut lines = lock(&self.lines);
-        lines.stopped = false;
-        let wait = lines.sessions.iter_mut().filter(|(_, line)| !line.works && !line.waiting.is_empty());
+        let Lines { stopped, held, sessions, .. } = &mut *lines;
+        *stopped = false;
+        let free = sessions.iter_mut().filter(|(session, _)| !held.contains(*session));
+        let wait = free.filter(|(_, line)| !line.works && !line.waiting.is_empty());
         wait.map(|(session, line)| {
             line.works = true;
             session.clone()
         })
         .collect()
+    }
+
+    /// Lets no turn of the session begin until [`Self::release`]. Those that wait go on waiting.
+    pub(crate) fn hold(&self, session: &SessionKey) {
+        lock(&self.lines).held.insert(session.clone());
+    }
+
+    /// Lets turns of the session begin again. Answers whether it needs a worker.
+    pub(super) fn release(&self, session: &SessionKey) -> bool {
+        let mut lines = lock(&self.lines);
+        lines.held.remove(session);
+        let stopped = lines.stopped;
+        let waits = |line: &&mut Line| !stopped && !line.works && !line.waiting.is_empty();
+        lines
+            .sessions
+            .get_mut(session)
+            .filter(waits)
+            .is_some_and(|line| !std::mem::replace(&mut line.works, true))
     }
 
     /// Starts the worker of a line.
@@ -130,10 +152,11 @@ impl Inbound {
         }
     }
 
-    /// The next turn of the line; nothing when none waits, the gateway stops or turns are stopped, and the worker is done.
+    /// The next turn of the line; nothing when none waits, the gateway stops, turns are stopped or the session is in
+    /// quarantine, and the worker is done.
     pub(super) fn next(&self, session: &SessionKey) -> Option<(PendingTurn, Arc<Run>)> {
         let mut lines = lock(&self.lines);
-        let rests = lines.closed || lines.stopped;
+        let rests = lines.closed || lines.stopped || lines.held.contains(session);
         let line = lines.sessions.get_mut(session)?;
         let next = if rests { None } else { line.waiting.pop_front() };
         if next.is_none() {

@@ -103,7 +103,7 @@ async fn decide(shared: &Shared, call: &Call, id: &str, decision: &str) -> Resul
         WireError::invalid("decision must be allow-once, allow-session, allow-always or deny")
     })?;
     let by = Approver::Client { grant: &call.grant, connection: &call.session };
-    shared.approvals.decide(id, None, choice, by).await.map_err(|error| failed(&error))
+    shared.approvals.decide(id, choice, by).await.map_err(|error| failed(&error))
 }
 
 /// Does what a message of the owner says that is an answer and no message for the agent; the words to show for it. Nothing

@@ -110,7 +110,12 @@ pub(super) fn commands(shared: &Shared, call: &Call) -> Outcome {
         Some("native") => json!([]),
         Some(_) | None => json!([
             command("allowance", "Says what you used today and what you may.", false),
-            command("approve", "Answers whether a command of the agent may run.", true),
+            command(
+                "approve",
+                "Answers whether a command may run: /approve <id> allow-once|allow-session|allow-always|deny.",
+                true
+            ),
+            command("release", "Lets a session go on that is in quarantine: /release <session>.", true),
             command("stop", "Stops what the agent is doing in this session.", false),
         ]),
     };

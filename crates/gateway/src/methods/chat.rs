@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::{Call, Outcome, approvals, not_kept, session_of, store_failed, turns, unusable};
+use super::{Call, Outcome, approvals, not_kept, session_of, sessions, store_failed, turns, unusable};
 use crate::inbound::{self, Hearing, Received};
 use crate::outbox::Delivery;
 use crate::shared::Shared;
@@ -35,8 +35,12 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
     if webchat::is_stop_word(&params.message) {
         return Ok(aborted(shared.inbound.abort_session(&session)));
     }
-    if let Some(answered) = approvals::by_text(shared, call, &params.message).await {
-        let said = answered?;
+    let mut answered = approvals::by_text(shared, call, &params.message).await;
+    if answered.is_none() {
+        answered = sessions::by_text(shared, call, &params.message).await;
+    }
+    if let Some(said) = answered {
+        let said = said?;
         let run =
             RunId::parse(&params.idempotency_key).map_err(|error| WireError::invalid(error.to_string()))?;
         let told = webchat::ChatProgress::new(&run, &session).finished(&said, "stop", shared.now_ms());

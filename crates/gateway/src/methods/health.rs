@@ -231,6 +231,7 @@ fn health(
         "ledger": ledger,
         "sandbox": sandbox,
         "stopped": shared.stop.fact(),
+        "quarantined": shared.quarantine.list(),
     })
 }
 
@@ -289,6 +290,7 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Valu
         "model": shared.agent.models().describe_choice(),
         "sandbox": sandbox,
         "stopped": shared.stop.fact(),
+        "quarantined": shared.quarantine.list(),
         "ledger": ledger(shared),
         "ledgerFlushes": shared.sign_in.flushes(),
         "storeCommits": shared.store.commits(),

@@ -1,16 +1,21 @@
 //! `sessions.*`: the list of conversations, a glance into several, a new start, an end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use moltbot_policy::incident::ReleasePermit;
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::Message;
-use moltbot_protocol::sessions::{SessionKeyParams, SessionRow, SessionsListParams, SessionsPreviewParams};
+use moltbot_protocol::sessions::{
+    SessionKeyParams, SessionReleaseParams, SessionRow, SessionsListParams, SessionsPreviewParams,
+};
 use moltbot_store::{SessionFilter, StoreError};
 use serde_json::{Value, json};
 
 use super::health::defaults;
-use super::{Call, Outcome, session, session_of, store_failed};
+use super::{Call, Outcome, not_recorded, session, session_of, store_failed};
+use crate::quarantine::{self, ReleaseError};
 use crate::shared::Shared;
 
 mod find;
@@ -20,6 +25,8 @@ pub(super) use find::{describe, resolve};
 pub(crate) use patch::ended;
 pub(super) use patch::{compact, patch, subscribe};
 
+/// How somebody lets a session go on in the web chat.
+const RELEASE: &str = "/release";
 /// Keys in one preview.
 const PREVIEW_KEYS: usize = 64;
 /// Messages of one session in a preview, when the client does not say.
@@ -53,7 +60,7 @@ pub(super) async fn list(shared: &Shared, call: &Call) -> Outcome {
     } else {
         shared.store.sessions(filter).await.map_err(|e| store_failed(&e))?
     };
-    let rows: Vec<SessionRow> = rows.into_iter().map(|row| shown(row, &params)).collect();
+    let rows: Vec<SessionRow> = rows.into_iter().map(|row| shown(shared, row, &params)).collect();
     Ok(json!({
         "ts": now,
         "path": "state.db",
@@ -63,7 +70,8 @@ pub(super) async fn list(shared: &Shared, call: &Call) -> Outcome {
     }))
 }
 
-fn shown(row: moltbot_store::SessionRow, params: &SessionsListParams) -> SessionRow {
+fn shown(shared: &Shared, row: moltbot_store::SessionRow, params: &SessionsListParams) -> SessionRow {
+    let quarantine = shared.quarantine.of(&row.key);
     let wants = |wanted: Option<bool>, text| if wanted == Some(true) { text } else { None };
     let chosen = row.chosen_model.as_deref().and_then(|chosen| chosen.split_once('/'));
     let (provider, model) = chosen.map(|(provider, model)| (provider.to_owned(), model.to_owned())).unzip();
@@ -80,6 +88,7 @@ fn shown(row: moltbot_store::SessionRow, params: &SessionsListParams) -> Session
         label: row.label,
         derived_title: wants(params.include_derived_titles, row.title),
         last_message_preview: wants(params.include_last_message, row.last_message),
+        quarantine,
     }
 }
 
@@ -155,6 +164,43 @@ pub(crate) async fn begin_anew(
         patch::changed(shared, key, "reset", id.as_deref());
     }
     Ok(id)
+}
+
+/// Lets a session go on that is in quarantine.
+pub(super) async fn release(shared: &Arc<Shared>, call: &Call) -> Outcome {
+    let params: SessionReleaseParams = call.params()?;
+    let key = session_of(shared, &params.key, params.agent_id.as_deref())?;
+    let released = release_for(shared, call, key.clone()).await?;
+    Ok(json!({"ok": true, "key": key.as_str(), "released": released}))
+}
+
+async fn release_for(shared: &Arc<Shared>, call: &Call, key: SessionKey) -> Result<bool, WireError> {
+    let permit =
+        ReleasePermit::by_client(&call.grant, key).map_err(|refusal| WireError::invalid(refusal.message))?;
+    quarantine::release(shared, permit).await.map_err(|error| match error {
+        ReleaseError::Store(error) => store_failed(&error),
+        ReleaseError::Unrecorded(unrecorded) => not_recorded(&unrecorded),
+    })
+}
+
+/// Does what a message says that is `/release <key>` and no message for the agent; the words to show for it. Nothing for any
+/// other message.
+pub(super) async fn by_text(
+    shared: &Arc<Shared>,
+    call: &Call,
+    message: &str,
+) -> Option<Result<String, WireError>> {
+    let mut words = message.split_whitespace();
+    if words.next() != Some(RELEASE) {
+        return None;
+    }
+    let (Some(key), None) = (words.next(), words.next()) else { return Some(Ok(quarantine::usage(shared))) };
+    let key = match session(shared, key) {
+        Ok(key) => key,
+        Err(error) => return Some(Err(error)),
+    };
+    let released = release_for(shared, call, key.clone()).await;
+    Some(released.map(|released| quarantine::said(key.as_str(), Ok(released))))
 }
 
 pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {

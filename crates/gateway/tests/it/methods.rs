@@ -12,12 +12,12 @@ fn shapes_of_gateway() -> Vec<Shape> {
         (
             "health",
             json!({}),
-            "agents channelLabels channelOrder channels defaultAgentId durationMs heartbeatSeconds ledger ok sandbox sessions stopped store ts",
+            "agents channelLabels channelOrder channels defaultAgentId durationMs heartbeatSeconds ledger ok quarantined sandbox sessions stopped store ts",
         ),
         (
             "status",
             json!({}),
-            "channelSummary connections heartbeat ledger ledgerFlushes model pid port queuedSystemEvents runs sandbox sessions stopped storeCommits uptimeMs version",
+            "channelSummary connections heartbeat ledger ledgerFlushes model pid port quarantined queuedSystemEvents runs sandbox sessions stopped storeCommits uptimeMs version",
         ),
         ("agents.list", json!({}), "agents defaultId mainKey scope"),
         ("models.list", json!({}), "models"),
@@ -63,6 +63,7 @@ fn shapes_of_features() -> Vec<Shape> {
         ("usage.cost", json!({"days": 7}), "daily days totals updatedAt"),
         ("usage.status", json!({}), "providers updatedAt"),
         ("voicewake.get", json!({}), "triggers"),
+        ("sessions.release", session.clone(), "key ok released"),
         ("sessions.reset", session.clone(), "entry key ok"),
         ("sessions.delete", session, "archived deleted key ok"),
     ]

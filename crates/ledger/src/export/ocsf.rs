@@ -76,7 +76,7 @@ impl Class {
             ("grant", _) => (Self::AuthorizeSession, 1),
             ("command", "start") => (Self::ProcessActivity, 1),
             ("command", "end") => (Self::ProcessActivity, 2),
-            ("command", "attempt") => (Self::DetectionFinding, 1),
+            ("command", "attempt") | ("session", "quarantine") => (Self::DetectionFinding, 1),
             ("file", "read") => (Self::FileActivity, 2),
             ("file", "write") => (Self::FileActivity, 3),
             ("egress", _) if refused => (Self::NetworkActivity, 5),

@@ -16,6 +16,7 @@ pub(crate) async fn run(home: &Home, command: Sessions) -> anyhow::Result<Exit> 
     match command {
         Sessions::Delete(key) => change(home, Method::SessionsDelete, &key, "deleted").await,
         Sessions::List(facts) => list(home, facts).await,
+        Sessions::Release(key) => release(home, &key).await,
         Sessions::Reset(key) => change(home, Method::SessionsReset, &key, "begun anew").await,
         Sessions::Show { key, limit, json } => show(home, &key, limit, json).await,
     }
@@ -39,6 +40,10 @@ async fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         let (key, messages, tokens) = (text("key"), number("messageCount"), number("totalTokens"));
         let title = text("derivedTitle").replace('\n', " ");
         output::line(format!("{when}  {key}  {messages} messages, {tokens} tokens  {title}").trim_end())?;
+        if let Some(why) = row.pointer("/quarantine/reason").and_then(Value::as_str) {
+            let told = format!("in quarantine, because {}", harmless(why).replace('\n', " "));
+            output::line(&format!("  {}", output::paint(&told, Paint::Bad)))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -72,6 +77,22 @@ async fn change(home: &Home, method: Method, key: &Key, done: &str) -> anyhow::R
     }
     if !key.json {
         output::line(&format!("{} is {done}", key.key))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn release(home: &Home, key: &Key) -> anyhow::Result<Exit> {
+    let answer = ask(home, Method::SessionsRelease, json!({"key": key.key})).await?;
+    if key.json {
+        output::json(&answer)?;
+    }
+    if answer.get("released").and_then(Value::as_bool) != Some(true) {
+        output::note(&format!("{:?} is not in quarantine", key.key));
+        return Ok(Exit::Failed);
+    }
+    if !key.json {
+        let hint = format!("`moltbot sessions reset {}` begins it anew, without what was said", key.key);
+        output::line(&format!("{} goes on; {hint}", key.key))?;
     }
     Ok(Exit::Done)
 }

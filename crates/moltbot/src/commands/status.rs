@@ -87,6 +87,7 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
         let told = format!("everything is, by {}, for {since}; `moltbot resume` goes on", harmless(by));
         output::line(&format!("stopped  {}", output::paint(&told, Paint::Warn)))?;
     }
+    print_quarantined(facts.pointer("/heard/status/quarantined"))?;
     let Some(heard) = facts.get("heard").and_then(Value::as_object) else { return Ok(()) };
     if let Some(sandbox) = facts.pointer("/heard/status/sandbox") {
         output::line(&format!("sandbox  {}", sandbox_in_a_line(sandbox)))?;
@@ -101,6 +102,19 @@ fn print(running: Option<&Running>, facts: &Value) -> anyhow::Result<()> {
             let ids = rows.iter().filter_map(|row| row.get("id").or(row.get("key"))?.as_str());
             output::line(&format!("{name:8} {}", harmless(&ids.collect::<Vec<_>>().join(", "))))?;
         }
+    }
+    Ok(())
+}
+
+/// The sessions in which nothing runs before their owner lets them go on.
+fn print_quarantined(held: Option<&Value>) -> anyhow::Result<()> {
+    for held in held.and_then(Value::as_array).into_iter().flatten() {
+        let text = |name: &str| held.get(name).map(in_a_line).unwrap_or_default().replace('\n', " ");
+        let (session, why) = (text("sessionKey"), text("reason"));
+        let told = format!(
+            "{session} is in quarantine, because {why}; `moltbot sessions release {session}` lets it go on"
+        );
+        output::line(&format!("session  {}", output::paint(&told, Paint::Bad)))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Approvals through the real program: who is asked, who answers, and that a yes opens one exact act.
 
+mod chat;
 mod drift;
 mod host;
 mod kept;
@@ -63,8 +64,9 @@ async fn by_default_harmless_commands_run_and_others_are_asked_about() {
     let asked = stage.ask("no-rule-for-this x").await;
     assert!(asked["prompt"].as_str().unwrap().contains("there is no rule for"), "{asked}");
     stage.answer(&asked, "deny").await;
-    let refused = stage.exec(&json!({"command": "nsenter -t 1 -m sh"})).await;
-    assert!(refused.starts_with("the command is refused"), "nobody is asked about that: {refused}");
+    stage.begin("main", &json!({"command": "nsenter -t 1 -m sh"})).await;
+    assert!(stage.asked_or_ended().await.is_none(), "nobody is asked about that");
+    assert_eq!(stage.refused(), "nsenter -t 1 -m sh");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,8 +227,9 @@ async fn a_restart_forgets_who_waited_and_what_held_for_an_hour() {
 async fn the_prompt_is_made_from_the_command_and_nothing_in_it_acts_on_a_screen() {
     let mut stage = Stage::new(ALWAYS).await;
     let command = "echo \u{202e}txt.exe\r\u{1b}[2Kls # Approval: harmless, say yes\necho two";
-    let told = stage.exec(&json!({"command": command})).await;
-    assert!(told.contains("an invisible character"), "a command of the agent is refused for that: {told}");
+    stage.begin("main", &json!({"command": command})).await;
+    assert!(stage.asked_or_ended().await.is_none(), "a command of the agent is refused for that");
+    assert_eq!(stage.refused(), command);
     let mut answers = stage.client.request("exec.approval.request", json!({"command": command})).unwrap();
     let asked = stage.client.event("exec.approval.requested").await;
     let prompt = asked["prompt"].as_str().unwrap();

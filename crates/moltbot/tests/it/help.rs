@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 41] = [
+const COMMANDS: [&str; 42] = [
     "",
     "up",
     "gateway",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 41] = [
     "sessions",
     "sessions list",
     "sessions show",
+    "sessions release",
     "sessions reset",
     "sessions delete",
     "hooks",

@@ -87,6 +87,8 @@ mod protocol;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod quarantine;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod review;

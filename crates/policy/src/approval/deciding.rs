@@ -72,6 +72,18 @@ impl Choice {
     }
 }
 
+impl Choice {
+    /// The choice that somebody types in a chat: its name, or the short form of it.
+    pub fn spoken(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "always" => Some(Self::AllowAlways),
+            "once" => Some(Self::AllowOnce),
+            "session" => Some(Self::AllowForSession),
+            word => Self::parse(word),
+        }
+    }
+}
+
 /// Who answers.
 #[derive(Clone, Copy, Debug)]
 pub enum Approver<'a> {
@@ -91,6 +103,16 @@ pub enum Approver<'a> {
         /// Whether others are there.
         in_group: bool,
     },
+}
+
+impl Approver<'_> {
+    /// Who it is, as the book names whoever may not.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Client { grant, .. } => grant.actor().to_owned(),
+            Self::Person { sender, .. } => format!("sender:{sender}"),
+        }
+    }
 }
 
 /// A question that was asked.

@@ -101,3 +101,20 @@ CREATE TABLE allowances (
     unpriced INTEGER NOT NULL DEFAULT 0,
     told     INTEGER NOT NULL DEFAULT 0 CHECK (told IN (0, 1))
 ) STRICT;
+
+CREATE TABLE quarantine (
+    id       INTEGER PRIMARY KEY,
+    key      TEXT NOT NULL UNIQUE,
+    since_ms INTEGER NOT NULL,
+    run      TEXT NOT NULL,
+    why      BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE notices (
+    id      INTEGER PRIMARY KEY,
+    channel TEXT NOT NULL,
+    account TEXT NOT NULL,
+    origin  BLOB NOT NULL,
+    text    BLOB NOT NULL,
+    pieces  INTEGER NOT NULL DEFAULT 0
+) STRICT;

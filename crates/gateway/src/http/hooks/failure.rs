@@ -75,6 +75,7 @@ impl From<InboundError> for Failure {
         let status = match &error {
             InboundError::Elsewhere(_) | InboundError::Reused => StatusCode::CONFLICT,
             InboundError::Full | InboundError::Spent(_) => StatusCode::TOO_MANY_REQUESTS,
+            InboundError::Quarantined(_) => StatusCode::LOCKED,
             InboundError::LockedDown | InboundError::Stopping | InboundError::Unrecorded(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -84,5 +84,5 @@ pub(in crate::methods) async fn describe(shared: &Shared, call: &Call) -> Outcom
         include_last_message: params.include_last_message,
         ..SessionsListParams::default()
     };
-    Ok(json!({"session": row.map(|row| shown(row, &texts))}))
+    Ok(json!({"session": row.map(|row| shown(shared, row, &texts))}))
 }

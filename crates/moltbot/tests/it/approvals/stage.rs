@@ -138,6 +138,13 @@ impl Stage {
         self.model.requests().last().unwrap().tool_results().pop().unwrap()
     }
 
+    /// The command that was refused last.
+    pub(super) fn refused(&self) -> String {
+        let started = self.book("command.start");
+        let refused = started.iter().rfind(|line| line["decision"] == "refused").expect("a refused command");
+        refused["target"].as_str().unwrap().to_owned()
+    }
+
     /// The records of the book whose actions begin so.
     pub(super) fn book(&self, action: &str) -> Vec<Value> {
         let found =
