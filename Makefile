@@ -1,7 +1,7 @@
 # moltbot: two commands do everything on a fresh Debian machine with Rust.
 #   make run     builds the release and starts the gateway in the foreground
 #   make test    installs what the tests need, then passes every test
-.PHONY: run build test siege compat test-model bench lint lint-code lint-deny setup clean
+.PHONY: run build test siege compat test-model bench layout lint lint-code lint-deny setup clean
 
 CARGO ?= cargo
 ARGS ?=
@@ -30,6 +30,10 @@ test-model: build
 
 bench: build
 	sh tests/bench.sh $(ARGS)
+
+# Finds anew what a start and an idle gateway run, by which the release build lays its functions out.
+layout:
+	sh tests/layout/run.sh $(ARGS)
 
 lint: lint-code lint-deny
 

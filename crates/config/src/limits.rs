@@ -211,6 +211,8 @@ pub const REQUESTS_IN_FLIGHT: usize = 128;
 pub const RUNS: usize = 1000;
 /// Chat completions that are answered at the same time: each holds its answer until the client took it.
 pub const COMPLETIONS_IN_FLIGHT: usize = 64;
+/// Looks at the gateway over HTTP, of one kind, that are answered at the same time.
+pub const VIEWS_IN_FLIGHT: usize = 8;
 /// How long a client has to send a request's body: 1 MiB takes a slow line 10 s.
 pub const BODY: Duration = Duration::from_secs(30);
 /// Calls of hooks that are answered at the same time: each may hold a body of [`crate::settings::HooksConfig`]'s size.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod allowances;
 mod channels;
 mod docker;
+mod endpoints;
 mod exec;
 mod front;
 mod hooks;
@@ -38,6 +39,7 @@ pub use docker::{
     Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
     is_container_prefix,
 };
+pub use endpoints::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig, HttpConfig};
 pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
@@ -221,36 +223,6 @@ pub enum AuthMode {
     Password,
     /// A token.
     Token,
-}
-
-/// The HTTP interface.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct HttpConfig {
-    /// The endpoints.
-    pub endpoints: EndpointsConfig,
-}
-
-/// The endpoints.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct EndpointsConfig {
-    /// `POST /v1/chat/completions`.
-    pub chat_completions: ChatCompletionsConfig,
-}
-
-/// `POST /v1/chat/completions`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ChatCompletionsConfig {
-    /// Whether it answers. On: it needs the same credential as every other way in.
-    pub enabled: bool,
-}
-
-impl Default for ChatCompletionsConfig {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
 }
 
 /// Agents: who answers.

@@ -7,6 +7,7 @@ mod hooks;
 mod patient;
 pub(crate) mod route;
 mod upgrade;
+mod views;
 mod webhooks;
 
 use std::convert::Infallible;
@@ -185,6 +186,10 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: Request<Inco
     if request.method() == Method::GET && request.uri().path() == "/healthz" {
         seat.makes_room();
         return answer::text("ok");
+    }
+    if shared.readyz && request.method() == Method::GET && request.uri().path() == "/readyz" {
+        seat.makes_room();
+        return views::ready(&shared).await;
     }
     if seat.speaks_for(caller).is_err() {
         seat.makes_room();

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) senders: Senders,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) routes: Routes,
+    /// Whether `/readyz` answers.
+    pub(crate) readyz: bool,
     /// Nothing when they are off.
     hooks: Mutex<Option<Arc<Hooks>>>,
     pub(crate) hub: Hub,
@@ -116,6 +118,7 @@ impl Shared {
         Arc::new(Self {
             nodes: Nodes::new(NodeRules::of(&config.gateway.nodes)),
             routes: Routes::of(&config.gateway.http),
+            readyz: config.gateway.http.endpoints.readyz.enabled,
             config_json,
             config_path,
             state: state.clone(),

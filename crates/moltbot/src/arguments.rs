@@ -574,13 +574,46 @@ valid")]
         #[arg(value_name = "JSON5", allow_hyphen_values = true)]
         value: String,
     },
+    /// Take a value out, so that its default counts again; comments stay
+    #[command(after_help = "\
+Example:
+  moltbot config unset agents.defaults.timeoutSeconds
+
+Exit codes: 0, 1 it is not set, 75 it cannot be recorded, 78 the config would not be valid")]
+    Unset {
+        /// Where, such as gateway.port
+        path: String,
+    },
+    /// List the versions of the config that are kept, newest first
+    #[command(after_help = "\
+Example:
+  moltbot config history --json
+
+Exit codes: 0, 78 the history does not open")]
+    History(Facts),
+    /// Show what changed between an earlier version and now; secrets are shown as ***
+    #[command(after_help = "\
+Example:
+  moltbot config diff 4
+
+Exit codes: 0, 1 there is no such version, 78 one of the two is no config")]
+    Diff {
+        /// The version, as `history` numbers it; the last one when absent
+        version: Option<u64>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Put back the config as it was before the last change; what is replaced is kept as well
     #[command(after_help = "\
 Example:
   moltbot config undo
 
-Exit codes: 0, 1 there is no earlier version, 75 it cannot be recorded, 78 that version is not valid")]
-    Undo,
+Exit codes: 0, 1 there is no such version, 75 it cannot be recorded, 78 that version is not valid")]
+    Undo {
+        /// The version, as `history` numbers it; the last one when absent
+        version: Option<u64>,
+    },
     /// Print where the config is
     #[command(after_help = "\
 Example:

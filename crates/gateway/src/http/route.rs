@@ -15,7 +15,7 @@ use moltbot_protocol::scope::Scope;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Body};
-use super::completions;
+use super::{completions, views};
 use crate::shared::Shared;
 
 /// A path with a method, before anybody decided who may use it.
@@ -59,15 +59,23 @@ impl Class {
     /// A chat completion.
     const COMPLETION: Self =
         Self { body: limits::COMPLETION_BYTES, in_flight: limits::COMPLETIONS_IN_FLIGHT };
+    /// A look at the gateway. It has no body.
+    const VIEW: Self = Self { body: 0, in_flight: limits::VIEWS_IN_FLIGHT };
 }
 
 /// What answers a route.
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
     ChatCompletions,
+    Metrics,
+    Models,
 }
 
 impl Path {
+    fn get(path: &'static str) -> Self {
+        Self { method: Method::GET, path }
+    }
+
     fn post(path: &'static str) -> Self {
         Self { method: Method::POST, path }
     }
@@ -103,6 +111,13 @@ impl Routes {
             let path = Path::post("/v1/chat/completions");
             let route = path.needs(Scope::Write).limited_by(Class::COMPLETION);
             routes.push(route.answered_by(Endpoint::ChatCompletions));
+        }
+        let views = [
+            (config.endpoints.metrics, "/metrics", Endpoint::Metrics),
+            (config.endpoints.models, "/v1/models", Endpoint::Models),
+        ];
+        for (_, path, endpoint) in views.into_iter().filter(|(view, ..)| view.enabled) {
+            routes.push(Path::get(path).needs(Scope::Read).limited_by(Class::VIEW).answered_by(endpoint));
         }
         Self(routes)
     }
@@ -148,6 +163,8 @@ pub(super) async fn answer(
         Endpoint::ChatCompletions => {
             completions::answer(shared, grant.actor(), route.class, place, request).await
         }
+        Endpoint::Metrics => views::metrics(shared).await,
+        Endpoint::Models => views::models(shared),
     }
 }
 
@@ -167,13 +184,15 @@ fn not_found(missing: Missing) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use moltbot_config::settings::{ChatCompletionsConfig, EndpointsConfig};
+    use moltbot_config::settings::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig};
 
     use super::*;
 
     fn routes(enabled: bool) -> Routes {
+        let view = EndpointConfig { enabled };
         let chat_completions = ChatCompletionsConfig { enabled };
-        Routes::of(&HttpConfig { endpoints: EndpointsConfig { chat_completions } })
+        let endpoints = EndpointsConfig { chat_completions, metrics: view, models: view, readyz: view };
+        Routes::of(&HttpConfig { endpoints })
     }
 
     #[test]
@@ -186,7 +205,20 @@ mod tests {
                 format!("{} {} | {} | {body} {in_flight}", route.method, route.path, route.scope.name())
             })
             .collect();
-        assert_eq!(table, ["POST /v1/chat/completions | operator.write | 1048576 64"]);
+        assert_eq!(
+            table,
+            [
+                "POST /v1/chat/completions | operator.write | 1048576 64",
+                "GET /metrics | operator.read | 0 8",
+                "GET /v1/models | operator.read | 0 8",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_chat_completions_are_on_when_the_config_says_nothing() {
+        let paths: Vec<&str> = Routes::of(&HttpConfig::default()).0.iter().map(|route| route.path).collect();
+        assert_eq!(paths, ["/v1/chat/completions"]);
     }
 
     #[test]

@@ -19,6 +19,54 @@ async fn a_stranger_learns_nothing_but_that_somebody_is_there() {
     }
 }
 
+fn with_views() -> impl FnOnce(&mut Value) {
+    |config| {
+        let on = json!({"enabled": true});
+        config["gateway"]["http"]["endpoints"] = json!({"models": on, "metrics": on, "readyz": on});
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_looked_at_is_there_once_it_is_switched_on() {
+    let house = House::changed(with_views()).await;
+    let models = house.request("GET", "/v1/models", &Value::Null).await;
+    assert_eq!(models.status, 200);
+    let listed = models.json();
+    let listed = listed["data"].as_array().unwrap();
+    assert!(listed.iter().any(|model| model["id"] == "scripted/scripted"), "{listed:?}");
+    let figures = house.request("GET", "/metrics", &Value::Null).await;
+    assert_eq!(figures.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let figures = figures.text();
+    for figure in
+        ["moltbot_ledger_whole 1", "moltbot_store_well 1", "moltbot_stopped 0", "moltbot_sessions 0"]
+    {
+        assert!(figures.lines().any(|line| line == figure), "{figure}: {figures}");
+    }
+    // Each figure is told with its help and kind, and by one name.
+    let (told, named) = figures.lines().partition::<Vec<_>, _>(|line| !line.starts_with('#'));
+    assert_eq!(named.len(), told.len() * 2);
+    let ready = house.http("GET", "/readyz", &[], b"").await;
+    assert_eq!((ready.status, ready.text().as_str()), (200, "ok"));
+    let stopped = house.client().await.call("turns.stop", json!({})).await;
+    assert!(stopped.is_ok(), "{stopped:?}");
+    let ready = house.http("GET", "/readyz", &[], b"").await;
+    assert_eq!((ready.status, ready.text().as_str()), (503, "not ready"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_looked_at_is_not_there_for_strangers_or_by_itself() {
+    let house = House::changed(with_views()).await;
+    for path in ["/v1/models", "/metrics"] {
+        assert_eq!(house.http("GET", path, &[], b"").await.status, 401, "{path}");
+        assert_eq!(house.request("POST", path, &json!({})).await.status, 405, "{path}");
+    }
+    let plain = House::echo().await;
+    for path in ["/v1/models", "/metrics", "/readyz"] {
+        assert_eq!(plain.http("GET", path, &[], b"").await.status, 401, "{path}");
+        assert_eq!(plain.request("GET", path, &Value::Null).await.status, 404, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_signed_in_is_told_what_is_not_there() {
     let house = House::echo().await;

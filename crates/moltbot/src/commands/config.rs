@@ -1,7 +1,8 @@
 //! `moltbot config …`: check, read, change. A secret is never printed, an invalid config never written.
 
 use moltbot_config::{Loaded, PlainSecret};
-use moltbot_vault::History;
+use moltbot_vault::{History, Version};
+use secrecy::zeroize::Zeroizing;
 use serde_json::json;
 
 use crate::arguments::{Config, Facts};
@@ -27,8 +28,11 @@ pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<E
         }
         Config::Schema => Ok(Exit::Done),
         Config::Set { path, value } => set(&home, &path, &value),
-        Config::Undo => undo(&home),
+        Config::Unset { path } => unset(&home, &path),
+        Config::Undo { version } => undo(&home, version),
         Config::Validate(facts) => validate(&home, facts),
+        Config::History(facts) => history(&home, facts),
+        Config::Diff { version, json } => diff(&home, version, json),
     }
 }
 
@@ -101,20 +105,95 @@ fn require_no_secret(text: &str, changed: &str, path: &str) -> anyhow::Result<()
     }
 }
 
-/// The last version goes back, and what it replaces becomes a version.
-fn undo(home: &Home) -> anyhow::Result<Exit> {
+fn unset(home: &Home, path: &str) -> anyhow::Result<Exit> {
     let text = change::text(home)?;
-    let history = History::new(&home.state, home.vault()?);
-    let versions = history.list().map_err(|error| home::failed(&error))?;
-    let last = versions.into_iter().find(|version| !version.is_backup);
-    let last = last.ok_or_else(|| Exit::Failed.because("there is no earlier version of the config"))?;
-    let earlier = history.read(last.number).map_err(|error| home::failed(&error))?;
-    let earlier =
-        std::str::from_utf8(&earlier).map_err(|_| Exit::Config.because("that version is not UTF-8"))?;
+    let changed = moltbot_config::unset(&text, path).map_err(|error| home::failed(&error))?;
     let book = CommandBook::open(home)?;
-    change::write(home, &book, &text, earlier, "config undo")?;
+    change::write(home, &book, &text, &changed, "config unset")?;
     book.close();
-    let (when, how) = (clock::readable(last.at_ms), output::harmless(&last.command));
+    output::line(&format!("{path} is no longer set in {}", home.config_path.display()))?;
+    change::remind(home)?;
+    Ok(Exit::Done)
+}
+
+fn history(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let versions = versions(home)?;
+    if facts.json {
+        let rows: Vec<_> = versions.iter().map(row).collect();
+        output::json(&json!({"versions": rows}))?;
+        return Ok(Exit::Done);
+    }
+    if versions.is_empty() {
+        output::note("the config was never changed by moltbot; there is no earlier version");
+    }
+    for version in &versions {
+        let Version { number, at_ms, actor, command, is_backup, .. } = version;
+        let kind = if *is_backup { "backup, found by" } else { "replaced by" };
+        let (actor, command) = (output::harmless(actor), output::harmless(command));
+        output::line(&format!("{number}  {}  {kind} `{command}` of {actor}", clock::readable(*at_ms)))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn row(version: &Version) -> serde_json::Value {
+    let Version { number, at_ms, actor, command, sha256, is_backup } = version;
+    json!({
+        "number": number, "replacedAtMs": at_ms, "actor": actor, "command": command, "sha256": sha256, "backup": is_backup,
+    })
+}
+
+fn diff(home: &Home, number: Option<u64>, json: bool) -> anyhow::Result<Exit> {
+    let now = change::text(home)?;
+    let version = version(home, number)?;
+    let changes =
+        moltbot_config::diff(&earlier(home, &version)?, &now).map_err(|error| Exit::Config.because(error))?;
+    if json {
+        output::json(&json!({"from": row(&version), "changes": changes}))?;
+        return Ok(Exit::Done);
+    }
+    if changes.is_empty() {
+        output::note(&format!("version {} has the same settings", version.number));
+    }
+    for change in &changes {
+        output::line(&output::harmless(change))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn versions(home: &Home) -> anyhow::Result<Vec<Version>> {
+    History::new(&home.state, home.vault()?).list().map_err(|error| home::failed(&error))
+}
+
+/// The version of this number, or the last that was the config.
+fn version(home: &Home, number: Option<u64>) -> anyhow::Result<Version> {
+    let is_meant = |version: &Version| number.map_or(!version.is_backup, |number| version.number == number);
+    versions(home)?.into_iter().find(is_meant).ok_or_else(|| {
+        Exit::Failed.because(match number {
+            None => "there is no earlier version of the config".to_owned(),
+            Some(number) => {
+                format!("there is no version {number} of the config; `moltbot config history` lists those that are kept")
+            }
+        })
+    })
+}
+
+/// The text of a version.
+fn earlier(home: &Home, version: &Version) -> anyhow::Result<Zeroizing<String>> {
+    let text = History::new(&home.state, home.vault()?).read(version.number);
+    let text = text.map_err(|error| home::failed(&error))?;
+    let text = std::str::from_utf8(&text).map_err(|_| Exit::Config.because("that version is not UTF-8"))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// A version goes back, and what it replaces becomes a version.
+fn undo(home: &Home, number: Option<u64>) -> anyhow::Result<Exit> {
+    let text = change::text(home)?;
+    let version = version(home, number)?;
+    let earlier = earlier(home, &version)?;
+    let book = CommandBook::open(home)?;
+    change::write(home, &book, &text, &earlier, "config undo")?;
+    book.close();
+    let (when, how) = (clock::readable(version.at_ms), output::harmless(&version.command));
     output::line(&format!(
         "the config is again as it was before `{how}` at {when}; `moltbot config undo` takes it back"
     ))?;

@@ -21,6 +21,10 @@ fn any_command_may_be_the_first() {
         (vec!["config", "set", "gateway.port", "18790"], 0),
         (vec!["config", "set", "gateway.port", "0"], 78),
         (vec!["config", "path"], 0),
+        (vec!["config", "history"], 0),
+        (vec!["config", "diff"], 1),
+        (vec!["config", "undo"], 1),
+        (vec!["config", "unset", "logging.level"], 1),
         (vec!["status"], 0),
         (vec!["status", "--all", "--json"], 0),
         (vec!["models", "status"], 0),
@@ -49,6 +53,59 @@ fn any_command_may_be_the_first() {
                 "{arguments:?}: {ran:?}"
             );
         }
+    }
+}
+
+#[test]
+fn changes_of_the_config_are_listed_compared_and_taken_back() {
+    let program = Program::new();
+    program.write_config(
+        "{ // mine\n  gateway: { port: 18790 }, logging: { level: 'debug', consoleLevel: 'info' } }",
+    );
+    assert_eq!(program.run(&["config", "set", "gateway.port", "18791"]).code, 0);
+    assert_eq!(program.run(&["config", "unset", "logging.level"]).code, 0);
+    assert!(
+        program.config().contains("// mine") && !program.config().contains("debug"),
+        "{}",
+        program.config()
+    );
+    let invalid = program.run(&["config", "unset", "gateway.nothing"]);
+    assert!(invalid.code == 1 && invalid.err.contains("is not set"), "{invalid:?}");
+
+    let listed: serde_json::Value =
+        serde_json::from_str(&program.run(&["config", "history", "--json"]).out).unwrap();
+    let commands: Vec<_> =
+        listed["versions"].as_array().unwrap().iter().map(|row| row["command"].as_str().unwrap()).collect();
+    assert_eq!(commands, ["config unset", "config set"]);
+    let first = listed["versions"][1]["number"].to_string();
+
+    assert_eq!(program.run(&["config", "diff"]).out, "logging.level: removed \"debug\"\n");
+    let since_first = program.run(&["config", "diff", &first]).out;
+    assert_eq!(since_first, "gateway.port: 18790 -> 18791\nlogging.level: removed \"debug\"\n");
+    let none = program.run(&["config", "diff", "99"]);
+    assert!(none.code == 1 && none.err.contains("moltbot config history"), "{none:?}");
+
+    assert_eq!(program.run(&["config", "undo", &first]).code, 0);
+    assert_eq!(program.run(&["config", "get", "gateway.port"]).out, "18790\n");
+    assert_eq!(program.run(&["config", "get", "logging.level"]).out, "\"debug\"\n");
+    assert_eq!(program.run(&["config", "undo"]).code, 0);
+    assert_eq!(program.run(&["config", "get", "gateway.port"]).out, "18791\n");
+}
+
+#[test]
+fn no_difference_between_versions_shows_a_secret() {
+    let program = Program::new();
+    let (old, new) = ("K7nWq2Zr8VtLx0YbE5mKc7HdPfJ2sGuA9o1QiTe", "R3pXs9Zr8VtLx0YbE5mKc7HdPfJ2sGuB9o1QiTe");
+    program.write_config(&format!("{{ gateway: {{ auth: {{ token: '{old}' }} }} }}"));
+    // The old one is kept as it stood there, in a sealed version.
+    let ran = program.run_with(&["secrets", "set", "gateway.auth.token"], new);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(program.run(&["config", "diff"]).out, "gateway.auth.token: *** -> ***\n");
+    for arguments in
+        [vec!["config", "diff"], vec!["config", "diff", "--json"], vec!["config", "history", "--json"]]
+    {
+        let ran = program.run(&arguments);
+        assert!(!ran.out.contains("K7nWq2Zr") && !ran.out.contains("R3pXs9Zr"), "{ran:?}");
     }
 }
 
