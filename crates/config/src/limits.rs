@@ -287,6 +287,9 @@ pub const STOP: Duration = Duration::from_millis(900);
 pub const COMMANDS: usize = 16;
 /// How often the memory of a command's processes is added up. A hog can take about 1 GiB in that time.
 pub const MEMORY_WATCH: Duration = Duration::from_millis(200);
+/// Bytes that a workspace's disk keeps: a command that takes of the last of them is killed. The gateway's own state may be
+/// on the same disk, and what cannot be recorded is not done.
+pub const DISK_KEPT: u64 = 256 * 1024 * 1024;
 /// How long the kernel may take to end what was killed, and the pipe to run dry: disks can hold a process.
 pub const COMMAND_END: Duration = Duration::from_secs(10);
 /// Records of the book between two of its signed checkpoints: what a thief of the key could still change unseen.

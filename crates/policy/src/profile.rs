@@ -32,6 +32,8 @@ pub struct Profile {
     pub cpu_seconds: u64,
     /// Size of the private `/tmp`, in bytes.
     pub temporary_bytes: u64,
+    /// By how many bytes the workspace's disk may fill up while the command runs.
+    pub disk: u64,
     /// Output that is kept, in bytes; the rest is read and thrown away.
     pub output_bytes: usize,
     /// How long the command may take.
@@ -101,6 +103,7 @@ impl Profile {
             file_size: 256 * MIB,
             cpu_seconds: 120,
             temporary_bytes: 64 * MIB,
+            disk: 4096 * MIB,
             output_bytes: limits::COMMAND_OUTPUT_BYTES,
             timeout: Duration::from_secs(60),
         }

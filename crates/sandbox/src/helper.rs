@@ -9,6 +9,7 @@
 
 mod attempts;
 mod command;
+mod disk;
 mod first;
 pub(crate) mod identity;
 pub(crate) mod inside;

@@ -33,6 +33,8 @@ pub enum Exit {
     Aborted,
     /// The shell ended with this code.
     Code(i32),
+    /// The disk of its workspace filled up further than the profile allows while it ran; all were killed.
+    DiskFull,
     /// It made a system call that leads out of the walls and that no ordinary program makes; all were killed.
     Escape,
     /// Its processes together held more memory than the profile allows; all were killed.
@@ -48,7 +50,12 @@ impl Exit {
     pub(crate) const fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
-            Self::Aborted | Self::Escape | Self::OutOfMemory | Self::Signal(_) | Self::TimedOut => None,
+            Self::Aborted
+            | Self::DiskFull
+            | Self::Escape
+            | Self::OutOfMemory
+            | Self::Signal(_)
+            | Self::TimedOut => None,
         }
     }
 }
@@ -58,6 +65,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Aborted => formatter.write_str("aborted"),
             Self::Code(code) => write!(formatter, "exit {code}"),
+            Self::DiskFull => formatter.write_str("disk filled up"),
             Self::Escape => formatter.write_str("killed: it tried to leave its walls"),
             Self::OutOfMemory => formatter.write_str("out of memory"),
             Self::Signal(signal) => write!(formatter, "signal {signal}"),

@@ -213,14 +213,16 @@ impl Running {
         self.end = Some(Ok(exit));
     }
 
-    /// Kills the outer process, whose end kills the first, whose end kills the rest; and the first at once.
+    /// Kills the first process, whose end kills the rest. The outer one, its parent, then ends by itself and buries it:
+    /// were it dead before, a gateway that is the first process of a container would have a zombie of each command.
     fn kill(&mut self) {
-        if let Some(first) = &self.first
-            && let Err(error) = rustix::process::pidfd_send_signal(first.get_ref().as_fd(), Signal::KILL)
-            && error != rustix::io::Errno::SRCH
-        {
-            tracing::warn!(%error, "cannot kill the first process of a command");
+        match &self.first {
+            Some(first) => kill_first(first),
+            None => self.kill_outer(),
         }
+    }
+
+    fn kill_outer(&mut self) {
         if let Some(child) = &mut self.child
             && let Err(error) = child.kill()
         {
@@ -229,9 +231,19 @@ impl Running {
     }
 }
 
+fn kill_first(first: &AsyncFd<OwnedFd>) {
+    if let Err(error) = rustix::process::pidfd_send_signal(first.get_ref().as_fd(), Signal::KILL)
+        && error != rustix::io::Errno::SRCH
+    {
+        tracing::warn!(%error, "cannot kill the first process of a command");
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
+        // Nobody waits for the first any more, and who buries must not be held up by a disk that hangs.
+        self.kill_outer();
         if let Some(child) = self.child.take() {
             self.spawner.bury(child);
         }

@@ -32,6 +32,7 @@ pub(crate) struct Request {
     pub(crate) file_size: u64,
     pub(crate) cpu_seconds: u64,
     pub(crate) temporary_bytes: u64,
+    pub(crate) disk: u64,
     /// The gateway's process id: a helper with another parent has lost it.
     pub(crate) gateway: u32,
 }
@@ -63,6 +64,7 @@ impl Request {
             file_size: profile.file_size,
             cpu_seconds: profile.cpu_seconds,
             temporary_bytes: profile.temporary_bytes,
+            disk: profile.disk,
             gateway: std::process::id(),
         }
     }

@@ -223,6 +223,7 @@ fn describe(outcome: &Outcome) -> ToolResult {
     let ended = match outcome.exit {
         Exit::Aborted => "killed: the turn was stopped".to_owned(),
         Exit::Code(code) => format!("exit code {code}"),
+        Exit::DiskFull => "killed: it filled the disk of its workspace further than a command may".to_owned(),
         Exit::Escape => "killed: it tried to leave the sandbox".to_owned(),
         Exit::OutOfMemory => "killed: it took more memory than a command may have".to_owned(),
         Exit::Signal(signal) => format!("killed by signal {signal}"),

@@ -186,6 +186,7 @@ fn the_page_of_the_sandbox_says_what_the_code_says() {
         format!("{} open files", grouped(usize::try_from(walls.open_files).unwrap())),
         format!("files of {} MiB", walls.file_size >> 20),
         format!("{} MiB in `/tmp`", walls.temporary_bytes >> 20),
+        format!("{} GiB of the workspace's disk", walls.disk >> 30),
         format!("{} bytes of output", grouped(walls.output_bytes)),
         format!("{} minutes or what", walls.timeout.as_secs() / 60),
         format!("every {} ms", moltbot_config::limits::MEMORY_WATCH.as_millis()),

@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions, WaitStatus
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::attempts::{Verdict, Watch};
+use super::disk::Disk;
 use super::identity::Workspace;
 use super::{At as _, Failure, Job, command, die_with_parent, network, release_output, root};
 use crate::outcome::{Exit, Step};
@@ -99,6 +100,7 @@ const BURIED_AT_ONCE: u32 = 1024;
 
 fn until_end(job: &Job, command: Pid, handle: &OwnedFd, mut watch: Watch) -> Result<Exit, Failure> {
     let pause = Timespec::try_from(limits::MEMORY_WATCH).at(Step::Init)?;
+    let disk = Disk::watch(job.request.disk).at(Step::Init)?;
     let mut last = Instant::now();
     loop {
         let mut waited = vec![PollFd::new(handle, PollFlags::IN)];
@@ -126,6 +128,9 @@ fn until_end(job: &Job, command: Pid, handle: &OwnedFd, mut watch: Watch) -> Res
         }
         if resident_bytes() > job.request.memory {
             return Ok(Exit::OutOfMemory);
+        }
+        if disk.is_filled() {
+            return Ok(Exit::DiskFull);
         }
     }
 }

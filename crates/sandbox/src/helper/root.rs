@@ -121,7 +121,7 @@ fn devices() -> io::Result<()> {
         rustix::fs::symlinkat(target, CWD, format!("dev/{name}"))?;
     }
     folder("dev/shm")?;
-    memory_folder("dev/shm", "size=16m,nr_inodes=4096,mode=1777")
+    scratch_folder("dev/shm", "size=16m,nr_inodes=4096,mode=1777")
 }
 
 /// A `/proc` of this namespace's processes, without what it tells or lets change about the host.
@@ -182,7 +182,7 @@ const HIDDEN: [&str; 21] = [
 /// `/tmp` and `/workspace`.
 fn folders(request: &Request, workspace: Option<OwnedFd>) -> Result<(), Failure> {
     let size = format!("size={},nr_inodes=20480,mode=1777", request.temporary_bytes);
-    memory_folder("tmp", &size).doing(Step::Root, "/tmp")?;
+    scratch_folder("tmp", &size).doing(Step::Root, "/tmp")?;
     folder("workspace").at(Step::Workspace)?;
     let Some(mount) = workspace else {
         // Readable and writable, and gone with the command.
@@ -262,8 +262,17 @@ fn place(mount: &OwnedFd, at: BorrowedFd<'_>, path: &str) -> io::Result<()> {
 
 /// A file system in memory over the folder at `path`.
 fn memory_folder(path: &str, options: &str) -> io::Result<()> {
+    memory_file_system(path, options, MountFlags::empty())
+}
+
+/// The same, for data alone: what is written there cannot be run, as in a container.
+fn scratch_folder(path: &str, options: &str) -> io::Result<()> {
+    memory_file_system(path, options, MountFlags::NOEXEC)
+}
+
+fn memory_file_system(path: &str, options: &str, more: MountFlags) -> io::Result<()> {
     let options = std::ffi::CString::new(options)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | more;
     Ok(rustix::mount::mount("tmpfs", path, "tmpfs", flags, options.as_c_str())?)
 }
 

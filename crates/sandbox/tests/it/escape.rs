@@ -239,6 +239,18 @@ async fn no_system_call_leads_out() {
     moltbot_testkit::skip::skip("no_system_call_leads_out", "the table has the numbers of x86-64");
 }
 
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn pitfall_06_07_numbers_of_another_abi_and_keys_for_a_terminal_with_bit_32_are_refused() {
+    let room = Room::new();
+    let script = "$a = 'x' x 200; for ([0x40000000 + 41, 2, 1, 0], [0x40000000 + 257, -100, $a, 0], [435, $a, 88], \
+        [16, 0, 0x5412, $a], [16, 0, 0x100005412, $a]) { $! = 0; $r = syscall($$_[0], @$_[1 .. $#$_]); \
+        print $r == -1 ? $! + 0 : 'done', ' ' }";
+    if let Some(seen) = perl(&room, "pitfall_06_07_numbers_of_another_abi…", script).await {
+        assert_eq!(seen, format!("{NOSYS} {NOSYS} {NOSYS} {PERM} {PERM} "));
+    }
+}
+
 #[tokio::test]
 async fn a_connected_pair_of_sockets_still_works() {
     let room = Room::new();
@@ -294,7 +306,7 @@ async fn no_shell_line_leads_out() {
 }
 
 #[tokio::test]
-async fn a_socket_file_in_the_workspace_cannot_be_reached() {
+async fn pitfall_02_a_socket_file_in_the_workspace_cannot_be_reached() {
     let room = Room::new();
     #[expect(clippy::disallowed_methods, reason = "the host's program that listens")]
     let _listener = std::os::unix::net::UnixListener::bind(room.workspace().join("s")).unwrap();
@@ -308,7 +320,9 @@ async fn a_socket_file_in_the_workspace_cannot_be_reached() {
         socketpair(A, B, AF_UNIX, SOCK_SEQPACKET, 0); \
         sub got { my $r = ''; vec($r, fileno(B), 1) = 1; select($r, undef, undef, 0) } \
         send(A, 'x', 0, pack_sockaddr_un('d')); print got() ? 'own pair' : 'elsewhere', \"\\n\"";
-    if let Some(seen) = perl(&room, "a_socket_file_in_the_workspace_cannot_be_reached", script).await {
+    if let Some(seen) =
+        perl(&room, "pitfall_02_a_socket_file_in_the_workspace_cannot_be_reached", script).await
+    {
         assert_eq!(seen, "refused\nrefused\nrefused\nrefused\nown pair\n");
     }
 }

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "in a test, a failure stops it")]
 
+mod actions;
 mod docker;
 mod escape;
 mod lifetime;
 mod network;
 mod ordinary_user;
+mod pitfalls;
 mod resources;
 mod room;
 mod stop;

@@ -88,6 +88,18 @@ async fn files_and_folders_in_memory_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_command_that_fills_the_disk_of_its_workspace_is_killed() {
+    let room = Room::new();
+    let profile = Profile { disk: 48 * MIB, file_size: 8 * MIB, ..profile() };
+    // Each file is small, and the first ones are deleted and still open.
+    let script = "for i in 1 2 3 4; do exec {fd}>gone; head -c 8000000 /dev/zero >&$fd; rm gone; done; \
+        for i in {1..8}; do head -c 8000000 /dev/zero > f$i; done; sleep 30; echo on";
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::DiskFull, ""));
+    assert!(crate::workspace::book(&room).contains(r#""outcome":"disk filled up""#));
+}
+
+#[tokio::test]
 async fn limits_are_those_of_the_profile_and_cannot_be_raised() {
     let room = Room::new();
     let script = "ulimit -c; ulimit -n; ulimit -u; ulimit -v; ulimit -t; \

@@ -32,7 +32,7 @@ async fn the_state_folder_beside_the_workspace_is_not_there() {
 }
 
 #[tokio::test]
-async fn the_kernels_files_tell_nothing_of_the_hosts_devices_boot_and_keyboard() {
+async fn pitfall_14_the_kernels_files_tell_nothing_of_the_hosts_devices_boot_and_keyboard() {
     let room = Room::new();
     let script = "for name in bootconfig cmdline config.gz diskstats interrupts iomem ioports kallsyms key-users keys \
         locks modules partitions swaps timer_list; do \

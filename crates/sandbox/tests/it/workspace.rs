@@ -135,7 +135,7 @@ async fn what_appears_in_such_a_place_is_named_in_the_book() {
 }
 
 #[tokio::test]
-async fn a_symlink_in_the_workspace_leads_to_nothing_of_the_host() {
+async fn pitfall_04_a_symlink_in_the_workspace_leads_to_nothing_of_the_host() {
     let room = Room::new();
     for (target, name) in [("/etc/shadow", "shadow"), ("/root", "root"), ("/proc/1/root", "first")] {
         std::os::unix::fs::symlink(target, room.workspace().join(name)).unwrap();
@@ -144,7 +144,7 @@ async fn a_symlink_in_the_workspace_leads_to_nothing_of_the_host() {
 }
 
 #[tokio::test]
-async fn a_workspace_that_was_replaced_is_refused_or_the_one_that_was_opened() {
+async fn pitfall_03_a_workspace_that_was_replaced_is_refused_or_the_one_that_was_opened() {
     let room = Room::new();
     let opened = room.open();
     room.put("mine", "");
