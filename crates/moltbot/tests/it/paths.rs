@@ -95,21 +95,7 @@ fn g05_g06_i10_no_tool_follows_a_link_or_leaves_the_workspace_also_where_the_fil
         }
     }
     // Whatever tool takes a path is among those that were tried; a command's folder is judged like one.
-    let offered = model.requests()[0].body["tools"].clone();
-    let takes_path = |tool: &&Value| {
-        let members = &tool["function"]["parameters"]["properties"];
-        members
-            .as_object()
-            .is_some_and(|members| members.keys().any(|name| name.contains("path") || name == "file"))
-    };
-    let names: BTreeSet<&str> = offered
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(takes_path)
-        .filter_map(|tool| tool["function"]["name"].as_str())
-        .collect();
-    assert_eq!(names, BTreeSet::from(["edit", "read", "write"]), "{offered}");
+    assert_eq!(taking_paths(&model), BTreeSet::from(["edit", "read", "write"].map(str::to_owned)));
     for folder in ["link", "..", "/etc", &absolute] {
         let calls = [("exec", json!({"command": "cat secret.txt", "directory": folder}))];
         let (is_error, result) = told(&home, &model, &calls).remove(0);
@@ -118,6 +104,19 @@ fn g05_g06_i10_no_tool_follows_a_link_or_leaves_the_workspace_also_where_the_fil
     assert_eq!(tree(&outside), before);
     assert_eq!(read(&outside.join("secret.txt")), CANARY);
     assert!(!home.path().join(".ssh").exists());
+}
+
+/// The tools that the model is offered and that take the path of a file.
+fn taking_paths(model: &ScriptedModel) -> BTreeSet<String> {
+    let offered = model.requests()[0].body["tools"].clone();
+    let takes_path = |tool: &&Value| {
+        let members = &tool["function"]["parameters"]["properties"];
+        members
+            .as_object()
+            .is_some_and(|members| members.keys().any(|name| name.contains("path") || name == "file"))
+    };
+    let tools = offered.as_array().unwrap().iter().filter(takes_path);
+    tools.map(|tool| tool["function"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
 fn is_inside(path: &Path) -> bool {

@@ -37,7 +37,7 @@ pub(super) fn outside(workspace: &Path, script: &str) {
 
 /// A yes that holds for an hour is for the same walls: other ones are asked about again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e14_a_yes_for_an_hour_is_none_for_other_walls_or_another_conversation() {
+async fn e14_a_yes_for_an_hour_is_none_for_other_walls_or_another_command() {
     let mut stage = Stage::new(ALWAYS).await;
     let plain = json!({"command": "echo hour"});
     let asked = stage.ask_with("main", &plain).await;
