@@ -127,12 +127,14 @@ fn turn(home: &Home, model: &ScriptedModel, commands: &[&str]) -> (Vec<String>, 
     model.push(Reply::text("done"));
     let output = run(PROGRAM, home, &["agent", "--json", "--message", "go"]);
     assert!(output.status.success(), "{output:?}");
-    let told = model.requests().last().unwrap().tool_results();
+    (model.requests().last().unwrap().tool_results(), commands_in_the_book(home))
+}
+
+fn commands_in_the_book(home: &Home) -> Vec<Value> {
     let output =
         run(PROGRAM, home, &["ledger", "search", "--action", "command.start", "--json", "--limit", "100"]);
     let book = String::from_utf8_lossy(&output.stdout).into_owned();
-    let book = book.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    (told, book)
+    book.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[test]
@@ -140,12 +142,13 @@ fn d_113_a_refused_command_does_not_run_and_the_book_says_why() {
     let model = ScriptedModel::queue([]);
     let home = Home::with_model(&model);
     let mut gateway = Gateway::start(PROGRAM, &home);
-    let attack = "touch ran; un\"\"share -Ur true";
-    let (told, book) = turn(&home, &model, &[attack, "chroot . /bin/true; touch asked", "touch plain"]);
-    assert!(
-        told[0].contains("the command is refused") && told[0].contains("quotes or escapes hide"),
-        "{told:?}"
-    );
+    let (told, _) = turn(&home, &model, &["chroot . /bin/true; touch asked", "touch plain"]);
+    model.push(Reply::tool("exec", &json!({"command": "touch ran; un\"\"share -Ur true"})));
+    let refused = run(PROGRAM, &home, &["agent", "--json", "--message", "go"]);
+    let said = String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && said.contains("in quarantine"), "{refused:?}");
+    assert!(said.contains("the command is refused") && said.contains("quotes or escapes hide"), "{said}");
+    let book = commands_in_the_book(&home);
     let workspace = home.state_path().join("workspace");
     assert!(!workspace.join("ran").exists(), "no part of a refused command runs");
     assert!(workspace.join("asked").exists() && workspace.join("plain").exists(), "{told:?}");

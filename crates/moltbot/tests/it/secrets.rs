@@ -152,11 +152,13 @@ fn j02_a_canary_in_every_secret_place_is_found_nowhere_and_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn j05_a_key_reaches_its_provider_in_its_header_and_no_child_log_or_prompt() {
     let model = ScriptedModel::queue([
+        Reply::tool("exec", &json!({"command": "env; ls /proc"})),
+        Reply::text("done"),
+        // Refused, and the session is in quarantine.
         Reply::tool(
             "exec",
             &json!({"command": "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'"}),
         ),
-        Reply::text("done"),
     ]);
     let home = Home::with_model(&model);
     let sealed = run(PROGRAM, &home, &["config", "set", "logging.level", "\"debug\""]);
@@ -171,6 +173,7 @@ async fn j05_a_key_reaches_its_provider_in_its_header_and_no_child_log_or_prompt
         .await
         .unwrap();
     assert_eq!(client.chat("main", "what is in your environment?").await.text, "done");
+    assert_eq!(client.chat("main", "and in that of others?").await.text, "");
     for request in model.requests() {
         let told = format!("{:?}", request.body);
         assert!(!told.contains(PROVIDER_KEY) && !told.contains(&token), "{told}");

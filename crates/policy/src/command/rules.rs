@@ -107,7 +107,13 @@ impl Rules {
     /// # Errors
     /// When the text is no rules, or a rule's own examples do not fit it.
     pub fn with_owners(text: &str, path: &str) -> Result<Self, RulesError> {
-        Self::read(&[("the program itself", BUILT_IN), (path, text)])
+        let mut rules = Self::read(&[("the program itself", BUILT_IN), (path, text)])?;
+        // What an owner does not want is no attempt to get out, unless he says so.
+        let known = Self::built_in()?;
+        for rule in rules.rules.iter_mut().skip(known.rules.len()) {
+            rule.severity.get_or_insert(Grade::Medium);
+        }
+        Ok(rules)
     }
 
     /// Every rule, the built-in ones first.
@@ -199,7 +205,8 @@ impl Rule {
         }
     }
 
-    /// How bad what it is about is. Without a word of its own: high for what is refused, low for what is asked.
+    /// How bad what it is about is. Without a word of its own: high for what a built-in rule refuses, low for what it asks
+    /// about, medium for an owner's rule.
     pub fn severity(&self) -> Severity {
         match (self.severity, self.verdict) {
             (Some(Grade::High), _) | (None, Word::Refuse) => Severity::High,
