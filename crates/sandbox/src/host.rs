@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Sandbox;
 use crate::examine::ExamineError;
 use crate::outcome::{Exit, Outcome};
+use crate::stopper::{Known, Stopper};
 
 pub use keeper::keeper_main;
 
@@ -122,9 +123,10 @@ impl Sandbox {
             return Ok((Exit::Aborted, Kept::default()));
         }
         let (program, ours) = (self.helper().to_owned(), std::sync::Arc::clone(permit));
+        let stopper = self.stopper();
         let started = tokio::task::spawn_blocking(move || {
             let copies = copies::take(&ours, workspace.as_fd())?;
-            start(&program, &ours, &copies)
+            start(&program, &ours, &copies, &stopper)
         });
         let started = started.await.map_err(io::Error::other)??;
         Kept::follow(started, permit.profile().output_bytes, permit.profile().timeout, abort).await
@@ -142,6 +144,8 @@ impl Sandbox {
 /// A keeper that was started.
 struct Started {
     keeper: Keeper,
+    /// That a stop finds it, whatever the runtime does.
+    known: Known,
     socket: OwnedFd,
     output: OwnedFd,
 }
@@ -169,13 +173,14 @@ fn start(
     program: &std::path::Path,
     permit: &HostPermit,
     copies: &copies::Copies,
+    stopper: &Stopper,
 ) -> Result<Started, HostError> {
     let (near, far) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
     let (output, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     message::send_order(near.as_fd(), permit, copies)?;
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .arg(KEEPER)
         .env_clear()
         .current_dir("/")
@@ -185,9 +190,19 @@ fn start(
         .stdout(Stdio::from(writer.try_clone()?))
         .stderr(Stdio::from(writer))
         .spawn()?;
+    let handle = crate::spawner::pidfd_of(&child).and_then(|process| Ok((process, near.try_clone()?)));
+    let known = match handle {
+        Ok((process, socket)) => stopper.know_keeper(process, socket),
+        Err(error) => {
+            // No stop would find it. It goes when its socket does, and nothing has come of it yet that would not.
+            drop(near);
+            child.wait()?;
+            return Err(error.into());
+        }
+    };
     rustix::io::ioctl_fionbio(&near, true).map_err(io::Error::from)?;
     rustix::io::ioctl_fionbio(&output, true).map_err(io::Error::from)?;
-    Ok(Started { keeper: Keeper(Some(child)), socket: near, output })
+    Ok(Started { keeper: Keeper(Some(child)), known, socket: near, output })
 }
 
 /// Output up to a limit, and the count of the rest.
@@ -206,7 +221,7 @@ impl Kept {
         timeout: Duration,
         abort: &CancellationToken,
     ) -> Result<(Exit, Self), HostError> {
-        let Started { keeper, socket, output } = started;
+        let Started { keeper, known, socket, output } = started;
         let mut kept = Self { most, ..Self::default() };
         let mut output = pipe::Receiver::from_owned_fd(output)?;
         let socket = readable(socket)?;
@@ -232,7 +247,7 @@ impl Kept {
             message::gone(&socket).await
         };
         tokio::time::timeout(limits::COMMAND_END, dry).await.map_err(|_| HostError::Survived)??;
-        drop(keeper);
+        drop((keeper, known));
         Ok((end.unwrap_or(Err(HostError::Lost))?, kept))
     }
 

@@ -168,7 +168,8 @@ fn start(
 /// Why no command is started.
 const STOPPED: &str = "everything is stopped; the owner runs `moltbot resume` to go on";
 
-fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
+/// A handle of a process that was started.
+pub(crate) fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("the helper has no process id"))?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::Shutdown;
 use rustix::process::{Signal, pidfd_send_signal};
 
 /// Stops the commands of the sandboxes that were made with it. Clones stop the same ones.
@@ -21,13 +22,22 @@ struct State {
     stopped: bool,
     next: u64,
     /// Handles of processes whose end is the end of a command.
-    living: HashMap<u64, Arc<OwnedFd>>,
+    living: HashMap<u64, Arc<Living>>,
+}
+
+/// A process whose end is the end of a command.
+#[derive(Debug)]
+struct Living {
+    process: OwnedFd,
+    /// Where it keeps a family that would outlive it when it were killed: the socket that says so. It kills them all when
+    /// nobody holds, or writes to, the other end any more.
+    keeps_by: Option<OwnedFd>,
 }
 
 /// Processes that were killed.
 #[derive(Debug)]
 #[must_use = "that they were killed does not say that they have ended"]
-pub struct Dying(Vec<Arc<OwnedFd>>);
+pub struct Dying(Vec<Arc<Living>>);
 
 impl Dying {
     /// Waits for their end, `patience` at most.
@@ -60,12 +70,12 @@ impl Stopper {
 
     /// Kills every command and has none started, until [`Self::resume`]. Waits for nothing.
     pub fn stop(&self) -> Dying {
-        let living: Vec<Arc<OwnedFd>> = {
+        let living: Vec<Arc<Living>> = {
             let mut state = self.lock();
             state.stopped = true;
             state.living.values().map(Arc::clone).collect()
         };
-        living.iter().for_each(|process| kill(process.as_fd()));
+        living.iter().for_each(|process| process.end());
         Dying(living)
     }
 
@@ -76,6 +86,15 @@ impl Stopper {
 
     /// Makes a process known, before it can do anything. While commands are stopped it is killed.
     pub(crate) fn know(&self, process: OwnedFd) -> Known {
+        self.enlist(Living { process, keeps_by: None })
+    }
+
+    /// The same for a keeper, which is not killed but let go of: it then kills all that it keeps, and ends.
+    pub(crate) fn know_keeper(&self, process: OwnedFd, socket: OwnedFd) -> Known {
+        self.enlist(Living { process, keeps_by: Some(socket) })
+    }
+
+    fn enlist(&self, process: Living) -> Known {
         let process = Arc::new(process);
         let mut state = self.lock();
         let number = state.next;
@@ -84,7 +103,7 @@ impl Stopper {
         let stopped = state.stopped;
         drop(state);
         if stopped {
-            kill(process.as_fd());
+            process.end();
         }
         Known { stopper: self.clone(), number }
     }
@@ -100,6 +119,17 @@ impl Drop for Known {
     }
 }
 
+impl Living {
+    fn end(&self) {
+        let Some(socket) = &self.keeps_by else { return kill(self.process.as_fd()) };
+        if let Err(error) = rustix::net::shutdown(socket, Shutdown::Write)
+            && error != Errno::NOTCONN
+        {
+            tracing::error!(%error, "the keeper of a command cannot be told to end it");
+        }
+    }
+}
+
 fn kill(process: BorrowedFd<'_>) {
     match pidfd_send_signal(process, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => {}
@@ -108,14 +138,14 @@ fn kill(process: BorrowedFd<'_>) {
 }
 
 /// Waits until all have ended, or the time is over. How many have not.
-fn wait(living: &[Arc<OwnedFd>], patience: Duration) -> usize {
+fn wait(living: &[Arc<Living>], patience: Duration) -> usize {
     let until = Instant::now() + patience;
-    let mut left: Vec<&Arc<OwnedFd>> = living.iter().collect();
+    let mut left: Vec<&Arc<Living>> = living.iter().collect();
     while !left.is_empty() {
         let now = until.saturating_duration_since(Instant::now());
         let time = Timespec::try_from(now).unwrap_or_default();
         let mut polled: Vec<PollFd<'_>> =
-            left.iter().map(|process| PollFd::new(process.as_ref(), PollFlags::IN)).collect();
+            left.iter().map(|process| PollFd::new(&process.process, PollFlags::IN)).collect();
         match poll(&mut polled, Some(&time)) {
             Ok(0) => break,
             Ok(_) => {

@@ -167,7 +167,7 @@ fn leaves_nothing(runs: u32, test: &str) {
     let before = settled(None);
     (0..runs).for_each(|_| run());
     let after = settled(Some(before));
-    assert_eq!((after.1, after.2), (before.1, before.2));
+    assert!(after.1 <= before.1 && after.2 <= before.2, "{before:?} {after:?}");
     // The book and the runtime open a few things once; a leak would be one for each command.
     assert!(after.0 <= before.0 + 4, "{before:?} {after:?}");
     // This is a namespace of processes: whatever is in it besides this one and who looks is left over.

@@ -2,10 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use moltbot_sandbox::{Killed, RunError, Sandbox, Stopper};
+use moltbot_policy::Recorded;
+use moltbot_policy::approval::{
+    ApprovalId, ApprovalsFile, Approver, Asked, Choice, HostPermit, Overview, Place, Rules, decide,
+    judge_on_host,
+};
+use moltbot_policy::command::{self, CommandRequest};
+use moltbot_sandbox::{Exit, Killed, RunError, Sandbox, Stopper, examine};
 use tokio_util::sync::CancellationToken;
 
-use crate::room::{Room, helper, profile, survivors};
+use crate::room::{Room, cause, helper, profile, survivors};
 
 /// Sandboxes of [`moltbot_config::limits::COMMANDS`] places each: 50 commands do not fit into one.
 const SANDBOXES: usize = 4;
@@ -63,4 +69,52 @@ async fn while_stopped_nothing_starts_and_afterwards_it_does() {
     stopper.resume();
     room.output("touch ran").await;
     assert!(room.workspace().join("ran").exists());
+}
+
+/// The permit for a command outside the walls that the owner said yes to.
+fn approved(room: &Room, script: &str) -> Recorded<HostPermit> {
+    let request =
+        CommandRequest { script: script.into(), directory: String::new(), cause: cause("on-the-host") };
+    let command = command::review(request, profile(), command::Rules::built_in().unwrap()).unwrap();
+    let overview = Overview::of(command.verdict());
+    let folder = room.open();
+    let seen =
+        examine(std::os::fd::AsFd::as_fd(&folder), "", &overview, Place::Host, room.home.path()).unwrap();
+    let rules = Rules::of(&moltbot_config::Config::default().tools.exec, &ApprovalsFile::default(), "main");
+    let question = judge_on_host(command, &seen.facts, &rules).unwrap();
+    let asked = Asked { id: ApprovalId::from_random([7; 8]), asked_ms: 1, expires_ms: 2 };
+    let sender = moltbot_protocol::sender::SenderId::parse("telegram:default:user:1").unwrap();
+    let owner = Approver::Person { sender: &sender, is_owner: true, in_group: false };
+    let yes = decide(&question, &asked, Choice::AllowOnce, owner, 1).unwrap();
+    moltbot_policy::record(yes.open_on_host(&question, &seen.facts, 1).unwrap(), &room.ledger).unwrap()
+}
+
+#[test]
+fn a_command_outside_the_walls_is_dead_within_a_second_while_the_runtime_is_held_up() {
+    let room = Room::new();
+    let marker = format!("{}.79", 2_000_000 + std::process::id());
+    room.put(
+        "job.sh",
+        &format!(
+            "trap '' TERM HUP INT\nfor i in 1 2 3; do (setsid nohup sleep {marker} >/dev/null 2>&1 &); done\nsleep {marker}\n"
+        ),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (sandbox, permit, folder) = (room.sandbox.clone(), approved(&room, "bash job.sh"), room.open());
+    let running =
+        runtime.spawn(async move { sandbox.run_on_host(permit, folder, CancellationToken::new()).await });
+    runtime.block_on(async {
+        while survivors(&marker).len() < 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    // From here on nothing drives the runtime.
+    let began = Instant::now();
+    let killed = room.sandbox.stopper().stop().wait(Duration::from_millis(900));
+    let took = began.elapsed();
+    println!("a keeper and four processes: dead after {took:?}");
+    assert_eq!((killed, survivors(&marker)), (Killed { killed: 1, left: 0 }, Vec::new()));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let ended = runtime.block_on(running).unwrap().unwrap();
+    assert_eq!(ended.exit, Exit::Aborted);
 }
