@@ -30,11 +30,19 @@ fn two_malformed_frames_have_their_source_refused_and_nobody_else() {
     let attacker = "203.0.113.9";
     assert!(matches!(garbage(&house, attacker), RawFrame::Close(Some(1008), _)));
     assert_eq!(http(&house, attacker).status, 404, "one mistake is forgiven");
-    for _ in 0..2 {
-        garbage(&house, attacker);
+    // The gateway hears of the end of a connection a moment later, and who signs in before it does starts anew.
+    let mut answer = http(&house, attacker);
+    for _ in 0..20 {
+        for _ in 0..2 {
+            garbage(&house, attacker);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        answer = http(&house, attacker);
+        if answer.status == 429 {
+            break;
+        }
     }
-    while http(&house, attacker).status != 429 {} // the gateway hears of the end of a connection a moment later
-    let answer = http(&house, attacker);
+    assert_eq!(answer.status, 429);
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=20).contains(&seconds), "{seconds} s");
     for written in [attacker, "::ffff:203.0.113.9", "198.51.100.7, 203.0.113.9"] {
