@@ -315,7 +315,11 @@ async fn who_asked_for_it_is_told_when_a_session_changes() {
     client.chat("notes", "a list").await;
     client.call("sessions.subscribe", json!({})).await.unwrap();
     client.call("sessions.patch", json!({"key": "notes", "label": "List"})).await.unwrap();
-    let told = client.event("sessions.changed").await;
+    let mut told = client.event("sessions.changed").await;
+    if told["phase"] == "end" {
+        // Of the run before, whose answer was there a moment earlier.
+        told = client.event("sessions.changed").await;
+    }
     assert_eq!((&told["sessionKey"], &told["reason"]), (&json!("agent:main:notes"), &json!("patch")));
     let reset = other.call("sessions.reset", json!({"key": "notes"})).await.unwrap();
     let told = client.event("sessions.changed").await;
