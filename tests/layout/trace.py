@@ -108,8 +108,6 @@ def set_breakpoints(process, base, addresses):
 def run(process, before, seconds):
     """Lets it run; the addresses that it met, in order."""
     met, registers, until, ended = {}, Registers(), time.monotonic() + seconds, False
-    signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
     ptrace(CONT, process)
     while True:
         if time.monotonic() > until and not ended:

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use moltbot_policy::allowance::Demand;
-use moltbot_policy::incident::QUARANTINED_CODE;
 use moltbot_policy::{Book as _, Class, Decision, Entry, Refusal, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
 use moltbot_protocol::message::InboundMessage;
@@ -92,10 +91,7 @@ pub(crate) async fn receive(
         if shared.ledger.lockdown().is_some() {
             return Err(InboundError::LockedDown);
         }
-        if let Err(refusal) = shared.quarantine.require_free(&message.session) {
-            refuse(&shared, &actor, &refusal);
-            return Err(InboundError::Quarantined(refusal));
-        }
+        require_free(&shared, &message, &actor)?;
         let place = shared.inbound.reserve(&message.session)?;
         let accepted = record_on_full_disk(&shared, accepted).await?;
         match keep(&shared, &message, &actor).await? {
@@ -120,12 +116,13 @@ pub(crate) async fn receive(
 /// Whether the files of a message are to be fetched: not of one that is kept already.
 ///
 /// # Errors
-/// When its sender has used up what he may today: nothing is fetched for him.
+/// When its sender has used up what he may today, or its session is in quarantine: nothing is fetched then.
 pub(crate) async fn wants_files(
     shared: &Shared,
     message: &InboundMessage,
     from: &str,
 ) -> Result<bool, InboundError> {
+    require_free(shared, message, from)?;
     if shared.store.run(&message.run).await?.is_some() {
         return Ok(false);
     }
@@ -136,10 +133,18 @@ pub(crate) async fn wants_files(
             Ok(true)
         }
         Err(spent) => {
-            refuse(shared, from, &spent.refusal());
+            refuse_spent(shared, from, &spent);
             Err(spent.into())
         }
     }
+}
+
+/// Demands that the session of a message is not in quarantine.
+fn require_free(shared: &Shared, message: &InboundMessage, from: &str) -> Result<(), InboundError> {
+    shared.quarantine.require_free(&message.session).map_err(|refusal| {
+        refuse(shared, from, "quarantine", &refusal);
+        InboundError::Quarantined(refusal)
+    })
 }
 
 /// Counts a message and keeps it, in one commit. One that was here before is not counted again.
@@ -149,7 +154,7 @@ async fn keep(shared: &Shared, message: &InboundMessage, from: &str) -> Result<A
         Err(spent) => match shared.store.run(&message.run).await? {
             Some(status) => return Ok(Accepted::Duplicate(status)),
             None => {
-                refuse(shared, from, &spent.refusal());
+                refuse_spent(shared, from, &spent);
                 return Err(spent.into());
             }
         },
@@ -161,10 +166,14 @@ async fn keep(shared: &Shared, message: &InboundMessage, from: &str) -> Result<A
     Ok(kept?)
 }
 
+/// Says in the book that a message was refused for want of an allowance.
+pub(crate) fn refuse_spent(shared: &Shared, from: &str, spent: &Spent) {
+    refuse(shared, from, "allowance", &spent.refusal());
+}
+
 /// Says in the book that a message was refused: one line for each sender, reason and minute.
-pub(crate) fn refuse(shared: &Shared, from: &str, refusal: &Refusal) {
-    let what = if refusal.code == QUARANTINED_CODE { "quarantine" } else { "allowance" };
-    for entry in shared.channels.refusals.count(from, what, refusal, shared.now_ms()) {
+fn refuse(shared: &Shared, from: &str, why: &'static str, refusal: &Refusal) {
+    for entry in shared.channels.refusals.count(from, why, refusal, shared.now_ms()) {
         note(shared, entry);
     }
 }
@@ -266,7 +275,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     let principal = turn.message.principal.clone();
     let allowance = |tokens, cost| {
         shared.allowances.require_model(&principal, tokens, cost).map_err(|spent| {
-            refuse(shared, &actor_of(&principal), &spent.refusal());
+            refuse_spent(shared, &actor_of(&principal), &spent);
             Allowances::not_allowed(&spent)
         })
     };

@@ -241,6 +241,23 @@ impl TelegramApi {
         self.shared.touch();
     }
 
+    /// A person presses a button; what he is answered.
+    ///
+    /// # Panics
+    /// When he is not answered within 30 s.
+    pub fn press_and_hear(&self, person: &Person, chat: i64, message: i64, data: &str) -> String {
+        let heard = self.press_answers().len();
+        self.press(person, chat, message, data);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = self.press_answers().get(heard) {
+                return answer.clone();
+            }
+            assert!(Instant::now() < deadline, "the press is not answered");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What was answered to presses, in order.
     pub fn press_answers(&self) -> Vec<String> {
         let calls = self.calls().into_iter().filter(|call| call.method == "answerCallbackQuery");

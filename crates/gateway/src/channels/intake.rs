@@ -120,13 +120,6 @@ impl Port {
                 Obeyed::IsMessage => {}
             }
         }
-        // Before its files are fetched.
-        if let Err(refusal) = shared.quarantine.require_free(&session) {
-            inbound::refuse(shared, &sender.to_string(), &refusal);
-            let Answering { conversation, to, .. } = answering;
-            self.say_quarantined(&session, Origin { sender: to, conversation, message: arrival.message });
-            return Ok(());
-        }
         match route::message(session, place, arrival).map_err(odd) {
             Ok(message) => self.keep(sender, message, &files, answering).await,
             Err(refusal) => {
@@ -267,7 +260,7 @@ impl Port {
         let principal = Principal::Sender(arrival.sender.to_string());
         match allowances.admit(&principal, Demand::Command) {
             Err(spent) => {
-                inbound::refuse(&self.shared, &answering.to.to_string(), &spent.refusal());
+                inbound::refuse_spent(&self.shared, &answering.to.to_string(), &spent);
                 self.refuse(answering, principal, &spent);
             }
             Ok(counted) => {

@@ -46,31 +46,23 @@ pub(super) async fn metrics(shared: &Arc<Shared>) -> Response<Body> {
         "# HELP moltbot_build_info The program, always 1.\n# TYPE moltbot_build_info gauge\nmoltbot_build_info{{version=\"{}\"}} 1\n",
         env!("CARGO_PKG_VERSION")
     );
-    for (name, kind, help, value) in [
-        ("uptime_seconds", "gauge", "Since the start.", number(status, "/uptimeMs") / 1000),
-        (
-            "connections",
-            "gauge",
-            "Clients that are signed in over a WebSocket.",
-            number(status, "/connections"),
-        ),
-        ("runs", "gauge", "Turns that are under way or wait.", number(status, "/runs")),
-        ("sessions", "gauge", "Conversations that are kept.", number(status, "/sessions/count")),
-        (
-            "ledger_flushes_total",
-            "counter",
-            "Flushes of the book to the disk.",
-            number(status, "/ledgerFlushes"),
-        ),
-        ("store_commits_total", "counter", "Commits of the state database.", number(status, "/storeCommits")),
-        ("ledger_whole", "gauge", "1 while the book is whole, 0 in lockdown.", flag(health, "/ledger/ok")),
-        ("store_well", "gauge", "1 while the state database answers.", flag(health, "/store/ok")),
-        ("sandbox_ready", "gauge", "1 once the sandbox was tried and holds.", is_ready),
-        ("stopped", "gauge", "1 between `stop` and `resume`.", u64::from(shared.stop.fact().is_some())),
+    for (name, help, value) in [
+        ("uptime_seconds", "Since the start.", number(status, "/uptimeMs") / 1000),
+        ("connections", "Clients that are signed in over a WebSocket.", number(status, "/connections")),
+        ("runs", "Turns that are under way or wait.", number(status, "/runs")),
+        ("sessions", "Conversations that are kept.", number(status, "/sessions/count")),
+        ("ledger_flushes_total", "Flushes of the book to the disk.", number(status, "/ledgerFlushes")),
+        ("store_commits_total", "Commits of the state database.", number(status, "/storeCommits")),
+        ("ledger_whole", "1 while the book is whole, 0 in lockdown.", flag(health, "/ledger/ok")),
+        ("store_well", "1 while the state database answers.", flag(health, "/store/ok")),
+        ("sandbox_ready", "1 once the sandbox was tried and holds.", is_ready),
+        ("stopped", "1 between `stop` and `resume`.", u64::from(shared.stop.fact().is_some())),
     ] {
-        let line =
-            format!("# HELP moltbot_{name} {help}\n# TYPE moltbot_{name} {kind}\nmoltbot_{name} {value}\n");
-        text.push_str(&line);
+        // What only grows is named so.
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        text.push_str(&format!(
+            "# HELP moltbot_{name} {help}\n# TYPE moltbot_{name} {kind}\nmoltbot_{name} {value}\n"
+        ));
     }
     answer::whole(StatusCode::OK, EXPOSITION, text)
 }

@@ -3,7 +3,18 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use moltbot_testkit::home::Home;
+use serde_json::Value;
 use tempfile::TempDir;
+
+/// The records of the book whose actions begin so.
+pub(crate) fn book(home: &Home, action: &str) -> Vec<Value> {
+    let search = ["ledger", "search", "--action", action, "--json", "--limit", "1000"];
+    let found = moltbot_testkit::process::run(env!("CARGO_BIN_EXE_moltbot"), home, &search);
+    assert!(found.status.success(), "{found:?}");
+    let text = String::from_utf8_lossy(&found.stdout);
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
 
 /// A clean home, and the program in it. A gateway that a test leaves running is stopped at the end.
 pub(crate) struct Program {

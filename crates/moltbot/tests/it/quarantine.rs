@@ -11,6 +11,8 @@ use moltbot_testkit::process::{Gateway, run};
 use moltbot_testkit::raw::http;
 use serde_json::{Value, json};
 
+use crate::program::book;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 const CODE: &str = "session_quarantined";
 /// What the review refuses as high.
@@ -21,14 +23,6 @@ fn moltbot(home: &Home, arguments: &[&str]) -> (i32, String) {
     let ran = run(PROGRAM, home, arguments);
     let text = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     (ran.status.code().unwrap_or(-1), text)
-}
-
-/// The records of the book whose actions begin so.
-fn book(home: &Home, action: &str) -> Vec<Value> {
-    let found = run(PROGRAM, home, &["ledger", "search", "--action", action, "--json", "--limit", "1000"]);
-    let text = String::from_utf8_lossy(&found.stdout).into_owned();
-    assert!(found.status.success(), "{found:?}");
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The command that the review reads nothing in and that tries to leave the sandbox, with the file that it runs.

@@ -7,7 +7,7 @@ use moltbot_testkit::model::{Reply, ScriptedModel};
 use moltbot_testkit::process::{Gateway, run};
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::program::{Program, book};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 
@@ -127,14 +127,7 @@ fn turn(home: &Home, model: &ScriptedModel, commands: &[&str]) -> (Vec<String>, 
     model.push(Reply::text("done"));
     let output = run(PROGRAM, home, &["agent", "--json", "--message", "go"]);
     assert!(output.status.success(), "{output:?}");
-    (model.requests().last().unwrap().tool_results(), commands_in_the_book(home))
-}
-
-fn commands_in_the_book(home: &Home) -> Vec<Value> {
-    let output =
-        run(PROGRAM, home, &["ledger", "search", "--action", "command.start", "--json", "--limit", "100"]);
-    let book = String::from_utf8_lossy(&output.stdout).into_owned();
-    book.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    (model.requests().last().unwrap().tool_results(), book(home, "command.start"))
 }
 
 #[test]
@@ -148,7 +141,7 @@ fn d_113_a_refused_command_does_not_run_and_the_book_says_why() {
     let said = String::from_utf8_lossy(&refused.stdout);
     assert!(!refused.status.success() && said.contains("in quarantine"), "{refused:?}");
     assert!(said.contains("the command is refused") && said.contains("quotes or escapes hide"), "{said}");
-    let book = commands_in_the_book(&home);
+    let book = book(&home, "command.start");
     let workspace = home.state_path().join("workspace");
     assert!(!workspace.join("ran").exists(), "no part of a refused command runs");
     assert!(workspace.join("asked").exists() && workspace.join("plain").exists(), "{told:?}");

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::{Reply, ScriptedModel};
-use moltbot_testkit::process::{Gateway, run};
+use moltbot_testkit::process::Gateway;
 use moltbot_testkit::telegram::{Fault, Person, Sent, TelegramApi};
 use serde_json::{Value, json};
 
 use super::PROGRAM;
+use crate::program::book;
 
 const OVER: &str = "This is decided already, or too old.";
 
@@ -72,16 +73,7 @@ impl Stage {
     }
 
     fn press(&self, who: &Person, chat: i64, message: i64, data: &str) -> String {
-        let before = self.api.press_answers().len();
-        self.api.press(who, chat, message, data);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            if let Some(answer) = self.api.press_answers().get(before) {
-                return answer.clone();
-            }
-            assert!(Instant::now() < deadline, "the press is not answered");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.api.press_and_hear(who, chat, message, data)
     }
 
     /// The message as it is shown when it has no buttons any more.
@@ -98,15 +90,10 @@ impl Stage {
         }
     }
 
-    fn book(&self, action: &str) -> Vec<Value> {
-        let found = run(PROGRAM, &self.home, &["ledger", "search", "--action", action, "--json"]);
-        let text = String::from_utf8_lossy(&found.stdout).into_owned();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
     fn refusals(&self) -> Vec<String> {
-        let refused =
-            self.book("approval.decide").into_iter().filter(|line| line["details"]["code"].is_string());
+        let refused = book(&self.home, "approval.decide")
+            .into_iter()
+            .filter(|line| line["details"]["code"].is_string());
         refused.map(|line| line["details"]["code"].as_str().unwrap().to_owned()).collect()
     }
 }
@@ -141,7 +128,7 @@ fn the_owner_says_yes_by_a_button_and_both_questions_show_it() {
     assert!(stage.press(&owner(), 500, one.message, &yes) == OVER, "an old button answers no new question");
     assert!(stage.press(&owner(), 500, one.message, &data(&one, "Deny")).ends_with(": deny"));
     assert!(stage.told(2).contains("the owner said no"));
-    let decided = stage.book("approval.decide");
+    let decided = book(&stage.home, "approval.decide");
     let by: Vec<&str> = decided
         .iter()
         .filter(|line| line["details"]["choice"].is_string())
@@ -194,7 +181,7 @@ fn no_answer_is_no_and_a_late_button_is_over() {
     assert!(stage.told(1).contains("did not answer within 1 s"));
     assert!(stage.settled(&one).contains("nobody said yes"));
     assert_eq!(stage.press(&owner(), 500, one.message, &data(&one, "Allow once")), OVER);
-    assert!(stage.book("approval.decide").iter().all(|line| line["decision"] == "refused"));
+    assert!(book(&stage.home, "approval.decide").iter().all(|line| line["decision"] == "refused"));
 }
 
 /// A vendor that took the question and lost its answer has it twice: the older one counts for nothing.

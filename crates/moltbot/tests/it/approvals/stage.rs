@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use moltbot_testkit::client::{Client, Device, SignatureVersion};
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::{Reply, ScriptedModel};
-use moltbot_testkit::process::{Gateway, run};
+use moltbot_testkit::process::Gateway;
 use serde_json::{Value, json};
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
@@ -147,10 +147,6 @@ impl Stage {
 
     /// The records of the book whose actions begin so.
     pub(super) fn book(&self, action: &str) -> Vec<Value> {
-        let found =
-            run(PROGRAM, &self.home, &["ledger", "search", "--action", action, "--json", "--limit", "1000"]);
-        let text = String::from_utf8_lossy(&found.stdout).into_owned();
-        assert!(found.status.success(), "{found:?}");
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        crate::program::book(&self.home, action)
     }
 }

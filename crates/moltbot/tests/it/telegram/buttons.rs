@@ -1,7 +1,5 @@
 //! The owner decides in his own chat, by buttons that are good once; nobody else does, and nothing that is made up counts.
 
-use std::time::{Duration, Instant};
-
 use moltbot_testkit::model::echo_of;
 use moltbot_testkit::telegram::{Person, Sent};
 use serde_json::json;
@@ -33,16 +31,7 @@ fn data(question: &Sent, begin: &str) -> String {
 
 /// Presses, and waits for the answer.
 fn press(stage: &Stage, who: &Person, chat: i64, message: i64, data: &str) -> String {
-    let before = stage.api.press_answers().len();
-    stage.api.press(who, chat, message, data);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(answer) = stage.api.press_answers().get(before) {
-            return answer.clone();
-        }
-        assert!(Instant::now() < deadline, "the press is not answered");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    stage.api.press_and_hear(who, chat, message, data)
 }
 
 #[test]
