@@ -43,7 +43,7 @@ lint-code:
 	sh tests/uncalled.sh
 
 lint-deny:
-	command -v cargo-deny > /dev/null || $(CARGO) install cargo-deny --locked
+	command -v cargo-deny > /dev/null || CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deny --locked --debug
 	cargo-deny check bans licenses sources
 
 clean:

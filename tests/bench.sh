@@ -19,4 +19,8 @@ case " $* " in
             --bench target/bench-secrets.jsonl --baseline bench/baseline.json "$@"
         ;;
 esac
-exec ./target/release/moltbot-bench "$@" target/release/moltbot
+# Away from where the tests have just removed thousands of files: see `cold_starts`.
+TMPDIR=$(mktemp -d /var/tmp/moltbot-bench-XXXXXX)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+./target/release/moltbot-bench "$@" target/release/moltbot

@@ -68,3 +68,9 @@ python=$cache/python
 # What signs webhooks as GitHub does.
 [ -f "$cache/node/node_modules/@octokit/webhooks-methods/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error @octokit/webhooks-methods@6.0.0
+# The reader of JSON5 that the other generations have, for the check of ours.
+[ -f "$cache/node/node_modules/json5/package.json" ] ||
+    npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error json5@2.2.3
+# A stand-in for model providers that other people wrote, with switches that make it fail at random.
+[ -f "$cache/node/node_modules/@copilotkit/aimock/package.json" ] ||
+    npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error @copilotkit/aimock@1.43.0

@@ -41,4 +41,13 @@ try:
 except openai.BadRequestError as error:
     assert "user message" in str(error), error
 
+if os.environ.get("RESPONSES"):
+    answer = client.responses.create(model="moltbot", input="say three", instructions="Be short.")
+    assert "say three" in answer.output_text and answer.status == "completed", answer
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens > 0, answer
+    with client.responses.stream(model="moltbot", input=[{"role": "user", "content": "say four"}]) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        final = stream.get_final_response()
+    assert "say four" in text and final.output_text == text, (text, final)
+
 print("passed")

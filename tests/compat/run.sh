@@ -8,6 +8,6 @@ cargo=${CARGO:-cargo}
 tools=target/test-tools
 python3 tests/compat/clients.py check
 [ -x target/release/moltbot ] || make build
-$cargo build --release --locked -p moltbot-testkit --bin moltbot-stage
+$cargo build --locked -p moltbot-testkit --bin moltbot-stage
 python3 tests/compat/clients.py install "$tools"
-exec python3 tests/compat/clients.py run target/release/moltbot-stage target/release/moltbot "$tools" "$@"
+exec python3 tests/compat/clients.py run target/debug/moltbot-stage target/release/moltbot "$tools" "$@"

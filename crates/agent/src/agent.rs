@@ -5,21 +5,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use moltbot_config::Config;
-use moltbot_config::settings::AgentConfig;
+use moltbot_config::settings::{AgentConfig, AgentDefaults};
 use moltbot_ledger::Ledger;
 use moltbot_policy::incident::Incident;
-use moltbot_protocol::ids::AgentId;
+use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::{Message, Part};
 use moltbot_protocol::principal::Principal;
 use moltbot_sandbox::Sandbox;
-use moltbot_store::{PendingTurn, Store};
+use moltbot_store::{PendingTurn, Store, StoreError};
 use moltbot_vault::{FileError, OpenError, StateDir, Workspace};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::approvals::Approvals;
+use crate::control::{Control, PassedOver};
 use crate::model::{Answer, ModelError, Models, Prompt};
+use crate::processes::{Processes, Whose};
 use crate::report::{NotAllowed, Responding, TurnEvent, TurnReport};
+use crate::status::StatusSource;
 use crate::tools::RulesSource;
 use crate::{turn, workspace};
 
@@ -95,6 +98,7 @@ pub(crate) struct Inside {
     pub(crate) approvals: Option<Arc<dyn Approvals>>,
     pub(crate) home: PathBuf,
     pub(crate) rules: RulesSource,
+    pub(crate) processes: Processes,
     agents: Vec<AgentDescription>,
     workspaces: BTreeMap<AgentId, Workspace>,
 }
@@ -128,6 +132,7 @@ impl Agent {
             approvals,
             home,
             rules,
+            processes: Processes::default(),
             agents,
             workspaces,
         };
@@ -148,48 +153,90 @@ impl Agent {
         &self.parts.models
     }
 
+    /// What holds for every agent that does not say otherwise.
+    pub fn defaults(&self) -> &AgentDefaults {
+        &self.parts.config.agents.defaults
+    }
+
+    /// What is set of a session, what it used, and the walls around it: a line for each.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn session_status(&self, session: &SessionKey) -> Result<String, StoreError> {
+        self.parts.status().tell(session, None).await
+    }
+
     /// Takes one accepted message to its reply, or to the sentence that says why there is none; either end
     /// is in the store before this returns. `watcher` sees what happens as it happens and must not block.
     /// `allowance` is asked before each question to a model, with the tokens and the millionths of a dollar that the turn
     /// used so far. `responder` is told of an incident that puts the session into quarantine, and waited for before the turn
-    /// ends. Cancelling `abort` ends the turn within a second and kills a running tool. `clock` gives
-    /// milliseconds since the epoch.
+    /// ends. `control` is how the turn is stopped, and how it hears of messages that it is to take in before its next step.
+    /// `clock` gives milliseconds since the epoch.
     pub async fn take_turn(
         &self,
         turn: PendingTurn,
         watcher: &(dyn Fn(TurnEvent<'_>) + Send + Sync),
         allowance: &(dyn Fn(u64, u64) -> Result<(), NotAllowed> + Send + Sync),
         responder: &(dyn Fn(Incident) -> Responding + Send + Sync),
-        abort: CancellationToken,
+        control: impl Into<Control>,
         clock: &(dyn Fn() -> u64 + Send + Sync),
     ) -> TurnReport {
-        turn::take(&self.parts, turn, watcher, allowance, responder, abort, clock).await
+        turn::take(&self.parts, turn, watcher, allowance, responder, control.into(), clock).await
+    }
+
+    /// Ends the commands that turns of a session left in the background. Waits for nothing.
+    pub fn end_commands_of(&self, session: &SessionKey) {
+        self.parts.processes.end(Whose::Session(session));
+    }
+
+    /// The same for those that a person caused.
+    pub fn end_commands_by(&self, principal: &Principal) {
+        self.parts.processes.end(Whose::Principal(principal));
+    }
+
+    /// The same for all.
+    pub fn end_commands(&self) {
+        self.parts.processes.end(Whose::Everybody);
+    }
+
+    /// Ends all commands and waits until that is in the book.
+    pub async fn close(&self) {
+        self.parts.processes.close().await;
+    }
+
+    /// Ends a turn that gets no answer of its own. What it says stays in the transcript.
+    pub async fn pass_over(&self, turn: PendingTurn, why: PassedOver, now_ms: u64) -> TurnReport {
+        turn::pass_over(&self.parts, turn, why, now_ms).await
     }
 
     /// Asks a model for one word, to see that it answers. `name` is `provider/model`; the default agent's
-    /// model when absent.
+    /// model when absent, and those to try after it.
     ///
     /// # Errors
     /// When no model is configured, or it does not answer.
     pub async fn test_model(&self, name: Option<&str>) -> Result<Answer, ModelError> {
-        let model = match name {
-            Some(name) => self.parts.models.named(name)?,
-            None => self.parts.models.chosen(&self.parts.default_agent())?,
+        let conversation = match name {
+            Some(name) => self.parts.models.named(name)?.open("owner").await?,
+            None => self.parts.models.route(&self.parts.default_agent(), None)?.open("owner").await?,
         };
-        let conversation = model.open("owner").await?;
         let content = vec![Part::text("Answer with the word: ready")];
         let question = Message::User { content, timestamp: 0, principal: Principal::Owner };
         let prompt = Prompt {
             system: "This is a test of the connection. Answer in one word.".into(),
             messages: vec![question],
-            tools: Vec::new(),
             max_tokens: Some(64),
+            ..Prompt::default()
         };
         conversation.ask(&prompt, &mut |_| {}, &CancellationToken::new()).await
     }
 }
 
 impl Inside {
+    /// What is known of sessions.
+    pub(crate) fn status(&self) -> StatusSource {
+        StatusSource { config: self.config.clone(), models: self.models.clone(), store: self.store.clone() }
+    }
+
     /// The workspace of an agent; `None` when there is no such agent.
     pub(crate) fn workspace_of(&self, agent: &AgentId) -> Option<&Workspace> {
         self.workspaces.get(agent)

@@ -9,8 +9,12 @@ use moltbot_protocol::message::{Message, Part};
 use moltbot_protocol::principal::Principal;
 use serde_json::Value;
 
+use crate::model::{Prompt, ToolSpec};
+
 /// Characters of one token, as estimated.
 const TOKEN_CHARS: u64 = 4;
+/// Tokens of a picture, as estimated: about what the largest size that providers look at costs.
+const IMAGE_TOKENS: u64 = 1600;
 /// Tokens that one message costs beside its text.
 const MESSAGE_TOKENS: u64 = 8;
 
@@ -27,6 +31,10 @@ pub(crate) struct Transcript {
     unsaved: usize,
     /// Whether messages were left out: not loaded, or not lent.
     shortened: bool,
+    /// Whether the first message stands for earlier ones.
+    summarised: bool,
+    /// Why there is no summary of what is left out, when one was tried.
+    because: Option<&'static str>,
 }
 
 impl Transcript {
@@ -35,7 +43,62 @@ impl Transcript {
     /// messages that were not loaded.
     pub(crate) fn new(earlier: Vec<Message>, question: usize, shortened: bool) -> Self {
         let unsaved = earlier.len();
-        Self { messages: earlier, question, unsaved, shortened }
+        Self { messages: earlier, question, unsaved, shortened, summarised: false, because: None }
+    }
+
+    /// Puts a message in front that stands for earlier ones. It is told to models, and is no part of what is kept.
+    pub(crate) fn stand_in(&mut self, summary: Message) {
+        self.messages.insert(0, summary);
+        self.question = self.question.saturating_add(1);
+        self.unsaved = self.unsaved.saturating_add(1);
+        self.summarised = true;
+    }
+
+    /// Takes out the first `count` messages, all of them before the message to be answered and in the store. Whoever takes
+    /// them says what stands for them.
+    pub(crate) fn take_head(&mut self, count: usize) -> Vec<Message> {
+        let count = count.min(self.question).min(self.unsaved);
+        self.question = self.question.saturating_sub(count);
+        self.unsaved = self.unsaved.saturating_sub(count);
+        if count > 0 {
+            self.summarised = false;
+        }
+        self.messages.drain(..count).collect()
+    }
+
+    /// Puts back what was taken out, because nothing stands for it.
+    pub(crate) fn put_back(&mut self, mut head: Vec<Message>, summarised: bool) {
+        let count = head.len();
+        head.append(&mut self.messages);
+        self.messages = head;
+        self.question = self.question.saturating_add(count);
+        self.unsaved = self.unsaved.saturating_add(count);
+        self.summarised = summarised;
+    }
+
+    /// Whether the first message stands for earlier ones.
+    pub(crate) const fn is_summarised(&self) -> bool {
+        self.summarised
+    }
+
+    /// Whether messages were left out for which nothing stands.
+    pub(crate) const fn is_shortened(&self) -> bool {
+        self.shortened
+    }
+
+    /// Notes that what is left out could not be summarised: the model is told.
+    pub(crate) const fn not_summarised(&mut self) {
+        self.because = Some(NOT_SUMMARISED);
+    }
+
+    /// Where the message to be answered stands.
+    pub(crate) const fn question(&self) -> usize {
+        self.question
+    }
+
+    /// All of it, oldest first.
+    pub(crate) fn messages(&self) -> &[Message] {
+        &self.messages
     }
 
     /// Adds a message that the store does not have.
@@ -58,13 +121,26 @@ impl Transcript {
         self.messages.get(self.question.saturating_add(1)..).unwrap_or_default()
     }
 
+    /// The paths of the pictures that people sent, newest first.
+    pub(crate) fn pictures(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        for message in self.messages.iter().rev() {
+            let Message::User { content, .. } = message else { continue };
+            paths.extend(content.iter().filter_map(|part| match part {
+                Part::Image { path, .. } => Some(path.clone()),
+                _ => None,
+            }));
+        }
+        paths
+    }
+
     /// The arguments of the last call with this id.
     pub(crate) fn arguments_of(&self, call: &str) -> Option<&Value> {
         self.messages.iter().rev().find_map(|message| {
             let Message::Assistant { content, .. } = message else { return None };
             content.iter().find_map(|part| match part {
                 Part::ToolCall { id, arguments, .. } if id == call => Some(arguments),
-                Part::Text { .. } | Part::ToolCall { .. } => None,
+                _ => None,
             })
         })
     }
@@ -91,23 +167,31 @@ impl Transcript {
         self.leave_out(tokens);
         let mut messages = std::mem::take(&mut self.messages);
         if self.shortened {
-            note_omission(&mut messages);
+            note_omission(&mut messages, self.omission());
         }
         messages
+    }
+
+    /// How an omission is told.
+    fn omission(&self) -> &'static str {
+        self.because.unwrap_or(OMISSION)
     }
 
     /// Takes back what was lent.
     pub(crate) fn give_back(&mut self, mut messages: Vec<Message>) {
         if self.shortened {
-            remove_omission(&mut messages);
+            remove_omission(&mut messages, self.omission());
         }
         self.messages = messages;
     }
 
     fn leave_out(&mut self, tokens: u64) {
         let groups = groups_of(&self.messages);
-        let pinned =
-            |group: &Range<usize>| group.contains(&self.question) || group.end == self.messages.len();
+        let pinned = |group: &Range<usize>| {
+            group.contains(&self.question)
+                || group.end == self.messages.len()
+                || (self.summarised && group.start == 0)
+        };
         let cost = |group: &Range<usize>| {
             self.messages
                 .get(group.clone())
@@ -205,7 +289,7 @@ fn calls_of(message: &Message) -> Vec<(String, String)> {
     let Message::Assistant { content, .. } = message else { return Vec::new() };
     let calls = content.iter().filter_map(|part| match part {
         Part::ToolCall { id, name, .. } => Some((id.clone(), name.clone())),
-        Part::Text { .. } => None,
+        _ => None,
     });
     calls.collect()
 }
@@ -223,17 +307,35 @@ fn groups_of(messages: &[Message]) -> Vec<Range<usize>> {
 }
 
 /// The tokens of a message, as estimated.
-fn estimate(message: &Message) -> u64 {
+pub(crate) fn estimate(message: &Message) -> u64 {
     let (Message::Assistant { content, .. }
     | Message::ToolResult { content, .. }
     | Message::User { content, .. }) = message;
     let parts = content.iter().map(|part| match part {
+        Part::Image { .. } => IMAGE_TOKENS,
         Part::Text { text } => estimate_text(text),
+        Part::Thinking { thinking, .. } => estimate_text(thinking),
         Part::ToolCall { name, arguments, .. } => {
             estimate_text(name).saturating_add(estimate_chars(value_chars(arguments)))
         }
     });
     parts.fold(MESSAGE_TOKENS, u64::saturating_add)
+}
+
+/// The tokens of a whole prompt, as estimated.
+pub(crate) fn estimate_all(prompt: &Prompt) -> u64 {
+    let messages = prompt.messages.iter().map(estimate).fold(0, u64::saturating_add);
+    messages.saturating_add(estimate_text(&prompt.system)).saturating_add(estimate_tools(&prompt.tools))
+}
+
+/// The tokens of descriptions of tools, as estimated.
+pub(crate) fn estimate_tools(tools: &[ToolSpec]) -> u64 {
+    let tool = |tool: &ToolSpec| {
+        estimate_text(tool.name)
+            .saturating_add(estimate_text(tool.description))
+            .saturating_add(value_chars(&tool.parameters) / TOKEN_CHARS)
+    };
+    tools.iter().map(tool).fold(0, u64::saturating_add)
 }
 
 /// The tokens of a text, as estimated.
@@ -262,24 +364,27 @@ pub(crate) fn value_chars(value: &Value) -> u64 {
 
 /// How an omission is told.
 const OMISSION: &str = "[Earlier messages of this conversation are left out here.]\n\n";
+/// The same, where a summary was tried.
+const NOT_SUMMARISED: &str =
+    "[Earlier messages of this conversation are left out here, because they could not be summarised.]\n\n";
 
 /// Says at the head that something is left out. The line goes into a message of the user, because providers want
 /// the first message to be one.
-fn note_omission(messages: &mut Vec<Message>) {
+fn note_omission(messages: &mut Vec<Message>, omission: &str) {
     match messages.first_mut() {
-        Some(Message::User { content, .. }) => content.insert(0, Part::text(OMISSION)),
+        Some(Message::User { content, .. }) => content.insert(0, Part::text(omission)),
         first => {
             let timestamp = first.map_or(0, |message| timestamp_of(message));
-            let (content, principal) = (vec![Part::text(OMISSION)], Principal::Owner);
+            let (content, principal) = (vec![Part::text(omission)], Principal::Owner);
             messages.insert(0, Message::User { content, timestamp, principal });
         }
     }
 }
 
 /// Undoes [`note_omission`].
-fn remove_omission(messages: &mut Vec<Message>) {
+fn remove_omission(messages: &mut Vec<Message>, omission: &str) {
     let Some(Message::User { content, .. }) = messages.first_mut() else { return };
-    if matches!(content.first(), Some(Part::Text { text }) if text == OMISSION) {
+    if matches!(content.first(), Some(Part::Text { text }) if text == omission) {
         content.remove(0);
     }
     if content.is_empty() {

@@ -7,16 +7,26 @@
 
 mod agent;
 mod approvals;
+mod control;
 mod external;
 mod history;
 pub mod model;
+mod picture;
+mod processes;
 mod prompt;
 mod received;
 mod report;
+mod status;
 mod tools;
 mod turn;
 mod workspace;
 
 pub use agent::{Agent, AgentDescription, AgentError, Parts};
 pub use approvals::{Answer, Approvals};
+pub use control::{Control, PassedOver, Steered};
+pub use picture::picture_type;
+pub use processes::Later;
 pub use report::{NotAllowed, Responding, ToolCallReport, TurnEvent, TurnReport};
+
+/// What a turn says that was to summarise a conversation in which nothing was said.
+pub const NOTHING_TO_SUMMARISE: &str = turn::NOTHING;

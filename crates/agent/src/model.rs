@@ -4,26 +4,38 @@
 //! opened once for each turn (one line in the book); its [`Conversation`] is asked as often as the tools
 //! need. What a model says is data from a stranger: every size is bounded, and nothing of it is run here.
 
-use moltbot_config::limits;
-use moltbot_protocol::message::{Message, Part, StopReason, Usage};
-use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use moltbot_protocol::message::{Message, Part, StopReason, ThinkingLevel, Usage};
+use serde_json::{Value, json};
 
 mod anthropic;
 mod bare_call;
 mod catalog;
+mod conversation;
 mod draft;
 mod error;
 mod exchange;
+mod gemini;
+mod ollama;
 mod openai;
 mod provider;
-mod retry;
+mod responses;
+mod rest;
+mod scan;
 mod sse;
+mod thoughts;
+mod wire;
 
-pub use catalog::{ModelDescription, Models, ModelsError, NoModel, ProviderKeys};
+pub use catalog::{
+    ModelDescription, Models, ModelsError, NoModel, ProviderKeys, ProviderState, aliases, resolve_alias,
+};
+pub use conversation::{Conversation, Route, Tried};
 pub use error::ModelError;
 pub use moltbot_net::LoopbackModel as Discovered;
-pub use provider::{Conversation, Model};
+pub use provider::Model;
+pub use scan::Scanned;
 
 /// What a model is asked.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +48,44 @@ pub struct Prompt {
     pub tools: Vec<ToolSpec>,
     /// The longest answer, in tokens; the model's own limit when absent.
     pub max_tokens: Option<u64>,
+    /// How much to think; as much as the model does by itself when absent.
+    pub thinking: Option<ThinkingLevel>,
+    /// The pictures of the messages, by their paths. What is not here is not shown.
+    pub pictures: Pictures,
+}
+
+/// Pictures by their paths.
+pub type Pictures = Arc<BTreeMap<String, Picture>>;
+
+/// A picture, as models are sent it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Picture {
+    /// What it is, by its bytes.
+    pub mime_type: &'static str,
+    /// Its bytes, in base64.
+    pub base64: String,
+}
+
+impl Picture {
+    /// It as a URL.
+    fn data_url(&self) -> String {
+        format!("data:{};base64,{}", self.mime_type, self.base64)
+    }
+}
+
+impl Prompt {
+    /// A picture that this model may be shown.
+    fn picture(&self, model: &Model, path: &str) -> Option<&Picture> {
+        self.pictures.get(path).filter(|_| model.sees())
+    }
+}
+
+/// Arguments as every provider takes them: an object, in which what is none stands as a member.
+fn object_of(arguments: &Value) -> Value {
+    match arguments {
+        Value::Object(_) => arguments.clone(),
+        other => json!({ "invalid": other }),
+    }
 }
 
 /// A tool, as a model sees it.
@@ -77,28 +127,9 @@ pub struct Answer {
     pub provider: String,
     /// The model's name.
     pub model: String,
+    /// What was tried before, in order.
+    pub tried: Vec<Tried>,
 }
 
 /// Where the pieces of an answer go.
 pub type Deltas<'a> = &'a mut (dyn FnMut(ModelDelta) + Send);
-
-impl Conversation {
-    /// Asks the model and waits for its whole answer; its pieces go to `events` as they come. What may be
-    /// tried again (429, 5xx, no connection) is, with growing waits, as long as no piece has been handed on.
-    /// An abort ends the call at once and closes the connection.
-    ///
-    /// # Errors
-    /// A sentence for the person who asked: see [`ModelError`].
-    pub async fn ask(
-        &self,
-        prompt: &Prompt,
-        events: Deltas<'_>,
-        abort: &CancellationToken,
-    ) -> Result<Answer, ModelError> {
-        tokio::select! {
-            biased;
-            () = abort.cancelled() => Err(ModelError::Aborted),
-            outcome = Box::pin(retry::ask(self, prompt, events, limits::PROVIDER_TRIES)) => outcome,
-        }
-    }
-}

@@ -66,7 +66,7 @@ pub(crate) fn write(facts: &Facts<'_>) -> String {
         line(&mut prompt, format_args!("\n## {name}\n\n{}", bounded(text.trim(), facts.max_chars)));
     }
     if let Some(boundary) = facts.external {
-        line(&mut prompt, format_args!("\n## What came from outside\n\n{}", boundary.rule()));
+        line(&mut prompt, format_args!("\n## Marked text\n\n{}", boundary.rule()));
     }
     if let Some(extra) = facts.extra.map(str::trim).filter(|extra| !extra.is_empty()) {
         line(&mut prompt, format_args!("\n## Instructions that came with this request alone\n\n{extra}"));

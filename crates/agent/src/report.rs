@@ -16,6 +16,17 @@ const LEFT_OUT: &str = "(left out: this turn's results are too long for one repo
 /// What happens in a turn. Borrowed, so that a watcher that wants only some of it copies only that.
 #[derive(Clone, Copy, Debug)]
 pub enum TurnEvent<'a> {
+    /// The message of another turn was taken into this one. That turn has ended, which is on disk; this is its report.
+    Absorbed(&'a TurnReport),
+    /// Older turns are being summarised.
+    CompactionStarted,
+    /// Older turns are summarised, or are not.
+    CompactionEnded {
+        /// How many messages the summary stands for.
+        messages: usize,
+        /// Why they are not.
+        error: Option<&'a str>,
+    },
     /// The turn has ended and its end is on disk, unless the report's error says otherwise. The last event.
     Ended(&'a TurnReport),
     /// The turn has begun. The first event.
@@ -110,7 +121,14 @@ impl TurnReport {
             state: TurnState::Received,
             text: String::new(),
             error: None,
-            usage: Usage { input: 0, output: 0, cache_read: 0, cache_write: 0, total_tokens: 0 },
+            usage: Usage {
+                input: 0,
+                output: 0,
+                cache_read: 0,
+                cache_write: 0,
+                total_tokens: 0,
+                charged: None,
+            },
             cost: 0,
             unpriced: false,
             provider: String::new(),

@@ -1,4 +1,5 @@
-//! What the model may call: `read`, `write`, `edit` and `exec`, and the way each takes to its door.
+//! What the model may call: `read`, `write`, `edit`, `exec`, `process` and `session_status`, and the way each takes to its
+//! door.
 //!
 //! A call is read strictly, judged by `policy`, entered into the book, and only then acted on. Whatever goes
 //! wrong on that way is the call's result, told to the model as an error; a refusal is entered as well.
@@ -7,8 +8,10 @@ mod arguments;
 mod edit;
 mod exec;
 mod output;
+mod process;
 mod read;
 mod rules;
+mod session_status;
 mod write;
 
 pub(crate) use output::visible;
@@ -17,6 +20,7 @@ pub(crate) use rules::RulesSource;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
@@ -24,7 +28,8 @@ use moltbot_policy::cause::{Cause, Tool};
 use moltbot_policy::file::{self, FileAct, FilePermit};
 use moltbot_policy::incident::{Incident, Response};
 use moltbot_policy::profile::WorkspaceAccess;
-use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record};
+use moltbot_policy::{Book, Decision, Entry, Recorded, Refusal, record_soon};
+use moltbot_protocol::message::ThinkingLevel;
 use moltbot_sandbox::Sandbox;
 use moltbot_vault::Workspace;
 use serde_json::{Value, json};
@@ -33,12 +38,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approvals::Approvals;
 use crate::model::ToolSpec;
+use crate::processes::{Later, Processes};
+use crate::status::StatusSource;
 
-fn spec(tool: &Tool, may_leave: exec::MayLeave) -> ToolSpec {
+fn spec(tool: &Tool, may_leave: exec::MayLeave, background: exec::Background) -> ToolSpec {
     match tool {
         Tool::Edit => edit::spec(),
-        Tool::Exec => exec::spec(may_leave),
+        Tool::Exec => exec::spec(may_leave, background),
+        Tool::Process => process::spec(),
         Tool::Read => read::spec(),
+        Tool::SessionStatus => session_status::spec(),
         Tool::Write => write::spec(),
     }
 }
@@ -61,6 +70,14 @@ pub(crate) struct Toolbox {
     pub(crate) home: PathBuf,
     /// Cancelled when the turn ends before its time; kills a running command.
     pub(crate) stop: CancellationToken,
+    /// The commands that turns have started.
+    pub(crate) processes: Processes,
+    /// Who has what follows from an incident done when the turn has ended; without it no command outlives the turn.
+    pub(crate) later: Option<Later>,
+    /// What is known of the session.
+    pub(crate) status: StatusSource,
+    /// What the turn alone was told to think.
+    pub(crate) thinking: Option<ThinkingLevel>,
     /// The first high incident: the turn ends with it.
     pub(crate) incident: OnceLock<Incident>,
 }
@@ -107,8 +124,8 @@ impl Toolbox {
 
     /// What a model is offered: every tool that the turn has.
     pub(crate) fn offered(&self) -> Vec<ToolSpec> {
-        let leaves = exec::may_leave(self);
-        self.cause.tools().iter().map(|tool| spec(tool, leaves)).collect()
+        let (leaves, background) = (exec::may_leave(self), exec::background(self));
+        self.cause.tools().iter().map(|tool| spec(tool, leaves, background)).collect()
     }
 
     /// Does what a call asks for. Never fails: what goes wrong is the result.
@@ -117,7 +134,9 @@ impl Toolbox {
             Some(tool) if !self.cause.tools().contains(&tool) => Err(self.refuse_tool(tool).await),
             Some(Tool::Edit) => edit::run(self, arguments).await,
             Some(Tool::Exec) => Box::pin(exec::run(self, arguments)).await,
+            Some(Tool::Process) => process::run(self, arguments).await,
             Some(Tool::Read) => read::run(self, arguments).await,
+            Some(Tool::SessionStatus) => session_status::run(self, arguments).await,
             Some(Tool::Write) => write::run(self, arguments).await,
             None => Err(self.unknown(name)),
         };
@@ -142,11 +161,21 @@ impl Toolbox {
         self.unknown(tool.name())
     }
 
+    /// How long a command of the background can be asked for after its end.
+    fn kept_for(&self) -> Duration {
+        Duration::from_millis(u64::from(self.config.tools.exec.cleanup_ms))
+    }
+
     /// Reads a whole file: judged, recorded, opened beneath the workspace.
     async fn read_file(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.read_bytes(path, limits::TOOL_FILE_BYTES).await
+    }
+
+    /// The same, of a file of `max` bytes at most.
+    pub(crate) async fn read_bytes(&self, path: &str, max: u64) -> Result<Vec<u8>, String> {
         let permit = self.permit_file(FileAct::Read, path).await?;
         let workspace = self.workspace.clone();
-        let read = spawn_blocking(move || workspace.read(permit, limits::TOOL_FILE_BYTES)).await;
+        let read = spawn_blocking(move || workspace.read(permit, max)).await;
         read.map_err(|_| stopped())?.map_err(|error| sentence(&error))
     }
 
@@ -189,9 +218,7 @@ impl Toolbox {
                 return Err(self.refuse(action, path, &refusal).await);
             }
         };
-        let ledger = self.ledger.clone();
-        let recorded = spawn_blocking(move || record(permit, &ledger)).await;
-        recorded.map_err(|_| stopped())?.map_err(|unrecorded| sentence(&unrecorded))
+        record_soon(permit, &self.ledger).await.map_err(|unrecorded| sentence(&unrecorded))
     }
 
     /// Enters a refusal and gives its sentence. The act is refused whether or not it can be entered.
@@ -211,11 +238,8 @@ impl Toolbox {
         let entry = Entry::new(self.cause.actor(), action, target, Decision::Refused);
         let entry = self.cause.tell(entry).with("code", refusal.code).with("reason", refusal.message.clone());
         let entry = tell(entry);
-        let ledger = self.ledger.clone();
-        match spawn_blocking(move || ledger.enter(entry)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, action, "a refusal could not be recorded"),
-            Err(error) => tracing::error!(%error, action, "a refusal could not be recorded"),
+        if let Err(error) = self.ledger.enter_soon(vec![entry]).await {
+            tracing::error!(%error, action, "a refusal could not be recorded");
         }
         refusal.message.clone()
     }
@@ -252,9 +276,10 @@ mod tests {
 
     #[test]
     fn every_schema_names_what_must_be_there() {
-        for tool in Tool::ALL.iter().map(|tool| spec(tool, exec::MayLeave::Yes)) {
+        for tool in Tool::ALL.iter().map(|tool| spec(tool, exec::MayLeave::Yes, exec::Background::Yes)) {
             let required = tool.parameters["required"].as_array().unwrap();
-            assert!(!required.is_empty(), "tool {}", tool.name);
+            let asks_nothing = tool.name == "session_status";
+            assert_eq!(required.is_empty(), asks_nothing, "tool {}", tool.name);
             for name in required {
                 assert!(
                     tool.parameters["properties"][name.as_str().unwrap()].is_object(),

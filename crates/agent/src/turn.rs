@@ -8,23 +8,31 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::incident::Incident;
-use moltbot_protocol::message::{Message, Part, Usage, text_of};
-use moltbot_store::{PendingTurn, Step};
+use moltbot_protocol::message::{Message, Part, ThinkingLevel, Usage, text_of};
+use moltbot_protocol::principal::Principal;
+use moltbot_store::{PendingTurn, Step, TurnId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+mod condensing;
 mod ending;
 mod preparing;
 mod speech;
+mod steering;
 
 use crate::agent::Inside;
+use crate::control::Control;
 use crate::external::Boundary;
 use crate::history::Transcript;
-use crate::model::{Answer, Conversation, ModelDelta, ModelError, Prompt};
+use crate::model::{Answer, Conversation, Model, ModelDelta, ModelError, Prompt};
+use crate::picture;
 use crate::report::{NotAllowed, Responding, ToolCallReport, TurnEvent, TurnReport};
 use crate::tools::{ToolResult, Toolbox, sentence};
 use preparing::budget;
 use speech::Speech;
+
+pub(crate) use condensing::NOTHING;
+pub(crate) use ending::pass_over;
 
 /// Who is told what happens.
 type Watcher<'a> = &'a (dyn Fn(TurnEvent<'_>) + Send + Sync);
@@ -57,10 +65,20 @@ struct Turn<'a> {
     clock: Clock<'a>,
     /// Cancelled when the person or the time limit stops the turn.
     stop: CancellationToken,
+    /// Where messages come from that are to be taken in.
+    control: Control,
     /// The model that a person chose for the session, as `provider/model`.
     chosen_model: Option<String>,
+    /// How much the model is told to think; nothing when it decides itself.
+    thinking: Option<ThinkingLevel>,
     transcript: Transcript,
-    /// The boundary around what came from outside, when anything did.
+    /// Where the messages of each turn before this one begin in the transcript.
+    turns: Vec<(TurnId, usize)>,
+    /// Who caused what the summary stands for that the transcript begins with.
+    sources: Vec<Principal>,
+    /// What a person wants in a summary, when the turn asks for one.
+    compacts: Option<String>,
+    /// The boundary around what came from outside and around a summary, when there is any.
     external: Option<Boundary>,
     speech: Speech,
     report: TurnReport,
@@ -82,10 +100,10 @@ pub(crate) async fn take(
     watcher: Watcher<'_>,
     allowance: Allowance<'_>,
     responder: Responder<'_>,
-    abort: CancellationToken,
+    control: Control,
     clock: Clock<'_>,
 ) -> TurnReport {
-    let mut turn = Turn::begin(inside, pending, watcher, allowance, responder, abort.child_token(), clock);
+    let mut turn = Turn::begin(inside, pending, watcher, allowance, responder, control, clock);
     let ended = turn.run().await;
     turn.close(ended).await
 }
@@ -97,7 +115,7 @@ impl<'a> Turn<'a> {
         watcher: Watcher<'a>,
         allowance: Allowance<'a>,
         responder: Responder<'a>,
-        stop: CancellationToken,
+        control: Control,
         clock: Clock<'a>,
     ) -> Self {
         let started_ms = clock();
@@ -113,9 +131,14 @@ impl<'a> Turn<'a> {
             allowance,
             responder,
             clock,
-            stop,
+            stop: control.abort.child_token(),
+            control,
             chosen_model: None,
+            thinking: None,
             transcript,
+            turns: Vec::new(),
+            sources: Vec::new(),
+            compacts: None,
             external: None,
             speech,
             report,
@@ -145,16 +168,27 @@ impl<'a> Turn<'a> {
     async fn work(&mut self) -> Result<(), Halt> {
         self.load().await?;
         self.require_allowed()?;
-        let (model, toolbox) = self.prepare().await?;
+        let (route, toolbox) = self.prepare().await?;
+        let model = route.first();
         let tools = if model.calls_tools() { toolbox.offered() } else { Vec::new() };
         let mut prompt = self.prompt(tools).await?;
-        let budget = budget(&model, self.inside.config.agents.defaults.context_tokens, &mut prompt);
+        if route.models().any(Model::sees) {
+            prompt.pictures = picture::load(&toolbox, self.transcript.pictures()).await;
+        }
+        let budget = budget(model, self.inside.config.agents.defaults.context_tokens, &mut prompt);
         let actor = format!("agent:{}", self.report.run);
         let conversation = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Halt::Aborted),
-            opened = model.open(&actor) => opened.map_err(halt)?,
+            opened = route.open(&actor) => opened.map_err(halt)?,
         };
+        if let Some(hint) = self.compacts.take() {
+            return self.compact(&conversation, model, budget, &hint).await;
+        }
+        if self.condense_when_full(&conversation, model, budget).await? {
+            let Prompt { max_tokens, pictures, tools, .. } = prompt;
+            prompt = Prompt { max_tokens, pictures, ..self.prompt(tools).await? };
+        }
         loop {
             let calls = self.ask(&conversation, &mut prompt, budget).await?;
             if calls.is_empty() {
@@ -166,6 +200,7 @@ impl<'a> Turn<'a> {
             for call in calls {
                 self.call(&toolbox, call).await?;
             }
+            self.take_in().await;
         }
     }
 
@@ -183,8 +218,8 @@ impl<'a> Turn<'a> {
         match asked {
             Err(ModelError::WithoutTools { model }) if !prompt.tools.is_empty() => {
                 tracing::info!(model, "the model cannot call tools; asking without them");
-                let max_tokens = prompt.max_tokens;
-                *prompt = Prompt { max_tokens, ..self.prompt(Vec::new()).await? };
+                let (max_tokens, pictures) = (prompt.max_tokens, std::mem::take(&mut prompt.pictures));
+                *prompt = Prompt { max_tokens, pictures, ..self.prompt(Vec::new()).await? };
                 let asked = self.hear(conversation, prompt, budget).await;
                 Ok(self.keep(asked.map_err(halt)?))
             }
@@ -212,7 +247,7 @@ impl<'a> Turn<'a> {
 
     /// Takes an answer into the transcript and the report.
     fn keep(&mut self, answer: Answer) -> Vec<Call> {
-        let Answer { mut content, usage, stop_reason, provider, model } = answer;
+        let Answer { mut content, usage, stop_reason, provider, model, tried: _ } = answer;
         // Providers refuse a conversation in which somebody said nothing but blanks.
         content.retain(|part| !matches!(part, Part::Text { text } if text.trim().is_empty()));
         self.speech.settle(&text_of(&content), self.watcher);
@@ -238,8 +273,9 @@ impl<'a> Turn<'a> {
     /// Counts what an answer used and what that cost.
     fn count(&mut self, provider: &str, model: &str, usage: Usage) {
         self.report.usage = self.report.usage.plus(usage);
-        match self.inside.models.price(provider, model) {
-            Some(price) => self.report.cost = self.report.cost.saturating_add(price.of(&usage)),
+        let price = self.inside.models.price(provider, model);
+        match usage.charged.or_else(|| Some(price?.of(&usage))) {
+            Some(cost) => self.report.cost = self.report.cost.saturating_add(cost),
             None => self.report.unpriced = true,
         }
     }
@@ -333,7 +369,7 @@ fn calls_in(content: &[Part]) -> impl Iterator<Item = Call> {
         Part::ToolCall { id, name, arguments } => {
             Some(Call { id: id.clone(), name: name.clone(), arguments: arguments.clone() })
         }
-        Part::Text { .. } => None,
+        Part::Image { .. } | Part::Text { .. } | Part::Thinking { .. } => None,
     })
 }
 

@@ -140,8 +140,10 @@ impl HookCall {
             principal,
             origin: None,
             text,
+            images: Vec::new(),
             extra_system_prompt: self.instructions,
             timeout_ms: self.timeout_ms,
+            thinking: None,
         })
     }
 }

@@ -1,14 +1,15 @@
 //! Internet Relay Chat: each account is one network, over one connection.
 //!
 //! A nick is nobody's: whoever takes it has it. A sender is known by the account that the network's services say he is
-//! signed in with (the tag `account`, IRCv3), which the server puts on each message itself. Nothing is asked afterwards
-//! (WHOIS): who has the nick then may be another one. Who has no account is not handed in, unless the owner trusts masks
-//! (`nick!user@host`) for want of something better.
+//! signed in with (IRCv3), which the server puts on each message itself (the tag `account`), or else tells of those who
+//! share a channel with us ([`people`]). Nothing is asked afterwards (WHOIS): who has the nick then may be another one. Who
+//! has no account is not handed in, unless the owner trusts masks (`nick!user@host`) for want of something better.
 //!
 //! The network keeps nothing: what is said while the connection is gone is lost, and a message that was sent when the
 //! connection broke may have arrived.
 
 mod format;
+mod people;
 mod sign_in;
 mod wire;
 
@@ -27,6 +28,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::driver::{Arrival, Broken, Doing, Driver, Link, NotSent, Piece, Place, Said};
 use format::{fold, is_channel, mention};
+use people::People;
 use sign_in::harmless;
 use wire::{Reader, Writer, numeric, source, tag};
 
@@ -72,7 +74,39 @@ pub enum Sasl {
 /// What the server granted.
 struct SignedIn {
     nick: String,
-    knows_accounts: bool,
+    accounts: Accounts,
+}
+
+/// How the server tells as whom somebody is signed in with services.
+enum Accounts {
+    /// Of those who share a channel with us.
+    Followed(People),
+    /// On each message.
+    Tagged,
+    /// Not at all.
+    Untold,
+}
+
+impl Accounts {
+    /// The account of who sent a message.
+    fn of<'a>(&'a self, message: &'a Message) -> Option<&'a str> {
+        match self {
+            Self::Followed(people) => {
+                let (nick, user, host) = source(message)?;
+                people.account(nick, user, host)
+            }
+            Self::Tagged => tag(message, "account"),
+            Self::Untold => None,
+        }
+    }
+
+    /// Takes note of what the server told; gives what it is to be asked.
+    fn follow(&mut self, message: &Message) -> Option<String> {
+        match self {
+            Self::Followed(people) => people.follow(message),
+            Self::Tagged | Self::Untold => None,
+        }
+    }
 }
 
 /// An account on a network.
@@ -124,7 +158,7 @@ impl Irc {
         let signed_in = timeout(limits::IRC_SIGN_IN, signing_in).await;
         let signed_in = signed_in
             .unwrap_or_else(|_| Err(Broken::passing("the IRC server did not sign us in in time")))?;
-        if !signed_in.knows_accounts && !self.settings.trusts_masks {
+        if matches!(signed_in.accounts, Accounts::Untold) && !self.settings.trusts_masks {
             tracing::warn!(
                 "the IRC server does not tell accounts of services, so nobody is known on it and nothing is answered"
             );
@@ -159,6 +193,9 @@ impl Irc {
                 }
             };
             is_asked = false;
+            if let Some(question) = signed_in.accounts.follow(&message) {
+                connection.writer.line(&question).await?;
+            }
             match &message.command {
                 Command::PING(token, _) => connection.writer.line(&format!("PONG :{token}")).await?,
                 Command::PONG(server, token) => connection.pong(token.as_deref().unwrap_or(server)),
@@ -171,8 +208,13 @@ impl Irc {
                         signed_in.nick.clone_from(nick);
                     }
                 }
-                // Whose a nick is may be another thing now.
-                Command::ACCOUNT(_) | Command::QUIT(_) => connection.forget_owner(),
+                // Whose a nick is may be another thing now, or will be without a word of it.
+                Command::ACCOUNT(_) | Command::KICK(..) | Command::PART(..) | Command::QUIT(_) => {
+                    connection.forget_owner();
+                }
+                Command::CAP(_, sub, field, suffix) => {
+                    sign_in::require_kept(sub, suffix.as_deref().or(field.as_deref()).unwrap_or_default())?;
+                }
                 Command::PRIVMSG(target, text) => {
                     if let Some(arrival) = self.arrival(&message, target, text, &signed_in, &mut ids) {
                         take(link, arrival).await?;
@@ -204,8 +246,7 @@ impl Irc {
         if fold(nick) == fold(&signed_in.nick) {
             return None;
         }
-        let account = tag(message, "account").filter(|_| signed_in.knows_accounts);
-        let sender = self.known(account, nick, user, host)?;
+        let sender = self.known(signed_in.accounts.of(message), nick, user, host)?;
         let (mentioned, said) = mention(text, &signed_in.nick);
         let (conversation, text) = if is_channel(target) {
             (Conversation::Group { id: fold(target), thread: None }, said)

@@ -4,29 +4,35 @@
 //! Pure: parameters become an [`InboundMessage`], a run's progress becomes a [`ChatEvent`]. Who may send is
 //! decided elsewhere, and so is what happens to the message.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use moltbot_config::limits;
 use moltbot_protocol::agent::AgentParams;
 use moltbot_protocol::chat::{ChatEvent, ChatSendParams, ChatState, ChatText};
 use moltbot_protocol::ids::{InvalidId, RunId, SessionKey};
-use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::message::{InboundMessage, ThinkingLevel};
 use moltbot_protocol::openai::{ChatCompletionRequest, ChatMessage};
 use moltbot_protocol::principal::Principal;
+use serde::Deserialize;
 use thiserror::Error;
 
 /// The channel's name in the store.
 pub const CHANNEL: &str = "webchat";
 /// Clients of the gateway share one account: the owner's.
 const ACCOUNT: &str = "default";
-/// The levels of thinking that clients of all generations send.
-const THINKING_LEVELS: [&str; 6] = ["off", "minimal", "low", "medium", "high", "xhigh"];
 
 /// Why a client's message cannot be taken.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// Files came along.
-    #[error("attachments are not supported yet; send the text alone")]
-    Attachments,
+    /// A file that came along cannot be taken.
+    #[error("attachment {number} {why}")]
+    Attachment {
+        /// Its number, from 1.
+        number: usize,
+        /// Why.
+        why: &'static str,
+    },
     /// Nothing was said.
     #[error("message is empty; say something")]
     Empty,
@@ -53,10 +59,18 @@ pub enum MessageError {
 /// # Errors
 /// When the message is empty, too long, or carries what is not supported.
 pub fn chat_message(params: ChatSendParams, session: SessionKey) -> Result<InboundMessage, MessageError> {
-    refuse_attachments(params.attachments.as_deref())?;
-    check_thinking(params.thinking.as_deref())?;
+    let thinking = thinking(params.thinking.as_deref())?;
     let run = RunId::parse(&params.idempotency_key)?;
-    message(session, run, params.message, None, params.timeout_ms)
+    let message = message(session, run, params.message, None, params.timeout_ms)?;
+    Ok(InboundMessage { thinking, ..message })
+}
+
+/// The message that asks for a summary of a session's older messages.
+///
+/// # Errors
+/// When `run` names nothing.
+pub fn compact_message(session: SessionKey, run: &str) -> Result<InboundMessage, MessageError> {
+    message(session, RunId::parse(run)?, "/compact".into(), None, None)
 }
 
 /// Reads `agent`.
@@ -64,8 +78,7 @@ pub fn chat_message(params: ChatSendParams, session: SessionKey) -> Result<Inbou
 /// # Errors
 /// When the message is empty, too long, or carries what is not supported.
 pub fn agent_message(params: AgentParams, session: SessionKey) -> Result<InboundMessage, MessageError> {
-    refuse_attachments(params.attachments.as_deref())?;
-    check_thinking(params.thinking.as_deref())?;
+    let thinking = thinking(params.thinking.as_deref())?;
     let later: [(&'static str, &Option<String>); 9] = [
         ("accountId", &params.account_id),
         ("channel", &params.channel),
@@ -84,7 +97,8 @@ pub fn agent_message(params: AgentParams, session: SessionKey) -> Result<Inbound
     }
     let run = RunId::parse(&params.idempotency_key)?;
     let timeout_ms = params.timeout.map(|seconds| seconds.saturating_mul(1000));
-    message(session, run, params.message, params.extra_system_prompt, timeout_ms)
+    let message = message(session, run, params.message, params.extra_system_prompt, timeout_ms)?;
+    Ok(InboundMessage { thinking, ..message })
 }
 
 /// Whether the session of a chat completion has a transcript of its own.
@@ -138,19 +152,45 @@ fn earlier(messages: &[ChatMessage]) -> Option<String> {
     })
 }
 
-fn refuse_attachments(attachments: Option<&[serde_json::Value]>) -> Result<(), MessageError> {
-    match attachments {
-        None | Some([]) => Ok(()),
-        Some(_) => Err(MessageError::Attachments),
-    }
+/// An attachment, as clients send it. What it calls itself decides nothing.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Attachment {
+    /// Its bytes in base64, alone or as a `data:` URL.
+    content: String,
 }
 
-fn check_thinking(level: Option<&str>) -> Result<(), MessageError> {
-    match level {
-        None => Ok(()),
-        Some(level) if THINKING_LEVELS.contains(&level) => Ok(()),
-        Some(level) => Err(MessageError::Thinking(level.into())),
+/// The bytes of the files that came along. What they are is for who keeps them to say.
+///
+/// # Errors
+/// When there are more than [`limits::FILES_TAKEN`], or one is no base64 or larger than [`limits::PICTURE_BYTES`].
+pub fn attachments(attachments: Option<&[serde_json::Value]>) -> Result<Vec<Vec<u8>>, MessageError> {
+    let attachments = attachments.unwrap_or_default();
+    let failed = |number: usize, why| MessageError::Attachment { number: number.saturating_add(1), why };
+    if attachments.len() > limits::FILES_TAKEN {
+        return Err(failed(limits::FILES_TAKEN, "is one too many; at most 10 are taken"));
     }
+    let largest = usize::try_from(limits::PICTURE_BYTES).unwrap_or(usize::MAX);
+    let take = |(number, value): (usize, &serde_json::Value)| {
+        let attachment = Attachment::deserialize(value);
+        let text = attachment.map_err(|_| failed(number, "has no `content`"))?.content;
+        let text = match text.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
+            Some((_, encoded)) => encoded,
+            None => &text,
+        };
+        let bytes = STANDARD.decode(text.trim()).map_err(|_| failed(number, "is no base64"))?;
+        if bytes.len() > largest {
+            return Err(failed(number, "is larger than 5 MiB"));
+        }
+        Ok(bytes)
+    };
+    attachments.iter().enumerate().map(take).collect()
+}
+
+fn thinking(level: Option<&str>) -> Result<Option<ThinkingLevel>, MessageError> {
+    let parse =
+        |level| ThinkingLevel::parse(level).ok_or_else(|| MessageError::Thinking(String::from(level)));
+    level.map(parse).transpose()
 }
 
 fn message(
@@ -179,8 +219,10 @@ fn message(
         run,
         principal: Principal::Owner,
         text,
+        images: Vec::new(),
         extra_system_prompt,
         timeout_ms,
+        thinking: None,
     })
 }
 
@@ -282,13 +324,36 @@ mod tests {
         for (params, expected) in [
             (json!({"message": "  "}), MessageError::Empty),
             (json!({"message": "ä".repeat(200_001)}), MessageError::TooLong(200_001)),
-            (json!({"attachments": [{}]}), MessageError::Attachments),
             (json!({"thinking": "deep"}), MessageError::Thinking("deep".into())),
             (json!({"idempotencyKey": ""}), MessageError::Id(InvalidId::Run)),
         ] {
             assert_eq!(chat(params.clone()).unwrap_err(), expected, "{params}");
         }
         assert!(chat(json!({"message": "ä".repeat(200_000), "attachments": [], "thinking": "low"})).is_ok());
+    }
+
+    #[test]
+    fn attachments_are_base64_of_a_bounded_size() {
+        let large = STANDARD.encode(vec![0; 5 * 1024 * 1024 + 1]);
+        let failed = |number, why| Err(MessageError::Attachment { number, why });
+        for (value, expected) in [
+            (json!([]), Ok(vec![])),
+            (
+                json!([{"content": "aGk="}, {"content": "data:image/png;base64,aGk="}]),
+                Ok(vec![b"hi".to_vec(); 2]),
+            ),
+            (json!([{"content": "aGk="}, {}]), failed(2, "has no `content`")),
+            (json!([{"content": "?"}]), failed(1, "is no base64")),
+            (json!([{"content": large}]), failed(1, "is larger than 5 MiB")),
+            (
+                json!(vec![json!({"content": "aGk="}); 11]),
+                failed(11, "is one too many; at most 10 are taken"),
+            ),
+        ] {
+            let found = attachments(value.as_array().map(Vec::as_slice));
+            assert_eq!(found, expected);
+        }
+        assert_eq!(attachments(None), Ok(vec![]));
     }
 
     #[test]

@@ -61,6 +61,15 @@ pub enum EditError {
     },
 }
 
+/// The text of a config as a value, as it is written and whether it is valid or not. A secret that stands in the file is
+/// in it.
+///
+/// # Errors
+/// When the text is no JSON5.
+pub fn value(text: &str) -> Result<Value, ConfigErrors> {
+    Ok(parse(text, "the config")?.to_json())
+}
+
 /// The value at `path` in the text of a config, as it is written: references are not replaced, and a secret
 /// that stands in the file is in it.
 ///

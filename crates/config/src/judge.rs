@@ -7,6 +7,7 @@ mod known;
 mod nearest;
 mod policies;
 mod served;
+mod variables;
 mod words;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,9 +21,6 @@ use crate::shape::Shape;
 use crate::substitution::{Environment, Missing, expand};
 use crate::tree::{Kind, Member, Node, Number, Text};
 use crate::unsupported::TREE;
-
-/// The key by which other programs take settings from another file.
-const INCLUDE: &str = "$include";
 
 /// What was found out about a config.
 pub(crate) struct Judged {
@@ -56,6 +54,7 @@ pub(crate) fn judge(root: &Node, environment: &Environment<'_>) -> Judged {
         judge.path.0.pop();
     }
     judge.allow_lists(root, false);
+    judge.variables(root);
     judge.containers(root);
     let Judge { findings, skipped, unserved, .. } = judge;
     Judged { findings, skipped, unserved }
@@ -97,7 +96,6 @@ impl Judge<'_> {
             }
             Kind::Object { members, .. } => {
                 self.duplicates(members);
-                self.includes(members);
                 for member in members {
                     self.within(Step::Key(member.key.clone()), |judge| judge.scan(&member.value));
                 }
@@ -136,16 +134,6 @@ impl Judge<'_> {
                     "keep one of the two".to_owned(),
                 );
             }
-        }
-    }
-
-    /// Finds what would take settings from another file: also where everything else is taken as it is, because secrets
-    /// of that file would be sealed nowhere.
-    fn includes(&mut self, members: &[Member]) {
-        for member in members.iter().filter(|member| member.key == INCLUDE) {
-            let message = "`$include` is not served yet: the config would be obeyed only in part".to_owned();
-            let fix = "copy the settings of the included files into this one".to_owned();
-            self.find_key(ConfigErrorKind::Refused, member, message, None, fix);
         }
     }
 

@@ -2,6 +2,20 @@
 
 use std::time::Duration;
 
+mod background;
+mod files;
+mod models;
+
+pub use background::{PROCESS_POLL, PROCESSES, PROCESSES_ENDED, PROCESSES_ENDED_ALL, PROCESSES_OF_SESSION};
+pub use files::{
+    CONFIG_LOOK, INCLUDE_DEPTH, INCLUDED_FILES, SECRET_FILE_BYTES, SECRET_PROGRAM_BYTES,
+    SECRET_PROGRAM_GRACE, SECRET_PROGRAM_IDS, VARIABLES_BYTES,
+};
+pub use models::{
+    MODEL_LIST_BYTES, MODEL_LIST_WAIT, PICTURE_BYTES, PICTURES, PICTURES_BYTES, PROVIDER_REST,
+    PROVIDER_REST_MAX, PROVIDER_REST_SPENT,
+};
+
 /// How long a container engine may take for one answer.
 pub const CONTAINER_ENGINE: Duration = Duration::from_secs(60);
 /// How often containers are looked at that may be due to go.
@@ -11,16 +25,8 @@ pub const CONTAINER_SETUP: Duration = Duration::from_secs(60);
 
 /// The largest config file, in bytes. The original's largest documented config has 40 kB.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
-/// The largest file that a secret is taken from, in bytes: a service account's key has 3 kB.
-pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
-/// What a program may print that is asked for secrets, in bytes: upstream's limit.
-pub const SECRET_PROGRAM_BYTES: usize = 1024 * 1024;
-/// Secrets that one program is asked for: upstream's limit.
-pub const SECRET_PROGRAM_IDS: usize = 512;
 /// The arguments of such a program together, in bytes: less than the least that systems take.
 pub const SECRET_PROGRAM_ARGUMENTS_BYTES: usize = 64 * 1024;
-/// How long processes that such a program left may take to end by themselves: those of a shell's last line do at once.
-pub const SECRET_PROGRAM_GRACE: Duration = Duration::from_millis(200);
 /// How long the processes of such a program may take to die when they are killed.
 pub const SECRET_PROGRAM_END: Duration = Duration::from_secs(2);
 /// How long a gateway serves before its config counts as one that works: what fails, fails within a minute.
@@ -485,6 +491,9 @@ pub const IRC_SIGN_IN: Duration = Duration::from_secs(60);
 pub const IRC_SILENCE: Duration = Duration::from_secs(90);
 /// How long an IRC server may take to say what became of a message.
 pub const IRC_ANSWER: Duration = Duration::from_secs(20);
+/// People in our channels on IRC whose accounts are kept on a network that does not tag each message, about 300 bytes each.
+/// Who comes when there are more is not known.
+pub const IRC_PEOPLE: usize = 4096;
 /// Messages that are sent to an IRC server at once. RFC 2813 (5.8) allows ten seconds' worth.
 pub const IRC_BURST: u32 = 5;
 /// The pace after that: two seconds for each (RFC 2813, 5.8).

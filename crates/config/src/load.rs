@@ -6,16 +6,19 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::judge::{Judged, judge};
+use crate::include::{self, Expanded, IncludedFile, IncludedFiles, NoFiles};
+use crate::judge::{Judged, Unserved, judge};
 use crate::limits;
+use crate::migrate::{self, Migrated, Move};
 use crate::reader::{self, SyntaxError};
 use crate::redact::redact;
-use crate::report::{ConfigError, ConfigErrorKind, ConfigErrors, Finding, Findings, Source};
-use crate::secrets::{self, Keeper, NoKeys, PlainSecret};
+use crate::report::{ConfigError, ConfigErrorKind, ConfigErrors, Finding, Findings, Source, Sources};
+use crate::secrets::{self, Keeper, NoKeys, Part, PlainSecret};
 use crate::settings::Config;
 use crate::substitution::Environment;
 use crate::tree::Node;
 use crate::values::Values;
+use crate::variables;
 
 /// A config that is valid.
 pub struct Loaded {
@@ -33,6 +36,10 @@ pub struct Loaded {
     /// Settings whose secret a program has that was not asked ([`Asked::Withheld`](crate::Asked)): in their place is a
     /// value that nobody knows.
     pub withheld: Vec<String>,
+    /// The files that it includes, relative to its folder.
+    pub files: Vec<String>,
+    /// Keys of older generations, which are read as if they stood where they belong now.
+    pub migrated: Vec<Migrated>,
 }
 
 /// What a config is read with.
@@ -44,12 +51,14 @@ pub struct Surroundings<'a> {
     pub keeper: &'a dyn Keeper,
     /// Whether the installation is marked sealed: plaintext in a secret place is an error then.
     pub sealed: bool,
+    /// Reads what it includes.
+    pub files: &'a dyn IncludedFiles,
 }
 
 impl<'a> Surroundings<'a> {
-    /// Those of a config in which nothing is sealed.
+    /// Those of a config in which nothing is sealed and which includes nothing.
     pub const fn plain(environment: &'a Environment<'a>) -> Self {
-        Self { environment, keeper: &NoKeys, sealed: false }
+        Self { environment, keeper: &NoKeys, sealed: false, files: &NoFiles }
     }
 }
 
@@ -76,6 +85,9 @@ impl fmt::Debug for Loaded {
 pub struct Unsupported {
     /// The setting, as `channels.telegram`.
     pub path: String,
+    /// The included file that it is in; nothing for the config itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The line of its key, from 1.
     pub line: usize,
     /// The character of the line, from 1.
@@ -100,16 +112,27 @@ impl fmt::Display for Unsupported {
 /// # Errors
 /// Every error of the file at once, with its place; when it is no JSON5 at all, the first fault.
 pub fn load(text: &[u8], name: &str, surroundings: &Surroundings<'_>) -> Result<Loaded, ConfigErrors> {
-    let Surroundings { environment, keeper, sealed } = *surroundings;
+    let Surroundings { environment, keeper, sealed, files } = *surroundings;
     let text = decode(text, name)?;
-    let (mut root, outline) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
+    let (root, outline) = reader::read(text).map_err(|fault| syntax_error(*fault, text, name))?;
+    let Expanded { mut root, files, findings } = include::expand(root, text.len(), files);
+    let main = Source::new(text, outline.hidden, text.len());
+    let sources = Sources::new(main, files.iter().map(IncludedFile::source).collect());
+    if let Some(errors) = findings.into_errors(name, &sources) {
+        return Err(errors);
+    }
+    let free = files.last().map_or(text.len(), IncludedFile::end).saturating_add(1);
+    let migrated = told_moves(&migrate::apply(&mut root, free), &sources);
     let value = root.to_json();
-    let mut opened = secrets::open(&mut root, keeper, environment);
+    let mut opened = secrets::open(&mut root, Part::Variables, text.len(), keeper, environment);
+    let own = variables::of(&root, environment);
+    let either = |name: &str| environment(name).or_else(|| own.get(name).cloned());
+    let environment: &Environment<'_> = &either;
+    opened.add(secrets::open(&mut root, Part::Rest, text.len(), keeper, environment));
     let withheld = std::mem::take(&mut opened.withheld);
     let Judged { mut findings, skipped, unserved } = judge(&root, environment);
-    let source = Source::new(text, outline.hidden, text.len());
-    let plain = told(opened, sealed, &mut findings, &source);
-    if let Some(errors) = findings.into_errors(name, &source) {
+    let plain = told(opened, sealed, &mut findings, &sources);
+    if let Some(errors) = findings.into_errors(name, &sources) {
         return Err(errors);
     }
     let values = Values { node: &root, skipped: &skipped, environment };
@@ -118,16 +141,33 @@ pub fn load(text: &[u8], name: &str, surroundings: &Surroundings<'_>) -> Result<
         let fix = "report this as a fault of moltbot, with the setting that it names";
         whole_file(name, ConfigErrorKind::Type, format!("a setting cannot be used: {error}"), fix)
     })?;
-    let mut unsupported: Vec<Unsupported> = unserved
-        .into_iter()
-        .map(|one| {
-            let (line, column) = source.place(one.at);
-            Unsupported { path: one.path, line, column, note: one.note.map(str::to_owned) }
-        })
-        .collect();
-    unsupported.sort_by_key(|one| (one.line, one.column));
+    let unsupported = listed(unserved, &sources);
     let secrets = secrets::values(&root, environment);
-    Ok(Loaded { config, unsupported, value, plain, secrets, withheld })
+    let mut files: Vec<String> = files.into_iter().map(|file| file.name).collect();
+    files.sort_unstable();
+    files.dedup();
+    Ok(Loaded { config, unsupported, value, plain, secrets, withheld, files, migrated })
+}
+
+fn told_moves(moves: &[Move], sources: &Sources<'_>) -> Vec<Migrated> {
+    let told = |one: &Move| {
+        let (file, line, _) = sources.place(one.at);
+        let to = one.to.as_ref()?.to_string();
+        Some(Migrated { from: one.from.to_string(), to, file: file.map(str::to_owned), line })
+    };
+    moves.iter().filter_map(told).collect()
+}
+
+/// What does nothing yet, in the order of the files.
+fn listed(unserved: Vec<Unserved>, sources: &Sources<'_>) -> Vec<Unsupported> {
+    let place = |one: Unserved| {
+        let (file, line, column) = sources.place(one.at);
+        let (file, note) = (file.map(str::to_owned), one.note.map(str::to_owned));
+        Unsupported { path: one.path, file, line, column, note }
+    };
+    let mut listed: Vec<Unsupported> = unserved.into_iter().map(place).collect();
+    listed.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    listed
 }
 
 /// Turns what did not open into errors, and plaintext too where the installation is sealed.
@@ -135,7 +175,7 @@ fn told(
     opened: secrets::Opened,
     sealed: bool,
     findings: &mut Findings,
-    source: &Source<'_>,
+    sources: &Sources<'_>,
 ) -> Vec<PlainSecret> {
     // Of a value that did not open, nothing else can be said.
     for fault in &opened.faults {
@@ -157,7 +197,7 @@ fn told(
             find(path, *at..*at, message, fix);
         }
     }
-    let line = |at| source.place(at).0;
+    let line = |at| sources.place(at).1;
     opened.plain.into_iter().map(|(path, at)| PlainSecret { path, line: line(at) }).collect()
 }
 
@@ -188,10 +228,9 @@ fn decode<'a>(text: &'a [u8], name: &str) -> Result<&'a str, ConfigErrors> {
 }
 
 fn syntax_error(fault: SyntaxError, text: &str, name: &str) -> ConfigErrors {
+    let end = fault.end(text);
     let SyntaxError { at, message, fix, path, outline } = fault;
-    let end =
-        text.get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at.saturating_add(c.len_utf8()));
-    let source = Source::new(text, outline.hidden, end);
+    let source = Sources::new(Source::new(text, outline.hidden, end), Vec::new());
     let mut findings = Findings::default();
     findings.add(Finding {
         kind: ConfigErrorKind::Syntax,
@@ -212,6 +251,7 @@ fn whole_file(name: &str, kind: ConfigErrorKind, message: String, fix: &str) -> 
 fn whole_file_error(kind: ConfigErrorKind, message: String, fix: &str) -> ConfigError {
     ConfigError {
         kind,
+        file: None,
         path: String::new(),
         message,
         expected: None,

@@ -37,6 +37,14 @@ pub(crate) struct SyntaxError {
     pub(crate) outline: Outline,
 }
 
+impl SyntaxError {
+    /// Where the character at fault ends: what was understood, and it.
+    pub(crate) fn end(&self, text: &str) -> usize {
+        let next = text.get(self.at..).and_then(|rest| rest.chars().next());
+        next.map_or(self.at, |c| self.at.saturating_add(c.len_utf8()))
+    }
+}
+
 /// Reads a whole text.
 pub(crate) fn read(text: &str) -> Result<(Node, Outline), Box<SyntaxError>> {
     let mut reader = Reader { text, at: 0, path: Path::default(), outline: Outline::default() };

@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
+use crate::include::INCLUDE;
 use crate::path::{Path, Step};
 use crate::secrets::SEALED_PREFIX;
 use crate::substitution::is_pure_reference;
 
 /// What stands where a secret was.
-const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 
 /// A copy of a raw config in which no secret is: each is `***`, unless it is one reference such as
 /// `${NAME}` and nothing else. Secret is what is sealed, what has a telling name (`token`, `apiKey`, …), every variable and
@@ -51,7 +52,7 @@ fn is_secret_within(around: bool, steps: &[Step]) -> bool {
 /// Whether an object at this path holds secrets under names of the owner's choice, so that none of its members says
 /// what the whole is.
 pub(crate) fn is_map_of_secrets(path: &Path) -> bool {
-    matches!(path.0.last(), Some(Step::Key(key)) if matches!(key.as_str(), "env" | "headers" | "vars"))
+    matches!(path.0.last(), Some(Step::Key(key)) if matches!(key.as_str(), "apiKeys" | "env" | "headers" | "vars"))
 }
 
 /// Whether the last step of a path makes what is below it secret.
@@ -97,8 +98,11 @@ fn is_free_name(above: &[Step]) -> bool {
 }
 
 /// Whether these steps lead to settings that hold no secret although a name on the way would tell: those of where
-/// secrets are, of the variables that a shell sets, and how many tokens of models somebody may use.
+/// secrets are, of the variables that a shell sets, how many tokens of models somebody may use, and files to include.
 fn is_structure(steps: &[Step]) -> bool {
+    if matches!(steps.last(), Some(Step::Key(key)) if key == INCLUDE) {
+        return true;
+    }
     let names: Vec<&str> = steps
         .iter()
         .map(|step| match step {

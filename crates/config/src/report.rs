@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
-pub(crate) use excerpt::Source;
+pub(crate) use excerpt::{Source, Sources};
 
 /// Errors of one file that are kept; the rest are counted. Nobody repairs more at a time.
 pub(crate) const ERRORS_KEPT: usize = 100;
@@ -27,7 +27,7 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     pub(crate) fn new(file: &str, mut errors: Vec<ConfigError>, more: usize) -> Self {
-        errors.sort_by_key(|error| (error.line, error.column));
+        errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
         Self { file: file.to_owned(), errors, more }
     }
 
@@ -59,6 +59,9 @@ impl fmt::Display for ConfigErrors {
 pub struct ConfigError {
     /// Which family of error it is.
     pub kind: ConfigErrorKind,
+    /// The included file that it is in, relative to the config's folder; nothing for the config itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The setting, as `agents.list[0].id`; empty for the whole file.
     pub path: String,
     /// What is wrong, with the value unless it is secret.
@@ -84,6 +87,8 @@ pub enum ConfigErrorKind {
     DuplicateKey,
     /// Not UTF-8.
     Encoding,
+    /// A file that cannot be included.
+    Include,
     /// A variable of the environment is missing or empty.
     MissingVariable,
     /// Out of its range, or not one of the values there are.
@@ -106,7 +111,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.path.is_empty() { "the file" } else { &self.path };
         if self.line > 0 {
-            writeln!(f, "{name} (line {}, column {}): {}", self.line, self.column, self.message)?;
+            let file = self.file.as_deref().map(|file| format!("{file}, ")).unwrap_or_default();
+            writeln!(f, "{name} ({file}line {}, column {}): {}", self.line, self.column, self.message)?;
         } else {
             writeln!(f, "{name}: {}", self.message)?;
         }
@@ -164,18 +170,19 @@ impl Findings {
     }
 
     /// The errors with lines and excerpts, or nothing when there are none.
-    pub(crate) fn into_errors(self, file: &str, source: &Source<'_>) -> Option<ConfigErrors> {
+    pub(crate) fn into_errors(self, file: &str, sources: &Sources<'_>) -> Option<ConfigErrors> {
         if self.kept.is_empty() {
             return None;
         }
-        let errors = self.kept.into_iter().map(|finding| locate(finding, source)).collect();
+        let errors = self.kept.into_iter().map(|finding| locate(finding, sources)).collect();
         Some(ConfigErrors::new(file, errors, self.more))
     }
 }
 
-fn locate(finding: Finding, source: &Source<'_>) -> ConfigError {
+fn locate(finding: Finding, sources: &Sources<'_>) -> ConfigError {
     let Finding { kind, path, message, expected, fix, at, shown } = finding;
+    let (file, source, at) = sources.find(at);
     let (line, column) = source.place(at.start);
     let excerpt = Some(source.excerpt(at, shown));
-    ConfigError { kind, path, message, expected, fix, line, column, excerpt }
+    ConfigError { kind, file: file.map(str::to_owned), path, message, expected, fix, line, column, excerpt }
 }

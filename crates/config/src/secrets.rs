@@ -24,7 +24,7 @@ use crate::redact::is_secret_path;
 use crate::settings::SecretsConfig;
 
 pub use list::{SecretEntry, SecretState, secrets};
-pub(crate) use open::{Opened, open, values};
+pub(crate) use open::{Opened, Part, open, values};
 pub(crate) use place::walk;
 pub use reference::SecretRef;
 pub use seal::{Sealed, reseal_all, seal_all, secret_at, set_secret, unseal_all};

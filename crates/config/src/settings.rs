@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use moltbot_protocol::ids::AgentId;
+use moltbot_protocol::message::{ThinkingLevel, VerboseLevel};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,13 @@ mod channels;
 mod discovery;
 mod docker;
 mod endpoints;
+mod env;
 mod exec;
 mod front;
 mod hooks;
 mod irc;
 mod ledger;
+mod messages;
 mod models;
 mod money;
 mod nodes;
@@ -26,6 +29,7 @@ mod reach;
 mod sandbox;
 mod secrets;
 mod security;
+mod session;
 mod telegram;
 
 pub use allowances::{
@@ -42,6 +46,7 @@ pub use docker::{
     is_container_prefix,
 };
 pub use endpoints::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig, HttpConfig};
+pub use env::EnvConfig;
 pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
@@ -50,7 +55,11 @@ pub use hooks::{
 };
 pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
-pub use models::{ModelConfig, ModelsConfig, ModelsMode, ProviderApi, ProviderConfig};
+pub use messages::{MessagesConfig, QueueConfig, QueueDrop, QueueMode};
+pub use models::{
+    MaxTokensField, ModelCompat, ModelConfig, ModelInput, ModelsConfig, ModelsMode, ProviderApi,
+    ProviderAuth, ProviderConfig,
+};
 pub use money::{Dollars, ModelCost};
 pub use nodes::{NodeCommand, NodesConfig};
 pub use outbound::{HostPattern, OutboundConfig, OutboundCredential, OutboundHost};
@@ -61,7 +70,8 @@ pub use sandbox::{
 };
 pub(crate) use secrets::SecretSetting;
 pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, SecretsConfig};
-pub use security::{ClientsConfig, SecurityConfig, SecurityProfile};
+pub use security::{AuditConfig, ClientsConfig, SecurityConfig, SecurityProfile, Suppression};
+pub use session::{DmScope, ResetByType, ResetConfig, ResetMode, SessionConfig};
 pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect, TelegramWebhook};
 
 /// A whole configuration.
@@ -78,6 +88,8 @@ pub struct Config {
     pub commands: CommandsConfig,
     /// How the gateway is found.
     pub discovery: DiscoveryConfig,
+    /// Variables for this config.
+    pub env: EnvConfig,
     /// The gateway: how it listens and whom it lets in.
     pub gateway: GatewayConfig,
     /// Hooks: programs that cause a turn.
@@ -86,6 +98,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// What is logged.
     pub logging: LoggingConfig,
+    /// Messages that come while another is answered.
+    pub messages: MessagesConfig,
     /// Stamps of the program that wrote the file.
     pub meta: MetaConfig,
     /// Model providers.
@@ -250,17 +264,30 @@ pub struct AgentDefaults {
     /// absent.
     #[schemars(range(min = 1000, max = 10_000_000))]
     pub context_tokens: Option<u64>,
+    /// How many turns may run at once, over all conversations, 1 to 64; others wait. Four, as upstream.
+    #[schemars(range(min = 1, max = 64))]
+    pub max_concurrent: u32,
     /// The model, as `provider/model`.
     pub model: Option<ModelChoice>,
+    /// Short names of models, by `provider/model`. Where there is any, sessions may choose these models alone, and those that
+    /// `model` names.
+    pub models: BTreeMap<String, ModelEntry>,
     /// Which hosts commands reach, where the network of their sandbox is `proxy`.
     pub outbound: OutboundConfig,
     /// The walls around what agents do.
     pub sandbox: SandboxConfig,
     /// Whether to leave the workspace without its first files.
     pub skip_bootstrap: bool,
+    /// How much models think that can be told, where nobody said otherwise; as much as they do by themselves when absent.
+    #[schemars(with = "Option<String>", extend("enum" = ["off", "minimal", "low", "medium", "high", "xhigh"]))]
+    pub thinking_default: Option<ThinkingLevel>,
     /// The longest time a turn may take, in seconds, 1 to 86 400. Ten minutes, as upstream.
     #[schemars(range(min = 1, max = 86_400))]
     pub timeout_seconds: u32,
+    /// How much clients are told of the tools of turns, where a session does not say: `off` nothing, `on` which are called,
+    /// `full` also what they brought. `full`: whoever may look at a conversation may read all of it anyway.
+    #[schemars(with = "String", extend("enum" = ["off", "on", "full"]))]
+    pub verbose_default: VerboseLevel,
     /// The folder that the agent works in; `workspace` in the state folder when absent. `~` is the home.
     pub workspace: Option<String>,
 }
@@ -270,11 +297,15 @@ impl Default for AgentDefaults {
         Self {
             bootstrap_max_chars: 20_000,
             context_tokens: None,
+            max_concurrent: 4,
             model: None,
+            models: BTreeMap::new(),
             outbound: OutboundConfig::default(),
             sandbox: SandboxConfig::default(),
             skip_bootstrap: false,
+            thinking_default: None,
             timeout_seconds: 600,
+            verbose_default: VerboseLevel::default(),
             workspace: None,
         }
     }
@@ -307,6 +338,14 @@ pub struct AgentConfig {
     pub sandbox: Option<AgentSandboxConfig>,
 }
 
+/// A model that sessions may choose.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ModelEntry {
+    /// A short name for it.
+    pub alias: Option<String>,
+}
+
 /// A model, alone or with its fallbacks.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(untagged)]
@@ -323,8 +362,7 @@ pub enum ModelChoice {
 pub struct OrderedModels {
     /// `provider/model`.
     pub primary: Option<String>,
-    /// Not used yet: failover comes with several providers.
-    #[schemars(extend("x-moltbot-supported" = false))]
+    /// Those to try after it, in order, when it does not answer. One without a key is left out.
     pub fallbacks: Vec<String>,
 }
 
@@ -336,35 +374,14 @@ impl ModelChoice {
             Self::Ordered(models) => models.primary.as_deref(),
         }
     }
-}
 
-/// Sessions.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct SessionConfig {
-    /// Which direct messages of channels share a conversation.
-    pub dm_scope: DmScope,
-    /// Senders that are one person, by a name of the owner's choice: where each has a conversation, they have one together.
-    /// Ids in full (`telegram:default:user:123`) or `telegram:123`. Without effect on groups and `dmScope: "main"`.
-    pub identity_links: BTreeMap<String, Vec<SenderEntry>>,
-    /// The main session's name. Only `main` is served.
-    #[schemars(extend("enum" = ["main"]))]
-    pub main_key: Option<String>,
-}
-
-/// Which direct messages of channels share a conversation.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DmScope {
-    /// All of them are the owner's main conversation: one person, on whatever channel. Whoever else was let in reads along.
-    #[default]
-    Main,
-    /// Each sender has one for each channel and account of ours.
-    PerAccountChannelPeer,
-    /// Each sender has one for each channel.
-    PerChannelPeer,
-    /// Each sender id has one.
-    PerPeer,
+    /// The models to try after it.
+    pub fn fallbacks(&self) -> &[String] {
+        match self {
+            Self::One(_) => &[],
+            Self::Ordered(models) => &models.fallbacks,
+        }
+    }
 }
 
 /// Tools.

@@ -30,7 +30,7 @@ pub(crate) static TREE: Shape = Object(&[
     ("cron", services::CRON),
     ("diagnostics", OBJECT),
     ("discovery", services::DISCOVERY),
-    ("env", OBJECT),
+    ("env", Object(&[("shellEnv", Noted("variables that your shell sets are not read", &OBJECT))])),
     ("gateway", gateway::GATEWAY),
     ("hooks", services::HOOKS),
     ("logging", LOGGING),
@@ -57,23 +57,6 @@ const LOGGING: Shape = Object(&[
     ("redactPatterns", Noted("the built-in patterns are used", &TEXTS)),
     ("redactSensitive", Noted("secrets are always kept out of the logs", &OneOf(&["off", "tools"]))),
 ]);
-
-/// Settings that had another place in older configs: `(where it is found, where it belongs)`.
-pub(crate) const MOVED: &[(&str, &str)] = &[
-    ("agent", "agents.defaults"),
-    ("discord", "channels.discord"),
-    ("gateway.password", "gateway.auth.password"),
-    ("gateway.token", "gateway.auth.token"),
-    ("identity", "agents.list[0].identity"),
-    ("imessage", "channels.imessage"),
-    ("msteams", "channels.msteams"),
-    ("routing", "bindings, messages and channels"),
-    ("signal", "channels.signal"),
-    ("slack", "channels.slack"),
-    ("telegram", "channels.telegram"),
-    ("tools.bash", "tools.exec"),
-    ("whatsapp", "channels.whatsapp"),
-];
 
 #[cfg(test)]
 mod tests {

@@ -15,13 +15,13 @@ use moltbot_policy::allowance::{
     self, AllowanceAct, AllowancePermit, Demand, Holder, Limits, Measure, REFUSAL, SPENT, Used,
 };
 use moltbot_policy::authorization::Grant;
-use moltbot_policy::{Refusal, Unrecorded};
+use moltbot_policy::{Refusal, Unrecorded, record_soon};
 use moltbot_protocol::principal::Principal;
 use moltbot_store::{Allowance, AllowanceChange, AllowanceHolder, Store, StoreError};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::shared::{lock, recorded};
+use crate::shared::lock;
 
 /// Why an allowance was not changed.
 #[derive(Debug, Error)]
@@ -328,7 +328,7 @@ impl Allowances {
             if own == OwnLimits::default() { own } else { own.over(lock(&self.kept).look(&who, day).own) };
         let text = serde_json::to_string(&own).unwrap_or_default();
         let permit = AllowancePermit::by(by, AllowanceAct::Set, holder.clone(), text.clone());
-        drop(recorded(&self.ledger, permit.map_err(AllowanceError::Refused)?, "allowance").await?);
+        drop(record_soon(permit.map_err(AllowanceError::Refused)?, &self.ledger).await?);
         let kept = (own != OwnLimits::default()).then_some(text);
         self.change(&who, day, AllowanceChange::Limit { own: kept, day }).await?;
         if let Some(tally) = lock(&self.kept).tally(&who, day) {
@@ -345,7 +345,7 @@ impl Allowances {
         let _alone = self.changing.lock().await;
         let (who, day) = (holder.to_string(), self.today());
         let permit = AllowancePermit::by(by, AllowanceAct::Reset, holder.clone(), String::new());
-        drop(recorded(&self.ledger, permit.map_err(AllowanceError::Refused)?, "allowance").await?);
+        drop(record_soon(permit.map_err(AllowanceError::Refused)?, &self.ledger).await?);
         self.change(&who, day, AllowanceChange::Reset { day }).await?;
         if let Some(tally) = lock(&self.kept).tally(&who, day) {
             (tally.day, tally.used, tally.told) = (day, Used::default(), false);

@@ -33,6 +33,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::hooks::Hooks;
 use crate::shared::Shared;
 use backoff::Backoff;
+pub(crate) use files::keep_pictures;
 use people::IdentityLinks;
 use refusals::Refusals;
 use state::State;

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
-use moltbot_config::limits;
+use moltbot_config::{hole, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::chat::ChatCommandPermit;
 use moltbot_policy::nodes::CommandSet;
 use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Rights, Standing, TokenDigest};
 use moltbot_policy::throttle::Source;
-use moltbot_policy::{Refusal, Unrecorded};
+use moltbot_policy::{Refusal, Unrecorded, record_soon};
 use moltbot_protocol::scope::{Role, ScopeSet};
 use moltbot_store::{DeviceChange, DeviceClaims, DeviceRequest, PairedDevice, Store, StoreError};
 use moltbot_vault::StateDir;
@@ -26,7 +26,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::shared::{lock, recorded};
+use crate::shared::lock;
 use change::{approve, give_token, is_over, names, rights_of, room_for_one, shown, unknown, welcome};
 
 /// Who decides about a device.
@@ -321,7 +321,9 @@ impl Devices {
         let (mut device, role) = self.in_role(id, role)?;
         let permit = who.permit(DeviceAct::Revoke, id, Rights::none(role))?;
         let now = (self.clock)();
-        if let Some(role) = device.roles.get_mut(role.name()) {
+        if let Some(role) = device.roles.get_mut(role.name())
+            && !hole!("revoked-device")
+        {
             role.token_digest = None;
             role.scopes.clear();
             role.commands.clear();
@@ -423,7 +425,7 @@ impl Devices {
 
     /// Records the decision, keeps what it changes, and only then lets it be seen.
     async fn change(&self, permit: DevicePermit, change: DeviceChange) -> Result<(), DeviceError> {
-        drop(recorded(&self.ledger, permit, "pairing").await?);
+        drop(record_soon(permit, &self.ledger).await?);
         self.keep(change).await
     }
 

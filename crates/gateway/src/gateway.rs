@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use moltbot_agent::Agent;
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
@@ -16,14 +17,14 @@ use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
 use moltbot_policy::network::{self, Front};
 use moltbot_policy::strictness::Strictness;
-use moltbot_policy::{Book as _, Refusal, Unrecorded, clients};
+use moltbot_policy::{Book as _, Refusal, Unrecorded, clients, record_soon};
 use moltbot_protocol::event;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Store, StoreError};
 use moltbot_vault::StateDir;
 use serde_json::json;
 use thiserror::Error;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::allowances::{AllowanceError, Allowances};
 use crate::approvals::Approvals;
@@ -35,18 +36,16 @@ use crate::hooks::{Hooks, HooksError};
 use crate::methods::approvals::ToClients;
 use crate::outbox::Closing;
 use crate::quarantine::{self, Quarantines};
+use crate::reload::{self, ConfigFile};
 use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
-use crate::shared::{Entrances, Shared, recorded};
+use crate::shared::{Entrances, Shared};
 use crate::tailnet::{TailnetError, Tailscale};
 use crate::{announcing, http, inbound, stop};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
 /// descriptors: other connections end meanwhile.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-
-/// Reads the config anew, with its secrets; why it cannot, when it cannot. May block.
-pub type ReadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -70,8 +69,8 @@ pub struct Parts {
     pub approvals: Approvals,
     /// Where commands run; probed once the gateway answers.
     pub sandbox: Sandbox,
-    /// Reads the config anew, when a secret in it was changed while the gateway runs.
-    pub read_config: ReadConfig,
+    /// The config's file, which may be changed while the gateway runs.
+    pub config_file: Arc<dyn ConfigFile>,
     /// Where the book is sent.
     pub servers: Vec<Server>,
     /// Whose book it is.
@@ -84,6 +83,8 @@ pub struct Parts {
     pub owner: u32,
     /// The time, in milliseconds since the epoch.
     pub clock: fn() -> u64,
+    /// What time it is where the owner lives.
+    pub zone: TimeZone,
 }
 
 /// Why a gateway does not start.
@@ -156,7 +157,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     listener: Listener,
     announced: Option<Announcer>,
-    ticking: [JoinHandle<()>; 2],
+    ticking: [JoinHandle<()>; 3],
     addresses: Vec<IpAddr>,
     fingerprint: Option<Fingerprint>,
 }
@@ -179,13 +180,13 @@ impl Gateway {
         let audience = announcing::audience(&parts.config, &permit)?;
         let front = Front::of(&parts.config.gateway, &addresses).map_err(StartError::Refused)?;
         let book: SharedBook = Arc::new(parts.ledger.clone());
-        let tailscale = Tailscale::open(&parts.config.gateway, &credential, &book).await?;
+        let mut tailscale = Tailscale::open(settings, &credential, &parts.state, &book).await?;
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
         let senders = open_senders(&parts).await?;
         let (served, config) = (std::mem::take(&mut parts.channels), &parts.config);
         let channels = Channels::new(served, hooks.as_ref(), config)?;
         let front = channels.hosts().fold(front, Front::named);
-        let recorded = recorded(&parts.ledger, permit, "gateway.listen").await?;
+        let recorded = record_soon(permit, &parts.ledger).await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;
         let (store, ledger) = (parts.store.clone(), parts.ledger.clone());
         let devices = Devices::open(store, ledger, &parts.state, parts.clock).await?;
@@ -200,6 +201,9 @@ impl Gateway {
         let fingerprint = parts.identity.as_ref().map(|identity| *identity.fingerprint());
         let port = listener.port();
         let announced = announcing::begin(audience, port, fingerprint.as_ref(), &book).await?;
+        if let Some(tailscale) = &mut tailscale {
+            tailscale.set_up(&parts.ledger, &parts.state).await?;
+        }
         let front = front.on_port(port);
         let entrances =
             Entrances { allowances, front, tailscale, channels, devices, hooks, quarantine, senders, port };
@@ -212,7 +216,11 @@ impl Gateway {
         inbound::resume(&shared, pending);
         Channels::start(&shared);
         shared.health.probe_sandbox(&shared);
-        let ticking = [tokio::spawn(tick(Arc::clone(&shared))), tokio::spawn(look(Arc::clone(&shared)))];
+        let ticking = [
+            tokio::spawn(tick(Arc::clone(&shared))),
+            tokio::spawn(look(Arc::clone(&shared))),
+            tokio::spawn(reload::watch(Arc::clone(&shared))),
+        ];
         Ok(Self { shared, listener, announced, ticking, addresses, fingerprint })
     }
 
@@ -235,16 +243,23 @@ impl Gateway {
     /// to everybody, up to [`limits::DRAIN`] for running turns, and close code 1012.
     pub async fn run_until(self, stop: impl Future<Output = StopReason>) -> Stopped {
         let Self { shared, listener, announced, ticking, .. } = self;
+        // A task of its own: where this future runs another thread may have to be woken for each connection.
+        let mut accepting = JoinSet::new();
+        let accepts = Arc::clone(&shared);
+        accepting.spawn(async move { accept(&accepts, &listener).await });
         let reason = tokio::select! {
             reason = stop => reason,
-            never = accept(&shared, &listener) => match never {},
+            ended = accepting.join_next() => {
+                tracing::error!(?ended, "no connection is accepted any more");
+                StopReason::Stop
+            }
         };
-        drop(listener);
+        accepting.shutdown().await;
         if let Some(announced) = announced {
             announced.end().await;
         }
         ticking.iter().for_each(JoinHandle::abort);
-        let unfinished = drain(&shared, reason).await;
+        let (unfinished, ()) = tokio::join!(drain(&shared, reason), end_forwarding(&shared));
         Stopped { reason, unfinished }
     }
 }
@@ -305,6 +320,7 @@ async fn tick(shared: Arc<Shared>) {
         shared.sign_in.tell_limited().await;
         shared.gate.prune();
         shared.allowances.prune().await;
+        moltbot_sandbox::give_free_memory_back();
     }
 }
 
@@ -323,6 +339,13 @@ async fn look(shared: Arc<Shared>) {
     }
 }
 
+/// Has Tailscale pass nothing on any more, when the config wants that.
+async fn end_forwarding(shared: &Shared) {
+    if let Some(tailscale) = &shared.tailscale {
+        tailscale.end(&shared.ledger, &shared.state).await;
+    }
+}
+
 /// Ends what runs. Turns that do not end in time are dropped where they are: their journal is on disk, and
 /// the next start resumes them, as it would after a crash.
 async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
@@ -332,6 +355,7 @@ async fn drain(shared: &Arc<Shared>, reason: StopReason) -> usize {
     };
     shared.hub.broadcast_to_all(event::SHUTDOWN, &payload);
     let unfinished = shared.inbound.drain(limits::DRAIN).await;
+    shared.agent.close().await;
     shared.channels.stop(shared).await;
     shared.hub.close_all(Closing::Restart);
     shared.stopping.cancel();

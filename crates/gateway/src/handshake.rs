@@ -28,7 +28,7 @@ use crate::clients::Opening;
 use crate::connection::{Challenged, Connection, Open, Peer};
 use crate::devices::Issued;
 use crate::gate::Seat;
-use crate::hub::Membership;
+use crate::hub::{Membership, head};
 use crate::nodes::{Facts, OnDuty};
 use crate::presence::Presence;
 use crate::shared::Shared;
@@ -238,16 +238,16 @@ impl Connection<Challenged> {
             return None;
         }
         let Connect { id, protocol, .. } = connect;
-        let hello =
-            hello::payload(&self.shared, protocol, &self.state.connection_id, &grant, &membership, issued)
-                .await;
+        let connection_id = &self.state.connection_id;
+        let greeted =
+            hello::Greeted { protocol, connection_id, grant: &grant, membership: &membership, issued };
+        let hello = hello::frame(&self.shared, &id, greeted).await;
         let sent = async {
-            self.socket.feed(to_text(&ResponseFrame::success(id, hello))).await?;
+            self.socket.feed(hello).await?;
             self.socket.flush().await?; // both frames at once would double the buffer, for good
             if grant.require(Scope::Read).is_ok() {
                 let health = self.shared.health.current(&self.shared).await;
-                let frame = EventFrame::single(event::HEALTH, health.value().clone());
-                self.socket.feed(to_text(&frame)).await?;
+                self.socket.feed(head(event::HEALTH, health.text()) + "}").await?;
             }
             self.socket.flush().await
         };

@@ -5,6 +5,7 @@ mod answer;
 mod completions;
 mod hooks;
 mod patient;
+mod responses;
 pub(crate) mod route;
 mod upgrade;
 mod views;

@@ -149,8 +149,7 @@ impl Hub {
             Ok(payload) => payload,
             Err(error) => return tracing::error!(event, %error, "an event could not be written"),
         };
-        let head: Arc<str> =
-            format!("{{\"type\":\"event\",\"event\":\"{event}\",\"payload\":{payload}").into();
+        let head: Arc<str> = head(event, &payload).into();
         for seat in clients.seats.values().filter(|seat| is_for(seat)) {
             seat.outbox.push_event(&head, delivery);
         }
@@ -186,6 +185,11 @@ impl Hub {
             seat.outbox.close(why);
         }
     }
+}
+
+/// The frame of an event around a payload that is text already, but for its number and the closing brace.
+pub(crate) fn head(event: &str, payload: &str) -> String {
+    format!("{{\"type\":\"event\",\"event\":\"{event}\",\"payload\":{payload}")
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! A message is acknowledged only after it is on disk. Within a session one turn runs at a time, in the
 //! order of acceptance; sessions do not wait for each other.
 
+mod freshness;
 mod progress;
 mod queue;
+pub(crate) mod queueing;
 mod run;
 
 use std::panic::AssertUnwindSafe;
@@ -14,7 +16,7 @@ use futures_util::FutureExt as _;
 use moltbot_policy::allowance::Demand;
 use moltbot_policy::{Book as _, Class, Decision, Entry, Refusal, Unrecorded};
 use moltbot_protocol::ids::SessionKey;
-use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::message::{InboundMessage, VerboseLevel};
 use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::Origin;
 use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
@@ -94,6 +96,7 @@ pub(crate) async fn receive(
         require_free(&shared, &message, &actor)?;
         let place = shared.inbound.reserve(&message.session)?;
         let accepted = record_on_full_disk(&shared, accepted).await?;
+        freshness::freshen(&shared, &message).await?;
         match keep(&shared, &message, &actor).await? {
             Accepted::Duplicate(status) => require_same(&message, status).map(Received::Duplicate),
             Accepted::Fresh(turn) => {
@@ -101,8 +104,9 @@ pub(crate) async fn receive(
                 if let Some(accepted) = accepted {
                     note(&shared, accepted);
                 }
-                enqueue(&shared, turn, &run);
+                enqueue(&shared, turn.clone(), &run);
                 drop(place);
+                queueing::attend(&shared, &turn).await;
                 Ok(Received::Fresh(run))
             }
         }
@@ -196,10 +200,7 @@ async fn record_on_full_disk(shared: &Arc<Shared>, accepted: Entry) -> Result<Op
     if !shared.ledger.is_full() {
         return Ok(Some(accepted));
     }
-    let (ledger, action) = (shared.ledger.clone(), accepted.action);
-    let immediate = Entry { class: Class::Immediate, ..accepted };
-    let entered = tokio::task::spawn_blocking(move || ledger.enter(immediate)).await;
-    entered.unwrap_or_else(|error| Err(Unrecorded { action, cause: error.to_string() }))?;
+    shared.ledger.enter_soon(vec![Entry { class: Class::Immediate, ..accepted }]).await?;
     Ok(None)
 }
 
@@ -253,15 +254,29 @@ fn enqueue(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
 
 /// Takes the session's turns one after the other, until none waits.
 async fn work(shared: Arc<Shared>, session: SessionKey) {
-    while let Some((turn, run)) = shared.inbound.next(&session) {
+    let mut has_worked = false;
+    loop {
+        if has_worked {
+            queueing::settle(&shared, &session).await;
+        }
+        has_worked = true;
+        let _slot = shared.inbound.slot(&session).await;
+        let Some((turn, run)) = shared.inbound.next(&session) else { return };
+        let (turn, run) = queueing::gather(&shared, turn, run).await;
         take(&shared, turn, &run).await;
     }
 }
 
 /// Takes one turn to its end and tells everybody.
 async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
-    let progress = std::sync::Mutex::new(Progress::new(run));
+    let verbose = verbose(shared, &turn.message.session).await;
+    let progress = std::sync::Mutex::new(Progress::telling(run, verbose));
     let watcher = |event: moltbot_agent::TurnEvent<'_>| {
+        if let moltbot_agent::TurnEvent::Absorbed(report) = event
+            && let Some(taken) = shared.inbound.take_out(&report.session, &report.run)
+        {
+            queueing::end(shared, &taken, report.clone());
+        }
         lock(&progress).tell(&shared.hub, run, event, shared.now_ms());
     };
     let clock = shared.clock;
@@ -280,11 +295,20 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
         })
     };
     let message = Arc::new(turn.message.clone());
-    let responder = |incident| -> moltbot_agent::Responding {
-        let (shared, message) = (Arc::clone(shared), Arc::clone(&message));
+    let (gateway, asked) = (Arc::clone(shared), Arc::clone(&message));
+    let responder = move |incident| -> moltbot_agent::Responding {
+        let (shared, message) = (Arc::clone(&gateway), Arc::clone(&asked));
         Box::pin(async move { quarantine::hold(&shared, &message, incident).await })
     };
-    let taking = shared.agent.take_turn(turn, &watcher, &allowance, &responder, run.abort_token(), &clock);
+    let responder = Arc::new(responder);
+    let (gateway, asked) = (Arc::clone(shared), Arc::clone(&message));
+    let steer = move || -> moltbot_agent::Steered {
+        let (shared, message) = (Arc::clone(&gateway), Arc::clone(&asked));
+        Box::pin(async move { queueing::steering(&shared, &message).await })
+    };
+    let later: Option<moltbot_agent::Later> = Some(responder.clone());
+    let control = moltbot_agent::Control { abort: run.abort_token(), steer: Some(Arc::new(steer)), later };
+    let taking = shared.agent.take_turn(turn, &watcher, &allowance, responder.as_ref(), control, &clock);
     let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
         tracing::error!(run = %run.id, "a turn broke; it is taken up again at the next start");
         shared.inbound.forget(&run.id);
@@ -299,6 +323,18 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     sessions::ended(shared, &report, &run.session_id);
     shared.channels.wake(&channel, &account);
     shared.health.touch();
+}
+
+/// How much is told of the tools of a session's turns. What cannot be read is as the config says.
+async fn verbose(shared: &Shared, session: &SessionKey) -> VerboseLevel {
+    let own = match shared.store.session(session).await {
+        Ok(row) => row.and_then(|row| row.options.verbose_level),
+        Err(error) => {
+            tracing::warn!(%error, "what is set of a session cannot be read");
+            None
+        }
+    };
+    own.unwrap_or(shared.agent.defaults().verbose_default)
 }
 
 /// How the book names who wrote a message.

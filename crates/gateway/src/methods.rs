@@ -100,7 +100,11 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::ClientsList => clients::list(shared, call),
         Method::ClientsReload => clients::reload(shared, call).await,
         Method::CommandsList => channels::commands(shared, call),
-        Method::ConfigGet => config::get(shared, call),
+        Method::ConfigApply => config::apply(shared, call).await,
+        Method::ConfigGet => config::get(shared, call).await,
+        Method::ConfigPatch => config::patch(shared, call).await,
+        Method::ConfigSchema => config::schema(shared, call),
+        Method::ConfigSet => config::set(shared, call).await,
         Method::CronList => absent::cron_list(call),
         Method::CronStatus => absent::cron_status(call),
         Method::DevicePairApprove => devices::approve(shared, call).await,
@@ -119,6 +123,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::LedgerRelay => ledger::relay(shared, call).await,
         Method::LogsTail => logs::tail(shared, call).await,
         Method::ModelsList => listing::models(shared, call),
+        Method::ModelsScan => listing::scan_models(shared, call).await,
         Method::ModelsTest => listing::test_model(shared, call).await,
         Method::NodeDescribe => nodes::describe(shared, call),
         Method::NodeEvent => nodes::happened(shared, call),
@@ -158,7 +163,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::TurnsResume => turns::resume(shared, call).await,
         Method::TurnsStop => turns::stop(shared, call).await,
         Method::UsageCost => usage::cost(shared, call).await,
-        Method::UsageStatus => absent::provider_usage(shared, call),
+        Method::UsageStatus => usage::status(shared, call),
         Method::VoicewakeGet => absent::voicewake(call),
     }
 }
@@ -247,16 +252,21 @@ const fn acts(method: Method) -> bool {
         | Method::AllowanceReset
         | Method::AllowanceSet
         | Method::ChatSend
+        | Method::ConfigApply
+        | Method::ConfigPatch
+        | Method::ConfigSet
         | Method::DevicePairApprove
         | Method::DeviceTokenRotate
         | Method::ExecApprovalRequest
         | Method::ExecApprovalsSet
+        | Method::ModelsScan
         | Method::ModelsTest
         | Method::NodeInvoke
         | Method::NodePairApprove
         | Method::NodeRename
         | Method::PairingApprove
         | Method::SendersUnblock
+        | Method::SessionsCompact
         | Method::SessionsDelete
         | Method::SessionsPatch
         | Method::SessionsRelease
@@ -272,6 +282,7 @@ const fn acts(method: Method) -> bool {
         | Method::ClientsList
         | Method::CommandsList
         | Method::ConfigGet
+        | Method::ConfigSchema
         | Method::CronList
         | Method::CronStatus
         | Method::DevicePairList
@@ -307,8 +318,6 @@ const fn acts(method: Method) -> bool {
         | Method::PluginApprovalList
         | Method::QuestionList
         | Method::SendersList
-        // It shortens nothing yet.
-        | Method::SessionsCompact
         | Method::SessionsDescribe
         | Method::SessionsList
         | Method::SessionsPreview

@@ -237,6 +237,11 @@ impl Outbox {
         std::mem::take(&mut lock(&self.queue).ping)
     }
 
+    /// Whether something waits to be sent while other requests are still being answered.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0 && self.waiting() > 0
+    }
+
     /// Takes one of the places for requests that are being answered.
     pub(crate) fn begin_request(self: &Arc<Self>) -> Option<InFlight> {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);

@@ -12,10 +12,12 @@ use moltbot_policy::chat::ChatCommandPermit;
 use moltbot_policy::command::Severity;
 use moltbot_policy::incident::{Incident, QUARANTINED_CODE, ReleasePermit};
 use moltbot_policy::shown::in_one_line;
-use moltbot_policy::{Entry, Refusal, Unrecorded, with_causes};
+use moltbot_policy::{Entry, Refusal, Unrecorded, record_soon, with_causes};
 use moltbot_protocol::event;
-use moltbot_protocol::ids::SessionKey;
+use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::principal::Principal;
+use moltbot_protocol::sender::Origin;
 use moltbot_protocol::sessions::SessionQuarantine;
 use moltbot_store::{Notice, PendingTurn, Quarantine, Store, StoreError};
 use serde_json::json;
@@ -23,13 +25,15 @@ use thiserror::Error;
 
 use crate::inbound;
 use crate::outbox::Delivery;
-use crate::shared::{Shared, lock, recorded};
+use crate::shared::{NOT_NOW, Shared, lock};
 use crate::stop;
 
 /// Characters of a reason that are told in a chat.
 const REASON: usize = 300;
 /// Records of the book that are looked through for what a crash cut off.
 const LOOKED_AT: usize = 1000;
+/// A book that began with this process has no earlier record than its genesis.
+const FIRST: u64 = 2;
 
 /// The sessions that are in quarantine.
 #[derive(Debug, Default)]
@@ -93,11 +97,11 @@ pub(crate) async fn begin(shared: &Arc<Shared>, pending: &[PendingTurn]) {
     for session in shared.quarantine.sessions() {
         shared.inbound.hold(&session);
     }
-    // A turn that called no tool has tried nothing.
-    let unfinished: Vec<&PendingTurn> = pending.iter().filter(|turn| !turn.steps.is_empty()).collect();
-    if unfinished.is_empty() {
+    if shared.ledger.began() <= FIRST {
         return;
     }
+    // A turn that called no tool has tried nothing.
+    let unfinished: Vec<&PendingTurn> = pending.iter().filter(|turn| !turn.steps.is_empty()).collect();
     let state = shared.state.clone();
     let last = tokio::task::spawn_blocking(move || {
         let folder = state.folder(LEDGER_FOLDER).map_err(|error| with_causes(&error))?;
@@ -117,20 +121,78 @@ pub(crate) async fn begin(shared: &Arc<Shared>, pending: &[PendingTurn]) {
             }
         }
     }
+    match last {
+        Ok(last) => hold_outlived(shared, &last).await,
+        Err(error) => {
+            tracing::error!(error, "whether commands of the background made attempts cannot be told")
+        }
+    }
+}
+
+/// Holds the sessions whose commands went on in the background, where a crash came between the attempt and what keeps it:
+/// their turns have ended, and tell nothing any more.
+async fn hold_outlived(shared: &Arc<Shared>, last: &[Record]) {
+    for (record, session) in unreleased(last) {
+        let run = record.run().and_then(|run| RunId::parse(run).ok());
+        let principal = record.detail("cause").and_then(|cause| Principal::parse(cause).ok());
+        let (Some(run), Some(principal)) = (run, principal) else {
+            tracing::error!(record = record.seq, "an attempt is in the book that names no turn or no cause");
+            continue;
+        };
+        if shared.quarantine.of(&session).is_none() {
+            let of = Held { session: &session, run: &run, principal: &principal, origin: None };
+            hold_session(shared, of, high(record)).await;
+        }
+    }
+}
+
+/// The high attempts of a book's end after which nobody has let the session go on.
+fn unreleased(last: &[Record]) -> Vec<(&Record, SessionKey)> {
+    let mut found = Vec::new();
+    for (at, record) in last.iter().enumerate().filter(|(_, record)| is_high(record)) {
+        let Some(name) = record.session.as_deref() else { continue };
+        let mut later = last.iter().skip(at);
+        let is_over =
+            later.any(|later| later.action == "session.release" && later.session.as_deref() == Some(name));
+        let session = SessionKey::parse(name, &AgentId::main()).ok().filter(|_| !is_over);
+        found.extend(session.map(|session| (record, session)));
+    }
+    found
+}
+
+/// Whether a record tells of a high attempt.
+fn is_high(record: &Record) -> bool {
+    record.action == "command.attempt" && record.detail("severity") == Some(Severity::High.name())
+}
+
+fn high(record: &Record) -> Incident {
+    let what = format!("a command made {}", record.detail("reason").unwrap_or("an attempt"));
+    Incident { severity: Severity::High, what }
 }
 
 /// The attempt that a record tells of, when that turn made it and it was a high one.
 fn attempt(record: &Record, message: &InboundMessage) -> Option<Incident> {
-    let is_it = record.action == "command.attempt"
-        && record.run() == Some(message.run.as_str())
-        && record.detail("severity") == Some(Severity::High.name());
-    let what = format!("a command made {}", record.detail("reason").unwrap_or("an attempt"));
-    is_it.then_some(Incident { severity: Severity::High, what })
+    let is_it = is_high(record) && record.run() == Some(message.run.as_str());
+    is_it.then(|| high(record))
+}
+
+/// Whose attempt it was.
+struct Held<'a> {
+    session: &'a SessionKey,
+    run: &'a RunId,
+    principal: &'a Principal,
+    /// Who is told where he speaks.
+    origin: Option<&'a Origin>,
 }
 
 /// Puts the session of a message into quarantine. What cannot be kept holds until the gateway ends, and is told in its log.
 pub(crate) async fn hold(shared: &Arc<Shared>, message: &InboundMessage, incident: Incident) {
-    let InboundMessage { session, run, principal, .. } = message;
+    let InboundMessage { session, run, principal, origin, .. } = message;
+    hold_session(shared, Held { session, run, principal, origin: origin.as_deref() }, incident).await;
+}
+
+async fn hold_session(shared: &Arc<Shared>, of: Held<'_>, incident: Incident) {
+    let Held { session, run, principal, origin } = of;
     record(shared, incident.quarantine_entry(session, run, principal)).await;
     let held = Quarantine {
         session: session.clone(),
@@ -140,7 +202,8 @@ pub(crate) async fn hold(shared: &Arc<Shared>, message: &InboundMessage, inciden
     };
     lock(&shared.quarantine.0).insert(session.clone(), held.clone());
     shared.inbound.hold(session);
-    if let Some(origin) = &message.origin {
+    shared.agent.end_commands_of(session);
+    if let Some(origin) = origin {
         shared.channels.is_told(origin, held.since_ms);
     }
     let notices = notices(shared, &held);
@@ -187,7 +250,7 @@ async fn tell(shared: &Arc<Shared>, state: &str, held: &Quarantine, by: &str) {
 /// When it cannot be recorded or kept: it is in quarantine still.
 pub(crate) async fn release(shared: &Arc<Shared>, permit: ReleasePermit) -> Result<bool, ReleaseError> {
     let Some(held) = lock(&shared.quarantine.0).get(permit.session()).cloned() else { return Ok(false) };
-    let permit = recorded(&shared.ledger, permit, "session.release").await?;
+    let permit = record_soon(permit, &shared.ledger).await?;
     shared.store.release(&held.session).await?;
     lock(&shared.quarantine.0).remove(&held.session);
     inbound::release(shared, &held.session);
@@ -220,7 +283,7 @@ pub(crate) fn said(key: &str, released: Result<bool, ReleaseError>) -> String {
         Ok(false) => format!("`{key}` is not in quarantine."),
         Err(error) => {
             tracing::error!(%error, "a session in quarantine could not be released");
-            "This is not possible now: it cannot be recorded or kept.".into()
+            NOT_NOW.into()
         }
     }
 }

@@ -13,7 +13,7 @@ use moltbot_ledger::Ledger;
 use moltbot_policy::pairing::TokenDigest;
 use moltbot_policy::senders::Standing;
 use moltbot_policy::senders::pairing::{self, PairingCode, Room, SenderAct, SenderActPermit};
-use moltbot_policy::{Refusal, Unrecorded};
+use moltbot_policy::{Refusal, Unrecorded, record_soon};
 use moltbot_protocol::sender::{SenderId, is_name};
 use moltbot_store::{
     Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, Store, StoreError,
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::devices::Decider;
-use crate::shared::{lock, recorded};
+use crate::shared::lock;
 use facts::Facts;
 
 pub(crate) use facts::shown_name;
@@ -392,7 +392,7 @@ impl Senders {
 
     /// Records the decision, keeps what it changes, and only then lets it be seen.
     async fn change(&self, permit: SenderActPermit, change: SenderChange) -> Result<(), SenderError> {
-        drop(recorded(&self.ledger, permit, "sender").await?);
+        drop(record_soon(permit, &self.ledger).await?);
         self.keep(change).await
     }
 

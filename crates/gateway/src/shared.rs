@@ -1,19 +1,21 @@
 //! What every connection of one gateway shares.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use jiff::tz::TimeZone;
 use moltbot_agent::Agent;
 use moltbot_config::Config;
+use moltbot_config::settings::SandboxBackend;
 use moltbot_ledger::Ledger;
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::Front;
 use moltbot_policy::nodes::NodeRules;
 use moltbot_policy::strictness::Strictness;
-use moltbot_policy::{Permit, Recorded, Unrecorded, record};
 use moltbot_protocol::error::WireError;
-use moltbot_protocol::ids::AgentId;
+use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
 use moltbot_vault::StateDir;
@@ -26,7 +28,7 @@ use crate::channels::Channels;
 use crate::clients::Clients;
 use crate::devices::Devices;
 use crate::gate::Gate;
-use crate::gateway::{Parts, ReadConfig};
+use crate::gateway::Parts;
 use crate::hooks::Hooks;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -34,6 +36,7 @@ use crate::inbound::Inbound;
 use crate::methods::health::Health;
 use crate::nodes::Nodes;
 use crate::quarantine::Quarantines;
+use crate::reload::Live;
 use crate::senders::Senders;
 use crate::sending::{self, Sending};
 use crate::sign_in::SignIn;
@@ -43,11 +46,12 @@ use crate::tailnet::Tailscale;
 /// What is told while the book has a change that the owner has not looked at, and its stable code.
 pub(crate) const LOCKED_DOWN: &str = "the ledger was tampered with, so nothing is done; the owner runs `moltbot ledger verify`, stops the gateway, then runs `moltbot ledger accept`";
 pub(crate) const LOCKED_DOWN_CODE: &str = "ledger_tampered";
+/// What is told in a chat of a command that the book or the state db does not take.
+pub(crate) const NOT_NOW: &str = "This is not possible now: it cannot be recorded or kept.";
 /// The stable code of an act that is refused because it cannot be recorded.
 pub(crate) const UNRECORDED_CODE: &str = "not_recorded";
 
 pub(crate) struct Shared {
-    pub(crate) config_json: serde_json::Value,
     pub(crate) config_path: PathBuf,
     pub(crate) state: StateDir,
     pub(crate) ledger: Ledger,
@@ -56,7 +60,11 @@ pub(crate) struct Shared {
     pub(crate) allowances: Allowances,
     pub(crate) approvals: Approvals,
     pub(crate) sandbox: Sandbox,
+    /// What builds the walls of agents that do not say it themselves.
+    pub(crate) backend: SandboxBackend,
     pub(crate) clock: fn() -> u64,
+    /// What time it is where the owner lives.
+    pub(crate) zone: TimeZone,
     /// The name of this machine, for whoever may read.
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -68,8 +76,10 @@ pub(crate) struct Shared {
     pub(crate) owner: u32,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sign_in: SignIn,
-    /// Reads the config anew.
-    read_config: ReadConfig,
+    /// The config's file.
+    pub(crate) live: Live,
+    /// The addresses that this machine has.
+    pub(crate) own_addresses: Vec<IpAddr>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) channels: Channels,
     pub(crate) devices: Devices,
@@ -123,7 +133,6 @@ impl Shared {
             nodes: Nodes::new(NodeRules::of(&config.gateway.nodes)),
             routes: Routes::of(&config.gateway.http),
             readyz: config.gateway.http.endpoints.readyz.enabled,
-            config_json,
             config_path,
             state: state.clone(),
             ledger: ledger.clone(),
@@ -132,7 +141,9 @@ impl Shared {
             allowances,
             approvals,
             sandbox,
+            backend: config.agents.defaults.sandbox.backend,
             clock,
+            zone: parts.zone,
             host,
             port,
             front,
@@ -143,12 +154,13 @@ impl Shared {
             devices,
             hooks: Mutex::new(hooks.map(Arc::new)),
             senders,
-            read_config: parts.read_config,
+            live: Live::new(parts.config_file, config_json),
+            own_addresses: parts.own_addresses,
             clients: Arc::new(Clients::new(strictness.sessions, began)),
             sign_in: SignIn::new(credential, ledger, state, Arc::clone(&gate), strictness, clock, began),
             gate,
             hub: Hub::default(),
-            inbound: Inbound::default(),
+            inbound: Inbound::new(&config),
             quarantine,
             health: Health::default(),
             sending: Sending::start(servers, &sending),
@@ -160,6 +172,13 @@ impl Shared {
 
     pub(crate) fn now_ms(&self) -> u64 {
         (self.clock)()
+    }
+
+    /// Stops every run of the session, and every command that one left in the background. Names the runs.
+    pub(crate) fn abort_session(&self, session: &SessionKey) -> Vec<String> {
+        let runs = self.inbound.abort_session(session);
+        self.agent.end_commands_of(session);
+        runs
     }
 
     /// The agent that messages without one go to.
@@ -185,10 +204,10 @@ impl Shared {
 
     /// The config as it is now, whatever the gateway was started with.
     pub(crate) async fn config_now(&self) -> Result<Config, WireError> {
-        let read = Arc::clone(&self.read_config);
-        let config = tokio::task::spawn_blocking(move || read()).await;
-        let config = config.map_err(|error| WireError::unavailable(error.to_string()))?;
-        config.map_err(|why| not_taken_up(&why))
+        let file = self.live.file();
+        let read = tokio::task::spawn_blocking(move || file.read()).await;
+        let read = read.map_err(|error| WireError::unavailable(error.to_string()))?;
+        read.map(|read| read.config).map_err(|why| not_taken_up(&why))
     }
 
     /// Milliseconds since the start.
@@ -203,20 +222,6 @@ pub(crate) fn not_taken_up(why: &str) -> WireError {
     WireError::unavailable(
         "the config cannot be used, so the credential of before counts, and the hooks of before; see `moltbot config validate` and `moltbot logs`",
     )
-}
-
-/// Records a permit on a thread that may wait for the disk. `action` names what is not done when that breaks.
-///
-/// # Errors
-/// When it cannot be recorded: then what it permits is not done.
-pub(crate) async fn recorded<P: Permit + Send + 'static>(
-    ledger: &Ledger,
-    permit: P,
-    action: &'static str,
-) -> Result<Recorded<P>, Unrecorded> {
-    let ledger = ledger.clone();
-    let recorded = tokio::task::spawn_blocking(move || record(permit, &ledger)).await;
-    recorded.map_err(|error| Unrecorded { action, cause: error.to_string() })?
 }
 
 /// Locks, also after a panic elsewhere: what these mutexes guard is consistent between any two statements.

@@ -20,7 +20,7 @@ use moltbot_policy::hook;
 use moltbot_policy::penalty::Offence;
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::throttle::{Asking, Attempt, RateLimited, Source, Throttle};
-use moltbot_policy::{Book, Decision, Entry, Permit as _, Refusal, Unrecorded, record};
+use moltbot_policy::{Book, Decision, Entry, Permit as _, Refusal, Unrecorded, record_soon};
 use moltbot_vault::StateDir;
 use tokio::sync::Semaphore;
 
@@ -195,9 +195,14 @@ impl SignIn {
     /// Makes a device a stranger again: its tries are counted with those of its source from now on.
     pub(crate) async fn forget(&self, device: &str) {
         lock(&self.tries.throttle).forget(device);
+        self.keep().await;
+    }
+
+    /// Keeps what the throttle remembers.
+    async fn keep(&self) {
         let tries = Arc::clone(&self.tries);
         if let Err(error) = tokio::task::spawn_blocking(move || tries.keep()).await {
-            tracing::warn!(%error, "that a device is forgotten could not be kept");
+            tracing::warn!(%error, "what is known of tries to sign in could not be kept");
         }
     }
 
@@ -296,20 +301,15 @@ impl SignIn {
         {
             return Ok(grant);
         }
-        let (ledger, tries, successes) =
-            (self.ledger.clone(), Arc::clone(&self.tries), Arc::clone(&self.successes));
-        let write = move || {
-            let recorded = record(grant, &ledger)?;
-            if let Some(entry) = shared {
-                lock(&successes).recorded(entry, tries.now());
-            }
-            let new = device.is_some_and(|device| lock(&tries.throttle).learn(&device));
-            if new || changed {
-                tries.keep();
-            }
-            Ok(recorded)
-        };
-        Ok(blocking(write).await.map_err(SignInError::Unrecorded)?.into_permit())
+        let recorded = record_soon(grant, &self.ledger).await.map_err(SignInError::Unrecorded)?;
+        if let Some(entry) = shared {
+            lock(&self.successes).recorded(entry, self.tries.now());
+        }
+        let new = device.is_some_and(|device| lock(&self.tries.throttle).learn(&device));
+        if new || changed {
+            self.keep().await;
+        }
+        Ok(recorded.into_permit())
     }
 
     async fn record_failure(&self, tried: Tried, refusal: Refusal, changed: bool) -> SignInError {
@@ -347,9 +347,13 @@ impl SignIn {
             }
             ledger.enter(entry)
         };
-        match blocking(write).await {
-            Ok(_) => SignInError::Refused(refusal),
-            Err(unrecorded) => SignInError::Unrecorded(unrecorded),
+        // Both on a thread that goes on when the peer does not wait for its answer: who leaves has failed all the same.
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(_)) => SignInError::Refused(refusal),
+            Ok(Err(unrecorded)) => SignInError::Unrecorded(unrecorded),
+            Err(error) => {
+                SignInError::Unrecorded(Unrecorded { action: "auth.sign_in", cause: error.to_string() })
+            }
         }
     }
 
@@ -372,8 +376,7 @@ impl SignIn {
                 .with("method", method),
         };
         let entries: Vec<Entry> = told.into_iter().map(entry).collect();
-        let ledger = self.ledger.clone();
-        if let Err(error) = blocking(move || ledger.enter_all(entries)).await {
+        if let Err(error) = self.ledger.enter_soon(entries).await {
             tracing::error!(%error, "refusals of sources that may not try could not be recorded");
         }
     }
@@ -383,8 +386,7 @@ impl SignIn {
         if told.is_empty() {
             return;
         }
-        let ledger = self.ledger.clone();
-        if let Err(error) = blocking(move || ledger.enter_all(told)).await {
+        if let Err(error) = self.ledger.enter_soon(told).await {
             tracing::error!(%error, "how many requests signed in could not be recorded");
         }
     }
@@ -446,14 +448,4 @@ fn refused(client: IpAddr, code: &'static str, method: &'static str) -> Entry {
         .with("client", client.to_string())
         .with("code", code)
         .with("method", method)
-}
-
-/// The book blocks until it is on disk: not on a thread that serves others.
-async fn blocking<T: Send + 'static>(
-    write: impl FnOnce() -> Result<T, Unrecorded> + Send + 'static,
-) -> Result<T, Unrecorded> {
-    match tokio::task::spawn_blocking(write).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(Unrecorded { action: "auth.sign_in", cause: error.to_string() }),
-    }
 }

@@ -130,12 +130,18 @@ impl Socket {
     /// room: a peer that writes a long message before it reads again must not wait for us while we wait for it.
     pub(crate) async fn next_while_sending(&mut self, outbox: &Outbox) -> Incoming {
         let mut more = pin!(outbox.ready());
+        let mut waited = false;
         poll_fn(|context| {
             loop {
                 let reading = self.unanswered < BATCH && outbox.has_room();
                 if reading && let Poll::Ready(incoming) = self.poll_incoming(context) {
                     self.unanswered += 1;
                     return Poll::Ready(incoming);
+                }
+                // Those who are at work on other answers go first, so that theirs leave in the same write.
+                if !std::mem::replace(&mut waited, true) && outbox.is_gathering() {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 let sent = self.poll_send(context, outbox);
                 if sent.is_pending() && self.stream.get_mut().backlog.is_hopeless(outbox.waiting(), context) {
@@ -150,7 +156,10 @@ impl Socket {
                         more.set(outbox.ready());
                     }
                     Poll::Pending if whole_batch => {}
-                    Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) | Poll::Pending => {
+                        waited = false;
+                        return Poll::Pending;
+                    }
                 }
             }
         })

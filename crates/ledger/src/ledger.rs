@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use moltbot_config::limits;
 use moltbot_policy::redact::Redactor;
-use moltbot_policy::{Book, Class, Entry, Unrecorded};
+use moltbot_policy::{Book, Class, Entering, Entry, Unrecorded};
 use moltbot_vault::{Lock, LockError, StateDir, Vault, random_id};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::conceal::Conceal;
@@ -25,7 +26,7 @@ use crate::options::LedgerOptions;
 use crate::own::{self, Tampering};
 use crate::record::{Body, Stamp};
 use crate::view::Views;
-use crate::writer::{Order, State, Waiting, Writer};
+use crate::writer::{Answer, Order, Reply, State, Waiting, Writer};
 
 /// The book's folder in the state folder.
 pub const FOLDER: &str = "ledger";
@@ -274,44 +275,67 @@ impl Book for Ledger {
     fn enter(&self, entry: Entry) -> Result<u64, Unrecorded> {
         match entry.class {
             Class::Buffered => self.shared.buffer(&entry).map(|()| 0),
-            Class::Immediate => self.shared.order(&entry)?.wait(),
+            Class::Immediate => self.shared.order(&entry, for_a_thread)?.wait(),
         }
     }
 
     /// Like [`Book::enter`], for records that are written by one flush, or few.
     fn enter_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
-        let mut ordered = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            ordered.push(match entry.class {
-                Class::Buffered => self.shared.buffer(entry).map(|()| None),
-                Class::Immediate => self.shared.order(entry).map(Some),
-            }?);
-        }
+        let ordered = self.shared.order_all(&entries, for_a_thread)?;
         ordered.into_iter().map(|ordered| ordered.map_or(Ok(0), Ordered::wait)).collect()
+    }
+
+    /// Needs the clock of a tokio runtime for the time that a disk is given.
+    fn enter_soon(&self, entries: Vec<Entry>) -> Entering {
+        let ordered = self.shared.order_all(&entries, for_a_task);
+        Box::pin(async {
+            let mut sequences = Vec::new();
+            for ordered in ordered? {
+                sequences.push(match ordered {
+                    None => 0,
+                    Some(ordered) => ordered.answered().await?,
+                });
+            }
+            Ok(sequences)
+        })
     }
 }
 
-/// A record on its way to the disk.
-struct Ordered {
+/// A record on its way to the disk, and where its answer comes.
+struct Ordered<R> {
     action: &'static str,
-    answer: Receiver<Result<u64, String>>,
+    answer: R,
     until: Instant,
 }
 
-impl Ordered {
+impl Ordered<mpsc::Receiver<Answer>> {
     fn wait(self) -> Result<u64, Unrecorded> {
-        let refuse = |cause: String| Unrecorded { action: self.action, cause };
-        match self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
-            Ok(Ok(sequence)) => Ok(sequence),
-            Ok(Err(cause)) => Err(refuse(cause)),
-            Err(RecvTimeoutError::Disconnected) => Err(refuse("the book is closed".into())),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(refuse(format!("the disk did not answer within {} s", limits::RECORD.as_secs())))
-            }
-        }
+        let answer = self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now()));
+        answer
+            .unwrap_or_else(|failed| match failed {
+                RecvTimeoutError::Disconnected => Err(CLOSED.into()),
+                RecvTimeoutError::Timeout => Err(too_late()),
+            })
+            .map_err(|cause| Unrecorded { action: self.action, cause })
     }
 }
 
+impl Ordered<oneshot::Receiver<Answer>> {
+    async fn answered(self) -> Result<u64, Unrecorded> {
+        let answer = match tokio::time::timeout_at(self.until.into(), self.answer).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(CLOSED.into())),
+            Err(_) => Err(too_late()),
+        };
+        answer.map_err(|cause| Unrecorded { action: self.action, cause })
+    }
+}
+
+/// Why nothing is recorded after the end.
+const CLOSED: &str = "the book is closed";
+
+fn too_late() -> String {
+    format!("the disk did not answer within {} s", limits::RECORD.as_secs())
+}
 impl Shared {
     /// The entry without what must not be seen.
     fn concealed<'a>(&self, entry: &'a Entry) -> Cow<'a, Entry> {
@@ -322,8 +346,8 @@ impl Shared {
         }
     }
 
-    /// Hands a record to the writer.
-    fn order(&self, entry: &Entry) -> Result<Ordered, Unrecorded> {
+    /// Hands a record to the writer. `channel` makes both ends of the answer.
+    fn order<R>(&self, entry: &Entry, channel: fn() -> (Reply, R)) -> Result<Ordered<R>, Unrecorded> {
         let action = entry.action;
         let refuse = |cause: String| Unrecorded { action, cause };
         let waiting = &self.state.waiting;
@@ -331,14 +355,27 @@ impl Shared {
             waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(refuse(format!("{} records are waiting for the disk", limits::LEDGER_WAITING)));
         }
-        let (reply, answer) = mpsc::sync_channel(1);
+        let (reply, answer) = channel();
         let until = Instant::now() + limits::RECORD;
         let body = Body::of(&self.concealed(entry));
         if self.orders.send(Order::Enter(Waiting { body, until, reply })).is_err() {
             waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(refuse("the book is closed".into()));
+            return Err(refuse(CLOSED.into()));
         }
         Ok(Ordered { action, answer, until })
+    }
+
+    /// Hands over records; nothing stands for one that nobody waits for.
+    fn order_all<R>(
+        &self,
+        entries: &[Entry],
+        channel: fn() -> (Reply, R),
+    ) -> Result<Vec<Option<Ordered<R>>>, Unrecorded> {
+        let order = |entry: &Entry| match entry.class {
+            Class::Buffered => self.buffer(entry).map(|()| None),
+            Class::Immediate => self.order(entry, channel).map(Some),
+        };
+        entries.iter().map(order).collect()
     }
 
     /// Hands over a record that nobody waits for; one too many is counted instead.
@@ -349,7 +386,7 @@ impl Shared {
         }
         self.orders.send(Order::Buffer(Body::of(&self.concealed(entry)))).map_err(|_| {
             self.state.buffered.fetch_sub(1, Ordering::Relaxed);
-            Unrecorded { action: entry.action, cause: "the book is closed".into() }
+            Unrecorded { action: entry.action, cause: CLOSED.into() }
         })
     }
 
@@ -374,6 +411,16 @@ impl Shared {
             tracing::error!("the book's writer failed; the end of the book is verified at the next start");
         }
     }
+}
+
+fn for_a_thread() -> (Reply, mpsc::Receiver<Answer>) {
+    let (reply, answer) = mpsc::sync_channel(1);
+    (Reply::Thread(reply), answer)
+}
+
+fn for_a_task() -> (Reply, oneshot::Receiver<Answer>) {
+    let (reply, answer) = oneshot::channel();
+    (Reply::Task(reply), answer)
 }
 
 /// Takes one of so many places, if one is free.

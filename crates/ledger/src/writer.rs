@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
 use moltbot_vault::Vault;
+use tokio::sync::oneshot;
 
 use crate::disk::Disk;
 use crate::error::LedgerError;
@@ -78,12 +79,33 @@ pub(crate) enum Order {
     Stop,
 }
 
-/// A record that a thread waits for.
+/// A record that somebody waits for.
 pub(crate) struct Waiting {
     pub(crate) body: Body,
-    /// When that thread gives up. After it the act will not happen, so the record must not be written.
+    /// When he gives up. After it the act will not happen, so the record must not be written.
     pub(crate) until: Instant,
-    pub(crate) reply: SyncSender<Result<u64, String>>,
+    pub(crate) reply: Reply,
+}
+
+/// The number of a record, or why it is not on disk.
+pub(crate) type Answer = Result<u64, String>;
+
+/// Where the one who waits is answered: a thread, or a task, which holds up none.
+pub(crate) enum Reply {
+    Thread(SyncSender<Answer>),
+    Task(oneshot::Sender<Answer>),
+}
+
+impl Reply {
+    fn answer(self, answer: Answer) {
+        let is_heard = match self {
+            Self::Thread(reply) => reply.send(answer).is_ok(),
+            Self::Task(reply) => reply.send(answer).is_ok(),
+        };
+        if !is_heard {
+            tracing::debug!("a record came too late for the one who waited for it");
+        }
+    }
 }
 
 /// A record on its way, and who wants to know.
@@ -97,7 +119,7 @@ enum Interest {
     Buffered,
     /// Nobody, but it must not be lost.
     Deferred,
-    Waiting(SyncSender<Result<u64, String>>),
+    Waiting(Reply),
 }
 
 /// What the thread owns.
@@ -339,7 +361,7 @@ impl<D: Disk> Writer<D> {
             match item.to {
                 Interest::Buffered => drop(self.state.buffered.fetch_sub(1, Ordering::Relaxed)),
                 Interest::Deferred => drop(self.state.deferred.fetch_sub(1, Ordering::Relaxed)),
-                Interest::Waiting(reply) => answer(&reply, Ok(sequence)),
+                Interest::Waiting(reply) => reply.answer(Ok(sequence)),
             }
         }
     }
@@ -348,10 +370,10 @@ impl<D: Disk> Writer<D> {
     fn refuse(&mut self, items: Vec<Item>, told: &str) {
         self.tell_space();
         for item in items {
-            match &item.to {
+            match item.to {
                 Interest::Waiting(reply) => {
                     self.journal.refuse(1);
-                    answer(reply, Err(told.to_owned()));
+                    reply.answer(Err(told.to_owned()));
                 }
                 Interest::Buffered | Interest::Deferred => self.kept.push(item),
             }
@@ -414,11 +436,6 @@ impl<D: Disk> Writer<D> {
     }
 }
 
-fn answer(reply: &SyncSender<Result<u64, String>>, answer: Result<u64, String>) {
-    if reply.send(answer).is_err() {
-        tracing::debug!("a record came too late for the one who waited for it");
-    }
-}
 #[cfg(test)]
 mod tests {
     use moltbot_policy::{Book as _, Decision, Entry};

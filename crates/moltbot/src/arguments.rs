@@ -9,6 +9,7 @@ mod commands;
 mod devices;
 mod image;
 mod ledger;
+mod models;
 mod nodes;
 mod sandbox;
 mod secrets;
@@ -24,9 +25,10 @@ pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, Rule
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use image::{BuildImage, Containers, Image};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
+pub(crate) use models::{Aliases, Fallbacks, Models, Usage, UsageBy};
 pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
-pub(crate) use secrets::{Place, Secrets, Security, WrapKind};
+pub(crate) use secrets::{Audit, Drills, FailOn, Place, ScoreOptions, Secrets, Security, WrapKind};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
 const EXIT_CODES: &str = "\
@@ -49,6 +51,9 @@ Example:
 #[derive(Debug, Parser)]
 #[command(name = "moltbot", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Arguments {
+    /// Use the state folder ~/.moltbot-NAME, with a config of its own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -217,7 +222,7 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Senders(Senders),
-    /// See and test the models
+    /// See, choose and test the models
     #[command(
         subcommand,
         after_help = "\
@@ -227,6 +232,13 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Models(Models),
+    /// See what was used in the last days, and what it cost
+    #[command(after_help = "\
+Example:
+  moltbot usage --days 7 --by session
+
+Exit codes: 0, 69 no gateway, 77 refused")]
+    Usage(Usage),
     /// Check, read or change the config
     #[command(
         subcommand,
@@ -252,6 +264,7 @@ Exit codes: each command has its own; `moltbot --help` lists all"
         subcommand,
         after_help = "\
 Example:
+  moltbot security audit
   moltbot security decrypt --export plain.json
 
 Exit codes: each command has its own; `moltbot --help` lists all"
@@ -423,6 +436,9 @@ pub(crate) struct Run {
     /// Started by `up --detach`: leaves the terminal, and says on standard output when it is ready
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
+    /// Started by a drill: ends with the program that started it
+    #[arg(long, hide = true, requires = "detached")]
+    pub(crate) throwaway: bool,
 }
 
 /// Options of `chat`.
@@ -498,6 +514,31 @@ Example:
 
 Exit codes: 0, 1 it is not in quarantine, 69 no gateway, 77 refused")]
     Release(Key),
+    /// Write a whole conversation to standard output as JSON lines, as earlier programs kept it
+    #[command(after_help = "\
+Example:
+  moltbot sessions export main > main.jsonl
+
+Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
+    Export {
+        /// The conversation's key, or its session id
+        key: String,
+    },
+    /// Look for a text in every conversation; upper and lower case are the same
+    ///
+    /// Everything that is kept is opened and read: there is no index on the disk.
+    #[command(after_help = "\
+Example:
+  moltbot sessions search \"the blue door\"
+
+Exit codes: 0, 1 nothing was found, 69 no gateway, 77 refused")]
+    Search {
+        /// The text
+        text: String,
+        /// Print JSON lines of {key, role, timestamp, text}
+        #[arg(long)]
+        json: bool,
+    },
     /// Delete a conversation and its transcript
     #[command(after_help = "\
 Example:
@@ -515,38 +556,6 @@ pub(crate) struct Key {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Commands of `models`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Models {
-    /// List the models that can be used
-    #[command(after_help = "\
-Example:
-  moltbot models list --json
-
-Exit codes: 0, 69 no gateway, 77 refused")]
-    List(Facts),
-    /// Say which model will answer, and why that one
-    #[command(after_help = "\
-Example:
-  moltbot models status
-
-Exit codes: 0, 78 invalid config")]
-    Status(Facts),
-    /// Ask a model for one word, to see whether it answers
-    #[command(after_help = "\
-Example:
-  moltbot models test anthropic/claude-opus-4-5
-
-Exit codes: 0 it answers, 1 it does not, 69 no gateway, 77 refused")]
-    Test {
-        /// The model, as provider/model; the chosen one when absent
-        model: Option<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 /// Commands of `config`.
@@ -612,6 +621,17 @@ Exit codes: 0, 1 there is no such version, 78 one of the two is no config")]
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Write keys of older generations where they belong now; comments stay
+    #[command(after_help = "\
+Example:
+  moltbot config migrate --dry-run
+
+Exit codes: 0, 75 it cannot be recorded, 78 the config is not valid")]
+    Migrate {
+        /// Tell what would be moved, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Put back the config as it was before the last change; what is replaced is kept as well
     #[command(after_help = "\

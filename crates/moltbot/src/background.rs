@@ -5,10 +5,15 @@
 //! model, and the program is this one.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use moltbot_policy::Recorded;
+use moltbot_policy::drill::DrillPermit;
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +23,10 @@ use crate::{output, prompt};
 
 /// The longest complaint of a child that is shown.
 const COMPLAINT_BYTES: u64 = 64 * 1024;
+/// How long a gateway that is thrown away may take to end by itself.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What a gateway that listens says of itself.
 #[derive(Debug, Deserialize, Serialize)]
@@ -37,7 +46,8 @@ pub(crate) fn start(home: &Home, port: Option<u16>) -> anyhow::Result<Ready> {
     home.close_book();
     let passphrase = if home.needs_passphrase()? { Some(prompt::ask(prompt::PASSPHRASE)?) } else { None };
     let stdin = if passphrase.is_some() { Stdio::piped() } else { Stdio::null() };
-    let mut child = spawn(port, stdin).context("cannot start the gateway in the background")?;
+    let mut child = spawn(home.environment.profile.as_deref(), port, stdin)
+        .context("cannot start the gateway in the background")?;
     if let (Some(passphrase), Some(mut input)) = (passphrase, child.stdin.take()) {
         input.write_all(passphrase.expose_secret().as_bytes())?;
         input.write_all(b"\n")?;
@@ -53,14 +63,84 @@ pub(crate) fn start(home: &Home, port: Option<u16>) -> anyhow::Result<Ready> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this program again, as the gateway; nothing of a model's")]
-fn spawn(port: Option<u16>, stdin: Stdio) -> std::io::Result<Child> {
+fn spawn(profile: Option<&str>, port: Option<u16>, stdin: Stdio) -> std::io::Result<Child> {
     let mut command = std::process::Command::new(std::env::current_exe()?);
+    if let Some(profile) = profile {
+        command.arg("--profile").arg(profile);
+    }
     command.args(["gateway", "run", "--detached"]);
     if let Some(port) = port {
         command.arg("--port").arg(port.to_string());
     }
     // `/` so that no file system is kept busy.
     command.current_dir("/").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// A gateway for a drill: it ends when this is dropped, and with this process.
+pub(crate) struct Throwaway {
+    child: Child,
+    ready: Ready,
+}
+
+impl Throwaway {
+    /// What it said when it listened.
+    pub(crate) const fn ready(&self) -> &Ready {
+        &self.ready
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Our own child, which was not waited for yet: the number is its.
+        let told = pid.map(|pid| rustix::process::kill_process(pid, Signal::TERM));
+        let until = Instant::now() + GOODBYE;
+        while told.is_some() && Instant::now() < until {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(LOOK),
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
+        // What it has is thrown away: how it ends does not matter.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Starts a gateway on the folder of a stand-in, with nothing of this process's environment: no key of a provider is in it.
+pub(crate) fn start_throwaway(home: &Home, _: &Recorded<DrillPermit>) -> anyhow::Result<Throwaway> {
+    home.close_book();
+    let mut child = spawn_throwaway(home.state.path(), &home.environment.home)?;
+    let mut line = String::new();
+    if let Some(out) = child.stdout.take() {
+        BufReader::new(out.take(COMPLAINT_BYTES)).read_line(&mut line)?;
+    }
+    if line.is_empty() {
+        return Err(complaint(child));
+    }
+    let ready =
+        serde_json::from_str(&line).context("the gateway said something else than that it is ready")?;
+    Ok(Throwaway { child, ready })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this program again, as a gateway for a drill; nothing of a model's"
+)]
+fn spawn_throwaway(state: &Path, home: &Path) -> std::io::Result<Child> {
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    command.args(["gateway", "run", "--detached", "--throwaway", "--port", "0"]);
+    command.env_clear().env("HOME", home).env("MOLTBOT_STATE_DIR", state).env("PATH", "/usr/bin:/bin");
+    #[cfg(feature = "drill-holes")]
+    command.envs(std::env::var_os(crate::HOLE).map(|hole| (crate::HOLE, hole)));
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// Ends this process with the one that started it.
+pub(crate) fn end_with_parent() -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+        .context("cannot be bound to the process that started this one")?;
+    Ok(())
 }
 
 /// What the child said before it gave up, with its exit code.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use moltbot_channels::telegram::{API_ROOT, BotToken, PublicAddress, Telegram};
-use moltbot_config::settings::{ChannelsConfig, TelegramBot, TelegramConfig, TelegramWebhook};
+use moltbot_config::settings::{ChannelsConfig, EnvConfig, TelegramBot, TelegramConfig, TelegramWebhook};
 use moltbot_gateway::ChannelParts;
 use moltbot_net::{Authorities, Client, SharedBook, Url};
 use moltbot_policy::network::{Destination, Purpose, Reach};
@@ -24,10 +24,10 @@ pub(crate) struct BotTokens(BTreeMap<String, Result<SecretString, String>>);
 
 impl BotTokens {
     /// Looks for the token of each bot: in its file, in the config, and in the environment for the account `default`.
-    pub(crate) fn find(config: &ChannelsConfig) -> Self {
+    pub(crate) fn find(config: &ChannelsConfig, env: &EnvConfig) -> Self {
         let Some(telegram) = &config.telegram else { return Self::default() };
         let bots = telegram.bots(config.defaults).into_iter();
-        Self(bots.map(|bot| (bot.account.to_owned(), token_of(&bot))).collect())
+        Self(bots.map(|bot| (bot.account.to_owned(), token_of(&bot, env))).collect())
     }
 
     /// All of them, so that no log has one in it.
@@ -43,7 +43,7 @@ impl BotTokens {
     }
 }
 
-fn token_of(bot: &TelegramBot<'_>) -> Result<SecretString, String> {
+fn token_of(bot: &TelegramBot<'_>, env: &EnvConfig) -> Result<SecretString, String> {
     if let Some(path) = bot.token_file {
         let failed = |why: String| format!("tokenFile of account {}: {why}", bot.account);
         if !std::path::Path::new(path).is_absolute() {
@@ -51,7 +51,7 @@ fn token_of(bot: &TelegramBot<'_>) -> Result<SecretString, String> {
         }
         return keeper::read_file(path).map_err(failed);
     }
-    let variable = || if bot.is_default { environment::secret(VARIABLE) } else { None };
+    let variable = || if bot.is_default { environment::secret_or(VARIABLE, env) } else { None };
     bot.bot_token.cloned().or_else(variable).ok_or_else(|| missing(bot.account))
 }
 

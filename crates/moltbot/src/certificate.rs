@@ -6,10 +6,10 @@ use std::path::Path;
 use moltbot_config::limits;
 use moltbot_config::settings::{BindMode, GatewayConfig, TlsConfig};
 use moltbot_ledger::Ledger;
-use moltbot_net::{IdentityError, ServerIdentity, make_certificate};
+use moltbot_net::{IdentityError, ServerIdentity, certificate_end, make_certificate};
 use moltbot_policy::record;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
-use moltbot_vault::{OwnerFile, SecretStore, read_public};
+use moltbot_vault::{OwnerFile, SecretStore, StateDir, read_public};
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -23,6 +23,18 @@ const MADE: &str = "gateway-tls";
 /// The folder of its public copy in the state folder, and the copy's name.
 const FOLDER: &str = "tls";
 const COPY: &str = "gateway.pem";
+
+/// When the certificate that the gateway shows ends, in milliseconds since the epoch; nothing when it shows none that is known.
+pub(crate) fn end(tls: &TlsConfig, state: &StateDir) -> Option<u64> {
+    if !tls.enabled {
+        return None;
+    }
+    let chain = match &tls.cert_path {
+        Some(path) => read_public(Path::new(path), limits::CERTIFICATE_BYTES).ok()?,
+        None => state.find_folder(FOLDER).ok()??.read(COPY, limits::CERTIFICATE_BYTES).ok()??,
+    };
+    certificate_end(&chain)
+}
 
 /// The addresses of this machine, when the gateway is to listen on more than loopback.
 pub(crate) fn own_addresses(gateway: &GatewayConfig) -> anyhow::Result<Vec<IpAddr>> {

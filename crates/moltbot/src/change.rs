@@ -21,7 +21,7 @@ pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
     text.map(Zeroizing::new).map_err(|_| Exit::Config.because("the config is not UTF-8"))
 }
 
-/// Writes `new` in place of `old`. Secrets in it are sealed first; it must be valid; the book is told what changes, and
+/// Writes `new` in place of `old`. Keys of older generations in it go where they belong now, secrets are sealed first; it must be valid; the book is told what changes, and
 /// the history keeps what was there. From then on the installation is sealed.
 pub(crate) fn write(
     home: &Home,
@@ -30,17 +30,35 @@ pub(crate) fn write(
     new: &str,
     command: &str,
 ) -> anyhow::Result<()> {
+    write_by(home, book, old, new, command, OWNER)
+}
+
+/// The same for whoever the book is to name.
+pub(crate) fn write_by(
+    home: &Home,
+    book: &CommandBook,
+    old: &str,
+    new: &str,
+    command: &str,
+    actor: &str,
+) -> anyhow::Result<()> {
     let vault = home.vault()?;
     if !vault.is_sealed() {
         seal_state(home, vault)?;
     }
-    let sealed = seal(home, book, new)?;
+    // What is sealed is bound to its place, so that it is moved there first.
+    let (new, moved) = moltbot_config::migrate(new).map_err(|error| home::failed(&error))?;
+    let new = Zeroizing::new(new);
+    for (from, to) in &moved {
+        output::note(&format!("{from} of an older generation is {to} now"));
+    }
+    let sealed = seal(home, book, &new)?;
     home.load_text(sealed.text.as_bytes())?;
     let changes = moltbot_config::diff(old, &sealed.text).map_err(|error| home::failed(&error))?;
     let file = home.config_path.display().to_string();
-    drop(book.record(ConfigPermit::for_owner(file, command, changes, OWNER))?);
+    drop(book.record(ConfigPermit::for_owner(file, command, changes, actor))?);
     let history = History::new(&home.state, vault);
-    let change = Change { at_ms: clock::now_ms(), actor: OWNER, command };
+    let change = Change { at_ms: clock::now_ms(), actor, command };
     history.keep(old.as_bytes(), &change).map_err(|error| home::failed(&error))?;
     home.file().write(sealed.text.as_bytes()).map_err(|error| home::failed(&error))?;
     for path in &sealed.paths {
@@ -106,10 +124,12 @@ fn absorb_backups(home: &Home, history: &History<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says that a gateway that runs does not know yet.
+/// Says what a gateway that runs makes of it.
 pub(crate) fn remind(home: &Home) -> anyhow::Result<()> {
     if home.running()?.is_some() {
-        output::note("the gateway that runs does not see it yet: `moltbot gateway restart`");
+        output::note(
+            "the gateway takes up at once what it can; `moltbot status` tells what needs `moltbot gateway restart`",
+        );
     }
     Ok(())
 }

@@ -87,6 +87,18 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Connects to `port` of this machine as a stranger, and hears its challenge. Nobody is signed in.
+    pub(crate) async fn knock(port: u16) -> anyhow::Result<(Self, String)> {
+        let opening = async {
+            let socket = GatewayClient::dial(port).await.map_err(|error| unreachable(&error))?;
+            let mut connection = Self { socket, calls: 0, waiting: VecDeque::new(), hello: Value::Null };
+            let nonce = connection.challenge().await?;
+            Ok((connection, nonce))
+        };
+        let late = || Exit::Unreachable.because("the gateway does not answer; see `moltbot logs`");
+        timeout(ANSWER, opening).await.map_err(|_| late())?
+    }
+
     /// What the gateway said when it let us in.
     pub(crate) const fn hello(&self) -> &Value {
         &self.hello
@@ -240,7 +252,8 @@ fn here(home: &Home) -> anyhow::Result<Place> {
     port.map(Place::Here).ok_or_else(|| Exit::Unreachable.because(NO_GATEWAY))
 }
 
-fn connect_params(key: &DeviceKey, auth: &AuthConfig, scopes: &[Scope], nonce: &str) -> Value {
+/// A sign-in as the command line's, by that device with that credential.
+pub(crate) fn connect_params(key: &DeviceKey, auth: &AuthConfig, scopes: &[Scope], nonce: &str) -> Value {
     let scopes: Vec<String> = scopes.iter().map(|scope| scope.name().to_owned()).collect();
     let (token, password) = credential(auth);
     let signed_at = clock::now_ms();

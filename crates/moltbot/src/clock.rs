@@ -1,12 +1,46 @@
 //! The clock, read at the program's edge; everything else takes the time as an argument.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
 
 /// Milliseconds since the epoch; zero on a machine whose clock is before it.
 #[expect(clippy::disallowed_methods, reason = "the program's edge: time is an argument everywhere below")]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where the machine says which time zone it is in, and where it describes zones.
+const HERE: &str = "/etc/localtime";
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// The time zone of this machine, or the one that the variable `TZ` names, as every program reads it. UTC where neither says one.
+pub(crate) fn zone(named: Option<&str>) -> TimeZone {
+    let named = named.map(|name| name.trim_start_matches(':'));
+    match named {
+        Some(name) => described(name).or_else(|| TimeZone::posix(name).ok()).unwrap_or_else(|| {
+            tracing::warn!(name, "the time zone that TZ names is not known here; times of day are in UTC");
+            TimeZone::UTC
+        }),
+        None => file(Path::new(HERE)).unwrap_or(TimeZone::UTC),
+    }
+}
+
+/// The zone of a name such as `Europe/Vienna`.
+fn described(name: &str) -> Option<TimeZone> {
+    let is_word = |word: &str| !word.is_empty() && !word.starts_with('.');
+    if !name.split('/').all(is_word) {
+        return None;
+    }
+    file(&Path::new(ZONES).join(name))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program's edge: the system's description of a time zone")]
+fn file(path: &Path) -> Option<TimeZone> {
+    let name = path.strip_prefix(ZONES).ok().and_then(Path::to_str).unwrap_or("local");
+    TimeZone::tzif(name, &std::fs::read(path).ok()?).ok()
 }
 
 /// A time as people of every zone read it: `2026-01-31 12:00:00Z`.
@@ -29,6 +63,17 @@ pub(crate) fn duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_is_a_name_or_a_rule_and_no_path() {
+        for (name, known) in
+            [("UTC0", true), (":CET-1CEST,M3.5.0,M10.5.0/3", true), ("../../etc/localtime", false)]
+        {
+            let zone = zone(Some(name));
+            assert_eq!(zone != TimeZone::UTC || name == "UTC0", known, "{name}: {zone:?}");
+        }
+        assert_eq!(described("/etc/localtime"), None);
+    }
 
     #[test]
     fn times_and_durations_are_readable() {

@@ -25,10 +25,11 @@ mod sessions;
 mod status;
 mod stop;
 mod up;
+mod usage;
 
 use clap::CommandFactory as _;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Config};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::Home;
@@ -43,11 +44,14 @@ fn open(environment: Environment) -> anyhow::Result<Home> {
 }
 
 /// Does what the command line asks for.
-pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
-    if let Command::Completion { shell } = command {
-        return completion(shell);
+pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exit> {
+    // What is the same everywhere needs nothing of this installation.
+    match command {
+        Command::Completion { shell } => return completion(shell),
+        Command::Config(Config::Schema) => return config::schema(),
+        _ => {}
     }
-    let environment = Environment::read()?;
+    let environment = Environment::read(profile)?;
     output::plain(environment.no_color);
     environment.notes.iter().for_each(|note| output::note(note));
     match command {
@@ -78,10 +82,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Hooks(command) => hooks::run(&open(environment)?, &command),
         Command::Ledger(command) => ledger::run(&open(environment)?, command),
         Command::Logs(options) => logs::run(&open(environment)?, &options),
-        Command::Models(command) => {
-            let home = open(environment)?;
-            serve::block_on(models::run(&home, command))
-        }
+        Command::Models(command) => serve::block_on(models::run(&open(environment)?, command)),
         Command::Nodes(command) => {
             let home = open(environment)?;
             serve::block_on(nodes::run(&home, command))
@@ -90,7 +91,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
-        Command::Security(command) => security::run(&open(environment)?, &command),
+        Command::Security(command) => security::run(environment, &command),
         Command::Sessions(command) => {
             let home = open(environment)?;
             serve::block_on(sessions::run(&home, command))
@@ -101,6 +102,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
         Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
+        Command::Usage(options) => serve::block_on(usage::run(&open(environment)?, &options)),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use moltbot_config::settings::{AuthConfig, AuthMode, GatewayMode, RemoteConfig};
 use moltbot_config::{
-    ConfigErrorKind, ConfigErrors, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
+    ConfigErrorKind, ConfigErrors, IncludedFiles, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
 use moltbot_ledger::export::Origin;
 use moltbot_ledger::{Ledger, LedgerOptions, anchor};
@@ -168,7 +168,10 @@ impl Home {
 
     fn read_with(&self, text: &[u8], keeper: &dyn Keeper, sealed: bool) -> Result<Loaded, ConfigErrors> {
         let name = self.config_path.display().to_string();
-        moltbot_config::load(text, &name, &Surroundings { environment: &environment::secret, keeper, sealed })
+        let included = Beside(self.file());
+        let surroundings =
+            Surroundings { environment: &environment::secret, keeper, sealed, files: &included };
+        moltbot_config::load(text, &name, &surroundings)
     }
 
     fn overridden(&self, mut loaded: Loaded) -> Loaded {
@@ -386,6 +389,15 @@ impl Home {
         }
         self.file().write(text.as_bytes()).map_err(|error| failed(&error))?;
         Ok(true)
+    }
+}
+
+/// The files that a config includes: in its folder, and as private as itself.
+struct Beside(OwnerFile);
+
+impl IncludedFiles for Beside {
+    fn read(&self, name: &str, max: u64) -> Result<Vec<u8>, String> {
+        self.0.read_beside(name, max).map_err(|error| chain(&error))
     }
 }
 

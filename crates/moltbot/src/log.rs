@@ -3,7 +3,7 @@
 //! The file is turned over at [`FILE_BYTES`]; [`FILES`] old ones are kept.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use moltbot_config::settings::{LogLevel, LoggingConfig};
 pub(crate) use moltbot_gateway::{LOG_FILE as FILE, LOG_FOLDER as FOLDER};
@@ -33,8 +33,9 @@ pub(crate) enum Console {
 }
 
 /// What is logged, once the config is known.
+#[derive(Clone)]
 pub(crate) struct Levels {
-    set: Box<dyn Fn(LevelFilter, LevelFilter)>,
+    set: Arc<dyn Fn(LevelFilter, LevelFilter) + Send + Sync>,
     console: Console,
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn start(state: &StateDir, console: Console) -> anyhow::Result<Levels
         .with_filter(console_level);
     tracing_subscriber::registry().with(file).with(shown).try_init()?;
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a task of the gateway failed")));
-    let set = Box::new(move |file: LevelFilter, shown: LevelFilter| {
+    let set = Arc::new(move |file: LevelFilter, shown: LevelFilter| {
         let changed = [file_set.reload(file), console_set.reload(shown)];
         for error in changed.into_iter().filter_map(Result::err) {
             tracing::warn!(%error, "the level of the log stays as it is");

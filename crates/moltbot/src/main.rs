@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod commands;
 mod credentials;
+mod desk;
 mod environment;
 mod exit;
 mod home;
@@ -30,7 +31,22 @@ use clap::Parser as _;
 use arguments::Arguments;
 use exit::Exit;
 
+/// The variable that names the control to take away.
+#[cfg(feature = "drill-holes")]
+const HOLE: &str = "MOLTBOT_DRILL_HOLE";
+
+/// Takes a control away, so that the drill on it gets through. Not in any program that anybody uses.
+#[cfg(feature = "drill-holes")]
+#[expect(clippy::disallowed_methods, reason = "a build for tests alone")]
+fn open_hole() {
+    if let Ok(name) = std::env::var(HOLE) {
+        moltbot_config::hole::open(name);
+    }
+}
+
 fn main() -> ExitCode {
+    #[cfg(feature = "drill-holes")]
+    open_hole();
     // The sandbox's helper is this program, run again. It must not read arguments, config or environment.
     match std::env::args_os().nth(1) {
         Some(argument) if argument == moltbot_sandbox::HELPER => return moltbot_sandbox::helper_main(),
@@ -41,7 +57,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return explain(&error),
     };
-    let outcome = harden().and_then(|()| commands::run(arguments.command));
+    let outcome = harden().and_then(|()| commands::run(arguments.command, arguments.profile.as_deref()));
     let exit = outcome.unwrap_or_else(|error| {
         if !exit::is_closed_pipe(&error) {
             output::note(&format!("moltbot: {error:#}"));

@@ -4,14 +4,14 @@
 //! listens. Model servers on this machine are looked for only when nothing names a model.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
 use moltbot_config::{Config, Loaded, Unsupported, limits};
 use moltbot_gateway::{
-    Approvals, Gateway, Parts, ReadConfig, SenderError, StartError, StopReason, TailnetError, sending,
+    Approvals, ConfigFile, Gateway, Parts, SenderError, StartError, StopReason, TailnetError, sending,
 };
 use moltbot_ledger::{Ledger, anchor};
 use moltbot_net::{ListenError, SharedBook};
@@ -29,21 +29,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
 use crate::bots::BotTokens;
+use crate::desk::Desk;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
 use crate::{certificate, channels, clock, credentials, environment, output};
 
-/// Two workers serve 25,000 calls a second; more only cost memory.
-const WORKERS: usize = 2;
+/// One worker answers two hundred thousand calls a second, and what takes long has threads of its own. A second one would be
+/// woken for nothing with every connection: a fifth of what a sign-in costs.
+const WORKERS: usize = 1;
 /// Stack of a thread: the deepest of ours, reading a config of 32 levels, needs a quarter of it.
 const STACK_BYTES: usize = 1024 * 1024;
-/// Threads that may wait for the disk at once. Each open sign-in or door waits for the book on one.
+/// Threads that may wait for the disk at once, but for the book, which is waited for by tasks.
 const BLOCKING_THREADS: usize = 64;
 
 /// The runtime of the gateway.
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    moltbot_sandbox::share_one_heap();
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(WORKERS).thread_stack_size(STACK_BYTES).max_blocking_threads(BLOCKING_THREADS);
     Ok(builder.enable_io().enable_time().build()?)
@@ -80,6 +83,7 @@ pub(crate) fn run(
     let mut running = Running::starting();
     let lock = take_lock(home, &running)?;
     require_private(home, &lock, running.started_at_ms)?;
+    let stamp = home.file().stamp(&[]);
     let text = config_text(home, start.source)?;
     let ledger = home.ledger()?.clone();
     let Opened { loaded, keys, bots, known } = load(home, &text, &ledger)?;
@@ -93,7 +97,8 @@ pub(crate) fn run(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let own = Own { keys, bots, read_config: config_reader(home, &ledger, known) };
+        let desk = Desk::new(home, &ledger, start.levels, &stamp, &loaded, known);
+        let own = Own { keys, bots, config_file: Arc::new(desk) };
         let (gateway, model) = compose(home, loaded, own, &ledger, &store).await?;
         running.port = gateway.port();
         running.addresses = gateway.addresses().iter().copied().take(limits::ADDRESSES_TOLD).collect();
@@ -183,24 +188,40 @@ struct Opened {
     known: Vec<SecretString>,
 }
 
-/// Opens the secrets of the config and of the files of credentials, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
+/// A config's text with its secrets opened, once the book says so.
+pub(crate) fn open_text(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Loaded> {
     let place = home.config_path.display().to_string();
     let permit = record(SecretPermit::for_owner(SecretAct::Load, place, "gateway"), ledger);
     let permit = permit.map_err(|error| Exit::Busy.because(error))?;
-    let loaded = home.load_recorded(text, &permit, ledger)?;
+    home.load_recorded(text, &permit, ledger)
+}
+
+/// Opens the secrets of the config and of the files of credentials, once the book says so.
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
+    let loaded = open_text(home, text, ledger)?;
     let credentials::Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
-    environment::add_provider_keys(&mut keys);
-    let bots = BotTokens::find(&loaded.config.channels);
+    environment::add_provider_keys(&mut keys, &loaded.config.env);
+    environment::add_proxy(&mut keys)?;
+    let bots = BotTokens::find(&loaded.config.channels, &loaded.config.env);
     // From here on no log and no record can have one of them in it.
     let environment = [&home.environment.token, &home.environment.password].into_iter().flatten();
     let known = loaded.secrets.iter().chain(&secrets).chain(environment).cloned();
     let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
-    let shut_off = moltbot_posture::shut_off(&loaded.config.agents);
-    if let Some(fix) = &shut_off.fix {
-        tracing::error!(fix, "{}", shut_off.what);
+    for check in [moltbot_posture::shut_off, moltbot_posture::walls] {
+        let check = check(&loaded.config.agents);
+        if let Some(fix) = &check.fix {
+            tracing::error!(fix, "{}", check.what);
+        }
+    }
+    for moved in &loaded.migrated {
+        let (from, to) = (&moved.from, &moved.to);
+        tracing::warn!(
+            from,
+            to,
+            "a key of an older generation is read; `moltbot config migrate` writes it anew"
+        );
     }
     for secret in &loaded.plain {
         let (setting, line) = (&secret.path, secret.line);
@@ -213,21 +234,14 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     Ok(Opened { loaded, keys, bots, known })
 }
 
-/// What the gateway reads its config with when a secret in it was changed while it runs: the config as it is then, opened
-/// and judged like at a start. What was secret before, `known`, stays out of the logs as well.
-fn config_reader(home: &Home, ledger: &Ledger, known: Vec<SecretString>) -> ReadConfig {
-    let (home, ledger, before) = (home.clone(), ledger.clone(), Mutex::new(known));
-    Arc::new(move || {
-        let read = || -> anyhow::Result<Config> {
-            let text = config_text(&home, Source::File)?;
-            let Opened { loaded, known, .. } = load(&home, &text, &ledger)?;
-            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
-            before.extend(known);
-            redactor().hide(&before);
-            Ok(loaded.config)
-        };
-        read().map_err(|error| format!("{error:#}"))
-    })
+/// The config as it is now, opened and judged like at a start, with all that must be in no log.
+pub(crate) fn load_anew(
+    home: &Home,
+    text: &[u8],
+    ledger: &Ledger,
+) -> anyhow::Result<(Loaded, Vec<SecretString>)> {
+    let Opened { loaded, known, .. } = load(home, text, ledger)?;
+    Ok((loaded, known))
 }
 
 fn on_port(mut loaded: Loaded, port: Option<u16>) -> Loaded {
@@ -292,7 +306,7 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
 struct Own {
     keys: ProviderKeys,
     bots: BotTokens,
-    read_config: ReadConfig,
+    config_file: Arc<dyn ConfigFile>,
 }
 
 /// Opens the parts above the ledger and the store, and listens.
@@ -303,7 +317,7 @@ async fn compose(
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
-    let Own { keys, bots, read_config } = own;
+    let Own { keys, bots, config_file } = own;
     let config = Arc::new(loaded.config);
     let sandbox = Sandbox::new(ledger.clone());
     let models = choose_models(&config, keys, ledger).await?;
@@ -337,13 +351,14 @@ async fn compose(
         agent,
         approvals,
         sandbox,
-        read_config,
+        config_file,
         servers,
         origin: home.origin()?,
         identity,
         own_addresses,
         owner: rustix::process::geteuid().as_raw(),
         clock: clock::now_ms,
+        zone: clock::zone(home.environment.zone.as_deref()),
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))
 }
@@ -385,7 +400,9 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
         StartError::Listen(ListenError::Foreign { .. } | ListenError::OwnSocket(_))
-        | StartError::Tailnet(TailnetError::Forwards(_) | TailnetError::Refused(_)) => Exit::Config,
+        | StartError::Tailnet(TailnetError::Denied | TailnetError::Forwards(_) | TailnetError::Refused(_)) => {
+            Exit::Config
+        }
         StartError::Announce(_)
         | StartError::Listen(_)
         | StartError::Tailnet(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use moltbot_config::limits;
-use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress};
+use moltbot_policy::network::{Destination, EgressPermit, Purpose, egress, egress_through};
 use moltbot_policy::{Book, Recorded, Refusal};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::authorities::Authorities;
+use crate::environment_proxy::EnvironmentProxy;
 use crate::error::FetchError;
 use crate::http_client;
 use crate::recording::{self, SharedBook};
@@ -31,6 +32,8 @@ struct ClientInner {
     destination: Destination,
     book: SharedBook,
     authorities: Authorities,
+    /// The proxy that it goes through.
+    proxy: Option<EnvironmentProxy>,
     http: OnceCell<reqwest::Client>,
 }
 
@@ -54,7 +57,24 @@ impl Client {
         book: SharedBook,
     ) -> Self {
         let http = OnceCell::new();
-        Self { inner: Arc::new(ClientInner { purpose, destination, book, authorities, http }) }
+        let inner = ClientInner { purpose, destination, book, authorities, proxy: None, http };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The same client, which goes through the proxy of the environment where that is for its destination.
+    #[must_use]
+    pub fn through(self, proxy: Option<&EnvironmentProxy>) -> Self {
+        let inner = &self.inner;
+        let Some(proxy) = proxy.filter(|proxy| proxy.rule.holds(&inner.destination)) else { return self };
+        let inner = ClientInner {
+            purpose: inner.purpose,
+            destination: inner.destination.clone(),
+            book: Arc::clone(&inner.book),
+            authorities: inner.authorities.clone(),
+            proxy: Some(proxy.clone()),
+            http: OnceCell::new(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Judges a connection to `url` and enters the decision into the book, also a refusal. The door may then send many
@@ -90,7 +110,17 @@ impl Client {
     }
 
     fn judge(&self, url: &Url, actor: &str) -> Result<EgressPermit, Refusal> {
-        let permit = egress(self.inner.purpose, url, &self.inner.destination, actor)?;
+        let ClientInner { purpose, destination, proxy, .. } = &*self.inner;
+        let permit = match proxy {
+            Some(proxy) => {
+                // A proxy that is an address is never resolved.
+                if let Some(address) = proxy.rule.destination().address() {
+                    http_client::judge(proxy.rule.destination(), address)?;
+                }
+                egress_through(*purpose, url, destination, &proxy.rule, actor)?
+            }
+            None => egress(*purpose, url, destination, actor)?,
+        };
         http_client::judge_literal(&self.inner.destination, url)?;
         Ok(permit)
     }
@@ -222,8 +252,8 @@ impl Door {
         let inner = &self.client.inner;
         let made = inner.http.get_or_try_init(|| async {
             let (destination, url) = (inner.destination.clone(), url.clone());
-            let authorities = inner.authorities.clone();
-            let build = move || http_client::build(&destination, &url, &authorities);
+            let (authorities, proxy) = (inner.authorities.clone(), inner.proxy.clone());
+            let build = move || http_client::build(&destination, &url, &authorities, proxy.as_ref());
             let built = tokio::task::spawn_blocking(build).await;
             built.map_err(|error| failed(error.into()))?.map_err(|error| failed(error.without_url().into()))
         });

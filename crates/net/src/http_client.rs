@@ -10,6 +10,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 use crate::authorities::Authorities;
+use crate::environment_proxy::EnvironmentProxy;
 use crate::error::ResolveError;
 
 /// Makes the client for one destination. Costs milliseconds when `url` is `https`, because it reads this
@@ -19,7 +20,10 @@ pub(crate) fn build(
     destination: &Destination,
     url: &Url,
     authorities: &Authorities,
+    proxy: Option<&EnvironmentProxy>,
 ) -> Result<reqwest::Client, reqwest::Error> {
+    // Through a proxy the one name that is resolved here is the proxy's own.
+    let destination = proxy.map_or(destination, |proxy| proxy.rule.destination());
     let builder = reqwest::Client::builder()
         .user_agent(concat!("moltbot/", env!("CARGO_PKG_VERSION")))
         .no_proxy()
@@ -30,6 +34,10 @@ pub(crate) fn build(
         .pool_idle_timeout(limits::PROVIDER_KEEP)
         .pool_max_idle_per_host(limits::PROVIDER_KEPT)
         .dns_resolver(Arc::new(JudgingResolver { destination: destination.clone() }));
+    let builder = match proxy {
+        Some(proxy) => builder.proxy(proxy.to_client()?),
+        None => builder,
+    };
     if url.scheme() == "https" {
         let builder = builder.https_only(true);
         return match authorities {

@@ -193,6 +193,12 @@ impl std::fmt::Debug for Fingerprint {
     }
 }
 
+/// When the first of these certificates ends, in milliseconds since the epoch; nothing when there is none that can be read.
+pub fn certificate_end(certificates: &[u8]) -> Option<u64> {
+    let own = CertificateDer::pem_slice_iter(certificates).next()?.ok()?;
+    u64::try_from(Validity::of(&own)?.until.0).ok()
+}
+
 /// A time in milliseconds since the epoch, and its day.
 type Moment = (i128, String);
 

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use moltbot_config::limits;
-use moltbot_policy::network::SocketPermit;
+use moltbot_policy::network::{ForwardPermit, SocketPermit};
 use moltbot_policy::{Recorded, Unrecorded};
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -40,6 +40,17 @@ pub enum LocalSocketError {
     Unrecorded(#[from] Unrecorded),
 }
 
+/// What a server of this machine answered.
+#[derive(Debug)]
+pub struct LocalAnswer {
+    /// The status.
+    pub status: u16,
+    /// The version of what it tells (`ETag`).
+    pub version: Option<HeaderValue>,
+    /// All of it.
+    pub body: Bytes,
+}
+
 /// The way to one server, which was recorded when it was opened. Each request connects anew.
 #[derive(Debug)]
 pub struct LocalSocket {
@@ -55,13 +66,36 @@ impl LocalSocket {
         Ok(Self { permit: enter(permit, book).await? })
     }
 
-    /// Asks for a path with its query, and gives the status and the whole answer, of at most
-    /// [`limits::LOCAL_SOCKET_BYTES`].
+    /// Asks for a path with its query, and gives the whole answer, of at most [`limits::LOCAL_SOCKET_BYTES`].
     ///
     /// # Errors
     /// When nobody who is believed answers in time.
-    pub async fn get(&self, host: &str, path_and_query: &str) -> Result<(u16, Bytes), LocalSocketError> {
-        let asked = timeout(limits::LOCAL_SOCKET, self.try_get(host, path_and_query)).await;
+    pub async fn get(&self, host: &str, path_and_query: &str) -> Result<LocalAnswer, LocalSocketError> {
+        self.ask(Request::get(path_and_query).header(header::HOST, host), Bytes::new()).await
+    }
+
+    /// Has what the server passes on changed to `body`, as that permit says, when its version is still `version`.
+    ///
+    /// # Errors
+    /// When nobody who is believed answers in time.
+    pub async fn change_forwards(
+        &self,
+        _permit: &Recorded<ForwardPermit>,
+        host: &str,
+        path: &str,
+        version: &HeaderValue,
+        body: Vec<u8>,
+    ) -> Result<LocalAnswer, LocalSocketError> {
+        let request = Request::post(path).header(header::HOST, host).header(header::IF_MATCH, version);
+        self.ask(request.header(header::CONTENT_TYPE, "application/json"), body.into()).await
+    }
+
+    async fn ask(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<LocalAnswer, LocalSocketError> {
+        let asked = timeout(limits::LOCAL_SOCKET, self.try_ask(request, body)).await;
         asked.map_err(|_| LocalSocketError::Silent { path: self.path().to_owned() })?
     }
 
@@ -69,7 +103,11 @@ impl LocalSocket {
         self.permit.permit().path()
     }
 
-    async fn try_get(&self, host: &str, path_and_query: &str) -> Result<(u16, Bytes), LocalSocketError> {
+    async fn try_ask(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<LocalAnswer, LocalSocketError> {
         let stream = self.connect().await?;
         let path = || self.path().to_owned();
         let broken = |source: hyper::Error| LocalSocketError::Answer { path: path(), source: source.into() };
@@ -80,15 +118,16 @@ impl LocalSocket {
                 tracing::debug!(%error, "a connection through a socket broke off");
             }
         });
-        let request = Request::get(path_and_query).header(header::HOST, host).body(Empty::<Bytes>::new());
-        let request =
-            request.map_err(|source| LocalSocketError::Answer { path: path(), source: source.into() })?;
+        let request = request
+            .body(Full::new(body))
+            .map_err(|source| LocalSocketError::Answer { path: path(), source: source.into() })?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status().as_u16();
+        let version = response.headers().get(header::ETAG).cloned();
         let body = Limited::new(response.into_body(), limits::LOCAL_SOCKET_BYTES).collect().await;
         driving.abort();
         let body = body.map_err(|source| LocalSocketError::Answer { path: path(), source })?;
-        Ok((status, body.to_bytes()))
+        Ok(LocalAnswer { status, version, body: body.to_bytes() })
     }
 
     /// Connects, and looks at who serves the socket: its place may be one where others can put theirs.

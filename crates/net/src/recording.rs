@@ -1,21 +1,16 @@
-//! Decisions on connections on their way into the book. The book waits for a disk, so a thread of its own does.
+//! Decisions on connections on their way into the book.
 
 use std::sync::Arc;
 
 use moltbot_policy::network::{EgressPermit, Purpose, refused_egress};
-use moltbot_policy::{Book, Permit, Recorded, Refusal, Unrecorded, record, record_all};
+use moltbot_policy::{Book, Permit, Recorded, Refusal, Unrecorded, record_all_soon, record_soon};
 
 /// A book that several clients write: the gateway's own, or one that another process of its owner has it write.
 pub type SharedBook = Arc<dyn Book + Send + Sync>;
 
 /// Enters a permit.
-pub(crate) async fn enter<P: Permit + Send + 'static>(
-    permit: P,
-    book: &SharedBook,
-) -> Result<Recorded<P>, Unrecorded> {
-    let book = Arc::clone(book);
-    let recorded = tokio::task::spawn_blocking(move || record(permit, &*book)).await;
-    recorded.map_err(|_| stopped())?
+pub(crate) async fn enter<P: Permit>(permit: P, book: &SharedBook) -> Result<Recorded<P>, Unrecorded> {
+    record_soon(permit, &**book).await
 }
 
 /// Enters several permits with one wait.
@@ -23,9 +18,7 @@ pub(crate) async fn enter_all(
     permits: Vec<EgressPermit>,
     book: &SharedBook,
 ) -> Result<Vec<Recorded<EgressPermit>>, Unrecorded> {
-    let book = Arc::clone(book);
-    let recorded = tokio::task::spawn_blocking(move || record_all(permits, &*book)).await;
-    recorded.map_err(|_| stopped())?
+    record_all_soon(permits, &**book).await
 }
 
 /// Enters that a connection was refused. It stays refused when the book does not take that.
@@ -37,13 +30,7 @@ pub(crate) async fn enter_refused(
     book: &SharedBook,
 ) {
     let entry = refused_egress(purpose, target, actor, refusal);
-    let book = Arc::clone(book);
-    let entered = tokio::task::spawn_blocking(move || book.enter(entry)).await;
-    if let Err(error) = entered.map_err(|_| stopped()).and_then(|entered| entered) {
+    if let Err(error) = book.enter_soon(vec![entry]).await {
         tracing::error!(%error, %refusal, "a connection was refused, and that could not be recorded");
     }
-}
-
-fn stopped() -> Unrecorded {
-    Unrecorded { action: "egress.open", cause: "the program is stopping".into() }
 }

@@ -224,7 +224,6 @@ pub fn answer(limits: &Limits, used: &Used) -> String {
         Some(most) => format!("{name}: {used} of {most}"),
         None => format!("{name}: {used}, without a limit"),
     };
-    let money = |millionths: u64| format!("${}.{:02}", millionths / 1_000_000, millionths / 10_000 % 100);
     let cost = match limits.cost {
         Some(most) => format!("cost: {} of {}", money(used.cost), money(most)),
         None => format!("cost: {}, without a limit", money(used.cost)),
@@ -240,6 +239,11 @@ pub fn answer(limits: &Limits, used: &Used) -> String {
         lines.push(format!("The price of {} turns is not known; of them only tokens count.", used.unpriced));
     }
     lines.join("\n")
+}
+
+/// Millionths of a dollar, in dollars and cents.
+pub fn money(millionths: u64) -> String {
+    format!("${}.{:02}", millionths / 1_000_000, millionths / 10_000 % 100)
 }
 
 /// What the owner decides about an allowance.
@@ -357,7 +361,14 @@ mod tests {
             input: dollars(3.0),
             output: dollars(15.0),
         };
-        let usage = Usage { input: 1_000, output: 100, cache_read: 10, cache_write: 2, total_tokens: 1_112 };
+        let usage = Usage {
+            input: 1_000,
+            output: 100,
+            cache_read: 10,
+            cache_write: 2,
+            total_tokens: 1_112,
+            charged: None,
+        };
         assert_eq!(price.of(&usage), 3_000 + 1_500 + 3 + 8);
         assert_eq!(price.of(&Usage { cache_read: 1, ..Usage::default() }), 1);
         assert_eq!(Price::default().of(&usage), 0);

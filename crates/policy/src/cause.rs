@@ -21,22 +21,29 @@ pub enum Tool {
     Edit,
     /// Runs a command.
     Exec,
+    /// Looks after commands in the background.
+    Process,
     /// Reads a file.
     Read,
+    /// Tells what is set of the conversation, and what it used.
+    SessionStatus,
     /// Writes a file.
     Write,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Edit, Self::Exec, Self::Read, Self::Write];
+    pub const ALL: [Self; 6] =
+        [Self::Edit, Self::Exec, Self::Process, Self::Read, Self::SessionStatus, Self::Write];
 
     /// The name that models call.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Edit => "edit",
             Self::Exec => "exec",
+            Self::Process => "process",
             Self::Read => "read",
+            Self::SessionStatus => "session_status",
             Self::Write => "write",
         }
     }
@@ -44,8 +51,8 @@ impl Tool {
     /// Whether it changes nothing: neither a file nor, by a command, anything else.
     const fn only_reads(self) -> bool {
         match self {
-            Self::Edit | Self::Exec | Self::Write => false,
-            Self::Read => true,
+            Self::Edit | Self::Exec | Self::Process | Self::Write => false,
+            Self::Read | Self::SessionStatus => true,
         }
     }
 }
@@ -55,7 +62,9 @@ impl From<ToolName> for Tool {
         match name {
             ToolName::Edit => Self::Edit,
             ToolName::Exec => Self::Exec,
+            ToolName::Process => Self::Process,
             ToolName::Read => Self::Read,
+            ToolName::SessionStatus => Self::SessionStatus,
             ToolName::Write => Self::Write,
         }
     }
@@ -82,7 +91,9 @@ impl Cause {
         let access = surroundings(&config.agents, &session).access;
         let possible = |tool: Tool| match tool {
             Tool::Edit | Tool::Write => access == WorkspaceAccess::ReadWrite,
-            Tool::Exec | Tool::Read => true,
+            Tool::Exec | Tool::Read | Tool::SessionStatus => true,
+            // There is nothing to look after.
+            Tool::Process => !denied(Tool::Exec) && granted(Tool::Exec),
         };
         let tools = Tool::ALL
             .into_iter()
@@ -146,7 +157,8 @@ impl Cause {
 fn granted_to_hook(config: &HooksConfig, name: &HookName, tool: Tool) -> bool {
     let mapping = config.mappings.iter().find(|mapping| hook::name_of(mapping).as_ref() == Some(name));
     match mapping.and_then(|mapping| mapping.tools.as_ref()).filter(|_| config.enabled) {
-        None => tool.only_reads(),
+        // What a conversation costs, and within which walls it is held, is nobody's outside.
+        None => tool.only_reads() && tool != Tool::SessionStatus,
         Some(named) => named.iter().any(|one| Tool::from(*one) == tool),
     }
 }
@@ -176,8 +188,8 @@ mod tests {
     fn each_step_only_takes_tools_away() {
         let plain = config(None);
         for (principal, expected) in [
-            ("owner", "edit exec read write"),
-            ("sender:telegram:default:user:7", "edit exec read write"),
+            ("owner", "edit exec process read session_status write"),
+            ("sender:telegram:default:user:7", "edit exec process read session_status write"),
             ("hook:github", "read"),
             ("hook:wake", "read"),
             ("hook:gone", "read"),
@@ -188,6 +200,7 @@ mod tests {
         assert_eq!(tools(&named, "hook:github"), "exec read");
         assert_eq!(tools(&named, "hook:agent"), "read", "another hook");
         assert_eq!(tools(&config(Some(Vec::new())), "hook:github"), "");
+        assert_eq!(tools(&config(Some(vec![ToolName::Process])), "hook:github"), "", "nothing to look after");
         let mut denied = named.clone();
         denied.tools.deny = vec!["exec".into()];
         assert_eq!(tools(&denied, "hook:github"), "read", "what the config denies no mapping gives");

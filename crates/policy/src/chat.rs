@@ -21,10 +21,18 @@ pub enum ChatCommand {
     Allowance,
     /// Decides about an act that waits for a person.
     Approve,
+    /// Has the older messages of the conversation summarised.
+    Compact,
     /// Tells the commands.
     Help,
+    /// Tells or chooses the model of the conversation.
+    Model,
+    /// Tells the models that may be chosen.
+    Models,
     /// Decides about senders.
     Pairing,
+    /// Sets how messages of the conversation wait.
+    Queue,
     /// Lets a conversation go on that is in quarantine.
     Release,
     /// Begins the conversation anew.
@@ -33,38 +41,33 @@ pub enum ChatCommand {
     Status,
     /// Ends what is being answered.
     Stop,
+    /// Tells or sets how much is thought in the conversation.
+    Think,
+    /// Tells or sets how much is told of the conversation's tools.
+    Verbose,
     /// Tells a sender his own id.
     WhoAmI,
 }
 
 /// Names that exist elsewhere and not here.
-const ABSENT: [&str; 32] = [
+const ABSENT: [&str; 23] = [
     "activation",
     "allowlist",
     "bash",
-    "compact",
     "config",
     "context",
     "debug",
     "elev",
     "elevated",
     "exec",
-    "model",
-    "models",
-    "queue",
     "reason",
     "reasoning",
     "restart",
     "send",
     "skill",
     "subagents",
-    "t",
-    "think",
-    "thinking",
     "tts",
     "usage",
-    "v",
-    "verbose",
     "voice",
     "export",
     "focus",
@@ -77,15 +80,21 @@ const ABSENT_PREFIX: &str = "dock-";
 
 impl ChatCommand {
     /// Those that exist.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Allowance,
         Self::Approve,
+        Self::Compact,
         Self::Help,
+        Self::Model,
+        Self::Models,
         Self::Pairing,
+        Self::Queue,
         Self::Release,
         Self::Reset,
         Self::Status,
         Self::Stop,
+        Self::Think,
+        Self::Verbose,
         Self::WhoAmI,
     ];
 
@@ -98,12 +107,18 @@ impl ChatCommand {
             "abort" | "stop" => Self::Stop,
             "allowance" => Self::Allowance,
             "approve" => Self::Approve,
+            "compact" => Self::Compact,
             "commands" | "help" => Self::Help,
             "id" | "whoami" => Self::WhoAmI,
+            "model" => Self::Model,
+            "models" => Self::Models,
             "new" | "reset" => Self::Reset,
             "pair" | "pairing" => Self::Pairing,
+            "queue" => Self::Queue,
             "release" => Self::Release,
             "status" => Self::Status,
+            "t" | "think" | "thinking" => Self::Think,
+            "v" | "verbose" => Self::Verbose,
             name if name.starts_with(ABSENT_PREFIX) => Self::Absent("dock"),
             name => Self::Absent(ABSENT.into_iter().find(|absent| *absent == name)?),
         };
@@ -116,12 +131,18 @@ impl ChatCommand {
             Self::Absent(name) => name,
             Self::Allowance => "allowance",
             Self::Approve => "approve",
+            Self::Compact => "compact",
             Self::Help => "help",
+            Self::Model => "model",
+            Self::Models => "models",
             Self::Pairing => "pair",
+            Self::Queue => "queue",
             Self::Release => "release",
             Self::Reset => "new",
             Self::Status => "status",
             Self::Stop => "stop",
+            Self::Think => "think",
+            Self::Verbose => "verbose",
             Self::WhoAmI => "whoami",
         }
     }
@@ -131,12 +152,18 @@ impl ChatCommand {
             Self::Absent(_) => "chat.absent",
             Self::Allowance => "chat.allowance",
             Self::Approve => "chat.approve",
+            Self::Compact => "chat.compact",
             Self::Help => "chat.help",
+            Self::Model => "chat.model",
+            Self::Models => "chat.models",
             Self::Pairing => "chat.pairing",
+            Self::Queue => "chat.queue",
             Self::Release => "chat.release",
             Self::Reset => "chat.reset",
             Self::Status => "chat.status",
             Self::Stop => "chat.stop",
+            Self::Think => "chat.think",
+            Self::Verbose => "chat.verbose",
             Self::WhoAmI => "chat.whoami",
         }
     }
@@ -214,7 +241,10 @@ pub enum Ruling {
 
 /// Judges a command.
 pub fn judge(command: ChatCommand, speaker: Speaker, manner: Manner) -> Ruling {
-    use ChatCommand::{Absent, Allowance, Approve, Help, Pairing, Release, Reset, Status, Stop, WhoAmI};
+    use ChatCommand::{
+        Absent, Allowance, Approve, Compact, Help, Model, Models, Pairing, Queue, Release, Reset, Status,
+        Stop, Think, Verbose, WhoAmI,
+    };
     use Speaker::{GroupMember, Hook, Owner, Sender, Stranger};
     match (command, speaker) {
         (_, Hook | Stranger) => return Ruling::Message,
@@ -224,10 +254,17 @@ pub fn judge(command: ChatCommand, speaker: Speaker, manner: Manner) -> Ruling {
         _ if manner.is_edited => {
             return refuse("edited_command", "a changed message is no command; send it anew".into());
         }
-        (Allowance | Approve | Help | Pairing | Release | Reset | Status | Stop | WhoAmI, Owner)
+        (
+            Allowance | Approve | Compact | Help | Model | Models | Pairing | Queue | Release | Reset
+            | Status | Stop | Think | Verbose | WhoAmI,
+            Owner,
+        )
         | (Allowance | Help | Stop | WhoAmI, Sender | GroupMember) => return Ruling::Do,
-        (Reset, Sender) if manner.is_own => return Ruling::Do,
-        (Approve | Pairing | Release | Reset | Status, Sender | GroupMember) => {}
+        (Compact | Reset, Sender) if manner.is_own => return Ruling::Do,
+        (
+            Approve | Compact | Model | Models | Pairing | Queue | Release | Reset | Status | Think | Verbose,
+            Sender | GroupMember,
+        ) => {}
     }
     let name = command.name();
     refuse("not_the_owner", format!("/{name} is the owner's, in a conversation with nobody else"))

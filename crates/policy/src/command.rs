@@ -35,9 +35,10 @@ mod wrappers;
 
 use std::time::Duration;
 
-use moltbot_config::limits;
+use moltbot_config::{hole, limits};
 
 use crate::cause::{Cause, Tool};
+use crate::container::Backend;
 use crate::file::relative_path;
 use crate::incident::Attempt;
 use crate::profile::{NetworkAccess, Profile};
@@ -251,7 +252,7 @@ impl Permit for CommandPermit {
 pub fn review(request: CommandRequest, profile: Profile, rules: &Rules) -> Result<Command, Box<Refused>> {
     let mut command = well_formed(request, profile).map_err(|refusal| Box::new(refusal.into()))?;
     let verdict = judge(&command.script, rules);
-    if verdict.choice == Choice::Refuse {
+    if verdict.choice == Choice::Refuse && !hole!("denied-command") {
         let refusal = Refusal::new("command_refused", refused(&verdict));
         return Err(Box::new(Refused { refusal, verdict: Some(verdict) }));
     }
@@ -290,8 +291,8 @@ pub fn judge(script: &str, rules: &Rules) -> Verdict {
 }
 
 /// The permit for one of the sandbox's own checks of its walls. The script is the program's, never a peer's.
-pub fn permit_probe(script: &'static str) -> CommandPermit {
-    permit_own(script, Profile::for_probe())
+pub fn permit_probe(script: &'static str, backend: Backend) -> CommandPermit {
+    permit_own(script, Profile { backend, ..Profile::for_probe() })
 }
 
 /// The permit for a command that this program brings along. Nobody reviews it: its text is part of the program.

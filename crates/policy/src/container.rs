@@ -21,10 +21,14 @@ use crate::refusal::Refusal;
 /// What builds the walls around a command.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Backend {
+    /// moltbot within what `bwrap` builds.
+    Bwrap,
     /// A container of an engine.
     Docker(Arc<Container>),
     /// moltbot itself.
     Embedded,
+    /// moltbot itself, without namespaces.
+    EmbeddedWeak,
 }
 
 impl Backend {
@@ -50,15 +54,24 @@ impl Backend {
                     ..container
                 })))
             }
+            SandboxBackend::EmbeddedWeak if sandbox.network != SandboxNetwork::None => {
+                let message = "without namespaces a command that may reach a proxy would reach the whole network at that \
+                    port; set `sandbox.network` to \"none\", or `sandbox.backend` to \"embedded\"";
+                Err(Refusal::new("weak_network", message))
+            }
+            SandboxBackend::Bwrap => Ok(Self::Bwrap),
             SandboxBackend::Embedded => Ok(Self::Embedded),
+            SandboxBackend::EmbeddedWeak => Ok(Self::EmbeddedWeak),
         }
     }
 
     /// The name in the config and the book.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Docker(_) => "docker",
-            Self::Embedded => "embedded",
+            Self::Bwrap => SandboxBackend::Bwrap.name(),
+            Self::Docker(_) => SandboxBackend::Docker.name(),
+            Self::Embedded => SandboxBackend::Embedded.name(),
+            Self::EmbeddedWeak => SandboxBackend::EmbeddedWeak.name(),
         }
     }
 
@@ -66,7 +79,7 @@ impl Backend {
     pub fn container(&self) -> Option<&Arc<Container>> {
         match self {
             Self::Docker(container) => Some(container),
-            Self::Embedded => None,
+            Self::Bwrap | Self::Embedded | Self::EmbeddedWeak => None,
         }
     }
 }
@@ -360,6 +373,23 @@ mod tests {
             let mut sandbox = SandboxConfig { backend: SandboxBackend::Docker, ..SandboxConfig::default() };
             weaken(&mut sandbox.docker);
             assert_eq!(Backend::of(&sandbox, &session).unwrap_err().code, "container_weakened");
+        }
+    }
+
+    #[test]
+    fn a_backend_is_the_one_that_is_named_and_without_namespaces_there_is_no_proxy() {
+        let session = SessionKey::main_of(&moltbot_protocol::ids::AgentId::main());
+        for (backend, network, expected) in [
+            (SandboxBackend::Bwrap, SandboxNetwork::None, Ok("bwrap")),
+            (SandboxBackend::Bwrap, SandboxNetwork::Proxy, Ok("bwrap")),
+            (SandboxBackend::Embedded, SandboxNetwork::Proxy, Ok("embedded")),
+            (SandboxBackend::EmbeddedWeak, SandboxNetwork::None, Ok("embedded-weak")),
+            (SandboxBackend::EmbeddedWeak, SandboxNetwork::Proxy, Err("weak_network")),
+            (SandboxBackend::Docker, SandboxNetwork::Proxy, Err("container_network")),
+        ] {
+            let sandbox = SandboxConfig { backend, network, ..SandboxConfig::default() };
+            let made = Backend::of(&sandbox, &session);
+            assert_eq!(made.map(|made| made.name()).map_err(|refusal| refusal.code), expected, "{backend:?}");
         }
     }
 

@@ -80,6 +80,20 @@ pub(crate) fn rule_of(weak: WeakCredential) -> String {
     text.split_once(": ").map_or(text.clone(), |(_, rule)| rule.to_owned())
 }
 
+/// Whether a token keeps the rules of hooks' tokens.
+///
+/// # Errors
+/// The rule that it does not keep.
+pub fn require_strong(token: &SecretString) -> Result<(), WeakHookKey> {
+    check_token(token).map(drop).map_err(|weak| WeakHookKey::Token { rule: rule_of(weak) })
+}
+
+/// Whether a hook's token would let its caller in as the owner.
+pub fn is_the_gateways(token: &SecretString, auth: &AuthConfig) -> bool {
+    let token = SecretString::from(token.expose_secret().trim().to_owned());
+    require_not_the_gateways(&token, auth, "hooks.token").is_err()
+}
+
 /// Whoever may call a hook must not, by the same words, be let in as the owner.
 pub(crate) fn require_not_the_gateways(
     key: &SecretString,

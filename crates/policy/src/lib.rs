@@ -14,6 +14,7 @@ pub mod chat;
 pub mod clients;
 pub mod command;
 pub mod container;
+pub mod drill;
 pub mod file;
 pub mod hook;
 pub mod incident;
@@ -21,12 +22,15 @@ pub mod network;
 pub mod nodes;
 pub mod pairing;
 pub mod penalty;
+pub mod process;
 pub mod profile;
 mod record;
 pub mod redact;
 mod refusal;
+pub mod score;
 pub mod secret;
 pub mod senders;
+pub mod session;
 pub mod shown;
 pub mod strictness;
 pub mod surroundings;
@@ -34,6 +38,7 @@ pub mod throttle;
 pub mod webhook;
 
 pub use record::{
-    Book, Class, Decision, Entry, Permit, Recorded, Unrecorded, record, record_all, with_causes,
+    Book, Class, Decision, Entering, Entry, Permit, Recorded, Unrecorded, record, record_all,
+    record_all_soon, record_soon, with_causes,
 };
 pub use refusal::Refusal;

@@ -14,16 +14,18 @@ mod bind;
 mod forwarding;
 mod front;
 mod outbound;
+mod proxies;
 mod socket;
 
 pub use address::is_public;
 pub use announce::{AnnouncePermit, Audience};
 pub use bind::{BindPermit, Endpoint, Transport, bind, own_socket};
-pub use forwarding::{Forward, judge_forwards};
+pub use forwarding::{Forward, ForwardPermit, OwnForward, judge_forwards, take_back};
 use front::is_this_machine;
 pub(crate) use front::last_hop;
 pub use front::{Caller, Front, RequestHead};
 pub use outbound::{Way, outbound};
+pub use proxies::ProxyRule;
 pub use socket::{SocketPermit, local_socket};
 
 /// What a decision on a connection is called in the book.
@@ -44,7 +46,7 @@ pub enum Purpose {
     Provider,
     /// Sending the book to a syslog server.
     Syslog,
-    /// Asking Tailscale on this machine who somebody is.
+    /// Asking Tailscale on this machine who somebody is, and having it pass requests on.
     Tailscale,
     /// Talking to a chat network.
     Vendor,
@@ -253,6 +255,8 @@ pub struct EgressPermit {
     purpose: Purpose,
     destination: Destination,
     actor: String,
+    /// The proxy that it goes through.
+    via: Option<Destination>,
 }
 
 impl EgressPermit {
@@ -274,7 +278,11 @@ impl EgressPermit {
 
 impl Permit for EgressPermit {
     fn entry(&self) -> Entry {
-        entry(self.purpose, self.destination.target(), &self.actor, Decision::Allowed)
+        let entry = entry(self.purpose, self.destination.target(), &self.actor, Decision::Allowed);
+        match &self.via {
+            Some(proxy) => entry.with("via", proxy.target()),
+            None => entry,
+        }
     }
 }
 
@@ -320,7 +328,8 @@ pub fn egress(
     actor: &str,
 ) -> Result<EgressPermit, Refusal> {
     if destination.permits_url(url) {
-        return Ok(EgressPermit { purpose, destination: destination.clone(), actor: actor.into() });
+        let destination = destination.clone();
+        return Ok(EgressPermit { purpose, destination, actor: actor.into(), via: None });
     }
     let message = format!(
         "{} is not {}:{}, which is all this client may reach",
@@ -329,6 +338,25 @@ pub fn egress(
         destination.port
     );
     Err(Refusal::new("egress_refused", message))
+}
+
+/// Judges a connection to `url` as [`egress`] does, through the proxy of `rule`.
+///
+/// # Errors
+/// When the URL is not at that destination, or connections to it do not go through a proxy.
+pub fn egress_through(
+    purpose: Purpose,
+    url: &Url,
+    destination: &Destination,
+    rule: &ProxyRule,
+    actor: &str,
+) -> Result<EgressPermit, Refusal> {
+    if !rule.holds(destination) {
+        let message = format!("{} is not reached through a proxy", destination.target());
+        return Err(Refusal::new("egress_refused", message));
+    }
+    let permit = egress(purpose, url, destination, actor)?;
+    Ok(EgressPermit { via: Some(rule.destination().clone()), ..permit })
 }
 
 /// Judges a stream to `destination`. The addresses that its name stands for are judged when it is resolved, by
@@ -349,7 +377,10 @@ pub fn egress_stream(
         Some(address) if !destination.permits_address(address) => {
             refuse(format!("{address} may not be reached"))
         }
-        _ => Ok(EgressPermit { purpose, destination: destination.clone(), actor: actor.into() }),
+        _ => {
+            let destination = destination.clone();
+            Ok(EgressPermit { purpose, destination, actor: actor.into(), via: None })
+        }
     }
 }
 

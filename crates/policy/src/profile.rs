@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use moltbot_config::settings::SandboxNetwork;
-use moltbot_config::{Config, limits};
+use moltbot_config::settings::{SandboxBackend, SandboxNetwork};
+use moltbot_config::{Config, hole, limits};
 
 use crate::container::Backend;
 
@@ -38,6 +38,24 @@ pub struct Profile {
     pub output_bytes: usize,
     /// How long the command may take.
     pub timeout: Duration,
+}
+
+/// The walls that a backend does not have, compared with the embedded one: each what is missing, and what follows.
+pub const fn missing_walls(backend: SandboxBackend) -> &'static [&'static str] {
+    match backend {
+        SandboxBackend::Bwrap | SandboxBackend::Embedded => &[],
+        SandboxBackend::Docker => &["attempts: system calls that lead out fail and are not seen"],
+        SandboxBackend::EmbeddedWeak => &[
+            "own user: a gateway that is an ordinary user runs commands as itself, and Landlock alone keeps them from its files",
+            "private root: names, sizes and times of all files of the machine can be seen, though not what is in them",
+            "process namespace: which processes there are can be found out, though they cannot be looked into or signalled",
+            "network namespace: the filter of system calls alone keeps commands from the network",
+            "held paths: what the owner's programs obey in a workspace, such as .git/config, can be changed",
+            "scratch folder: what a command writes there can be loaded by the dynamic linker, and only its disk limits it",
+            "memory in sockets: it is not counted",
+            "owners and times: chown, touch and their kin fail for files that are named, because Landlock has no rules for them",
+        ],
+    }
 }
 
 /// What a command reaches of the network.
@@ -90,7 +108,7 @@ impl Profile {
     }
 
     /// The figures of the sandbox design: enough for a compiler, not for a fork bomb.
-    const fn strict() -> Self {
+    fn strict() -> Self {
         const MIB: u64 = 1024 * 1024;
         Self {
             backend: Backend::Embedded,
@@ -98,7 +116,7 @@ impl Profile {
             network: NetworkAccess::None,
             address_space: 4096 * MIB,
             memory: 2048 * MIB,
-            processes: 128,
+            processes: if hole!("sandbox-fork-bomb") { 4096 } else { 128 },
             open_files: 1024,
             file_size: 256 * MIB,
             cpu_seconds: 120,

@@ -1,6 +1,7 @@
 //! What is about to happen goes into the book first: [`record`] is the only way to a [`Recorded`] permit.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
 use thiserror::Error;
 
@@ -135,7 +136,14 @@ pub trait Book {
     fn enter_all(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
         entries.into_iter().map(|entry| self.enter(entry)).collect()
     }
+
+    /// [`Book::enter_all`] for a task, which holds up no thread. They are on their way when this returns: that the
+    /// answer is dropped does not take them back.
+    fn enter_soon(&self, entries: Vec<Entry>) -> Entering;
 }
+
+/// Lines on their way to the disk: their numbers once all are on it, or why one of them is not.
+pub type Entering = Pin<Box<dyn Future<Output = Result<Vec<u64>, Unrecorded>> + Send>>;
 
 /// The book could not be written, so the act does not happen.
 #[derive(Clone, Debug, Error)]
@@ -197,6 +205,40 @@ pub fn record_all<P: Permit>(
 ) -> Result<Vec<Recorded<P>>, Unrecorded> {
     let sequences = book.enter_all(permits.iter().map(immediate).collect())?;
     Ok(permits.into_iter().zip(sequences).map(|(permit, sequence)| Recorded { permit, sequence }).collect())
+}
+
+/// [`record`] for a task: waiting for the disk holds up no thread.
+///
+/// # Errors
+/// When the book cannot be written; the permit is used up, and the act does not happen.
+pub fn record_soon<P: Permit, B: Book + ?Sized>(
+    permit: P,
+    book: &B,
+) -> impl Future<Output = Result<Recorded<P>, Unrecorded>> + use<P, B> {
+    let recording = record_all_soon(vec![permit], book);
+    async {
+        let recorded = recording.await?.pop();
+        recorded.ok_or_else(|| Unrecorded { action: "ledger.enter", cause: "the book gave no number".into() })
+    }
+}
+
+/// [`record_all`] for a task: waiting for the disk holds up no thread.
+///
+/// # Errors
+/// When the book cannot be written; the permits are used up, and none of the acts happens.
+pub fn record_all_soon<P: Permit, B: Book + ?Sized>(
+    permits: Vec<P>,
+    book: &B,
+) -> impl Future<Output = Result<Vec<Recorded<P>>, Unrecorded>> + use<P, B> {
+    let entering = book.enter_soon(permits.iter().map(immediate).collect());
+    async {
+        let sequences = entering.await?;
+        Ok(permits
+            .into_iter()
+            .zip(sequences)
+            .map(|(permit, sequence)| Recorded { permit, sequence })
+            .collect())
+    }
 }
 
 /// What a permit tells the book. A door opens only for what is on disk, whatever the permit says about its class.

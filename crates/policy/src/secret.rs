@@ -5,7 +5,7 @@ pub mod program;
 use std::collections::BTreeMap;
 
 use crate::record::{Decision, Entry, Permit};
-use crate::{container, network, surroundings};
+use crate::{container, drill, network, score, surroundings};
 
 /// The action of a changed config in the book.
 const CONFIG: &str = "config.change";
@@ -183,7 +183,8 @@ impl Permit for ConfigPermit {
 }
 
 /// The entry that the owner's command line asks a gateway to write, when it is one that it may: an act on secrets or
-/// config, on containers and images, the sending of the book to elsewhere, or the removal of a session's folder, told by `actor`, who signed in. Nothing else gets into the book by being asked for.
+/// config, on containers and images, the sending of the book to elsewhere, the removal of a session's folder, a drill, or a score, told
+/// by `actor`, who signed in. Nothing else gets into the book by being asked for.
 pub fn relayed(action: &str, target: &str, details: &BTreeMap<String, String>, actor: &str) -> Option<Entry> {
     if let Some(entry) = network::relayed_egress(action, target, details, actor) {
         return Some(entry);
@@ -192,6 +193,12 @@ pub fn relayed(action: &str, target: &str, details: &BTreeMap<String, String>, a
         return Some(entry);
     }
     if let Some(entry) = surroundings::relayed(action, target, actor) {
+        return Some(entry);
+    }
+    if let Some(entry) = drill::relayed(action, target, details, actor) {
+        return Some(entry);
+    }
+    if let Some(entry) = score::relayed(action, details, actor) {
         return Some(entry);
     }
     let acts = SecretAct::ALL.into_iter().map(SecretAct::name).chain([CONFIG, KEYS]);

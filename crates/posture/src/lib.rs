@@ -1,9 +1,10 @@
-//! What is configured and what is true here: the checks of `moltbot doctor`.
+//! What is configured and what is true here: the checks of `moltbot doctor`, and the audit of `moltbot security audit`.
 //!
 //! A check states one fact, judges it, and names the fix. Checks look and never repair; what they need from
 //! doors that only the program may open (a sandbox that was tried, a port that was knocked at) is handed in.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod check;
 mod engine;
 mod files;
@@ -22,5 +23,5 @@ pub use machine::{
 pub use secrets::{
     config_secrets, credential_files, credential_files_unusable, named_secrets, rotation, wrapping,
 };
-pub use settings::{config, credential, network, shut_off};
+pub use settings::{config, credential, network, shut_off, walls};
 pub use swap::{memory_lock, swap};

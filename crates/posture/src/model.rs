@@ -45,7 +45,7 @@ pub fn check(choice: &Choice) -> Check {
         Choice::Nobody => Check::warn(
             ID,
             "no model is named; a model server on this machine is looked for when the gateway starts",
-            "set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENROUTER_API_KEY, start a local server such as Ollama, or run `moltbot config set agents.defaults.model '\"provider/model\"'`",
+            "set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, start a local server such as Ollama, or run `moltbot config set agents.defaults.model '\"provider/model\"'`",
         ),
     }
 }

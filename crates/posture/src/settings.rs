@@ -1,8 +1,11 @@
 //! Facts of the config: whether it is valid, and whether its credential is strong.
 
-use moltbot_config::settings::{AgentsConfig, AuthConfig, BindMode, GatewayConfig, SandboxMode};
+use moltbot_config::settings::{
+    AgentsConfig, AuthConfig, BindMode, GatewayConfig, SandboxBackend, SandboxMode,
+};
 use moltbot_config::{ConfigErrors, Loaded};
 use moltbot_policy::authentication::Credential;
+use moltbot_policy::profile::missing_walls;
 
 use crate::check::Check;
 
@@ -65,6 +68,25 @@ pub fn shut_off(agents: &AgentsConfig) -> Check {
     )
 }
 
+/// Whether some agent's commands run behind fewer walls than they could.
+pub fn walls(agents: &AgentsConfig) -> Check {
+    const ID: &str = "sandbox.backend";
+    let own = agents.list.iter().filter_map(|agent| agent.sandbox).filter_map(|sandbox| sandbox.backend);
+    let weak = SandboxBackend::EmbeddedWeak;
+    if !std::iter::once(agents.defaults.sandbox.backend).chain(own).any(|backend| backend == weak) {
+        return Check::ok(ID, "no agent's commands run behind the weak walls");
+    }
+    let missing = missing_walls(weak).join("; ");
+    Check::warn(
+        ID,
+        format!(
+            "critical: sandbox.backend is \"embedded-weak\": commands run without namespaces. Missing: {missing}"
+        ),
+        "set it to \"embedded\" where there are user namespaces (inside Docker: `--security-opt seccomp=unconfined \
+         --security-opt systempaths=unconfined`), to \"bwrap\", or to \"docker\"",
+    )
+}
+
 /// Whether the gateway can be reached from elsewhere, and whether others can listen in then.
 pub fn network(gateway: &GatewayConfig) -> Check {
     const ID: &str = "gateway.bind";
@@ -107,6 +129,18 @@ mod tests {
         assert_eq!(credential(&auth("short")).level, Level::Fail);
         assert_eq!(credential(&auth("q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM")).level, Level::Ok);
         assert_eq!(credential(&AuthConfig::default()).level, Level::Fail);
+    }
+
+    #[test]
+    fn weak_walls_are_told_by_name() {
+        let mut agents = AgentsConfig::default();
+        assert_eq!(walls(&agents).level, Level::Ok);
+        agents.defaults.sandbox.backend = SandboxBackend::EmbeddedWeak;
+        let told = walls(&agents);
+        assert_eq!(told.level, Level::Warn);
+        for missing in missing_walls(SandboxBackend::EmbeddedWeak) {
+            assert!(told.what.contains(missing), "{missing}");
+        }
     }
 
     #[test]

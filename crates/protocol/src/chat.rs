@@ -47,6 +47,9 @@ pub struct ChatHistoryParams {
     /// How many messages, 1 to 1000, 200 when absent.
     #[serde(default)]
     pub limit: Option<u32>,
+    /// How many of the newest to leave out: with it a transcript is read page by page, from its end.
+    #[serde(default)]
+    pub skip: Option<u32>,
 }
 
 /// Result of `chat.history`.
@@ -60,7 +63,7 @@ pub struct ChatHistory {
     pub session_id: Option<String>,
     /// The messages, oldest first.
     pub messages: Vec<Message>,
-    /// The level of thinking.
+    /// The level of thinking that was chosen for it, or is set for all.
     pub thinking_level: &'static str,
 }
 

@@ -175,32 +175,32 @@ impl DeviceText<'_> {
 /// The payload of a successful `connect`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HelloOk {
+pub struct HelloOk<'a, S> {
     /// Always `hello-ok`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// The protocol that both will speak.
     pub protocol: u32,
     /// Who answers.
-    pub server: ServerDescription,
+    pub server: ServerDescription<'a>,
     /// What may be called and heard.
     pub features: Features,
     /// The state at this moment.
-    pub snapshot: Value,
+    pub snapshot: S,
     /// The limits that are enforced.
     pub policy: ConnectionPolicy,
     /// The rights of this connection.
-    pub auth: GrantedAuth,
+    pub auth: GrantedAuth<'a>,
 }
 
 /// Who answers.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ServerDescription {
+pub struct ServerDescription<'a> {
     /// The program's version.
-    pub version: String,
+    pub version: &'static str,
     /// This connection's id.
-    pub conn_id: String,
+    pub conn_id: &'a str,
 }
 
 /// What may be called and heard.
@@ -229,11 +229,17 @@ pub struct ConnectionPolicy {
 /// The rights that a connection got.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GrantedAuth {
+pub struct GrantedAuth<'a> {
     /// The role.
     pub role: &'static str,
     /// The scopes granted, by name.
     pub scopes: Vec<&'static str>,
+    /// The token that the device is given to sign in with from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<&'a str>,
+    /// When it was issued, in milliseconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_at_ms: Option<u64>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 pub const AGENT: &str = "agent";
 /// A run's progress as chat.
 pub const CHAT: &str = "chat";
+/// The config's file was changed: what counts now and what does not yet, or that it is not valid. For who may read.
+pub const CONFIG_CHANGED: &str = "config.changed";
 /// The first frame of every connection.
 pub const CONNECT_CHALLENGE: &str = "connect.challenge";
 /// A device waits for approval. For who may approve.
@@ -39,6 +41,7 @@ pub const TICK: &str = "tick";
 pub const ALL: &[&str] = &[
     AGENT,
     CHAT,
+    CONFIG_CHANGED,
     DEVICE_PAIR_REQUESTED,
     DEVICE_PAIR_RESOLVED,
     EXEC_APPROVAL_REQUESTED,

@@ -69,7 +69,7 @@ impl Message {
 pub fn text_of(content: &[Part]) -> String {
     let texts = content.iter().filter_map(|part| match part {
         Part::Text { text } => Some(text.as_str()),
-        Part::ToolCall { .. } => None,
+        Part::Image { .. } | Part::Thinking { .. } | Part::ToolCall { .. } => None,
     });
     texts.collect::<Vec<_>>().join("")
 }
@@ -78,10 +78,27 @@ pub fn text_of(content: &[Part]) -> String {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Part {
+    /// A picture that a person sent.
+    #[serde(rename_all = "camelCase")]
+    Image {
+        /// What it is, by its bytes, such as `image/png`.
+        mime_type: String,
+        /// Where it is kept, in the workspace of the message's session.
+        path: String,
+    },
     /// Words.
     Text {
         /// The words.
         text: String,
+    },
+    /// What a model thought before it spoke. It is no part of what it says.
+    #[serde(rename_all = "camelCase")]
+    Thinking {
+        /// The thoughts, as far as the provider shows them.
+        thinking: String,
+        /// What the provider wants to have back with them, unchanged; only its own model can read it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thinking_signature: Option<String>,
     },
     /// A call of a tool.
     ToolCall {
@@ -115,6 +132,9 @@ pub struct Usage {
     pub cache_write: u64,
     /// All of them.
     pub total_tokens: u64,
+    /// What the provider says that it charged for them, in millionths of a dollar, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged: Option<u64>,
 }
 
 impl Usage {
@@ -127,7 +147,97 @@ impl Usage {
             cache_read: self.cache_read.saturating_add(other.cache_read),
             cache_write: self.cache_write.saturating_add(other.cache_write),
             total_tokens: self.total_tokens.saturating_add(other.total_tokens),
+            charged: match (self.charged, other.charged) {
+                (Some(one), Some(two)) => Some(one.saturating_add(two)),
+                (one, None) => one,
+                (None, two) => two,
+            },
         }
+    }
+}
+
+/// How much a model thinks before it answers. Models that do not think ignore it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThinkingLevel {
+    /// Not at all, where the model lets itself be told so.
+    Off,
+    /// As little as it can.
+    Minimal,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    Xhigh,
+}
+
+impl ThinkingLevel {
+    /// All of them, least first.
+    pub const ALL: [Self; 6] = [Self::Off, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh];
+
+    /// Their names.
+    pub const NAMES: [&str; 6] = [
+        Self::Off.name(),
+        Self::Minimal.name(),
+        Self::Low.name(),
+        Self::Medium.name(),
+        Self::High.name(),
+        Self::Xhigh.name(),
+    ];
+
+    /// The name that clients and configs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+        }
+    }
+
+    /// The level of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+/// How much clients are told of the tools of a session's turns.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerboseLevel {
+    /// Nothing.
+    Off,
+    /// Which tools are called, and not what they brought.
+    On,
+    /// Everything.
+    #[default]
+    Full,
+}
+
+impl VerboseLevel {
+    /// All of them, least first.
+    pub const ALL: [Self; 3] = [Self::Off, Self::On, Self::Full];
+
+    /// Their names.
+    pub const NAMES: [&str; 3] = [Self::Off.name(), Self::On.name(), Self::Full.name()];
+
+    /// The name that clients and configs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Off => "off",
+            Self::On => "on",
+        }
+    }
+
+    /// The level of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
     }
 }
 
@@ -145,6 +255,22 @@ pub enum StopReason {
     Stop,
     /// It wants a tool.
     ToolUse,
+}
+
+/// A picture that came with a message, and is kept in the workspace of its session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SentImage {
+    /// What it is, by its bytes, such as `image/png`.
+    pub mime_type: String,
+    /// Where it is kept, in the workspace.
+    pub path: String,
+}
+
+impl From<SentImage> for Part {
+    fn from(image: SentImage) -> Self {
+        let SentImage { mime_type, path } = image;
+        Self::Image { mime_type, path }
+    }
 }
 
 /// A message that came in through a channel. It says who speaks, not who may.
@@ -166,8 +292,12 @@ pub struct InboundMessage {
     pub principal: Principal,
     /// What was said.
     pub text: String,
+    /// The pictures that came with it.
+    pub images: Vec<SentImage>,
     /// Instructions of this request alone, added to the system prompt.
     pub extra_system_prompt: Option<String>,
     /// The longest time the turn may take, in milliseconds; the config's when absent.
     pub timeout_ms: Option<u64>,
+    /// How much the model thinks in this turn alone; as the session or the config says when absent.
+    pub thinking: Option<ThinkingLevel>,
 }

@@ -35,8 +35,16 @@ pub enum Method {
     ClientsReload,
     /// The words in a message that are commands.
     CommandsList,
+    /// Replaces the settings of the config's file, and tells what counts already.
+    ConfigApply,
     /// The configuration, without its secrets; without [`Scope::Admin`] only that there is one.
     ConfigGet,
+    /// Merges a patch into the config's file, and tells what counts already.
+    ConfigPatch,
+    /// The JSON Schema of a config.
+    ConfigSchema,
+    /// Replaces the settings of the config's file.
+    ConfigSet,
     /// The jobs that run at set times.
     CronList,
     /// Whether jobs run at set times.
@@ -73,6 +81,8 @@ pub enum Method {
     LogsTail,
     /// Lists models.
     ModelsList,
+    /// Asks providers which models they have.
+    ModelsScan,
     /// Asks a model for one word, to see whether it answers.
     ModelsTest,
     /// One node.
@@ -177,7 +187,11 @@ impl Method {
         Self::ClientsList,
         Self::ClientsReload,
         Self::CommandsList,
+        Self::ConfigApply,
         Self::ConfigGet,
+        Self::ConfigPatch,
+        Self::ConfigSchema,
+        Self::ConfigSet,
         Self::CronList,
         Self::CronStatus,
         Self::DevicePairApprove,
@@ -196,6 +210,7 @@ impl Method {
         Self::LedgerRelay,
         Self::LogsTail,
         Self::ModelsList,
+        Self::ModelsScan,
         Self::ModelsTest,
         Self::NodeDescribe,
         Self::NodeEvent,
@@ -259,7 +274,11 @@ impl Method {
             Self::ClientsList => "clients.list",
             Self::ClientsReload => "clients.reload",
             Self::CommandsList => "commands.list",
+            Self::ConfigApply => "config.apply",
             Self::ConfigGet => "config.get",
+            Self::ConfigPatch => "config.patch",
+            Self::ConfigSchema => "config.schema",
+            Self::ConfigSet => "config.set",
             Self::CronList => "cron.list",
             Self::CronStatus => "cron.status",
             Self::DevicePairApprove => "device.pair.approve",
@@ -278,6 +297,7 @@ impl Method {
             Self::LedgerRelay => "ledger.relay",
             Self::LogsTail => "logs.tail",
             Self::ModelsList => "models.list",
+            Self::ModelsScan => "models.scan",
             Self::ModelsTest => "models.test",
             Self::NodeDescribe => "node.describe",
             Self::NodeEvent => "node.event",
@@ -335,10 +355,15 @@ impl Method {
             Self::AllowanceReset
             | Self::AllowanceSet
             | Self::ClientsReload
+            | Self::ConfigApply
+            | Self::ConfigPatch
+            | Self::ConfigSchema
+            | Self::ConfigSet
             | Self::ExecApprovalsGet
             | Self::ExecApprovalsSet
             | Self::HooksReload
             | Self::LedgerRelay
+            | Self::ModelsScan
             | Self::ModelsTest
             | Self::SessionsCompact
             | Self::SessionsDelete

@@ -54,6 +54,12 @@ pub struct SessionRow {
     /// The provider of the model that was chosen for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_provider: Option<String>,
+    /// The level of thinking that was chosen for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking_level: Option<&'static str>,
+    /// How much of its tools is told, where that was chosen for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verbose_level: Option<&'static str>,
     /// What a person called it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

@@ -41,7 +41,7 @@ fn main() {
         plain.push(timed(|| start("/bin/true", &[])));
         shell.push(timed(|| start("/bin/bash", &["-c", "true"])));
         walls.push(timed(|| {
-            let permit = moltbot_policy::record(permit_probe("true"), &ledger).unwrap();
+            let permit = moltbot_policy::record(permit_probe("true", Backend::Embedded), &ledger).unwrap();
             runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
         }));
     }

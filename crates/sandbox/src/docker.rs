@@ -34,7 +34,7 @@ use crate::helper::LEAD;
 use crate::helper::inside::Order;
 use crate::outcome::{Exit, RunError};
 use crate::posture::Unavailable;
-use crate::running::Finished;
+use crate::running::{Finished, Kept};
 use crate::stopper::Stopper;
 use crate::wire::Request;
 use engine::{connect, image, installation_of, now_ms, remove};
@@ -80,6 +80,7 @@ impl Containers {
         permit: &CommandPermit,
         container: &Container,
         workspace: Option<OwnedFd>,
+        kept: Kept,
         abort: &CancellationToken,
         stopper: &Stopper,
     ) -> Result<Finished, RunError> {
@@ -92,13 +93,13 @@ impl Containers {
             }
         };
         let profile = permit.profile();
-        let bounds = Bounds { timeout: profile.timeout, output_bytes: profile.output_bytes };
+        let timeout = profile.timeout;
         let request = Request::new(permit.script(), permit.directory(), profile);
-        let order = warm.order(container, request, None, bounds);
+        let order = warm.order(container, request, None, timeout);
         let words = warm.parts.call(LEAD);
         // A stop kills the container's first process, and the kernel the rest, also while this program is busy.
         let _known = warm.first.and_then(handle_of).map(|first| stopper.know(first));
-        match exec::run(&warm.engine, &warm.id, words, &order, bounds, abort).await {
+        match exec::run(&warm.engine, &warm.id, words, &order, Bounds { timeout, kept }, abort).await {
             Err(_) if stopper.is_stopped() => Ok(Finished::before_start(Exit::Aborted)),
             finished => Ok(Finished { container: Some(warm.id), ..finished? }),
         }
@@ -212,8 +213,8 @@ impl Containers {
         for program in &container.setup {
             let shown = program.join(" ");
             let request = Request::new("", "", profile);
-            let bounds = Bounds { timeout: limits::CONTAINER_SETUP, output_bytes: 4096 };
-            let order = warm.order(container, request, Some(program.clone()), bounds);
+            let bounds = Bounds { timeout: limits::CONTAINER_SETUP, kept: Kept::new(4096, None) };
+            let order = warm.order(container, request, Some(program.clone()), bounds.timeout);
             let words = warm.parts.call(LEAD);
             let never = CancellationToken::new();
             let finished = exec::run(&warm.engine, &warm.id, words, &order, bounds, &never)
@@ -260,12 +261,8 @@ impl Containers {
         installation_of(&self.ledger.hash_of(INSTALLATION_OF))
     }
 
-    async fn enter(&self, entry: Entry) -> Result<u64, EngineError> {
-        let ledger = self.ledger.clone();
-        let entered = tokio::task::spawn_blocking(move || ledger.enter(entry)).await;
-        entered
-            .map_err(|error| EngineError::said(error.to_string()))?
-            .map_err(|error| EngineError::said(error.to_string()))
+    async fn enter(&self, entry: Entry) -> Result<Vec<u64>, EngineError> {
+        self.ledger.enter_soon(vec![entry]).await.map_err(|error| EngineError::said(error.to_string()))
     }
 }
 
@@ -275,9 +272,9 @@ impl Warm {
         container: &Container,
         request: Request,
         program: Option<Vec<String>>,
-        bounds: Bounds,
+        timeout: Duration,
     ) -> Order {
-        let longest = bounds.timeout.saturating_add(limits::COMMAND_END);
+        let longest = timeout.saturating_add(limits::COMMAND_END);
         Order {
             deadline_ms: u64::try_from(longest.as_millis()).unwrap_or(u64::MAX),
             // The engine counts them: this machine counts a user's processes in all containers together.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use moltbot_policy::approval::{Facts, FileFact, Named, Overview, Place};
+use moltbot_policy::container::Backend;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -67,11 +68,13 @@ pub fn examine(
     directory: &str,
     overview: &Overview,
     place: Place,
+    backend: &Backend,
     home: &Path,
 ) -> Result<Examined, ExamineError> {
     let folder = open_directory(workspace, directory)?;
     let number = rustix::fs::fstat(&folder).map_err(|errno| unusable_directory(directory, errno))?;
-    let mut look = Look { workspace, directory, place, held: vec![folder] };
+    let has_root = place == Place::Sandbox && *backend != Backend::EmbeddedWeak;
+    let mut look = Look { workspace, directory, place, has_root, held: vec![folder] };
     let programs = look.all(&overview.programs, Look::program)?;
     let operands = look.all(&overview.operands, Look::named)?;
     let environment = environment(place, home);
@@ -106,6 +109,8 @@ struct Look<'a> {
     workspace: BorrowedFd<'a>,
     directory: &'a str,
     place: Place,
+    /// Whether it has a root of its own, in which the workspace has another name.
+    has_root: bool,
     held: Vec<OwnedFd>,
 }
 
@@ -150,17 +155,13 @@ impl Look<'_> {
     /// A file, where its path leads from the folder that the command starts in.
     fn named(&self, name: &str) -> Found {
         if let Ok(inside) = Path::new(name).strip_prefix(WORKSPACE)
-            && self.place == Place::Sandbox
+            && self.has_root
         {
             return self.in_workspace(inside);
         }
         if name.starts_with('/') {
             let is_visible = VISIBLE.iter().any(|folder| name.starts_with(folder));
-            return if is_visible || self.place == Place::Host {
-                open_system(Path::new(name))
-            } else {
-                Ok(None)
-            };
+            return if is_visible || !self.has_root { open_system(Path::new(name)) } else { Ok(None) };
         }
         self.in_workspace(&Path::new(self.directory).join(name))
     }

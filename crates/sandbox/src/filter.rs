@@ -11,6 +11,7 @@
 //! answers `EPERM`.
 
 mod escapes;
+mod weak;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,13 +23,28 @@ use seccompiler::{
 };
 
 pub(crate) use escapes::{attempt, untold};
+pub(crate) use weak::{is_birth, is_mode};
 
-/// The program as bytes, for the helper: each instruction in eight. With `proxy`, a command may make sockets of TCP over
-/// IPv4, and connect them: in its namespace there is nothing but the proxy, and Landlock holds it to that port.
-pub(crate) fn compile(proxy: bool) -> io::Result<Vec<u8>> {
+/// Which walls stand beside the filter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Beside {
+    /// All of them, and no network.
+    All,
+    /// All of them, and the proxy: a command may make sockets of TCP over IPv4, and connect them. In its namespace there is
+    /// nothing else, and Landlock holds it to that port.
+    Proxy,
+    /// No namespaces: what Landlock does not hold is held here ([`weak`]).
+    Weak,
+}
+
+/// The program as bytes, for the helper: each instruction in eight.
+pub(crate) fn compile(beside: Beside) -> io::Result<Vec<u8>> {
     let mut program = escapes::told()?;
+    if beside == Beside::Weak {
+        program.extend(weak::told()?);
+    }
     program.extend(unknown()?);
-    program.extend(permitted(proxy)?);
+    program.extend(permitted(beside)?);
     Ok(encode(&program))
 }
 
@@ -59,13 +75,17 @@ fn encode(program: &[sock_filter]) -> Vec<u8> {
 }
 
 /// Allows what is listed; all else is not permitted.
-fn permitted(proxy: bool) -> io::Result<BpfProgram> {
+fn permitted(beside: Beside) -> io::Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         PLAIN.iter().chain(OLDER).map(|number| (*number, Vec::new())).collect();
     rules.extend(conditional().map_err(io::Error::other)?);
-    if proxy {
-        rules.insert(libc::SYS_connect, Vec::new());
-        rules.insert(libc::SYS_socket, vec![tcp().map_err(io::Error::other)?]);
+    match beside {
+        Beside::All => {}
+        Beside::Proxy => {
+            rules.insert(libc::SYS_connect, Vec::new());
+            rules.insert(libc::SYS_socket, vec![tcp().map_err(io::Error::other)?]);
+        }
+        Beside::Weak => weak::narrow(&mut rules).map_err(io::Error::other)?,
     }
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
@@ -317,20 +337,22 @@ mod tests {
 
     #[test]
     fn what_is_decoded_is_what_was_compiled() {
-        let bytes = compile(false).unwrap();
+        let bytes = compile(Beside::All).unwrap();
         let program = decode(&bytes).unwrap();
         assert_eq!(
             (encode(&program), program.len()),
             (
                 bytes,
-                escapes::told().unwrap().len() + unknown().unwrap().len() + permitted(false).unwrap().len()
+                escapes::told().unwrap().len()
+                    + unknown().unwrap().len()
+                    + permitted(Beside::All).unwrap().len()
             )
         );
     }
 
     #[test]
     fn a_damaged_filter_is_refused() {
-        let bytes = compile(true).unwrap();
+        let bytes = compile(Beside::Proxy).unwrap();
         for damaged in [&bytes[1..], &[]] {
             assert!(decode(damaged).is_err(), "{} bytes", damaged.len());
         }

@@ -5,16 +5,22 @@
 //! and takes the namespace with it when it ends. The *command* ([`command`]) locks itself in and starts the shell.
 //! Killing the outer process kills the first by its death signal, and the kernel kills the rest.
 //!
+//! Where `bwrap` makes the namespaces, [`bubblewrap`] stands in the outer one's place; where there are none, [`weak`] does,
+//! and there is no first process.
+//!
 //! Each step fails with its name, over the socket that came as standard input; nothing is skipped.
 
 mod attempts;
+mod bubblewrap;
 mod command;
 mod disk;
 mod first;
 pub(crate) mod identity;
 pub(crate) mod inside;
+mod modes;
 mod network;
 mod root;
+mod weak;
 
 pub(crate) use command::ENVIRONMENT;
 
@@ -28,7 +34,7 @@ use rustix::process::{Signal, WaitOptions};
 
 use crate::outcome::Step;
 use crate::sys::{self, Fork};
-use crate::wire::{self, Report, Request};
+use crate::wire::{self, Builder, Report, Request};
 
 /// Runs the sandbox's helper. The program calls it before anything else, while it has one thread, when its first
 /// argument is [`HELPER`](crate::HELPER). It returns only when the command could not be started or has ended.
@@ -36,6 +42,7 @@ pub fn helper_main() -> ExitCode {
     let duty = std::env::args().nth(2);
     let done = match duty.as_deref() {
         None => outer(),
+        Some(ENCLOSED) => bubblewrap::enclosed(),
         Some(KEEP) => inside::keep(),
         Some(LEAD) => inside::lead(),
         Some(_) => Err(io::ErrorKind::InvalidInput.into()),
@@ -46,6 +53,8 @@ pub fn helper_main() -> ExitCode {
     }
 }
 
+/// The second argument with which the helper is the first process of what `bwrap` has built.
+const ENCLOSED: &str = "enclosed";
 /// The second argument with which the helper is a container's first process.
 pub(crate) const KEEP: &str = "keep";
 /// The second argument with which the helper starts a command in a container.
@@ -98,7 +107,17 @@ fn outer() -> io::Result<()> {
     )?)?;
     let (request, filter, workspace) = wire::receive_request(socket.as_fd())?;
     let job = Job { request, filter, socket };
-    match enclose(&job, workspace) {
+    let done = match job.request.builder {
+        Builder::Bubblewrap => bubblewrap::enclose(&job, workspace),
+        Builder::Helper => enclose(&job, workspace),
+        Builder::Weak => weak::enclose(&job, workspace),
+    };
+    tell(&job, done)
+}
+
+/// Tells the gateway of a step that failed.
+fn tell(job: &Job, done: Result<(), Failure>) -> io::Result<()> {
+    match done {
         Ok(()) => Ok(()),
         Err(Failure { step, cause }) => {
             let cause = cause.chars().take(CAUSE_CHARS).collect();

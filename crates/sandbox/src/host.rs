@@ -132,12 +132,8 @@ impl Sandbox {
         Kept::follow(started, permit.profile().output_bytes, permit.profile().timeout, abort).await
     }
 
-    async fn enter_end(&self, entry: Entry) -> Result<u64, Unrecorded> {
-        let (action, ledger) = (entry.action, self.ledger().clone());
-        match tokio::task::spawn_blocking(move || ledger.enter(entry)).await {
-            Ok(entered) => entered,
-            Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
-        }
+    async fn enter_end(&self, entry: Entry) -> Result<Vec<u64>, Unrecorded> {
+        self.ledger().enter_soon(vec![entry]).await
     }
 }
 

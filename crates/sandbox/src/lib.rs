@@ -21,9 +21,11 @@
 
 mod docker;
 mod examine;
+mod feed;
 mod filter;
 mod helper;
 mod host;
+mod memory;
 mod outcome;
 mod posture;
 mod program;
@@ -32,7 +34,7 @@ mod running;
 mod sandbox;
 mod spawner;
 mod stopper;
-#[expect(unsafe_code, reason = "kernel calls without a safe wrapper, for the single-threaded helper")]
+#[expect(unsafe_code, reason = "calls without a safe wrapper, but for two for the single-threaded helper")]
 mod sys;
 mod wire;
 
@@ -40,12 +42,14 @@ pub use docker::{
     ContainerEngine, ContainerRow, EngineError, EngineVersions, INSTALLATION_OF, ImageRow, RootSource,
 };
 pub use examine::{ExamineError, Examined, examine};
+pub use feed::{Feed, Part};
 pub use helper::helper_main;
 pub use host::{HostError, KEEPER, keeper_main};
+pub use memory::{give_free_memory_back, share_one_heap};
 pub use outcome::{Exit, Outcome, RunError, Step};
 pub use posture::{Posture, Unavailable};
 pub use program::{Answers, AskError, ProgramSurroundings, ask_program};
-pub use sandbox::Sandbox;
+pub use sandbox::{Beside, Sandbox};
 pub use stopper::{Dying, Killed, Stopper};
 
 /// The first argument with which the program runs itself as the sandbox's helper.

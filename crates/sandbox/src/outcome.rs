@@ -85,6 +85,8 @@ pub enum Step {
     Identity,
     /// Leaving the host's namespaces.
     Namespaces,
+    /// The program `bwrap`, where it builds the walls.
+    Bubblewrap,
     /// Mapping the one user.
     UserMap,
     /// The first process of the namespace.
@@ -120,6 +122,7 @@ impl fmt::Display for Step {
             Self::Ownership => "ownership",
             Self::Identity => "identity",
             Self::Namespaces => "namespaces",
+            Self::Bubblewrap => "bwrap",
             Self::UserMap => "user map",
             Self::Init => "init",
             Self::Root => "root",
@@ -170,12 +173,20 @@ impl RunError {
 /// What the owner can do when a step fails.
 fn fix_for(step: Step, cause: &str) -> &'static str {
     match step {
+        Step::Bubblewrap => {
+            "install bubblewrap from 0.8 on as /usr/bin/bwrap (on Debian and Ubuntu the package `bubblewrap`), without a \
+             set-user-id bit, or set `sandbox.backend` to \"embedded\""
+        }
         Step::Directory => "name a folder that exists in the workspace",
         Step::Exec => "install bash, or another shell at /bin/sh",
         Step::Identity if cause.contains("second user") => {
             "run the gateway as an ordinary user, or give root's user namespace more than one user"
         }
         Step::Identity | Step::Start => "restart the gateway, and see its log",
+        Step::Landlock if cause.contains("version 6") => {
+            "without namespaces the sandbox needs Linux 6.12 or later, with `landlock` in its `lsm=` parameter; boot one, \
+             or set `sandbox.backend` to \"embedded\" where there are user namespaces"
+        }
         Step::Landlock => "boot a kernel from 5.13 on with `landlock` in its `lsm=` parameter",
         Step::Namespaces if cause.contains("No space") => {
             "user namespaces are used up or switched off: set `sysctl user.max_user_namespaces=15000`"
@@ -189,12 +200,22 @@ fn fix_for(step: Step, cause: &str) -> &'static str {
             "a container or a service unit hides parts of /proc: start the container with \
              `--security-opt systempaths=unconfined`, or leave ProtectKernelTunables out of the unit"
         }
+        Step::Network if cause.contains("of its own") => {
+            "set `sandbox.network` to \"none\", or `sandbox.backend` to \"embedded\""
+        }
         Step::UserMap | Step::Init | Step::Network | Step::Root => {
             "on Ubuntu 24.04 and later give moltbot an AppArmor profile with `userns,`, or set \
              `sysctl kernel.apparmor_restrict_unprivileged_userns=0`; inside Docker start the container with \
              `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
         }
+        Step::Workspace if cause.contains("cannot lend") => {
+            "give the workspace to another user, whom commands are then run as, or run the gateway as an ordinary user"
+        }
         Step::Ownership | Step::Workspace => "let the workspace be a folder that the gateway's user owns",
+        Step::Seccomp if cause.contains("asks already") => {
+            "something around the gateway watches its system calls, so that an end of commands cannot be promised without \
+             namespaces; start the container without it, or set `sandbox.backend` to \"docker\""
+        }
         Step::Capabilities | Step::Limits | Step::Seccomp | Step::SelfCheck => {
             "the kernel does not hold what it promised; see its log, and report this with `uname -a`"
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use moltbot_policy::command::permit_probe;
+use moltbot_policy::container::Backend;
+use moltbot_policy::record_soon;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +15,8 @@ use crate::sandbox::{Given, Sandbox};
 /// What the sandbox is on this machine. It was tried by running a command in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Posture {
+    /// What builds the walls: its name in the config.
+    pub backend: &'static str,
     /// The kernel's release.
     pub kernel: String,
     /// The version of Landlock's rules that hold: 1 restricts files, 4 also TCP, 6 also signals.
@@ -47,19 +51,12 @@ impl Unavailable {
 
 /// Runs a command that looks around, and judges what it saw. The helper has by then tried sockets, capabilities and
 /// writing itself, as it does before every command.
-pub(crate) async fn probe(sandbox: &Sandbox) -> Result<Posture, Unavailable> {
-    let ledger = sandbox.ledger().clone();
-    let recorded =
-        tokio::task::spawn_blocking(move || moltbot_policy::record(permit_probe(LOOK_AROUND), &ledger));
-    let permit = match recorded.await {
-        Ok(Ok(permit)) => permit,
-        Ok(Err(unrecorded)) => return Err(Unavailable::new(unrecorded.to_string(), "then ask again")),
-        Err(failed) => return Err(Unavailable::new(failed.to_string(), "restart the gateway")),
-    };
-    let (outcome, walls) = match sandbox
-        .execute(permit, Given { workspace: None, way_out: None }, &CancellationToken::new())
-        .await
-    {
+pub(crate) async fn probe(sandbox: &Sandbox, backend: &Backend) -> Result<Posture, Unavailable> {
+    let is_weak = *backend == Backend::EmbeddedWeak;
+    let permit = permit_probe(if is_weak { LOOK_AROUND_WEAK } else { LOOK_AROUND }, backend.clone());
+    let recorded = record_soon(permit, sandbox.ledger()).await;
+    let permit = recorded.map_err(|unrecorded| Unavailable::new(unrecorded.to_string(), "then ask again"))?;
+    let (outcome, walls) = match sandbox.execute(permit, Given::default(), &CancellationToken::new()).await {
         Ok(ran) => ran,
         Err(RunError::Setup { step, cause, fix }) => {
             return Err(Unavailable::new(format!("{step}: {cause}"), fix));
@@ -72,11 +69,13 @@ pub(crate) async fn probe(sandbox: &Sandbox) -> Result<Posture, Unavailable> {
             "see the gateway's log",
         ));
     };
-    judge(&String::from_utf8_lossy(&outcome.output))
+    let seen = String::from_utf8_lossy(&outcome.output);
+    if is_weak { judge_weak(&seen) } else { judge(&seen) }
         .map_err(|hole| Unavailable::new(hole, "report this with `uname -a`: a wall does not hold here"))?;
     let Outcome { duration: took, .. } = outcome;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     Ok(Posture {
+        backend: backend.name(),
         kernel,
         landlock_abi: walls.landlock_abi,
         limiter: "watchdog",
@@ -99,6 +98,31 @@ while read -r name rest; do case $name in *:) echo device "$name" ;; esac; done 
 (echo x > /proc/sys/kernel/core_pattern) 2>/dev/null && echo wrote /proc
 echo end
 "#;
+
+/// The same where there is no private root, and no `/proc` to look at. What is hidden is there, and must not be had.
+const LOOK_AROUND_WEAK: &str = r#"
+for path in /etc/passwd /etc/hostname /proc/version /proc/self/status /proc/1/environ /proc/$PPID/cmdline; do
+    (read -r line < "$path") 2>/dev/null && echo "read $path"
+done
+for folder in / /home /root /var /proc /sys /tmp /run /etc /dev /usr/src; do
+    set -- "${folder%/}"/*; [ "$1" = "${folder%/}/*" ] || echo "listed $folder"
+done
+for folder in / /tmp /usr /var/tmp /dev/shm; do
+    (echo x > "${folder%/}/moltbot-check") 2>/dev/null && echo "wrote $folder"
+done
+for process in 1 $PPID; do kill -0 "$process" 2>/dev/null && echo "reached process $process"; done
+(echo x > "$HOME/own") 2>/dev/null || echo "cannot write to its own folder"
+echo end
+"#;
+
+/// What is wrong with what the command could do.
+fn judge_weak(seen: &str) -> Result<(), String> {
+    match seen.strip_suffix("end\n") {
+        Some("") => Ok(()),
+        Some(holes) => Err(format!("inside, a command {}", holes.trim_end().replace('\n', ", "))),
+        None => Err("the trial did not finish".into()),
+    }
+}
 
 /// What is wrong with what the command saw.
 fn judge(seen: &str) -> Result<(), String> {
@@ -151,6 +175,14 @@ mod tests {
     const GOOD: &str = "root /bin /dev /etc /proc /tmp /usr /workspace\npids /proc/1 /proc/2\nmap 1000 1\n\
         CapEff: 0000000000000000\nCapPrm: 0000000000000000\nCapBnd: 0000000000000000\nNoNewPrivs: 1\nSeccomp: 2\n\
         device lo:\nend\n";
+
+    #[test]
+    fn what_a_command_can_do_without_namespaces_is_named() {
+        assert_eq!(judge_weak("end\n"), Ok(()));
+        assert_eq!(judge_weak(""), Err("the trial did not finish".into()));
+        let seen = "read /etc/passwd\nreached process 1\nend\n";
+        assert_eq!(judge_weak(seen), Err("inside, a command read /etc/passwd, reached process 1".into()));
+    }
 
     #[test]
     fn each_wall_that_does_not_hold_is_named() {

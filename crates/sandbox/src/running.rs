@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::incident::Attempt;
+use rustix::net::Shutdown;
 use rustix::process::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, Interest};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::feed::Feed;
 use crate::filter;
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
@@ -39,6 +41,8 @@ pub(crate) struct Running {
     kept: Kept,
     attempts: Vec<Attempt>,
     stopper: Stopper,
+    /// Whether the helper keeps the command's processes, and is let go of instead of killed.
+    keeps: bool,
     /// That a stop finds the helper, and the first process once it is there.
     known: Vec<Known>,
 }
@@ -65,10 +69,10 @@ impl Running {
         started: Started,
         spawner: Spawner,
         stopper: Stopper,
-        most: usize,
+        kept: Kept,
         way_out: Option<oneshot::Sender<OwnedFd>>,
     ) -> io::Result<Self> {
-        let Started { child, ended, output, reports, known } = started;
+        let Started { child, ended, output, reports, known, keeps } = started;
         Ok(Self {
             spawner,
             child: Some(child),
@@ -81,9 +85,10 @@ impl Running {
             way_out,
             walls: None,
             end: None,
-            kept: Kept::new(most),
+            kept,
             attempts: Vec::new(),
             stopper,
+            keeps,
             known: vec![known],
         })
     }
@@ -193,7 +198,8 @@ impl Running {
     /// A command without its proxy would fail in ways that nobody understands: it does not run.
     fn hand_over(&mut self, socket: Option<OwnedFd>) {
         let taken = self.way_out.take().zip(socket).is_some_and(|(proxy, socket)| proxy.send(socket).is_ok());
-        if !taken {
+        // The helper waits for this word: nothing begins before.
+        if !taken || wire::send_served(self.reports.get_ref().as_fd()).is_err() {
             self.end.get_or_insert(Err(RunError::setup(Step::Network, "nobody serves its proxy".into())));
         }
     }
@@ -217,8 +223,18 @@ impl Running {
     /// were it dead before, a gateway that is the first process of a container would have a zombie of each command.
     fn kill(&mut self) {
         match &self.first {
+            _ if self.keeps => self.let_go(),
             Some(first) => kill_first(first),
             None => self.kill_outer(),
+        }
+    }
+
+    /// Has the helper kill all that it keeps, and end.
+    fn let_go(&self) {
+        if let Err(error) = rustix::net::shutdown(self.reports.get_ref(), Shutdown::Write)
+            && error != rustix::io::Errno::NOTCONN
+        {
+            tracing::warn!(%error, "a helper cannot be told to end its command");
         }
     }
 
@@ -242,8 +258,11 @@ fn kill_first(first: &AsyncFd<OwnedFd>) {
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
-        // Nobody waits for the first any more, and who buries must not be held up by a disk that hangs.
-        self.kill_outer();
+        // Nobody waits for the first any more, and who buries must not be held up by a disk that hangs. Who keeps
+        // processes gives up by itself.
+        if !self.keeps {
+            self.kill_outer();
+        }
         if let Some(child) = self.child.take() {
             self.spawner.bury(child);
         }
@@ -283,18 +302,23 @@ async fn next_report(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Report, Op
 #[derive(Default)]
 pub(crate) struct Kept {
     most: usize,
+    /// Who looks at it while it comes.
+    feed: Option<Feed>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) dropped: u64,
 }
 
 impl Kept {
     /// Nothing yet, and room for `most` bytes.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, bytes: Vec::new(), dropped: 0 }
+    pub(crate) fn new(most: usize, feed: Option<Feed>) -> Self {
+        Self { most, feed, bytes: Vec::new(), dropped: 0 }
     }
 
     /// Keeps what there is room for.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
+        if let Some(feed) = &self.feed {
+            feed.add(bytes);
+        }
         let room = self.most.saturating_sub(self.bytes.len()).min(bytes.len());
         let (kept, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.bytes.extend_from_slice(kept);
@@ -308,7 +332,7 @@ mod tests {
 
     #[test]
     fn output_beyond_the_limit_is_counted_and_not_kept() {
-        let mut kept = Kept::new(5);
+        let mut kept = Kept::new(5, None);
         for part in [b"abc", b"def", b"ghi"] {
             kept.add(part);
         }

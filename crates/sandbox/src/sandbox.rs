@@ -15,10 +15,11 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::docker::Containers;
+use crate::feed::Feed;
 use crate::outcome::{Exit, Outcome, RunError, Step};
 use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
-use crate::running::{Finished, Running};
+use crate::running::{Finished, Kept, Running};
 use crate::spawner::Spawner;
 use crate::stopper::Stopper;
 use crate::wire::{Request, Walls};
@@ -34,17 +35,35 @@ struct Inner {
     ledger: Ledger,
     containers: Containers,
     spawner: OnceLock<Spawner>,
-    posture: OnceCell<Posture>,
+    postures: Postures,
     places: Semaphore,
     stopper: Stopper,
 }
 
+/// What was found out of each backend.
+#[derive(Default)]
+struct Postures {
+    bwrap: OnceCell<Posture>,
+    embedded: OnceCell<Posture>,
+    weak: OnceCell<Posture>,
+}
+
 /// What a command is given besides its permit.
+#[derive(Default)]
 pub(crate) struct Given {
     /// The folder that it sees.
     pub(crate) workspace: Option<OwnedFd>,
-    /// Who waits for the socket that listens within.
-    pub(crate) way_out: Option<oneshot::Sender<OwnedFd>>,
+    pub(crate) beside: Beside,
+}
+
+/// What somebody has of a command while it runs.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// What it writes, as it comes.
+    pub feed: Option<Feed>,
+    /// For a profile with a proxy: who is sent a socket that listens within the sandbox, before the command starts. When
+    /// nobody waits for it, the command does not run.
+    pub way_out: Option<oneshot::Sender<OwnedFd>>,
 }
 
 impl Sandbox {
@@ -61,9 +80,9 @@ impl Sandbox {
     /// The same, whose commands `stopper` stops with those of others.
     pub fn with_stopper(helper: PathBuf, ledger: Ledger, stopper: Stopper) -> Self {
         let places = Semaphore::new(limits::COMMANDS);
-        let (spawner, posture) = (OnceLock::new(), OnceCell::new());
+        let (spawner, postures) = (OnceLock::new(), Postures::default());
         let containers = Containers::new(helper.clone(), ledger.clone());
-        Self { inner: Arc::new(Inner { helper, ledger, containers, spawner, posture, places, stopper }) }
+        Self { inner: Arc::new(Inner { helper, ledger, containers, spawner, postures, places, stopper }) }
     }
 
     /// What stops its commands.
@@ -77,7 +96,25 @@ impl Sandbox {
     /// # Errors
     /// When no command can run on this machine: the reason, and what the owner can do.
     pub async fn posture(&self) -> Result<Posture, Unavailable> {
-        self.inner.posture.get_or_try_init(|| posture::probe(self)).await.cloned()
+        self.posture_of(&Backend::Embedded).await
+    }
+
+    /// The same for a backend. Each is tried for itself, and none stands in for another. Containers are not tried here:
+    /// see [`Sandbox::available`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::posture`].
+    pub async fn posture_of(&self, backend: &Backend) -> Result<Posture, Unavailable> {
+        let postures = &self.inner.postures;
+        let tried = match backend {
+            Backend::Bwrap => &postures.bwrap,
+            Backend::Embedded => &postures.embedded,
+            Backend::EmbeddedWeak => &postures.weak,
+            Backend::Docker(_) => {
+                return Err(Unavailable::new("containers are looked at one by one", "see `moltbot doctor`"));
+            }
+        };
+        tried.get_or_try_init(|| posture::probe(self, backend)).await.cloned()
     }
 
     /// Whether a backend can run commands here. For a container this asks the engine and looks up the image; the
@@ -88,7 +125,9 @@ impl Sandbox {
     pub async fn available(&self, backend: &Backend) -> Result<(), Unavailable> {
         match backend {
             Backend::Docker(container) => self.inner.containers.available(container).await,
-            Backend::Embedded => self.posture().await.map(|_| ()),
+            Backend::Bwrap | Backend::Embedded | Backend::EmbeddedWeak => {
+                self.posture_of(backend).await.map(|_| ())
+            }
         }
     }
 
@@ -106,23 +145,21 @@ impl Sandbox {
         workspace: Option<OwnedFd>,
         abort: CancellationToken,
     ) -> Result<Outcome, RunError> {
-        self.execute(permit, Given { workspace, way_out: None }, &abort).await.map(|(outcome, _)| outcome)
+        self.run_beside(permit, workspace, Beside::default(), abort).await
     }
 
-    /// As [`Sandbox::run`], for a profile with a proxy: `way_out` is sent a socket that listens within the sandbox, before
-    /// the command starts. When nobody waits for it, the command does not run.
+    /// As [`Sandbox::run`], for whoever has something of the command while it runs.
     ///
     /// # Errors
     /// As [`Sandbox::run`].
-    pub async fn run_with_way_out(
+    pub async fn run_beside(
         &self,
         permit: Recorded<CommandPermit>,
         workspace: Option<OwnedFd>,
-        way_out: oneshot::Sender<OwnedFd>,
+        beside: Beside,
         abort: CancellationToken,
     ) -> Result<Outcome, RunError> {
-        let given = Given { workspace, way_out: Some(way_out) };
-        self.execute(permit, given, &abort).await.map(|(outcome, _)| outcome)
+        self.execute(permit, Given { workspace, beside }, &abort).await.map(|(outcome, _)| outcome)
     }
 
     /// As [`Sandbox::run`], with what the helper found out about the walls.
@@ -174,21 +211,22 @@ impl Sandbox {
             () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
         };
         let profile = permit.profile();
+        let Given { workspace, beside: Beside { feed, way_out } } = given;
+        feed.iter().for_each(Feed::begin);
+        let kept = Kept::new(profile.output_bytes, feed);
         match &profile.backend {
             Backend::Docker(container) => {
                 let (containers, stopper) = (&self.inner.containers, self.stopper());
-                let finished = containers.run(permit, container, given.workspace, abort, &stopper).await;
+                let finished = containers.run(permit, container, workspace, kept, abort, &stopper).await;
                 drop(place);
                 return finished;
             }
-            Backend::Embedded => {}
+            Backend::Bwrap | Backend::Embedded | Backend::EmbeddedWeak => {}
         }
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
-        let started = spawner.spawn(request, given.workspace).await.map_err(start)?;
-        let most = profile.output_bytes;
-        let mut running =
-            Running::new(started, spawner, self.stopper(), most, given.way_out).map_err(start)?;
+        let started = spawner.spawn(request, workspace).await.map_err(start)?;
+        let mut running = Running::new(started, spawner, self.stopper(), kept, way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
         *attempts = running.attempts();
         drop(place);
@@ -206,11 +244,7 @@ impl Sandbox {
 
     /// Writes into the book without holding up the runtime.
     async fn enter(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
-        let (action, ledger) = ("command.end", self.inner.ledger.clone());
-        match tokio::task::spawn_blocking(move || ledger.enter_all(entries)).await {
-            Ok(entered) => entered,
-            Err(error) => Err(Unrecorded { action, cause: error.to_string() }),
-        }
+        self.inner.ledger.enter_soon(entries).await
     }
 
     /// A place among the commands that run at once.

@@ -17,9 +17,10 @@ use rustix::pipe::PipeFlags;
 use rustix::process::PidfdFlags;
 use tokio::sync::oneshot;
 
+use crate::HELPER;
+use crate::filter::{self, Beside};
 use crate::stopper::{Known, Stopper};
-use crate::wire::{self, Request};
-use crate::{HELPER, filter};
+use crate::wire::{self, Builder, Request};
 
 /// The way to the thread. Clones lead to the same one.
 #[derive(Clone, Debug)]
@@ -46,6 +47,23 @@ pub(crate) struct Started {
     pub(crate) reports: OwnedFd,
     /// That a stop finds it.
     pub(crate) known: Known,
+    /// Whether it keeps processes that would outlive it: it is not killed but let go of, by closing the reports.
+    pub(crate) keeps: bool,
+}
+
+impl Started {
+    /// Ends it, and waits for its end.
+    fn end(self) -> io::Result<()> {
+        let Self { mut child, reports, keeps, known, .. } = self;
+        drop(known);
+        if keeps {
+            // Its copy that a stop would have used is gone with `known`.
+            drop(reports);
+        } else {
+            child.kill()?;
+        }
+        child.wait().map(|_| ())
+    }
 }
 
 impl Spawner {
@@ -87,13 +105,18 @@ fn gone() -> io::Error {
 struct Filters {
     plain: OnceCell<OwnedFd>,
     proxy: OnceCell<OwnedFd>,
+    weak: OnceCell<OwnedFd>,
 }
 
 impl Filters {
     fn of(&self, request: &Request) -> io::Result<BorrowedFd<'_>> {
-        let cell = if request.proxy { &self.proxy } else { &self.plain };
+        let (cell, beside) = match (request.builder, request.proxy) {
+            (Builder::Weak, _) => (&self.weak, Beside::Weak),
+            (Builder::Bubblewrap | Builder::Helper, true) => (&self.proxy, Beside::Proxy),
+            (Builder::Bubblewrap | Builder::Helper, false) => (&self.plain, Beside::All),
+        };
         if cell.get().is_none() {
-            let made = wire::sealed("moltbot-filter", &filter::compile(request.proxy)?)?;
+            let made = wire::sealed("moltbot-filter", &filter::compile(beside)?)?;
             drop(cell.set(made));
         }
         cell.get().map(AsFd::as_fd).ok_or_else(gone)
@@ -112,8 +135,8 @@ fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filters: &Filters, stopp
                 let workspace = workspace.as_ref().map(AsFd::as_fd);
                 let filter = filters.of(&request);
                 let started = filter.and_then(|filter| start(helper, &request, filter, workspace, stopper));
-                if let Err(Ok(mut abandoned)) = reply.send(started)
-                    && let Err(error) = abandoned.child.kill().and_then(|()| abandoned.child.wait())
+                if let Err(Ok(abandoned)) = reply.send(started)
+                    && let Err(error) = abandoned.end()
                 {
                     tracing::warn!(%error, "cannot end a helper that nobody waits for");
                 }
@@ -141,6 +164,8 @@ fn start(
     let (output, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // Before the start: the helper finds its request waiting, and a request that cannot be sent starts nothing.
     wire::send_request(near.as_fd(), request, filter, workspace)?;
+    let keeps = request.builder == Builder::Weak;
+    let letting_go = near.try_clone()?;
     let mut child = Command::new(helper)
         .arg(HELPER)
         .env_clear()
@@ -155,14 +180,18 @@ fn start(
     let (handle, ended) = match handles {
         Ok(handles) => handles,
         Err(error) => {
-            // No stop would find it.
-            child.kill().and_then(|()| child.wait())?;
+            // No stop would find it. Who keeps processes ends when nobody holds the other end any more.
+            drop((near, letting_go));
+            if !keeps {
+                child.kill()?;
+            }
+            child.wait()?;
             return Err(error);
         }
     };
-    let known = stopper.know(handle);
+    let known = if keeps { stopper.know_keeper(handle, letting_go) } else { stopper.know(handle) };
     rustix::io::ioctl_fionbio(&near, true)?;
-    Ok(Started { child, ended, output, reports: near, known })
+    Ok(Started { child, ended, output, reports: near, known, keeps })
 }
 
 /// Why no command is started.

@@ -1,6 +1,7 @@
 //! Kernel calls without a safe wrapper: the only `unsafe` in the workspace.
 //!
-//! All of it runs in the helper, which has one thread from its first instruction to its last.
+//! All of it runs in the helper, which has one thread from its first instruction to its last, but for two calls of the C
+//! library's allocator, which any thread may make.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -100,6 +101,8 @@ pub(crate) struct Question {
     pub(crate) process: u32,
     /// The number of the call.
     pub(crate) call: i64,
+    /// Its arguments.
+    pub(crate) arguments: [u64; 6],
 }
 
 /// The next call that waits. Fails with `NotFound` when whoever made it is gone.
@@ -111,12 +114,32 @@ pub(crate) fn next_question(listener: BorrowedFd<'_>) -> io::Result<Question> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(Question { id: asked.id, process: asked.pid, call: i64::from(asked.data.nr) })
+    Ok(Question {
+        id: asked.id,
+        process: asked.pid,
+        call: i64::from(asked.data.nr),
+        arguments: asked.data.args,
+    })
 }
 
-/// Answers a call with "not permitted".
-pub(crate) fn refuse(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
-    let answer = libc::seccomp_notif_resp { id, val: 0, error: -libc::EPERM, flags: 0 };
+/// Answers a call as carried out.
+pub(crate) fn done(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    answer(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags: 0 })
+}
+
+/// Answers a call with an error.
+pub(crate) fn refuse(listener: BorrowedFd<'_>, id: u64, error: i32) -> io::Result<()> {
+    answer(listener, libc::seccomp_notif_resp { id, val: 0, error: error.saturating_neg(), flags: 0 })
+}
+
+/// Has the kernel carry a call out as if nobody had been asked. For calls that are harmless whatever their arguments are by
+/// then.
+pub(crate) fn let_be(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+    answer(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags: CONTINUE })
+}
+
+fn answer(listener: BorrowedFd<'_>, answer: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the kernel reads one such structure, which lives across the call.
     let result =
         unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
@@ -166,6 +189,20 @@ pub(crate) fn set_mount_attributes(
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has all threads take memory from one heap: with one for each of them, as glibc has by itself, what they keep free adds up.
+#[cfg(target_env = "gnu")]
+pub(crate) fn share_one_heap() -> bool {
+    // SAFETY: the call takes two numbers and glibc's own lock.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) == 1 }
+}
+
+/// Gives pages back to the system that the allocator keeps and nobody uses.
+#[cfg(target_env = "gnu")]
+pub(crate) fn give_free_pages_back() {
+    // SAFETY: the call looks at what is free alone, under glibc's own locks; what is in use stays where it is.
+    let _was_any = unsafe { libc::malloc_trim(0) };
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use moltbot_policy::container::Backend;
 use moltbot_policy::profile::{NetworkAccess, Profile, WorkspaceAccess};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
@@ -20,6 +21,7 @@ use crate::outcome::{Exit, Step};
 /// What to run, and behind which walls.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Request {
+    pub(crate) builder: Builder,
     pub(crate) script: String,
     pub(crate) directory: String,
     pub(crate) access: Access,
@@ -37,6 +39,17 @@ pub(crate) struct Request {
     pub(crate) gateway: u32,
 }
 
+/// What makes the walls that the helper works in.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Builder {
+    /// The system's `bwrap` makes namespaces and mounts.
+    Bubblewrap,
+    /// The helper makes all of them.
+    Helper,
+    /// The helper, without namespaces.
+    Weak,
+}
+
 /// How the command sees the workspace.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Access {
@@ -49,6 +62,11 @@ impl Request {
     /// The request for a script in a folder of the workspace.
     pub(crate) fn new(script: &str, directory: &str, profile: &Profile) -> Self {
         Self {
+            builder: match profile.backend {
+                Backend::Bwrap => Builder::Bubblewrap,
+                Backend::EmbeddedWeak => Builder::Weak,
+                Backend::Docker(_) | Backend::Embedded => Builder::Helper,
+            },
             script: script.into(),
             directory: directory.into(),
             access: match profile.workspace {
@@ -145,6 +163,41 @@ pub(crate) fn receive_bytes(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Opti
             Some(more) if !more.is_empty() && told.len() < 64 => told.extend_from_slice(more),
             _ => return Ok((told, extra)),
         }
+    }
+}
+
+/// What the outer process tells the one that `bwrap` starts, besides the request.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Word {
+    /// The user of the machine that the command runs as.
+    pub(crate) uid: u32,
+    /// The device and the number of the workspace, which must be those of what `bwrap` put there.
+    pub(crate) workspace: Option<(u64, u64)>,
+}
+
+/// Sends a word, and the way to the gateway with it.
+pub(crate) fn send_word(socket: BorrowedFd<'_>, word: Word, gateway: BorrowedFd<'_>) -> io::Result<()> {
+    send(socket, &serde_json::to_vec(&word)?, &[gateway])
+}
+
+/// Takes a word, and the way to the gateway.
+pub(crate) fn receive_word(socket: BorrowedFd<'_>) -> io::Result<(Word, OwnedFd)> {
+    let mut bytes = [0; 256];
+    let (length, mut descriptors) = receive(socket, &mut bytes)?;
+    let word = serde_json::from_slice(bytes.get(..length).unwrap_or_default())?;
+    Ok((word, descriptors.pop().ok_or(io::ErrorKind::UnexpectedEof)?))
+}
+
+/// Says that the proxy of a command is served.
+pub(crate) fn send_served(socket: BorrowedFd<'_>) -> io::Result<()> {
+    send(socket, b".", &[])
+}
+
+/// Waits until the proxy is served.
+pub(crate) fn await_served(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match receive(socket, &mut [0; 1])? {
+        (0, _) => Err(io::Error::other("nobody serves its proxy")),
+        _ => Ok(()),
     }
 }
 

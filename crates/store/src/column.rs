@@ -27,6 +27,8 @@ pub(crate) enum Column {
     Quarantine,
     Reply,
     Sender,
+    /// What a model wrote in place of older turns.
+    Summary,
     Title,
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Canary,
         Self::Allowance,
         Self::Sender,
@@ -63,6 +65,7 @@ impl Column {
         Self::Origin,
         Self::Error,
         Self::Reply,
+        Self::Summary,
         Self::Body,
     ];
 
@@ -82,6 +85,7 @@ impl Column {
             Self::Quarantine => "quarantine.why",
             Self::Reply => "outbox.text",
             Self::Sender => "senders.body",
+            Self::Summary => "summaries.body",
             Self::Title => "sessions.title",
         }
     }
@@ -102,6 +106,7 @@ impl Column {
             | Self::Quarantine
             | Self::Reply
             | Self::Sender
+            | Self::Summary
             | Self::Title => 1,
         }
     }
@@ -148,6 +153,11 @@ impl Column {
                  WHERE turn > ?1 ORDER BY turn"
             }
             Self::Sender => "SELECT id, 0, 0, '', '', body FROM senders WHERE id > ?1 ORDER BY id",
+            Self::Summary => {
+                "SELECT summaries.id, 0, 0, session_id, key, body
+                 FROM summaries CROSS JOIN sessions ON sessions.id = session
+                 WHERE summaries.id > ?1 ORDER BY summaries.id"
+            }
             Self::Title => {
                 "SELECT id, 0, 0, session_id, key, title FROM sessions
                  WHERE id > ?1 AND title IS NOT NULL ORDER BY id"
@@ -171,6 +181,7 @@ impl Column {
             Self::Quarantine => "UPDATE quarantine SET why = ?4 WHERE id = ?1",
             Self::Reply => "UPDATE outbox SET text = ?4 WHERE turn = ?1",
             Self::Sender => "UPDATE senders SET body = ?4 WHERE id = ?1",
+            Self::Summary => "UPDATE summaries SET body = ?4 WHERE id = ?1",
             Self::Title => "UPDATE sessions SET title = ?4 WHERE id = ?1",
         }
     }
@@ -197,6 +208,7 @@ impl fmt::Display for Place<'_> {
             | Column::Origin
             | Column::Prompt
             | Column::Reply
+            | Column::Summary
             | Column::Title => write!(f, "/{}/{}", self.session_id, self.key),
         }
     }

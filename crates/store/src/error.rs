@@ -58,6 +58,9 @@ pub enum StoreError {
         "{path} does not open with keys/secrets.key ({detail}); restore the key file that belongs to it, or move it away to begin without a past"
     )]
     OtherKeys { path: PathBuf, detail: String },
+    /// The message of a turn cannot become a part of another turn.
+    #[error("the message of turn {turn} is no part of another turn: it has begun, or is of another session")]
+    NotAbsorbed { turn: TurnId },
     /// An earlier turn of the session has no end yet.
     #[error("turn {turn} cannot be done before turn {earlier} of its session; let that one end first")]
     OutOfOrder { turn: TurnId, earlier: TurnId },

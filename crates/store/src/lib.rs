@@ -40,6 +40,9 @@ pub use error::StoreError;
 pub use quarantine::{Notice, Quarantine};
 pub use reseal::Resealed;
 pub use sender::{Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, WrongCodes};
-pub use session::{Context, History, SessionFilter, SessionPatch, SessionRow};
+pub use session::{Context, History, SessionFilter, SessionOptions, SessionPatch, SessionRow, Summary};
 pub use store::Store;
-pub use turn::{Accepted, DayUsage, Ending, PendingTurn, RunStatus, Step, TurnEnd, TurnId, TurnState};
+pub use turn::{
+    Accepted, DayUsage, Ending, PendingTurn, RUNS, RunStatus, RunUsage, Step, TurnEnd, TurnId, TurnState,
+    UsageReport,
+};

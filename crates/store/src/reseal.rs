@@ -194,6 +194,7 @@ const fn removal(column: Column) -> Option<&'static str> {
         | Column::NoticeOrigin
         | Column::NoticeText
         | Column::Quarantine
+        | Column::Summary
         | Column::Title => None,
     }
 }

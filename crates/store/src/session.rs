@@ -13,12 +13,19 @@ use crate::database::{self, Failure};
 use crate::error::StoreError;
 use crate::scrub;
 use crate::sealed::Database;
-use crate::turn::TurnId;
+use crate::turn::{TurnEnd, TurnId};
 
+mod freshness;
+mod options;
 mod patch;
+mod summary;
 
+pub(crate) use freshness::{last_said, reset_since};
+pub use options::SessionOptions;
 pub use patch::SessionPatch;
 pub(crate) use patch::{get, patch};
+pub use summary::Summary;
+pub(crate) use summary::summarize;
 
 /// Which sessions to list.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +57,18 @@ pub struct SessionRow {
     pub message_count: u64,
     /// What all its turns used.
     pub usage: Usage,
+    /// What those cost whose price is known, in millionths of a dollar.
+    pub cost: u64,
+    /// Turns that asked a model whose price is not known.
+    pub unpriced: u64,
     /// The model of the last turn that had one.
     pub model: Option<String>,
     /// What a person called it.
     pub label: Option<String>,
     /// The model that a person chose for it, as `provider/model`.
     pub chosen_model: Option<String>,
+    /// What else a person set.
+    pub options: SessionOptions,
     /// The beginning of its first message, in one line.
     pub title: Option<String>,
     /// The beginning of its last message, in one line.
@@ -76,10 +89,16 @@ pub struct History {
 pub struct Context {
     /// The messages, oldest first.
     pub messages: Vec<Message>,
-    /// Whether older ones are left out.
+    /// Where the messages of each turn begin, in the order of the turns.
+    pub turns: Vec<(TurnId, usize)>,
+    /// What stands for the messages before these, where a model wrote that.
+    pub summary: Option<Summary>,
+    /// Whether older ones are left out for which nothing stands.
     pub cut: bool,
     /// The model that a person chose for the session, as `provider/model`.
     pub chosen_model: Option<String>,
+    /// What else a person set of the session.
+    pub options: SessionOptions,
 }
 
 /// A session's row, and what its words are bound to.
@@ -139,62 +158,103 @@ pub(crate) fn create(database: &Connection, key: &SessionKey, now_ms: u64) -> Re
     Ok(Session { row, session_id, key: key.as_str().into() })
 }
 
-/// The newest messages of the session, oldest first. Those of turns without an end are among them.
-pub(crate) fn history(database: &Database, key: &SessionKey, limit: u32) -> Result<History, Failure> {
+/// The newest messages of the session but `skip`, oldest first. Those of turns without an end are among them.
+pub(crate) fn history(
+    database: &Database,
+    key: &SessionKey,
+    limit: u32,
+    skip: u32,
+) -> Result<History, Failure> {
     let Some(session) = current(database, key)? else { return Ok(History::default()) };
-    let (messages, _) = newest(database, &session, i64::MAX, limit)?;
+    let Newest { messages, .. } = newest(database, &session, i64::MIN..i64::MAX, (limit, skip))?;
     Ok(History { session_id: Some(session.session_id), messages })
 }
 
 /// What was said in the turn's session before that turn, beginning with a person's message.
 pub(crate) fn context(database: &Database, turn: TurnId, limit: u32) -> Result<Context, Failure> {
     let mut statement = database.prepare_cached(
-        "SELECT session, session_id, key, chosen_model
+        "SELECT session, session_id, key, chosen_model, options
          FROM turns JOIN sessions ON sessions.id = session WHERE turns.id = ?1",
     )?;
-    let found = statement.query_row([turn.0], |row| Ok((in_row(row)?, row.get(3)?))).optional()?;
-    let (session, chosen_model) = found.ok_or(StoreError::UnknownTurn { turn })?;
-    let (mut messages, cut) = newest(database, &session, turn.0, limit)?;
+    let found =
+        statement.query_row([turn.0], |row| Ok((in_row(row)?, row.get(3)?, row.get(4)?))).optional()?;
+    let (session, chosen_model, options) = found.ok_or(StoreError::UnknownTurn { turn })?;
+    let options = options::read(options)?;
+    let (summary, kept) = summary::latest(database, &session, turn)?.unzip();
+    let since = kept.map_or(i64::MIN, |kept: TurnId| kept.0);
+    let Newest { mut messages, mut turns, cut } = newest(database, &session, since..turn.0, (limit, 0))?;
     if cut {
         let begins = messages.iter().position(|message| matches!(message, Message::User { .. }));
-        messages.drain(..begins.unwrap_or(messages.len()));
+        let gone = begins.unwrap_or(messages.len());
+        messages.drain(..gone);
+        let left = messages.len();
+        for (_, at) in &mut turns {
+            *at = at.saturating_sub(gone);
+        }
+        // Of a turn whose beginning is gone, what is left stands at the beginning.
+        turns.dedup_by(|later, earlier| {
+            let gone = later.1 == earlier.1;
+            if gone {
+                earlier.0 = later.0;
+            }
+            gone
+        });
+        turns.retain(|(_, at)| *at < left);
     }
-    Ok(Context { messages, cut, chosen_model })
+    Ok(Context { messages, turns, summary, cut, chosen_model, options })
 }
 
-/// At most `limit` messages before turn `before`, oldest first, and whether there may be more: the newest
-/// that fit into [`limits::HISTORY_BYTES`].
+/// Messages, oldest first; where those of each turn begin; and whether there may be more before them.
+struct Newest {
+    messages: Vec<Message>,
+    turns: Vec<(TurnId, usize)>,
+    cut: bool,
+}
+
+/// At most `limit` messages of these turns, the newest `skip` left out: the newest that fit into [`limits::HISTORY_BYTES`].
 fn newest(
     database: &Database,
     session: &Session,
-    before: i64,
-    limit: u32,
-) -> Result<(Vec<Message>, bool), Failure> {
+    of: std::ops::Range<i64>,
+    (limit, skip): (u32, u32),
+) -> Result<Newest, Failure> {
     let mut statement = database.prepare_cached(NEWEST)?;
     let limit = usize::try_from(limit.min(limits::HISTORY_MESSAGES)).unwrap_or(usize::MAX);
-    let mut rows = statement.query([session.row, before])?;
-    let (mut messages, mut bytes, mut cut) = (Vec::new(), 0usize, false);
-    while let Some(row) = rows.next()? {
-        cut = messages.len() >= limit;
-        if cut {
-            break;
+    let mut rows = statement.query([session.row, of.start, of.end])?;
+    for _ in 0..skip {
+        if rows.next()?.is_none() {
+            return Ok(Newest { messages: Vec::new(), turns: Vec::new(), cut: false });
         }
-        let place = session.message(TurnId(row.get(0)?), row.get(1)?);
-        let body = database.unseal(&place, row.get_ref(2)?)?;
-        bytes = bytes.saturating_add(body.len());
-        cut = bytes > limits::HISTORY_BYTES && !messages.is_empty();
-        if cut {
-            break;
-        }
-        messages.push(database::from_json("a message", &*body)?);
     }
-    messages.reverse();
-    Ok((messages, cut))
+    let (mut found, mut bytes, mut cut) = (Vec::new(), 0usize, false);
+    while let Some(row) = rows.next()? {
+        cut = found.len() >= limit;
+        if cut {
+            break;
+        }
+        let turn = TurnId(row.get(0)?);
+        let body = database.unseal(&session.message(turn, row.get(1)?), row.get_ref(2)?)?;
+        bytes = bytes.saturating_add(body.len());
+        cut = bytes > limits::HISTORY_BYTES && !found.is_empty();
+        if cut {
+            break;
+        }
+        found.push((turn, database::from_json::<Message>("a message", &*body)?));
+    }
+    let (mut messages, mut turns) = (Vec::with_capacity(found.len()), Vec::new());
+    for (turn, message) in found.into_iter().rev() {
+        if turns.last().is_none_or(|(last, _)| *last != turn) {
+            turns.push((turn, messages.len()));
+        }
+        messages.push(message);
+    }
+    Ok(Newest { messages, turns, cut })
 }
 
 /// Walks the transcript from its end: what it costs depends on what is read, not on what is there.
-const NEWEST: &str =
-    "SELECT turn, seq, body FROM messages WHERE session = ?1 AND turn < ?2 ORDER BY turn DESC, seq DESC";
+const NEWEST: &str = "SELECT turn, seq, body FROM messages
+     WHERE session = ?1 AND turn >= ?2 AND turn < ?3
+     ORDER BY turn DESC, seq DESC";
 
 /// The sessions that `filter` names, last changed first.
 pub(crate) fn list(database: &Database, filter: &SessionFilter) -> Result<Vec<SessionRow>, Failure> {
@@ -221,7 +281,7 @@ pub(crate) fn list(database: &Database, filter: &SessionFilter) -> Result<Vec<Se
 /// Walks the index of the last change from its end: what it costs depends on the limit, not on the file.
 const LIST: &str =
     "SELECT id, session_id, key, created_ms, updated_ms, message_count, usage, model, title, last_message,
-            label, chosen_model
+            label, chosen_model, options, cost, unpriced
      FROM sessions
      WHERE current = 1 AND updated_ms >= :since
        AND (NOT :labelled OR label IS NOT NULL)
@@ -244,6 +304,9 @@ fn read(database: &Database, row: &Row<'_>) -> Result<SessionRow, Failure> {
         model: row.get(7)?,
         label,
         chosen_model: row.get(11)?,
+        options: options::read(row.get(12)?)?,
+        cost: row.get(13)?,
+        unpriced: row.get(14)?,
         title,
         last_message,
     })
@@ -302,12 +365,36 @@ fn retire(database: &Connection, row: i64) -> rusqlite::Result<()> {
 fn forget(database: &Connection, row: i64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM messages WHERE session = ?1",
+        "DELETE FROM summaries WHERE session = ?1",
         "DELETE FROM outbox WHERE turn IN (SELECT id FROM turns WHERE session = ?1)",
         "UPDATE turns SET extra_system_prompt = NULL, origin = NULL, error = NULL WHERE session = ?1",
         "UPDATE sessions SET title = NULL, last_message = NULL, label = NULL, message_count = 0 WHERE id = ?1",
     ] {
         database.prepare_cached(sql)?.execute([row])?;
     }
+    Ok(())
+}
+
+/// What was said in one turn.
+pub(crate) fn of_turn(database: &Database, session: &Session, turn: TurnId) -> Result<Vec<Message>, Failure> {
+    let mut statement = database
+        .prepare_cached("SELECT seq, body FROM messages WHERE session = ?1 AND turn = ?2 ORDER BY seq")?;
+    let mut rows = statement.query([session.row, turn.0])?;
+    let mut messages = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body = database.unseal(&session.message(turn, row.get(0)?), row.get_ref(1)?)?;
+        messages.push(database::from_json("a message", &*body)?);
+    }
+    Ok(messages)
+}
+
+/// Takes what was said in one turn out of the transcript.
+pub(crate) fn forget_turn(database: &Connection, session: &Session, turn: TurnId) -> Result<(), Failure> {
+    let mut delete = database.prepare_cached("DELETE FROM messages WHERE session = ?1 AND turn = ?2")?;
+    let gone = delete.execute([session.row, turn.0])?;
+    let mut count =
+        database.prepare_cached("UPDATE sessions SET message_count = message_count - ?1 WHERE id = ?2")?;
+    count.execute((gone, session.row))?;
     Ok(())
 }
 
@@ -364,18 +451,16 @@ fn describe(
 }
 
 /// Adds what a turn used.
-pub(crate) fn add_totals(
-    database: &Connection,
-    session: i64,
-    used: Usage,
-    model: Option<&str>,
-) -> Result<(), Failure> {
+pub(crate) fn add_totals(database: &Connection, session: i64, end: &TurnEnd) -> Result<(), Failure> {
     let mut read = database.prepare_cached("SELECT usage FROM sessions WHERE id = ?1")?;
     let before: String = read.query_row([session], |row| row.get(0))?;
-    let usage = database::from_json::<Usage>("a usage", &before)?.plus(used);
-    let mut update = database
-        .prepare_cached("UPDATE sessions SET usage = ?1, model = coalesce(?2, model) WHERE id = ?3")?;
-    update.execute((database::to_json(&usage)?, model, session))?;
+    let usage = database::from_json::<Usage>("a usage", &before)?.plus(end.usage);
+    let mut update = database.prepare_cached(
+        "UPDATE sessions SET usage = ?1, model = coalesce(?2, model), cost = min(cost, ?5 - ?3) + ?3,
+                unpriced = unpriced + ?4 WHERE id = ?6",
+    )?;
+    let (cost, most) = (database::whole(end.cost), i64::MAX);
+    update.execute((database::to_json(&usage)?, end.model.as_deref(), cost, end.unpriced, most, session))?;
     Ok(())
 }
 

@@ -1,10 +1,9 @@
 //! The face of the store.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
-use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::message::{InboundMessage, Message};
 use moltbot_vault::{StateDir, Vault};
 
 use crate::allowance::{self, Allowance, AllowanceChange, AllowanceHolder};
@@ -18,8 +17,8 @@ use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
 use crate::scrub;
 use crate::sender::{self, SenderChange, SenderFact};
-use crate::session::{self, Context, History, SessionFilter, SessionPatch, SessionRow, Transcript};
-use crate::turn::{self, Accepted, DayUsage, PendingTurn, RunStatus, Step, TurnEnd, TurnId};
+use crate::session::{self, Context, History, SessionFilter, SessionPatch, SessionRow, Summary, Transcript};
+use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId, UsageReport};
 use crate::writer::Writer;
 
 /// State that outlives the process. A clone is another handle of the same store.
@@ -131,6 +130,21 @@ impl Store {
         self.0.writer.write(move |database| turn::finish(database, turn, &end)).await
     }
 
+    /// Makes the message of the turn `taken` a part of the turn `by`, which is under way: in one commit keeps `results`, what
+    /// `by` has said since its last step, moves the message behind them, and ends `taken` without an answer of its own.
+    ///
+    /// # Errors
+    /// When one of them has ended, `taken` has begun, they are of two sessions, or it cannot be kept; nothing has changed then.
+    pub async fn absorb(
+        &self,
+        by: TurnId,
+        taken: TurnId,
+        results: Vec<Message>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| turn::absorb(database, by, taken, &results, now_ms)).await
+    }
+
     /// How far a run is; nothing when there is no such run.
     ///
     /// # Errors
@@ -147,8 +161,22 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn history(&self, session: &SessionKey, limit: u32) -> Result<History, StoreError> {
+        self.older_history(session, limit, 0).await
+    }
+
+    /// The same, as if the newest `skip` messages were not there: a transcript is read page by page, from its end. A page that
+    /// is empty is behind the oldest message.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn older_history(
+        &self,
+        session: &SessionKey,
+        limit: u32,
+        skip: u32,
+    ) -> Result<History, StoreError> {
         let session = session.clone();
-        self.0.readers.read(move |database| session::history(database, &session, limit)).await
+        self.0.readers.read(move |database| session::history(database, &session, limit, skip)).await
     }
 
     /// What a model is told of the past: the newest `limit` messages of the turn's session from before that
@@ -159,6 +187,15 @@ impl Store {
     /// When the turn is unknown, or it cannot be read.
     pub async fn context(&self, turn: TurnId, limit: u32) -> Result<Context, StoreError> {
         self.0.readers.read(move |database| session::context(database, turn, limit)).await
+    }
+
+    /// Keeps what a model wrote in place of the turns before `kept`, in the session of `turn`: from now on
+    /// [`Store::context`] answers it in place of them. They stay in the transcript.
+    ///
+    /// # Errors
+    /// When the turn is unknown, or it cannot be kept; nothing stands for them then.
+    pub async fn summarize(&self, turn: TurnId, kept: TurnId, summary: Summary) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| session::summarize(database, turn, kept, &summary)).await
     }
 
     /// The sessions that `filter` names, last changed first.
@@ -192,12 +229,12 @@ impl Store {
         self.0.writer.write(move |database| session::patch(database, &key, &patch, now_ms)).await
     }
 
-    /// What turns used on each day since `since_ms`, by the number of the day, UTC, since 1970.
+    /// What turns used since `since_ms`, by day, session, sender and run.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn usage_by_day(&self, since_ms: u64) -> Result<BTreeMap<u64, DayUsage>, StoreError> {
-        self.0.readers.read(move |database| turn::by_day(database, since_ms)).await
+    pub async fn usage(&self, since_ms: u64) -> Result<UsageReport, StoreError> {
+        self.0.readers.read(move |database| turn::usage_report(database, since_ms)).await
     }
 
     /// Begins a session anew under the same key, and answers its new id; nothing when there is no such
@@ -209,6 +246,30 @@ impl Store {
     pub async fn reset_session(&self, key: &SessionKey, now_ms: u64) -> Result<Option<String>, StoreError> {
         let key = key.clone();
         self.0.writer.write(move |database| session::reset(database, &key, now_ms)).await
+    }
+
+    /// When something was last said in a session by another channel than `silent`, in milliseconds since the epoch; when it began
+    /// where nothing was. Nothing when there is no such session, or something waits in it for its answer.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn last_said(&self, key: &SessionKey, silent: &'static str) -> Result<Option<u64>, StoreError> {
+        let key = key.clone();
+        self.0.readers.read(move |database| session::last_said(database, &key, silent)).await
+    }
+
+    /// As [`Self::reset_session`], unless something was said since that [`Self::last_said`] answered `last_ms`.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn reset_session_since(
+        &self,
+        key: &SessionKey,
+        last: (u64, &'static str),
+        now_ms: u64,
+    ) -> Result<Option<String>, StoreError> {
+        let key = key.clone();
+        self.0.writer.write(move |database| session::reset_since(database, &key, last, now_ms)).await
     }
 
     /// Removes a session, with every word of it when `delete_transcript` is set. Whether there was one.

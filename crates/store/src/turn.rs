@@ -15,10 +15,10 @@ mod read;
 mod usage;
 
 pub(crate) use accept::accept;
-pub(crate) use finish::{finish, journal};
+pub(crate) use finish::{absorb, finish, journal};
 pub(crate) use read::{pending, run_status};
-pub use usage::DayUsage;
-pub(crate) use usage::by_day;
+pub(crate) use usage::report as usage_report;
+pub use usage::{DayUsage, RUNS, RunUsage, UsageReport};
 
 /// The number of a turn. Turns are numbered in the order of their acceptance, over all sessions.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -53,12 +53,14 @@ pub struct PendingTurn {
     /// What was journalled, in order. Empty for a fresh turn. The calls of the last step's answer have no
     /// results: whether their tools ran is unknown, so they must not run again by themselves.
     pub steps: Vec<Step>,
+    /// What was kept after the last step: results of its calls, and messages that were taken into the turn.
+    pub tail: Vec<Message>,
 }
 
 /// One round of a turn, journalled before the tools that it calls are run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The results of the calls of the step before; empty for the first.
+    /// The results of the calls of the step before, and messages that were taken into the turn; empty for the first.
     pub results: Vec<Message>,
     /// What the model said, with its calls.
     pub answer: Message,

@@ -1,7 +1,7 @@
 //! A model provider on loopback that says what the test tells it to say.
 //!
-//! Speaks OpenAI Chat Completions (`/v1/chat/completions`, `/v1/models`) and Anthropic Messages
-//! (`/v1/messages`), streaming and not. It runs on a thread of its own, so it serves a blocking test as well
+//! Speaks OpenAI Chat Completions (`/v1/chat/completions`, `/v1/models`) and Responses (`/v1/responses`), Anthropic
+//! Messages (`/v1/messages`), Google Gemini (`/v1beta/models/…`) and Ollama (`/api/chat`), streaming and not. It runs on a thread of its own, so it serves a blocking test as well
 //! as an async one, and it records what it was asked.
 
 use std::collections::VecDeque;
@@ -14,8 +14,11 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 mod anthropic;
+mod gemini;
+mod ollama;
 mod openai;
 mod render;
+mod responses;
 mod server;
 
 /// A listener on a free port of loopback, for every stand-in here.
@@ -71,6 +74,13 @@ pub enum Reply {
     Text(Vec<String>),
     /// Says the chunks, and that it ran into its limit of tokens.
     TextCut(Vec<String>),
+    /// Thinks, and then does something else.
+    Thoughtful {
+        /// What it thinks.
+        thoughts: String,
+        /// What it does then.
+        then: Box<Reply>,
+    },
     /// Calls tools, their arguments split over several chunks.
     ToolCalls {
         /// What is said before the calls; may be empty.
@@ -156,13 +166,21 @@ impl ModelRequest {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The messages of the request.
+    /// The messages of the request: of Responses its items, of Gemini its contents.
     pub fn messages(&self) -> Vec<Value> {
-        self.body.get("messages").and_then(Value::as_array).cloned().unwrap_or_default()
+        let lists = ["messages", "input", "contents"];
+        let list = lists.iter().find_map(|name| self.body.get(*name)?.as_array());
+        list.cloned().unwrap_or_default()
     }
 
-    /// The system prompt, in either format.
+    /// The system prompt, in any format.
     pub fn system(&self) -> String {
+        if let Some(instructions) = self.body.get("instructions") {
+            return texts(instructions);
+        }
+        if let Some(parts) = self.body.pointer("/systemInstruction/parts") {
+            return texts(parts);
+        }
         if let Some(system) = self.body.get("system") {
             return texts(system);
         }
@@ -177,11 +195,11 @@ impl ModelRequest {
         let messages = self.messages();
         let users =
             messages.iter().rev().filter(|message| message.get("role").is_some_and(|role| role == "user"));
-        let mut said = users.filter_map(|message| message.get("content").map(texts));
+        let mut said = users.filter_map(|message| message.get("content").or(message.get("parts")).map(texts));
         said.find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    /// The texts of all results of tools in the request, in order, in either format.
+    /// The texts of all results of tools in the request, in order, in any format.
     pub fn tool_results(&self) -> Vec<String> {
         let mut results = Vec::new();
         for message in self.messages() {
@@ -189,6 +207,10 @@ impl ModelRequest {
             if message.get("role").is_some_and(|role| role == "tool") {
                 results.push(texts(&content));
             }
+            results.extend(message.get("output").map(texts));
+            let parts = message.get("parts").and_then(Value::as_array).cloned().unwrap_or_default();
+            let responses = parts.iter().filter_map(|part| part.pointer("/functionResponse/response"));
+            results.extend(responses.filter_map(|it| it.get("output").or(it.get("error")).map(texts)));
             let blocks = content.as_array().cloned().unwrap_or_default();
             let blocks =
                 blocks.iter().filter(|block| block.get("type").is_some_and(|kind| kind == "tool_result"));
@@ -197,9 +219,10 @@ impl ModelRequest {
         results
     }
 
-    /// The names of the tools offered, in either format.
+    /// The names of the tools offered, in any format.
     pub fn tools(&self) -> Vec<String> {
-        let tools = self.body.get("tools").and_then(Value::as_array).cloned().unwrap_or_default();
+        let tools = self.body.pointer("/tools/0/functionDeclarations").or(self.body.get("tools"));
+        let tools = tools.and_then(Value::as_array).cloned().unwrap_or_default();
         let name = |tool: &Value| {
             let named = tool.get("function").unwrap_or(tool);
             named.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -213,7 +236,8 @@ fn texts(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
-            let parts = parts.iter().filter(|part| part.get("type").is_some_and(|kind| kind == "text"));
+            let words = |kind: &Value| kind.as_str().is_some_and(|kind| kind.ends_with("text"));
+            let parts = parts.iter().filter(|part| part.get("type").is_none_or(words));
             parts.filter_map(|part| part.get("text").and_then(Value::as_str)).collect()
         }
         _ => String::new(),
@@ -318,6 +342,16 @@ impl ScriptedModel {
 
     /// The base URL for `anthropic-messages`.
     pub fn anthropic_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The base URL for `google-generative-ai`.
+    pub fn gemini_url(&self) -> String {
+        format!("http://{}/v1beta", self.address)
+    }
+
+    /// The base URL for `ollama`.
+    pub fn ollama_url(&self) -> String {
         format!("http://{}", self.address)
     }
 

@@ -14,8 +14,20 @@ const USER: u32 = 65_534;
 ///
 /// # Panics
 /// When a test of that run fails, or it cannot be run.
-#[expect(clippy::disallowed_methods, reason = "the tests run themselves as another user")]
 pub fn run_tests_again(arguments: &[&str], helpers: &[(&str, &Path)]) -> String {
+    run_tests_again_with(arguments, helpers, &[])
+}
+
+/// The same, with more variables in its environment.
+///
+/// # Panics
+/// As [`run_tests_again`].
+#[expect(clippy::disallowed_methods, reason = "the tests run themselves as another user")]
+pub fn run_tests_again_with(
+    arguments: &[&str],
+    helpers: &[(&str, &Path)],
+    variables: &[(&str, &str)],
+) -> String {
     // Where the user can reach them: the build folder may be in root's home.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let place = |from: &Path, name: &str| {
@@ -33,7 +45,7 @@ pub fn run_tests_again(arguments: &[&str], helpers: &[(&str, &Path)]) -> String 
     for (variable, helper) in helpers {
         command.env(variable, place(helper, variable));
     }
-    command.args(arguments).uid(USER).gid(USER).current_dir(folder.path());
+    command.envs(variables.iter().copied()).args(arguments).uid(USER).gid(USER).current_dir(folder.path());
     let run = command.env("TMPDIR", &temporary).env("HOME", &temporary).output().expect("the tests start");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));

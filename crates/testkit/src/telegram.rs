@@ -364,6 +364,16 @@ impl TelegramApi {
         self.sent_to(chat)
     }
 
+    /// Blocks until a message to that chat has no buttons any more: what its press did is in it then. Answers the message.
+    ///
+    /// # Panics
+    /// When that does not happen within 30 s.
+    pub fn wait_until_decided(&self, chat: i64, message: i64) -> Sent {
+        let is_it = |sent: &&Sent| sent.chat == chat && sent.message == message && sent.buttons.is_empty();
+        self.wait("decided questions", 1, |state| state.sent.iter().filter(is_it).count());
+        self.sent().into_iter().find(|sent| is_it(&sent)).expect("it was there")
+    }
+
     /// Blocks until a method was called `count` times in all.
     ///
     /// # Panics

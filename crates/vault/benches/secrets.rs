@@ -11,7 +11,7 @@ use std::time::Duration;
 use aes_gcm::aead::{Aead as _, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Nonce};
 use moltbot_policy::secret::{SecretAct, SecretPermit};
-use moltbot_policy::{Book, Entry, Unrecorded, record};
+use moltbot_policy::{Book, Entering, Entry, Unrecorded, record};
 use moltbot_testkit::figure::{Figure, Limit, Reference, milliseconds_of, timed};
 use moltbot_vault::StateDir;
 use secrecy::SecretString;
@@ -25,6 +25,10 @@ struct Open;
 impl Book for Open {
     fn enter(&self, _: Entry) -> Result<u64, Unrecorded> {
         Ok(1)
+    }
+
+    fn enter_soon(&self, entries: Vec<Entry>) -> Entering {
+        Box::pin(std::future::ready(self.enter_all(entries)))
     }
 }
 

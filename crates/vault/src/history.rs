@@ -22,7 +22,7 @@ use crate::lock::LockError;
 use crate::state_dir::StateDir;
 use crate::vault::Vault;
 pub(crate) use backups::is_backup_of;
-pub use backups::{BackupOutcome, BackupReport};
+pub use backups::{BackupOutcome, BackupReport, config_backups};
 use file::{Header, Kind, Name};
 
 /// The folder in the state folder.

@@ -23,6 +23,7 @@ mod public_file;
 mod random;
 mod reading;
 mod root;
+mod scratch;
 mod secret_store;
 mod session_folders;
 mod state_dir;
@@ -34,7 +35,9 @@ pub use device_key::{DeviceKey, KeyError};
 pub use envelope::{SEALED_OVERHEAD, SealError};
 pub use error::{FileError, OpenError};
 pub use export::{open_export, seal_export};
-pub use history::{BackupOutcome, BackupReport, Change, Good, History, HistoryError, Renew, Version};
+pub use history::{
+    BackupOutcome, BackupReport, Change, Good, History, HistoryError, Renew, Version, config_backups,
+};
 pub use lock::{Lock, LockError};
 pub use locked::can_lock_memory;
 pub use owner_file::OwnerFile;
@@ -44,6 +47,7 @@ pub use permissions::{
 pub use public_file::read_public;
 pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::{DiskSpace, ReadFile};
+pub use scratch::Scratch;
 pub use secret_store::{NamedSecret, SecretStore, StoreError};
 pub use session_folders::{
     SessionFolder, SessionFolderError, remove_session_folder, session_folder, session_folder_name,

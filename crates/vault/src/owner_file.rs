@@ -47,6 +47,70 @@ impl OwnerFile {
         read_all(&fd, &stat, max, &self.path).map(Some)
     }
 
+    /// The bytes, at most `max`, whoever may read them, without repairing that; nothing when there is none. For those who
+    /// only look.
+    ///
+    /// # Errors
+    /// When it is a link or not a file, is larger than `max`, or cannot be read.
+    pub fn look(&self, max: u64) -> Result<Option<Vec<u8>>, FileError> {
+        if !self.path.parent().is_some_and(Path::exists) {
+            return Ok(None);
+        }
+        let (folder, leaf) = open_parent(&self.path)?;
+        let fd = match folder.open(leaf, OFlags::RDONLY, Mode::empty()) {
+            Err(FileError::Missing { .. }) => return Ok(None),
+            opened => opened?,
+        };
+        let (fd, stat) = require_file(fd, &self.path)?;
+        read_all(&fd, &stat, max, &self.path).map(Some)
+    }
+
+    /// The bytes of the file `name` in this file's folder or below, at most `max`: what a config includes. It has to be
+    /// as private as this one; no link is followed, and no name leads out of the folder.
+    ///
+    /// # Errors
+    /// As for [`Self::read`], and [`FileError::Missing`] when there is no such file.
+    pub fn read_beside(&self, name: &str, max: u64) -> Result<Vec<u8>, FileError> {
+        let (beside, fd, stat) = self.open_beside(name)?;
+        beside.require_private(&fd, &stat)?;
+        read_all(&fd, &stat, max, &beside.path)
+    }
+
+    /// The same, whoever may read it, without repairing that. For those who only look.
+    ///
+    /// # Errors
+    /// As for [`Self::read_beside`], but for who may read it.
+    pub fn look_beside(&self, name: &str, max: u64) -> Result<Vec<u8>, FileError> {
+        let (beside, fd, stat) = self.open_beside(name)?;
+        read_all(&fd, &stat, max, &beside.path)
+    }
+
+    fn open_beside(&self, name: &str) -> Result<(Self, std::os::fd::OwnedFd, Stat), FileError> {
+        let (folder, _) = open_parent(&self.path)?;
+        let beside = Self::at(folder.path().join(name));
+        let fd = folder.open(name, OFlags::RDONLY, Mode::empty())?;
+        let (fd, stat) = require_file(fd, &beside.path)?;
+        Ok((beside, fd, stat))
+    }
+
+    /// What it and the files `beside` it look like from outside: a text that is another one when a file was changed,
+    /// replaced, made or removed. Nothing is opened.
+    pub fn stamp(&self, beside: &[String]) -> String {
+        let Ok((folder, leaf)) = open_parent(&self.path) else { return "unreachable".into() };
+        let names = std::iter::once(leaf).chain(beside.iter().map(String::as_str));
+        let one = |name: &str| match folder.look(name) {
+            Ok(Some(stat)) => {
+                let Stat {
+                    st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, ..
+                } = stat;
+                format!("{st_dev} {st_ino} {st_size} {st_mtime}.{st_mtime_nsec} {st_ctime}.{st_ctime_nsec}")
+            }
+            Ok(None) => "missing".into(),
+            Err(error) => error.to_string(),
+        };
+        names.map(one).collect::<Vec<String>>().join("\n")
+    }
+
     /// Makes it hold `bytes`, owner-only: the old file or the new one, on disk when this returns. A stricter mode stays.
     ///
     /// # Errors

@@ -180,7 +180,7 @@ fn remove_files(folder: &Folder) -> Result<Vec<OsString>, FileError> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use moltbot_policy::{Book, Entry, Unrecorded, record};
+    use moltbot_policy::{Book, Entering, Entry, Unrecorded, record};
 
     use super::*;
 
@@ -189,6 +189,10 @@ mod tests {
     impl Book for Blank {
         fn enter(&self, _: Entry) -> Result<u64, Unrecorded> {
             Ok(1)
+        }
+
+        fn enter_soon(&self, entries: Vec<Entry>) -> Entering {
+            Box::pin(std::future::ready(self.enter_all(entries)))
         }
     }
 

@@ -10,7 +10,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use crate::error::{FileError, OpenError};
 use crate::folder::{FILE, Folder, sync, write_all};
-use crate::root::{OTHERS, open_root, repair};
+use crate::root::{OTHERS, find_root, open_root, repair};
 
 /// The state folder or one beneath it, held open. Names are relative, without `..`; folders that a name goes
 /// through are made owner-only when something is written. Clones share the handle.
@@ -32,6 +32,23 @@ impl StateDir {
         let folder = open_root(path)?;
         let repaired_from = repair(&folder)?;
         Ok(Self { folder: Arc::new(folder), repaired_from })
+    }
+
+    /// Opens the folder at an absolute `path` as it is: nothing is made or repaired. Nothing when it is not there. For those
+    /// who only look.
+    ///
+    /// # Errors
+    /// When it is a symbolic link, not a folder, or cannot be opened.
+    pub fn find(path: &Path) -> Result<Option<Self>, OpenError> {
+        Ok(find_root(path)?.map(|folder| Self::of(Arc::new(folder))))
+    }
+
+    /// The folder `name` in it as it is; nothing when it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_folder(&self, name: &str) -> Result<Option<Self>, OpenError> {
+        Self::find(&self.path().join(name))
     }
 
     /// Where it is, without links.

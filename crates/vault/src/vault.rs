@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hkdf::Hkdf;
+use moltbot_config::hole;
 use moltbot_policy::Recorded;
 use moltbot_policy::secret::SecretPermit;
 use rustix::fs::{Mode, OFlags};
@@ -164,6 +165,20 @@ impl Vault {
         Ok(Some(Self::of(wrapped.open(wrapping.as_ref()).map_err(damaged)?, wrapping)))
     }
 
+    /// Like [`Vault::open`] for those who only look: a key file of the original is not taken over.
+    ///
+    /// # Errors
+    /// As [`Vault::open`]; [`VaultError::Damaged`] when the key file is the original's.
+    pub fn look(state: &StateDir, unlock: &dyn Unlock) -> Result<Option<Self>, VaultError> {
+        let path = state.path().join(KEY_FILE);
+        let is_original = read(state, &path)?.is_some_and(|bytes| envelope::key_of_hex(&bytes).is_some());
+        if is_original {
+            let what = "the key file is the original's; the next start takes it over";
+            return Err(VaultError::Damaged { path, what });
+        }
+        Self::open(state, unlock)
+    }
+
     /// Opens the installation's root keys, or draws them. When this returns they are on disk.
     ///
     /// # Errors
@@ -256,6 +271,7 @@ impl Vault {
     /// # Errors
     /// When there are no random bytes.
     pub fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let place = if hole!("swapped-envelope") { "" } else { place };
         envelope::seal(&self.inner.file.keys.current, self.installation(), place, plain)
     }
 
@@ -276,6 +292,7 @@ impl Vault {
         } else {
             return Err(unknown());
         };
+        let place = if hole!("swapped-envelope") { "" } else { place };
         envelope::open(root, self.installation(), place, sealed)
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use moltbot_config::Config;
 use moltbot_config::settings::{ModelChoice, ModelsMode, ProviderConfig};
@@ -10,42 +11,19 @@ use moltbot_ledger::Ledger;
 use moltbot_policy::Refusal;
 use moltbot_policy::allowance::Price;
 use moltbot_protocol::ids::AgentId;
-use secrecy::SecretString;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::Discovered;
-use super::provider::Model;
+use super::conversation::Route;
+use super::provider::{Model, Provider};
+use super::scan::{self, Scanned};
 
+mod keys;
 mod slot;
 
+pub use keys::ProviderKeys;
 use slot::{BUILT_IN, Missing, Slot};
-
-/// Keys of providers that are not in the config: from the environment, or from a file of credentials. Never written
-/// anywhere.
-#[derive(Clone, Debug, Default)]
-pub struct ProviderKeys(BTreeMap<String, (SecretString, String)>);
-
-impl ProviderKeys {
-    /// Adds a provider's key, and where it is from, such as `OPENAI_API_KEY`. The first one of a provider stays.
-    pub fn add(&mut self, provider: &str, key: SecretString, source: impl Into<String>) {
-        self.0.entry(provider.to_owned()).or_insert((key, source.into()));
-    }
-
-    /// Where the key is from that decides which model answers when the config names none.
-    pub fn deciding(&self) -> Option<&str> {
-        BUILT_IN.iter().find_map(|it| Some(self.0.get(it.name)?.1.as_str()))
-    }
-
-    /// The keys, for taking them out of logs and records.
-    pub fn values(self) -> impl Iterator<Item = SecretString> {
-        self.0.into_values().map(|(key, _)| key)
-    }
-
-    fn of(&self, provider: &str) -> Option<(SecretString, String)> {
-        let (key, source) = self.0.get(provider)?;
-        Some((key.clone(), format!("the key from {source}")))
-    }
-}
 
 /// Why the models of the config make no sense.
 #[derive(Debug, Error)]
@@ -65,6 +43,11 @@ pub enum ModelsError {
 #[expect(missing_docs, reason = "each message names its fields")]
 #[non_exhaustive]
 pub enum NoModel {
+    /// Sessions may not choose it.
+    #[error(
+        "the model {reference} may not be chosen: agents.defaults.models names others; add it there, or choose one of those"
+    )]
+    NotListed { reference: String },
     /// The provider has no address.
     #[error(
         "the model {reference} cannot be asked: models.providers.{provider} has no baseUrl; add it to the config"
@@ -80,7 +63,7 @@ pub enum NoModel {
     Malformed { reference: String },
     /// Nothing at all.
     #[error(
-        "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot"
+        "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot"
     )]
     Nothing,
     /// The provider is not known.
@@ -97,6 +80,25 @@ const ALIASES: [(&str, &str); 3] = [
     ("sonnet", "anthropic/claude-sonnet-4-5"),
 ];
 
+/// The short names of models, those of the config first: name and `provider/model`.
+pub fn aliases(config: &Config) -> Vec<(String, String)> {
+    let own = config.agents.defaults.models.iter();
+    let own = own.filter_map(|(model, entry)| Some((entry.alias.clone()?, model.clone())));
+    let mut all: Vec<(String, String)> = own.collect();
+    for (short, long) in ALIASES {
+        if !all.iter().any(|(known, _)| known == short) {
+            all.push((short.into(), long.into()));
+        }
+    }
+    all
+}
+
+/// The whole name of a model by its short one; the name itself when it is none.
+pub fn resolve_alias(config: &Config, name: &str) -> String {
+    let known = aliases(config).into_iter().find(|(short, _)| short == name.trim());
+    known.map_or_else(|| name.trim().to_owned(), |(_, long)| long)
+}
+
 /// The provider's name of a server found on this machine.
 const LOCAL: &str = "local";
 /// One model, as `models.list` shows it.
@@ -112,6 +114,19 @@ pub struct ModelDescription {
     pub context_tokens: u64,
     /// Whether it thinks before it answers.
     pub reasoning: bool,
+    /// Whether it can be shown pictures.
+    pub images: bool,
+}
+
+/// A provider that can be asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProviderState {
+    /// Its name.
+    pub name: String,
+    /// How many keys there are for it.
+    pub keys: usize,
+    /// How long it, or all of its keys, are still asked last after they failed.
+    pub rests: Option<Duration>,
 }
 
 /// The models that can be asked, and the one that each agent asks. Cheap to clone.
@@ -124,10 +139,28 @@ pub struct Models {
 struct Inner {
     slots: BTreeMap<String, Slot>,
     /// What the config names for all agents, and for single ones.
-    named: Option<String>,
-    named_by_agent: BTreeMap<AgentId, String>,
+    named: ModelList,
+    named_by_agent: BTreeMap<AgentId, ModelList>,
     /// What answers where nothing is named.
     automatic: Result<Model, NoModel>,
+    /// Short names.
+    aliases: Vec<(String, String)>,
+    /// What sessions may choose; everything when empty.
+    listed: Vec<String>,
+}
+
+/// What the config names: a model, and those to try after it.
+#[derive(Clone, Debug, Default)]
+struct ModelList {
+    primary: Option<String>,
+    fallbacks: Vec<String>,
+}
+
+impl ModelList {
+    fn of(choice: Option<&ModelChoice>) -> Self {
+        let primary = choice.and_then(ModelChoice::primary).map(str::to_owned);
+        Self { primary, fallbacks: choice.map(ModelChoice::fallbacks).unwrap_or_default().to_vec() }
+    }
 }
 
 impl Models {
@@ -160,10 +193,19 @@ impl Models {
         let local = found.map(|found| Slot::discovered(found, &ledger)).transpose()?;
         let automatic = automatic.or_else(|| local.as_ref()?.first_model()).ok_or(NoModel::Nothing);
         slots.extend(local.map(|slot| (LOCAL.to_owned(), slot)));
-        let primary = |choice: &Option<ModelChoice>| choice.as_ref()?.primary().map(str::to_owned);
-        let by_agent = config.agents.list.iter().filter_map(|it| Some((it.id.clone(), primary(&it.model)?)));
-        let named = primary(&config.agents.defaults.model);
-        let inner = Inner { slots, named, named_by_agent: by_agent.collect(), automatic };
+        let by_agent = config.agents.list.iter();
+        let by_agent = by_agent
+            .filter_map(|it| Some((it.id.clone(), ModelList::of(Some(it.model.as_ref()?)))))
+            .filter(|(_, list)| list.primary.is_some());
+        let named = ModelList::of(config.agents.defaults.model.as_ref());
+        let inner = Inner {
+            slots,
+            named,
+            named_by_agent: by_agent.collect(),
+            automatic,
+            aliases: aliases(config),
+            listed: config.agents.defaults.models.keys().cloned().collect(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -172,10 +214,79 @@ impl Models {
     /// # Errors
     /// One sentence that says what is missing and what to do.
     pub fn chosen(&self, agent: &AgentId) -> Result<Model, NoModel> {
-        match self.inner.named_by_agent.get(agent).or(self.inner.named.as_ref()) {
+        match &self.list_of(agent).primary {
             Some(reference) => self.named(reference),
             None => self.inner.automatic.clone(),
         }
+    }
+
+    /// The models that an agent asks, in order: the one that a person chose for the session or else the agent's, and those
+    /// to try after it. A fallback that cannot be asked is left out, and the log says so; so is the first when there is a
+    /// fallback.
+    ///
+    /// # Errors
+    /// One sentence that says what the first lacks, when there is no other.
+    pub fn route(&self, agent: &AgentId, wanted: Option<&str>) -> Result<Route, NoModel> {
+        let first = match wanted {
+            Some(reference) => self.choose(agent, reference),
+            None => self.chosen(agent),
+        };
+        let usable = |reference: &String| match self.named(reference) {
+            Ok(model) => Some(model),
+            Err(missing) => {
+                tracing::warn!(reference, %missing, "a fallback cannot be asked");
+                None
+            }
+        };
+        let mut others = self.list_of(agent).fallbacks.iter().filter_map(usable);
+        let first = first.or_else(|missing| {
+            let next = others.next().ok_or_else(|| missing.clone())?;
+            tracing::warn!(%missing, "the model cannot be asked; its first fallback is");
+            Ok(next)
+        })?;
+        Ok(Route::new(first, others))
+    }
+
+    /// The model that a person chooses for a session.
+    ///
+    /// # Errors
+    /// As [`Self::named`], and when the config names the models that may be chosen and this is none of them.
+    pub fn choose(&self, agent: &AgentId, reference: &str) -> Result<Model, NoModel> {
+        let model = self.named(reference)?;
+        let is_it = |listed: &String| self.named(listed).is_ok_and(|listed| listed.is_same(&model));
+        let own = self.list_of(agent);
+        let mut allowed = self.inner.listed.iter().chain(&own.primary).chain(&own.fallbacks);
+        if self.inner.listed.is_empty() || allowed.any(is_it) {
+            return Ok(model);
+        }
+        Err(NoModel::NotListed { reference: reference.trim().into() })
+    }
+
+    /// Asks each provider that can be asked, or one of them, which models it has.
+    ///
+    /// # Errors
+    /// When no provider has that name, or it cannot be asked.
+    pub async fn scan(&self, provider: Option<&str>, actor: &str) -> Result<Vec<Scanned>, NoModel> {
+        let slots = self.inner.slots.iter();
+        let named: Vec<_> = slots.filter(|(name, _)| provider.is_none_or(|wanted| wanted == *name)).collect();
+        if let (Some(wanted), []) = (provider, named.as_slice()) {
+            let (reference, provider) = (format!("{wanted}/*"), wanted.to_owned());
+            return Err(NoModel::UnknownProvider { reference, provider });
+        }
+        let mut scanned = Vec::new();
+        for (name, _) in named {
+            match self.named(&format!("{name}/*")) {
+                Ok(model) => scanned.push(scan::scan(&model, actor).await),
+                Err(missing) if provider.is_some() => return Err(missing),
+                Err(_) => {}
+            }
+        }
+        Ok(scanned)
+    }
+
+    /// What the config names for an agent.
+    fn list_of(&self, agent: &AgentId) -> &ModelList {
+        self.inner.named_by_agent.get(agent).unwrap_or(&self.inner.named)
     }
 
     /// The model of a reference such as `anthropic/claude-opus-4-5`.
@@ -184,7 +295,8 @@ impl Models {
     /// When it names no model, or its provider is unknown or lacks its key or address.
     pub fn named(&self, reference: &str) -> Result<Model, NoModel> {
         let reference = reference.trim();
-        let alias = ALIASES.iter().find(|(short, _)| *short == reference).map(|(_, long)| *long);
+        let alias = self.inner.aliases.iter().find(|(short, _)| *short == reference);
+        let alias = alias.map(|(_, long)| long.as_str());
         let parts = alias.unwrap_or(reference).split_once('/');
         let Some((provider, id)) = parts.filter(|(provider, id)| !provider.is_empty() && !id.is_empty())
         else {
@@ -201,15 +313,33 @@ impl Models {
         }
     }
 
+    /// The whole names of the models that a session of an agent may choose.
+    pub fn choices(&self, agent: &AgentId) -> Vec<String> {
+        let names = self.list().into_iter().map(|model| format!("{}/{}", model.provider, model.id));
+        names.filter(|name| self.choose(agent, name).is_ok()).collect()
+    }
+
     /// What a model costs that said something; nothing when that is not known.
     pub fn price(&self, provider: &str, id: &str) -> Option<Price> {
         let mut models = self.inner.slots.get(provider)?.models.iter();
         models.find(|facts| facts.id == id || facts.wire_id == id)?.price
     }
 
+    /// The providers that can be asked, by name.
+    pub fn providers(&self) -> Vec<ProviderState> {
+        let now = Instant::now();
+        let usable = self.inner.slots.values().filter_map(|slot| slot.provider.as_ref().ok());
+        let state = |provider: &Arc<Provider>| ProviderState {
+            name: provider.name.clone(),
+            keys: provider.keys.len(),
+            rests: provider.rest.left(provider.keys.len(), now),
+        };
+        usable.map(state).collect()
+    }
+
     /// What answers where an agent names no model, and why, in words: or the sentence why nothing does.
     pub fn describe_choice(&self) -> String {
-        let chosen = match &self.inner.named {
+        let chosen = match &self.inner.named.primary {
             Some(reference) => self.named(reference),
             None => self.inner.automatic.clone(),
         };
@@ -231,6 +361,7 @@ impl Models {
                 name: facts.name.clone().unwrap_or_else(|| facts.id.clone()),
                 context_tokens: facts.context_tokens,
                 reasoning: facts.reasoning,
+                images: facts.images,
             })
         };
         usable.flat_map(describe).collect()

@@ -28,6 +28,7 @@ pub(super) struct Draft<'a> {
 enum Block {
     Call { key: Option<u64>, id: String, name: String, arguments: String },
     Text(String),
+    Thought { words: String, signature: Option<String> },
 }
 
 /// What a finished draft holds.
@@ -59,20 +60,55 @@ impl<'a> Draft<'a> {
         }
         match self.blocks.last_mut() {
             Some(Block::Text(text)) => text.push_str(words),
-            Some(Block::Call { .. }) | None => self.blocks.push(Block::Text(words.into())),
+            Some(Block::Call { .. } | Block::Thought { .. }) | None => {
+                self.blocks.push(Block::Text(words.into()));
+            }
         }
-        let [Block::Text(first)] = self.blocks.as_slice() else {
+        let Some(only) = self.only_text() else {
+            self.show_first(events);
             events(ModelDelta::Text(words.into()));
             return;
         };
-        if self.offered.is_empty() || self.shown > 0 || !bare_call::may_begin(first) {
+        if self.offered.is_empty() || self.shown > 0 || !bare_call::may_begin(only) {
             self.show_first(events);
+        }
+    }
+
+    /// Adds thoughts. They are kept, and not handed on.
+    pub(super) fn thought(&mut self, more: &str, events: Deltas<'_>) {
+        if more.is_empty() {
+            return;
+        }
+        match self.blocks.last_mut() {
+            Some(Block::Thought { words, signature: None }) => words.push_str(more),
+            _ => {
+                self.show_first(events);
+                self.blocks.push(Block::Thought { words: more.into(), signature: None });
+            }
+        }
+    }
+
+    /// Adds what the provider wants to have back with the last thoughts, or without any.
+    pub(super) fn sign(&mut self, more: &str) {
+        match self.blocks.last_mut() {
+            Some(Block::Thought { signature: signature @ None, .. }) => *signature = Some(more.into()),
+            _ => self.blocks.push(Block::Thought { words: String::new(), signature: Some(more.into()) }),
+        }
+    }
+
+    /// What was said so far, when it is one text and nothing else.
+    fn only_text(&self) -> Option<&str> {
+        let mut said = self.blocks.iter().filter(|block| !matches!(block, Block::Thought { .. }));
+        match (said.next(), said.next()) {
+            (Some(Block::Text(text)), None) => Some(text),
+            _ => None,
         }
     }
 
     /// Hands on what was held back of the first text.
     fn show_first(&mut self, events: Deltas<'_>) {
-        if let Some(Block::Text(first)) = self.blocks.first() {
+        let mut said = self.blocks.iter().filter(|block| !matches!(block, Block::Thought { .. }));
+        if let Some(Block::Text(first)) = said.next() {
             match first.get(self.shown..) {
                 None | Some("") => {}
                 Some(rest) => events(ModelDelta::Text(rest.into())),
@@ -95,7 +131,7 @@ impl<'a> Draft<'a> {
             Block::Call { key: known, id: started, .. } => {
                 (key.is_none() || key == *known) && (id.is_empty() || id == started)
             }
-            Block::Text(_) => false,
+            Block::Text(_) | Block::Thought { .. } => false,
         };
         // A new name begins a new call when nothing else tells the two apart.
         let fresh = key.is_none() && id.is_empty() && !name.is_empty();
@@ -108,6 +144,17 @@ impl<'a> Draft<'a> {
             return Err(self.named.garbage("a tool call without a name"));
         }
         self.start_call(key, id, name, arguments, events)
+    }
+
+    /// The arguments of a call of which no piece came.
+    pub(super) fn fill_arguments(&mut self, place: u64, whole: &str) {
+        let called = self.blocks.iter_mut().rev().find_map(|block| match block {
+            Block::Call { key: Some(key), arguments, .. } if *key == place => Some(arguments),
+            _ => None,
+        });
+        if let Some(arguments) = called.filter(|arguments| arguments.is_empty()) {
+            arguments.push_str(whole);
+        }
     }
 
     fn start_call(
@@ -159,9 +206,9 @@ impl<'a> Draft<'a> {
 
     /// Small models write their calls into the text: taken as calls when nothing else was said.
     fn take_bare_calls(&mut self, events: Deltas<'_>) -> Result<(), ModelError> {
-        let [Block::Text(text)] = self.blocks.as_slice() else { return Ok(()) };
+        let Some(text) = self.only_text() else { return Ok(()) };
         let Some(found) = bare_call::find(text, self.offered) else { return Ok(()) };
-        self.blocks.clear();
+        self.blocks.retain(|block| matches!(block, Block::Thought { .. }));
         if !found.before.is_empty() {
             self.blocks.push(Block::Text(found.before));
         }
@@ -178,6 +225,9 @@ impl Block {
         match self {
             Self::Text(text) if text.is_empty() => None,
             Self::Text(text) => Some(Part::Text { text }),
+            Self::Thought { words, signature } => {
+                Some(Part::Thinking { thinking: words, thinking_signature: signature })
+            }
             Self::Call { id, name, arguments, .. } => {
                 Some(Part::ToolCall { id, name, arguments: into_arguments(arguments) })
             }

@@ -4,47 +4,44 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moltbot_config::limits;
-use moltbot_config::settings::ProviderApi;
-use moltbot_net::{Body, Method, Request, Response};
+use moltbot_net::{Body, Door, Method, Request, Response};
 use moltbot_protocol::message::{Part, Usage};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::draft::Draft;
 use super::error::Named;
-use super::provider::{Conversation, Provider};
-use super::sse::Events;
-use super::{Answer, Deltas, ModelError, Prompt, ToolSpec, anthropic, openai};
+use super::provider::{Auth, Key, Model};
+use super::sse::{EventTooLarge, Events, Lines};
+use super::wire::{self, BEARER, Framing, Wire};
+use super::{Answer, Deltas, ModelError, Prompt, ToolSpec};
 
-/// Sends one request and reads the answer's stream.
+/// Sends one request with that key and reads the answer's stream.
 pub(super) async fn once(
-    conversation: &Conversation,
+    (model, door): (&Model, &Door),
+    key: Option<&Key>,
     prompt: &Prompt,
     events: Deltas<'_>,
 ) -> Result<Answer, ModelError> {
-    let model = &conversation.model;
-    let (provider, named) = (&model.with, model.named());
+    let (wire, named) = (wire::of(model.api()), model.named(key));
     let tools: &[ToolSpec] = if model.calls_tools() { &prompt.tools } else { &[] };
-    let body = match provider.api {
-        ProviderApi::AnthropicMessages => anthropic::write(model, prompt, tools),
-        ProviderApi::OpenAiCompletions => openai::write(model, prompt, tools),
-    };
+    let body = wire.write(model, prompt, tools);
     let body =
         Bytes::from(body.map_err(|error| named.garbage(format!("the question is not JSON ({error})")))?);
     let asked = body.len();
     let request = Request {
         method: Method::Post,
-        url: provider.endpoint.clone(),
-        headers: headers(provider),
+        url: wire.endpoint(&model.with.base, model),
+        headers: headers(wire, model, key),
         body: Some(body),
         idle: limits::PROVIDER_IDLE,
     };
-    let response = conversation.door.send(request).await.map_err(|error| named.fetch(error))?;
+    let response = door.send(request).await.map_err(|error| named.fetch(error))?;
     if response.status != 200 {
         return Err(refusal(response, named).await);
     }
     let offered: Vec<&'static str> = tools.iter().map(|tool| tool.name).collect();
     let mut draft = Draft::new(named, &offered);
-    receive(response, provider.api, &mut draft, events).await?;
+    receive(response, wire, &mut draft, events).await?;
     let finished = draft.finish(events)?;
     let usage = finished.usage.unwrap_or_else(|| estimate(asked, &finished.content));
     Ok(Answer {
@@ -53,51 +50,77 @@ pub(super) async fn once(
         stop_reason: finished.stop_reason,
         provider: model.provider().into(),
         model: model.id().into(),
+        tried: Vec::new(),
     })
 }
 
-fn headers(provider: &Provider) -> Vec<(String, SecretString)> {
+pub(super) fn headers(wire: &dyn Wire, model: &Model, key: Option<&Key>) -> Vec<(String, SecretString)> {
     let plain = |name: &str, value: &str| (name.to_owned(), SecretString::from(value));
     let mut headers = vec![plain("content-type", "application/json"), plain("accept", "text/event-stream")];
-    match provider.api {
-        ProviderApi::AnthropicMessages => {
-            headers.push(plain("anthropic-version", anthropic::VERSION));
-            headers.extend(provider.key.clone().map(|key| ("x-api-key".to_owned(), key)));
-        }
-        ProviderApi::OpenAiCompletions => {
-            headers.extend(provider.key.as_ref().map(|key| ("authorization".to_owned(), bearer(key))));
-        }
+    headers.extend(wire.headers(model).iter().map(|(name, value)| plain(name, value)));
+    let place = match model.with.auth {
+        Auth::ApiKey => Some(wire.key_header()),
+        Auth::Bearer => Some(BEARER),
+        Auth::Nothing => None,
+    };
+    if let (Some((name, before)), Some(key)) = (place, key) {
+        headers.push((name.to_owned(), [before, key.secret.expose_secret()].concat().into()));
     }
-    headers.extend(provider.headers.iter().cloned());
+    headers.extend(model.with.headers.iter().chain(&model.facts.headers).cloned());
     headers
 }
 
-fn bearer(key: &SecretString) -> SecretString {
-    ["Bearer ", key.expose_secret()].concat().into()
-}
-
 /// What an answer other than 200 means.
-async fn refusal(response: Response, named: Named<'_>) -> ModelError {
+pub(super) async fn refusal(response: Response, named: Named<'_>) -> ModelError {
     let (status, retry_after) = (response.status, response.retry_after);
     // Without its text the status still says most of it.
     let text = response.text(limits::PROVIDER_ERROR_BYTES).await.unwrap_or_default();
     named.status(status, &text, retry_after)
 }
 
+/// What cuts a stream into events.
+enum Cutter {
+    Events(Events),
+    Lines(Lines),
+}
+
+impl Cutter {
+    fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Lines => Self::Lines(Lines::default()),
+            Framing::ServerSent => Self::Events(Events::default()),
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8]) -> Result<Vec<String>, EventTooLarge> {
+        match self {
+            Self::Events(events) => events.feed(piece),
+            Self::Lines(lines) => lines.feed(piece),
+        }
+    }
+
+    fn finish(&mut self) -> Option<String> {
+        match self {
+            Self::Events(events) => events.finish(),
+            Self::Lines(lines) => lines.finish(),
+        }
+    }
+}
+
 /// Reads the answer into the draft: a stream of events, or one document from a server that does not stream.
 async fn receive(
     response: Response,
-    api: ProviderApi,
+    wire: &dyn Wire,
     draft: &mut Draft<'_>,
     events: Deltas<'_>,
 ) -> Result<(), ModelError> {
     let json = response.content_type.as_deref().is_some_and(|kind| kind.starts_with("application/json"));
-    if json && api == ProviderApi::OpenAiCompletions {
+    if json && wire.reads_documents() {
         let text = response.text(limits::MODEL_ANSWER_BYTES).await;
-        return openai::read(&text.map_err(|error| draft.named().fetch(error))?, draft, events);
+        return wire.read(&text.map_err(|error| draft.named().fetch(error))?, draft, events);
     }
     let mut body = response.stream(limits::MODEL_ANSWER_BYTES);
-    let mut stream = Events::default();
+    let mut stream = Cutter::of(wire.framing());
     let mut seen = false;
     while !draft.ended {
         let piece = match body.chunk().await {
@@ -112,7 +135,7 @@ async fn receive(
         };
         for data in ready {
             seen = true;
-            read(&data, api, draft, events)?;
+            wire.read(&data, draft, events)?;
         }
         if piece.is_none() {
             return if seen { Ok(()) } else { Err(draft.named().garbage("a stream without any event")) };
@@ -120,13 +143,6 @@ async fn receive(
     }
     drain(body).await;
     Ok(())
-}
-
-fn read(data: &str, api: ProviderApi, draft: &mut Draft<'_>, events: Deltas<'_>) -> Result<(), ModelError> {
-    match api {
-        ProviderApi::AnthropicMessages => anthropic::read(data, draft, events),
-        ProviderApi::OpenAiCompletions => openai::read(data, draft, events),
-    }
 }
 
 /// Reads the end of a stream that has said its last word, so that its connection can be used again.
@@ -145,7 +161,9 @@ fn too_large(named: Named<'_>) -> ModelError {
 fn estimate(asked: usize, content: &[Part]) -> Usage {
     const BYTES_PER_TOKEN: usize = 4;
     let size = |part: &Part| match part {
+        Part::Image { .. } => 0,
         Part::Text { text } => text.len(),
+        Part::Thinking { thinking, .. } => thinking.len(),
         Part::ToolCall { name, arguments, .. } => name.len() + arguments.to_string().len(),
     };
     let tokens = |bytes: usize| u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);

@@ -2,13 +2,19 @@
 
 use std::borrow::Cow;
 
-use moltbot_protocol::message::{Message, Part, StopReason, Usage, text_of};
+use moltbot_config::settings::{Dollars, MaxTokensField};
+use moltbot_net::Url;
+use moltbot_protocol::message::{Message, Part, StopReason, ThinkingLevel, Usage, text_of};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::draft::Draft;
 use super::provider::Model;
+use super::wire::{Wire, with_path};
 use super::{Deltas, ModelError, Prompt, ToolSpec};
+
+/// The format.
+pub(super) struct OpenAi;
 
 /// The body of a request.
 #[derive(Serialize)]
@@ -21,6 +27,16 @@ struct Body<'a> {
     max_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    /// OpenRouter's way to say the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<bool>,
+    /// Asks OpenRouter what it charged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Value>,
 }
@@ -28,24 +44,75 @@ struct Body<'a> {
 #[derive(Default, Serialize)]
 struct WireMessage<'a> {
     role: &'static str,
-    content: Option<Cow<'a, str>>,
+    content: Option<Content<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
 }
 
-/// Writes a request.
-pub(super) fn write(model: &Model, prompt: &Prompt, tools: &[ToolSpec]) -> serde_json::Result<Vec<u8>> {
+/// Words alone are a text: not every server takes a list of parts.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Parts(Vec<Value>),
+    Text(Cow<'a, str>),
+}
+
+impl Wire for OpenAi {
+    fn endpoint(&self, base: &Url, _: &Model) -> Url {
+        with_path(base, &["chat", "completions"])
+    }
+
+    /// OpenRouter tells its owner by this which program asked.
+    fn headers(&self, model: &Model) -> &'static [(&'static str, &'static str)] {
+        if model.is_routed() { &[("x-title", "moltbot")] } else { &[] }
+    }
+
+    fn reads_documents(&self) -> bool {
+        true
+    }
+
+    fn write(&self, model: &Model, prompt: &Prompt, tools: &[ToolSpec]) -> serde_json::Result<Vec<u8>> {
+        write(model, prompt, tools)
+    }
+
+    fn read(&self, data: &str, draft: &mut Draft<'_>, events: Deltas<'_>) -> Result<(), ModelError> {
+        read(data, draft, events)
+    }
+}
+
+/// The effort of a level, as OpenAI calls it.
+pub(super) const fn effort(level: ThinkingLevel) -> &'static str {
+    match level {
+        ThinkingLevel::Off => "none",
+        ThinkingLevel::Minimal => "minimal",
+        ThinkingLevel::Low => "low",
+        ThinkingLevel::Medium => "medium",
+        ThinkingLevel::High => "high",
+        ThinkingLevel::Xhigh => "xhigh",
+    }
+}
+
+fn write(model: &Model, prompt: &Prompt, tools: &[ToolSpec]) -> serde_json::Result<Vec<u8>> {
     let mut messages = Vec::with_capacity(prompt.messages.len() + 1);
     if !prompt.system.is_empty() {
-        let content = Some(Cow::Borrowed(prompt.system.as_str()));
-        messages.push(WireMessage { role: "system", content, ..WireMessage::default() });
+        let content = Some(Content::Text(Cow::Borrowed(prompt.system.as_str())));
+        let role =
+            if model.facts.compat.supports_developer_role == Some(true) { "developer" } else { "system" };
+        messages.push(WireMessage { role, content, ..WireMessage::default() });
     }
-    messages.extend(prompt.messages.iter().filter_map(wire_message));
-    let longest = Some(prompt.max_tokens.unwrap_or_else(|| model.max_tokens()));
+    messages.extend(prompt.messages.iter().filter_map(|message| wire_message(model, prompt, message)));
+    let longest = Some(model.answer_tokens(prompt));
     // OpenAI's newer models take only the new name of the limit, most other servers only the old one.
-    let renamed = model.provider() == "openai";
+    let renamed = match model.facts.compat.max_tokens_field {
+        Some(MaxTokensField::MaxCompletionTokens) => true,
+        Some(MaxTokensField::MaxTokens) => false,
+        None => model.provider() == "openai",
+    };
+    let takes_effort = model.thinks() && model.facts.compat.supports_reasoning_effort != Some(false);
+    let level = prompt.thinking.filter(|_| takes_effort);
+    let routed = model.is_routed();
     serde_json::to_vec(&Body {
         model: model.wire_id(),
         messages,
@@ -53,18 +120,31 @@ pub(super) fn write(model: &Model, prompt: &Prompt, tools: &[ToolSpec]) -> serde
         stream_options: json!({ "include_usage": true }),
         max_tokens: longest.filter(|_| !renamed),
         max_completion_tokens: longest.filter(|_| renamed),
+        // Only OpenRouter knows how to switch thoughts off everywhere.
+        reasoning_effort: level.filter(|level| !routed && *level != ThinkingLevel::Off).map(effort),
+        reasoning: level.filter(|_| routed).map(routed_effort),
+        store: model.facts.compat.supports_store.filter(|supported| *supported).map(|_| false),
+        usage: routed.then(|| json!({ "include": true })),
         tools: tools.iter().map(wire_tool).collect(),
     })
 }
 
-fn wire_tool(tool: &ToolSpec) -> Value {
+/// The effort of a level, as OpenRouter takes it.
+fn routed_effort(level: ThinkingLevel) -> Value {
+    match level {
+        ThinkingLevel::Off => json!({ "enabled": false }),
+        level => json!({ "effort": effort(level) }),
+    }
+}
+
+pub(super) fn wire_tool(tool: &ToolSpec) -> Value {
     let function = json!({
         "name": tool.name, "description": tool.description, "parameters": tool.parameters,
     });
     json!({ "type": "function", "function": function })
 }
 
-fn wire_message(message: &Message) -> Option<WireMessage<'_>> {
+fn wire_message<'a>(model: &Model, prompt: &Prompt, message: &'a Message) -> Option<WireMessage<'a>> {
     let (role, content, tool_call_id) = match message {
         Message::Assistant { content, .. } => ("assistant", content, None),
         Message::ToolResult { content, tool_call_id, .. } => ("tool", content, Some(tool_call_id.as_str())),
@@ -75,20 +155,30 @@ fn wire_message(message: &Message) -> Option<WireMessage<'_>> {
         parts => Cow::Owned(text_of(parts)),
     };
     let tool_calls: Vec<Value> = content.iter().filter_map(wire_call).collect();
-    if role == "assistant" && text.is_empty() && tool_calls.is_empty() {
+    let empty = text.is_empty();
+    if role == "assistant" && empty && tool_calls.is_empty() {
         return None;
     }
-    let content = Some(text).filter(|text| !text.is_empty() || role != "assistant");
+    let pictures: Vec<Value> = content.iter().filter_map(|part| picture(model, prompt, part)).collect();
+    let content = if pictures.is_empty() {
+        Some(Content::Text(text)).filter(|_| !empty || role != "assistant")
+    } else {
+        let words = (!empty).then(|| json!({ "type": "text", "text": text }));
+        Some(Content::Parts(words.into_iter().chain(pictures).collect()))
+    };
     Some(WireMessage { role, content, tool_calls, tool_call_id })
+}
+
+fn picture(model: &Model, prompt: &Prompt, part: &Part) -> Option<Value> {
+    let Part::Image { path, .. } = part else { return None };
+    let picture = prompt.picture(model, path)?;
+    Some(json!({ "type": "image_url", "image_url": { "url": picture.data_url() } }))
 }
 
 fn wire_call(part: &Part) -> Option<Value> {
     let Part::ToolCall { id, name, arguments } = part else { return None };
     // Servers parse these arguments again and fail on text that is not an object.
-    let arguments = match arguments {
-        Value::Object(_) => arguments.to_string(),
-        other => json!({ "invalid": other }).to_string(),
-    };
+    let arguments = super::object_of(arguments).to_string();
     Some(json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } }))
 }
 
@@ -117,6 +207,12 @@ struct Choice {
 struct Delta {
     #[serde(default)]
     content: Option<String>,
+    /// What the model thinks, as OpenRouter calls it.
+    #[serde(default)]
+    reasoning: Option<String>,
+    /// The same, as most other servers call it.
+    #[serde(default)]
+    reasoning_content: Option<String>,
     #[serde(default)]
     refusal: Option<String>,
     #[serde(default)]
@@ -142,8 +238,7 @@ struct FunctionDelta {
     arguments: Option<Value>,
 }
 
-/// Reads one event into the draft.
-pub(super) fn read(data: &str, draft: &mut Draft<'_>, events: Deltas<'_>) -> Result<(), ModelError> {
+fn read(data: &str, draft: &mut Draft<'_>, events: Deltas<'_>) -> Result<(), ModelError> {
     if data.trim() == "[DONE]" {
         draft.ended = true;
         return Ok(());
@@ -165,6 +260,7 @@ pub(super) fn read(data: &str, draft: &mut Draft<'_>, events: Deltas<'_>) -> Res
 
 fn read_choice(choice: Choice, draft: &mut Draft<'_>, events: Deltas<'_>) -> Result<(), ModelError> {
     if let Some(delta) = choice.delta {
+        draft.thought(&delta.reasoning_content.or(delta.reasoning).unwrap_or_default(), events);
         for words in [delta.content, delta.refusal].into_iter().flatten() {
             draft.text(&words, events);
         }
@@ -184,6 +280,7 @@ fn read_choice(choice: Choice, draft: &mut Draft<'_>, events: Deltas<'_>) -> Res
         Some("content_filter") => {
             return Err(ModelError::Filtered { provider: draft.named().provider() });
         }
+        Some("error") => return Err(draft.named().garbage("an answer that ended with an error")),
         Some("length") => draft.stop = Some(StopReason::Length),
         Some("tool_calls" | "function_call") => draft.stop = Some(StopReason::ToolUse),
         Some(_) => draft.stop = Some(StopReason::Stop),
@@ -201,5 +298,6 @@ fn usage(value: &Value) -> Option<Usage> {
         cache_read,
         cache_write: 0,
         total_tokens: count("/total_tokens").unwrap_or(prompt.saturating_add(output)),
+        charged: value.get("cost").and_then(Value::as_f64).and_then(Dollars::parse).map(Dollars::millionths),
     })
 }

@@ -66,6 +66,37 @@ impl Events {
     }
 }
 
+/// The lines of a stream that is being read, for servers that send one document a line.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes the next bytes and returns the lines that they complete. Empty ones are left out.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Vec<String>, EventTooLarge> {
+        let mut ready = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.line.len() + piece.len() > limits::MODEL_EVENT_BYTES {
+                return Err(EventTooLarge);
+            }
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                ready.extend(self.finish());
+            }
+        }
+        Ok(ready)
+    }
+
+    /// The last line, when the stream ends without its line break. One that was cut off is no document, and is refused
+    /// where it is read.
+    pub(super) fn finish(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.line);
+        let text = line.trim_ascii();
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +134,20 @@ mod tests {
         let line = [b"data: ".as_slice(), &piece, b"\n"].concat();
         let fed = (0..64).take_while(|_| events.feed(&line).is_ok()).count();
         assert!(fed < 17, "{fed} lines of one event were taken");
+    }
+
+    #[test]
+    fn lines_are_the_same_however_the_bytes_are_cut() {
+        let stream = "{\"a\":\"ü\"}\r\n\n{\"b\":1}\n{\"half\"";
+        for size in [1, 3, 1000] {
+            let mut lines = Lines::default();
+            let mut ready: Vec<String> =
+                stream.as_bytes().chunks(size).flat_map(|piece| lines.feed(piece).unwrap()).collect();
+            ready.extend(lines.finish());
+            assert_eq!(ready, ["{\"a\":\"ü\"}", "{\"b\":1}", "{\"half\""]);
+        }
+        let mut lines = Lines::default();
+        assert!(lines.feed(&vec![b'x'; limits::MODEL_EVENT_BYTES + 1]).is_err());
     }
 
     #[test]

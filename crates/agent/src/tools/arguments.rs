@@ -55,6 +55,16 @@ impl Arguments {
         }
     }
 
+    /// True or false, and false when it is missing.
+    pub(super) fn optional_flag(&mut self, name: &'static str) -> Result<bool, String> {
+        self.known.push(name);
+        match self.members.remove(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) => Err(self.wrong(name, "true or false", &other)),
+        }
+    }
+
     /// Refuses members that the tool does not know.
     pub(super) fn finish(self) -> Result<(), String> {
         match self.members.keys().next() {

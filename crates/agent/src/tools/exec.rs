@@ -4,34 +4,48 @@
 //! does not run some other way.
 
 mod approving;
+mod running;
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_config::limits;
-use moltbot_net::{Authorities, Proxy, Traffic};
 use moltbot_policy::approval::{Place, place_of};
-use moltbot_policy::command::{Command, CommandPermit, CommandRequest, Refused, Severity, review};
+use moltbot_policy::cause::Tool;
+use moltbot_policy::command::{Command, CommandRequest, Refused, review};
 use moltbot_policy::container::Backend;
 use moltbot_policy::incident::Incident;
-use moltbot_policy::profile::{NetworkAccess, Profile};
-use moltbot_policy::{Permit, Recorded, record};
-use moltbot_sandbox::{Exit, Outcome, RunError};
+use moltbot_policy::profile::Profile;
+use moltbot_policy::{Permit, Recorded, Refusal, record_soon};
+use moltbot_sandbox::{Exit, Outcome};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::arguments::Arguments;
-use super::{ToolResult, Toolbox, object, output, sentence, stopped};
+use super::{ToolResult, Toolbox, object, output, sentence};
 use crate::model::ToolSpec;
+use running::Patience;
+
+pub(super) use running::told;
 
 /// Whether the turn may ask for a command outside the sandbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum MayLeave {
     No,
     Yes,
+}
+
+/// Whether commands of the turn may go on in the background.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Background {
+    No,
+    Yes,
+}
+
+/// They may where the turn can look after them, and where somebody hears of what they try when it has ended.
+pub(super) fn background(tools: &Toolbox) -> Background {
+    match tools.later.is_some() && tools.cause.tools().contains(&Tool::Process) {
+        true => Background::Yes,
+        false => Background::No,
+    }
 }
 
 /// What the owner's config and who caused the turn leave it.
@@ -42,7 +56,7 @@ pub(super) fn may_leave(tools: &Toolbox) -> MayLeave {
     }
 }
 
-pub(super) fn spec(may_leave: MayLeave) -> ToolSpec {
+pub(super) fn spec(may_leave: MayLeave, background: Background) -> ToolSpec {
     let host = json!({
         "type": "string", "enum": ["sandbox", "gateway"],
         "description": "Where to run it. `gateway` is the owner's machine itself: one simple command, approved by the owner each time.",
@@ -51,6 +65,17 @@ pub(super) fn spec(may_leave: MayLeave) -> ToolSpec {
     let properties = spec.parameters.get_mut("properties").and_then(Value::as_object_mut);
     if let (Some(properties), MayLeave::Yes) = (properties, may_leave) {
         properties.insert("host".into(), host);
+    }
+    let properties = spec.parameters.get_mut("properties").and_then(Value::as_object_mut);
+    if let (Some(properties), Background::Yes) = (properties, background) {
+        properties.insert(
+            "background".into(),
+            json!({"type": "boolean", "description": "Go on at once while it runs; look after it with `process`."}),
+        );
+        properties.insert(
+            "yieldMs".into(),
+            json!({"type": "integer", "minimum": 1, "description": "Milliseconds after which it goes on in the background when it still runs."}),
+        );
     }
     spec
 }
@@ -73,16 +98,70 @@ fn plain_spec() -> ToolSpec {
     }
 }
 
+/// What a model asks for.
+struct Asked {
+    script: String,
+    directory: String,
+    timeout: Option<u64>,
+    host: Option<String>,
+    /// Whether the turn is to go on at once.
+    at_once: bool,
+    yield_ms: Option<u64>,
+}
+
+impl Asked {
+    fn of(arguments: Value) -> Result<Self, String> {
+        let mut arguments = Arguments::of("exec", arguments)?;
+        let asked = Self {
+            script: arguments.text("command")?,
+            timeout: arguments.optional_number("timeout", 1)?,
+            directory: arguments.optional_text("directory")?.unwrap_or_default(),
+            host: arguments.optional_text("host")?,
+            at_once: arguments.optional_flag("background")?,
+            yield_ms: arguments.optional_number("yieldMs", 1)?,
+        };
+        arguments.finish()?;
+        Ok(asked)
+    }
+
+    /// How long the turn waits for it.
+    fn patience(&self, tools: &Toolbox) -> Result<Patience, Refusal> {
+        match background(tools) {
+            Background::No if self.at_once => {
+                let message = "this turn cannot look after a command in the background, because it has no tool `process`; leave `background` out";
+                Err(Refusal::new("process_unavailable", message))
+            }
+            Background::No => Ok(Patience::Whole),
+            Background::Yes if self.at_once => {
+                tools.processes.require_room(tools.cause.session()).map(|()| Patience::None)
+            }
+            Background::Yes => {
+                let most = u64::from(tools.config.tools.exec.background_ms);
+                let time = self.yield_ms.unwrap_or(most).clamp(YIELD_MS.0, YIELD_MS.1);
+                Ok(Patience::For(Duration::from_millis(time)))
+            }
+        }
+    }
+}
+
+/// The least and the most milliseconds that a turn waits for a command before it goes on, as upstream has them.
+const YIELD_MS: (u64, u64) = (10, 120_000);
+
 pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult, String> {
-    let mut arguments = Arguments::of("exec", arguments)?;
-    let script = arguments.text("command")?;
-    let timeout = arguments.optional_number("timeout", 1)?;
-    let directory = arguments.optional_text("directory")?.unwrap_or_default();
-    let host = arguments.optional_text("host")?;
-    arguments.finish()?;
+    let asked = Asked::of(arguments)?;
+    let patience = match asked.patience(tools) {
+        Ok(patience) => patience,
+        Err(refusal) => return Err(tools.refuse("command.start", &asked.script, &refusal).await),
+    };
+    let Asked { script, directory, timeout, host, at_once, .. } = asked;
     let command = reviewed(tools, script, directory, timeout).await?;
     match place_of(&tools.config.tools, &tools.cause, host.as_deref()) {
         Ok(Place::Sandbox) => {}
+        Ok(Place::Host) if at_once => {
+            let message = "a command outside the sandbox cannot run in the background; leave `background` out, or run it in the sandbox";
+            let refusal = Refusal::new("process_on_host", message);
+            return Err(tools.refuse("command.start", command.script(), &refusal).await);
+        }
         Ok(Place::Host) => return on_host(tools, command).await,
         Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
     }
@@ -96,59 +175,7 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let workspace = tools.workspace.fd().try_clone_to_owned();
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
-    let (outcome, traffic) = execute(tools, recorded, workspace).await?;
-    for attempt in &outcome.attempts {
-        tools.incident(Incident { severity: attempt.severity, what: format!("a command made {attempt}") });
-    }
-    let mut result = describe(&outcome);
-    if let Some(traffic) = traffic {
-        result.text.push_str(&told(traffic));
-    }
-    Ok(result)
-}
-
-/// Runs it, with a way out where its walls have one. The way is gone when the command is.
-async fn execute(
-    tools: &Toolbox,
-    permit: Recorded<CommandPermit>,
-    workspace: OwnedFd,
-) -> Result<(Outcome, Option<Traffic>), String> {
-    if permit.permit().profile().network == NetworkAccess::None {
-        let ended = tools.sandbox.run(permit, Some(workspace), tools.stop.clone()).await;
-        return Ok((outcome_of(tools, ended)?, None));
-    }
-    let rules = tools.config.agents.outbound_of(&tools.cause.agent()).clone();
-    let book = Arc::new(tools.ledger.clone());
-    let proxy = Arc::new(Proxy::new(rules, Authorities::System, book, tools.cause.actor()));
-    let (way_out, socket) = oneshot::channel();
-    let serving = Arc::clone(&proxy);
-    let served = AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Ok(socket) = socket.await
-            && let Err(error) = serving.serve(socket).await
-        {
-            tracing::warn!(%error, "the proxy of a command ended before it");
-        }
-    }));
-    let ended = tools.sandbox.run_with_way_out(permit, Some(workspace), way_out, tools.stop.clone()).await;
-    drop(served);
-    Ok((outcome_of(tools, ended)?, Some(proxy.traffic())))
-}
-
-/// How it ended. Who fills the disk before he tries to leave the walls has not got away with it.
-fn outcome_of(tools: &Toolbox, ended: Result<Outcome, RunError>) -> Result<Outcome, String> {
-    ended.map_err(|error| {
-        if matches!(&error, RunError::Unrecorded { exit, .. } if *exit == Exit::Escape.to_string()) {
-            let what = "a command tried to leave the sandbox, which could not be recorded".into();
-            tools.incident(Incident { severity: Severity::High, what });
-        }
-        sentence(&error)
-    })
-}
-
-/// What went through the proxy, for the model: a refusal is otherwise easily taken for a host that is down.
-fn told(traffic: Traffic) -> String {
-    let Traffic { bytes, connections, refused } = traffic;
-    format!("\n(network: {connections} connections, {refused} refused, {bytes} bytes)")
+    Ok(running::run(tools, recorded, workspace, patience).await)
 }
 
 /// Runs a command outside the sandbox, after the owner's yes.
@@ -212,15 +239,13 @@ async fn available(tools: &Toolbox, backend: &Backend) -> Result<(), String> {
     }
 }
 
-async fn enter<P: Permit + Send + 'static>(tools: &Toolbox, permit: P) -> Result<Recorded<P>, String> {
-    let ledger = tools.ledger.clone();
-    let recorded = spawn_blocking(move || record(permit, &ledger)).await;
-    recorded.map_err(|_| stopped())?.map_err(|unrecorded| sentence(&unrecorded))
+async fn enter<P: Permit>(tools: &Toolbox, permit: P) -> Result<Recorded<P>, String> {
+    record_soon(permit, &tools.ledger).await.map_err(|unrecorded| sentence(&unrecorded))
 }
 
-/// What the model is told: how it ended, then what it wrote.
-fn describe(outcome: &Outcome) -> ToolResult {
-    let ended = match outcome.exit {
+/// How it ended.
+pub(super) fn ended(outcome: &Outcome) -> String {
+    match outcome.exit {
         Exit::Aborted => "killed: the turn was stopped".to_owned(),
         Exit::Code(code) => format!("exit code {code}"),
         Exit::DiskFull => "killed: it filled the disk of its workspace further than a command may".to_owned(),
@@ -233,25 +258,36 @@ fn describe(outcome: &Outcome) -> ToolResult {
                 outcome.duration.as_secs()
             )
         }
-    };
-    let mut text = format!("{ended}\n");
+    }
+}
+
+/// What the model is told: how it ended, then what it wrote.
+fn describe(outcome: &Outcome) -> ToolResult {
+    let mut text = format!("{}\n", ended(outcome));
     if outcome.truncated {
         let dropped = outcome.dropped_bytes;
         text.push_str(&format!("(the output was too long: its last {dropped} bytes are left out)\n"));
     }
-    let written = output::from_command(&outcome.output);
+    let written = shown(&outcome.output);
     if written.trim().is_empty() {
         text.push_str("(no output)");
     } else {
         text.push('\n');
-        // Making characters visible lengthens them: what the model gets stays bounded all the same.
-        let shown = output::beginning(&written, limits::COMMAND_OUTPUT_BYTES);
-        text.push_str(shown);
-        if shown.len() < written.len() {
-            text.push_str("\n(cut here)");
-        }
+        text.push_str(&written);
     }
     ToolResult { text, is_error: outcome.exit != Exit::Code(0) }
+}
+
+/// What a command wrote, safe to show.
+pub(super) fn shown(written: &[u8]) -> String {
+    let mut text = output::from_command(written);
+    // Making characters visible lengthens them: what the model gets stays bounded all the same.
+    let length = output::beginning(&text, limits::COMMAND_OUTPUT_BYTES).len();
+    if length < text.len() {
+        text.truncate(length);
+        text.push_str("\n(cut here)");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use moltbot_policy::incident::QUARANTINED;
 use moltbot_protocol::message::{Message, Part, StopReason, Usage};
-use moltbot_store::{Ending, Store, StoreError, TurnEnd, TurnId};
+use moltbot_store::{Ending, PendingTurn, Store, StoreError, TurnEnd, TurnId};
 use serde_json::Value;
 
 use super::{Halt, Turn};
+use crate::agent::Inside;
+use crate::control::PassedOver;
 use crate::report::{ToolCallReport, TurnEvent, TurnReport};
 use crate::tools::sentence;
 
@@ -15,6 +17,8 @@ use crate::tools::sentence;
 const KEEP_AGAIN: Duration = Duration::from_millis(250);
 /// What somebody on a channel is told when his message could not be answered.
 const FAILED: &str = "I could not answer this. Please try again later.";
+/// What somebody on a channel is told of a message that gets no answer because too many waited.
+const TOO_MANY: &str = "I did not answer this: too many messages were waiting. I have read it.";
 /// How often an end is tried that waits for the one before: five seconds long.
 const KEEP_TRIES: u32 = 20;
 
@@ -85,6 +89,37 @@ impl Turn<'_> {
             error_message,
         });
     }
+}
+
+/// Ends a turn that gets no answer of its own.
+pub(crate) async fn pass_over(
+    inside: &Inside,
+    pending: PendingTurn,
+    why: PassedOver,
+    ended_ms: u64,
+) -> TurnReport {
+    let mut report =
+        TurnReport::begun(pending.message.run.clone(), pending.message.session.clone(), ended_ms);
+    let ending = if why == PassedOver::Together { Ending::Done } else { Ending::Aborted };
+    let tells = why == PassedOver::TooMany && pending.message.origin.is_some();
+    report.state = ending.into();
+    let end = TurnEnd {
+        ending,
+        messages: Vec::new(),
+        reply: tells.then(|| TOO_MANY.to_owned()),
+        error: None,
+        usage: Usage::default(),
+        cost: 0,
+        unpriced: false,
+        model: None,
+        ended_ms,
+    };
+    if let Err(error) = keep(&inside.store, pending.id, &end).await {
+        report.not_kept(&sentence(&error));
+        keep_later(inside.store.clone(), pending.id, end);
+    }
+    log(&report);
+    report
 }
 
 /// What is delivered. A person on a channel sees no run fail: he is told `failed`, and nothing of why.

@@ -8,10 +8,11 @@ use moltbot_policy::surroundings::{Surroundings, surroundings};
 use moltbot_protocol::message::{Message, Part, text_of};
 use tokio::task::spawn_blocking;
 
+use super::condensing::{asked, by_turn};
 use super::{Halt, Turn, calls_in};
 use crate::external;
-use crate::history::{self, Transcript, UNKNOWN_OUTCOME, estimate_text, value_chars};
-use crate::model::{Model, Prompt, ToolSpec};
+use crate::history::{Transcript, UNKNOWN_OUTCOME, estimate_text, estimate_tools};
+use crate::model::{Model, Prompt, Route, ToolSpec};
 use crate::prompt::{self, Facts};
 use crate::tools::{Toolbox, sentence};
 use crate::workspace;
@@ -21,18 +22,31 @@ impl Turn<'_> {
     pub(super) async fn load(&mut self) -> Result<(), Halt> {
         let loaded = self.inside.store.context(self.pending.id, limits::HISTORY_MESSAGES).await;
         let earlier = loaded.map_err(|error| Halt::Failed(sentence(&error)))?;
-        let mut messages = history::repair(earlier.messages);
+        let (mut messages, turns) = by_turn(earlier.messages, &earlier.turns);
+        self.turns = turns;
         let question = messages.len();
-        let content = vec![Part::text(std::mem::take(&mut self.pending.message.text))];
+        let said = Part::text(std::mem::take(&mut self.pending.message.text));
+        let images = std::mem::take(&mut self.pending.message.images).into_iter().map(Part::from);
+        let content: Vec<Part> = std::iter::once(said).chain(images).collect();
         let principal = self.pending.message.principal.clone();
+        self.compacts = asked(&text_of(&content), &principal);
         messages.push(Message::User { content, timestamp: self.pending.accepted_ms, principal });
         self.external = external::mark(&mut messages).map_err(|error| Halt::Failed(sentence(&error)))?;
         for step in std::mem::take(&mut self.pending.steps) {
             messages.extend(step.results);
             messages.push(step.answer);
         }
+        messages.append(&mut self.pending.tail);
         self.chosen_model = earlier.chosen_model;
+        let of_all = self.inside.config.agents.defaults.thinking_default;
+        self.thinking = self.pending.message.thinking.or(earlier.options.thinking_level).or(of_all);
         self.transcript = Transcript::new(messages, question, earlier.cut);
+        if let Some(summary) = earlier.summary {
+            let summary_message = self.stand_for(&summary).map_err(|error| Halt::Failed(sentence(&error)))?;
+            self.transcript.stand_in(summary_message);
+            self.turns.iter_mut().for_each(|(_, at)| *at = at.saturating_add(1));
+            self.sources = summary.sources;
+        }
         self.transcript.settle(UNKNOWN_OUTCOME, (self.clock)());
         self.recall();
         Ok(())
@@ -68,17 +82,14 @@ impl Turn<'_> {
     }
 
     /// The model to ask, and the tools with the folder that they act on.
-    pub(super) async fn prepare(&mut self) -> Result<(Model, Toolbox), Halt> {
+    pub(super) async fn prepare(&mut self) -> Result<(Route, Toolbox), Halt> {
         let agent = self.report.session.agent();
         let Some(main) = self.inside.workspace_of(&agent) else {
             let names = self.inside.agent_names();
             return Err(Halt::Failed(format!("there is no agent named {agent}; there are: {names}")));
         };
-        let model = match self.chosen_model.as_deref() {
-            Some(reference) => self.inside.models.named(reference),
-            None => self.inside.models.chosen(&agent),
-        };
-        let model = model.map_err(|error| Halt::Failed(sentence(&error)))?;
+        let route = self.inside.models.route(&agent, self.chosen_model.as_deref());
+        let route = route.map_err(|error| Halt::Failed(sentence(&error)))?;
         let Surroundings { place, access, .. } =
             surroundings(&self.inside.config.agents, &self.report.session);
         let (state, main) = (self.inside.state.clone(), main.clone());
@@ -102,9 +113,13 @@ impl Turn<'_> {
             approvals: self.inside.approvals.clone(),
             home: self.inside.home.clone(),
             stop: self.stop.clone(),
+            processes: self.inside.processes.clone(),
+            later: self.control.later.clone(),
+            status: self.inside.status(),
+            thinking: self.pending.message.thinking,
             incident: OnceLock::new(),
         };
-        Ok((model, toolbox))
+        Ok((route, toolbox))
     }
 
     /// The prompt that offers these tools, without its messages.
@@ -127,7 +142,7 @@ impl Turn<'_> {
             external: self.external.as_ref(),
             max_chars: usize::try_from(max_chars).unwrap_or(usize::MAX),
         });
-        Ok(Prompt { system, messages: Vec::new(), tools, max_tokens: None })
+        Ok(Prompt { system, tools, thinking: self.thinking, ..Prompt::default() })
     }
 }
 
@@ -137,11 +152,6 @@ pub(super) fn budget(model: &Model, configured: Option<u64>, prompt: &mut Prompt
     let window = configured.map_or(model.context_tokens(), |tokens| tokens.min(model.context_tokens()));
     let answer = model.max_tokens().min(window / 2);
     prompt.max_tokens = Some(answer);
-    let tool = |tool: &ToolSpec| {
-        estimate_text(tool.name)
-            .saturating_add(estimate_text(tool.description))
-            .saturating_add(value_chars(&tool.parameters) / 4)
-    };
-    let tools = prompt.tools.iter().map(tool).fold(0, u64::saturating_add);
+    let tools = estimate_tools(&prompt.tools);
     window.saturating_sub(answer).saturating_sub(estimate_text(&prompt.system)).saturating_sub(tools)
 }

@@ -50,7 +50,11 @@ async fn l03_a_hook_causes_nothing_that_writes_or_executes_however_obedient_the_
     let said = house.say("what came in?").await;
     assert_eq!(said.text, "hello");
     let [first, _, later] = model.requests().try_into().unwrap();
-    assert_eq!(later.tools(), ["edit", "exec", "read", "write"], "the owner's turn");
+    assert_eq!(
+        later.tools(),
+        ["edit", "exec", "process", "read", "session_status", "write"],
+        "the owner's turn"
+    );
     let begin = |request: &moltbot_testkit::model::ModelRequest| {
         let messages = request.messages();
         let texts: Vec<String> = messages.iter().map(|message| message["content"].to_string()).collect();

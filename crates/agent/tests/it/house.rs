@@ -135,9 +135,11 @@ impl House {
             run: RunId::parse(&format!("run-{number}")).unwrap(),
             principal: Principal::Owner,
             text: text.into(),
+            images: Vec::new(),
             extra_system_prompt: None,
             origin: None,
             timeout_ms: None,
+            thinking: None,
         };
         change(&mut message);
         match self.store.accept(&message, NOW).await.unwrap() {
@@ -200,15 +202,7 @@ impl House {
 fn config(base_url: Option<&str>) -> Config {
     let mut config = Config::default();
     let Some(base_url) = base_url else { return config };
-    let model = ModelConfig {
-        id: "small".into(),
-        name: None,
-        context_window: None,
-        max_tokens: None,
-        cost: None,
-        reasoning: false,
-        tools: None,
-    };
+    let model: ModelConfig = serde_json::from_value(serde_json::json!({"id": "small"})).expect("a model");
     let provider =
         ProviderConfig { base_url: Some(base_url.into()), models: vec![model], ..ProviderConfig::default() };
     config.models.providers.insert("scripted".into(), provider);
@@ -240,6 +234,9 @@ pub(crate) fn watcher() -> (Seen, impl Fn(TurnEvent<'_>) + Send + Sync) {
         noted.lock().unwrap().push(match event {
             TurnEvent::Ended(report) => format!("ended {:?}", report.state),
             TurnEvent::Started { run, .. } => format!("started {run}"),
+            TurnEvent::Absorbed(report) => format!("absorbed {}", report.run),
+            TurnEvent::CompactionStarted => "compaction".to_owned(),
+            TurnEvent::CompactionEnded { messages, error } => format!("compacted {messages} {error:?}"),
             TurnEvent::Text { text, .. } => format!("text {text}"),
             TurnEvent::ToolEnded { id, is_error, .. } => format!("tool {id} ended, error: {is_error}"),
             TurnEvent::ToolStarted { id, name, .. } => format!("tool {id} {name}"),

@@ -19,17 +19,17 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-const KEY: &str = "sk-test-0123456789";
+pub(crate) const KEY: &str = "sk-test-0123456789";
 const HEADER: &str = "project-5d1f3c77";
 
-fn book() -> (TempDir, Ledger) {
+pub(crate) fn book() -> (TempDir, Ledger) {
     let home = tempfile::tempdir().unwrap();
     let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
     let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
     (home, ledger)
 }
 
-fn scripted(base_url: &str, api: ProviderApi) -> ProviderConfig {
+pub(crate) fn scripted(base_url: &str, api: ProviderApi) -> ProviderConfig {
     let model: ModelConfig = serde_json::from_value(json!({"id": MODEL, "maxTokens": 99})).unwrap();
     ProviderConfig {
         api: Some(api),
@@ -40,7 +40,7 @@ fn scripted(base_url: &str, api: ProviderApi) -> ProviderConfig {
     }
 }
 
-fn config(name: &str, provider: ProviderConfig) -> Config {
+pub(crate) fn config(name: &str, provider: ProviderConfig) -> Config {
     let mut config = Config::default();
     config.models.providers.insert(name.into(), provider);
     config
@@ -52,7 +52,7 @@ fn resolve(config: &Config, keys: ProviderKeys, discovered: Option<Discovered>) 
 }
 
 /// Opens the model of a provider. The folder holds the book.
-async fn open(provider: ProviderConfig) -> (TempDir, Conversation) {
+pub(crate) async fn open(provider: ProviderConfig) -> (TempDir, Conversation) {
     let (home, ledger) = book();
     let models = Models::resolve(&config("acme", provider), ProviderKeys::default(), None, ledger).unwrap();
     let model = models.chosen(&AgentId::main()).unwrap();
@@ -67,10 +67,10 @@ async fn anthropic(model: &ScriptedModel) -> (TempDir, Conversation) {
     open(scripted(&model.anthropic_url(), ProviderApi::AnthropicMessages)).await
 }
 
-fn prompt() -> Prompt {
+pub(crate) fn prompt() -> Prompt {
     let content = vec![Part::text("hello")];
     let user = Message::User { content, timestamp: 1, principal: Principal::Owner };
-    Prompt { system: "be brief".into(), messages: vec![user], tools: vec![read_tool()], max_tokens: None }
+    Prompt { system: "be brief".into(), messages: vec![user], tools: vec![read_tool()], ..Prompt::default() }
 }
 
 fn read_tool() -> ToolSpec {
@@ -78,7 +78,10 @@ fn read_tool() -> ToolSpec {
 }
 
 /// Asks once; gives the answer and what was handed on before it, a word for each piece.
-async fn ask(conversation: &Conversation, prompt: &Prompt) -> (Result<Answer, ModelError>, Vec<String>) {
+pub(crate) async fn ask(
+    conversation: &Conversation,
+    prompt: &Prompt,
+) -> (Result<Answer, ModelError>, Vec<String>) {
     let mut seen = Vec::new();
     let mut watch = |delta| {
         seen.push(match delta {
@@ -100,7 +103,7 @@ fn garbage(body: &str) -> Reply {
     Reply::Garbage(body.as_bytes().to_vec())
 }
 
-fn call(id: &str, name: &str, arguments: serde_json::Value) -> Part {
+pub(crate) fn call(id: &str, name: &str, arguments: serde_json::Value) -> Part {
     Part::ToolCall { id: id.into(), name: name.into(), arguments }
 }
 
@@ -122,6 +125,7 @@ async fn words_are_handed_on_as_they_come_and_the_answer_is_whole() {
             stop_reason: StopReason::Stop,
             provider: "acme".into(),
             model: MODEL.into(),
+            tried: Vec::new(),
         };
         assert_eq!(answer.unwrap(), expected, "{format}");
         assert_eq!(seen, ["one ", "two ", "three"], "{format}");
@@ -180,7 +184,7 @@ async fn a_call_written_into_the_text_is_a_call_and_is_not_shown_as_words() {
 }
 
 /// A question after two tool calls, one of them with arguments that were no JSON, and an empty answer.
-fn long_prompt() -> Prompt {
+pub(crate) fn long_prompt() -> Prompt {
     let assistant = |content| Message::Assistant {
         content,
         timestamp: 2,
@@ -251,7 +255,8 @@ async fn a_conversation_is_sent_in_the_form_of_anthropic() {
                 {"type": "tool_use", "id": "b", "name": "read", "input": {"invalid": "[half"}}]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "a", "is_error": false, "content": [text("lines")]},
-                {"type": "tool_result", "tool_use_id": "b", "is_error": true, "content": [text("lines")]}]},
+                {"type": "tool_result", "tool_use_id": "b", "is_error": true, "content": [text("lines")],
+                    "cache_control": {"type": "ephemeral"}}]},
         ],
         "tools": [{"name": "read", "description": "reads a file", "input_schema": {"type": "object"}}],
     });
@@ -521,13 +526,13 @@ fn the_choice_is_the_configs_then_a_keys_then_a_server_found_here_then_none() {
             &none,
             keys(false, false, false),
             None,
-            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot",
+            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot",
         ),
         (
             &replaced,
             keys(true, true, true),
             None,
-            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot",
+            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot",
         ),
     ] {
         let models = resolve(config, keys, found);

@@ -66,7 +66,7 @@ async fn a_turn_writes_reads_and_edits_files() {
     for action in ["\"action\":\"file.write\",\"target\":\"notes/a.md\"", "\"action\":\"file.read\""] {
         assert!(book.contains(action), "{action} in:\n{book}");
     }
-    assert_eq!(model.requests()[0].tools(), ["edit", "exec", "read", "write"]);
+    assert_eq!(model.requests()[0].tools(), ["edit", "exec", "process", "read", "session_status", "write"]);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn wrong_arguments_are_told_to_the_model_and_the_turn_goes_on() {
         (Reply::wrong_arguments("read", "{\"path\": \"a"), "are not valid JSON"),
         (
             Reply::tool("browse", &json!({})),
-            "there is no tool `browse`; there are `edit`, `exec`, `read`, `write`",
+            "there is no tool `browse`; there are `edit`, `exec`, `process`, `read`, `session_status`, `write`",
         ),
         (Reply::tool("read", &json!({ "path": "missing.txt" })), "missing.txt"),
         (
@@ -132,8 +132,11 @@ async fn a_tool_that_the_config_denies_is_neither_offered_nor_run() {
     ]);
     let house = House::with(Some(&model.openai_url()), |config| config.tools.deny = vec!["write".into()]);
     let report = house.say("write").await;
-    assert_eq!(report.tool_calls[0].result, "there is no tool `write`; there are `edit`, `exec`, `read`");
-    assert_eq!(model.requests()[0].tools(), ["edit", "exec", "read"]);
+    assert_eq!(
+        report.tool_calls[0].result,
+        "there is no tool `write`; there are `edit`, `exec`, `process`, `read`, `session_status`"
+    );
+    assert_eq!(model.requests()[0].tools(), ["edit", "exec", "process", "read", "session_status"]);
     assert_eq!(house.file("a"), None);
 }
 

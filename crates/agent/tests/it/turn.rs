@@ -72,8 +72,11 @@ async fn a_prompt_has_the_workspace_and_the_instructions_of_the_request() {
 }
 
 #[tokio::test]
-async fn a_history_that_does_not_fit_is_shortened_and_says_so() {
-    let model = ScriptedModel::echo();
+async fn a_history_that_does_not_fit_and_is_not_summarised_is_shortened_and_says_so() {
+    let model = ScriptedModel::answering(|request| {
+        let summarises = request.system().starts_with("You condense");
+        if summarises { Reply::status(400, "no") } else { Reply::text(&"y".repeat(2000)) }
+    });
     let house = House::with(Some(&model.openai_url()), |config| {
         config.agents.defaults.context_tokens = Some(4000);
         config.agents.defaults.bootstrap_max_chars = 1;
@@ -82,10 +85,13 @@ async fn a_history_that_does_not_fit_is_shortened_and_says_so() {
         house.say(&"x".repeat(2000)).await;
     }
     let requests = model.requests();
+    assert!(requests.iter().any(|request| request.system().starts_with("You condense")));
     let last = requests.last().unwrap().messages();
     assert!(last.len() < 9, "{} messages", last.len());
     let first = last[1].to_string();
-    assert!(first.contains("Earlier messages of this conversation are left out here."), "{first:.300}");
+    let omission =
+        "[Earlier messages of this conversation are left out here, because they could not be summarised.]";
+    assert!(first.contains(omission), "{first:.300}");
     assert_eq!(house.transcript("main").await.len(), 8, "all of it is kept");
     assert!(!house.transcript("main").await.join("").contains("left out here"));
 }
@@ -186,7 +192,7 @@ async fn a_model_that_cannot_call_tools_is_asked_again_with_a_prompt_that_has_no
     assert_eq!((report.state, report.text.as_str()), (TurnState::Done, "from what I know"));
     let requests = model.requests();
     let offered: Vec<usize> = requests.iter().map(|request| request.tools().len()).collect();
-    assert_eq!(offered, [4, 0]);
+    assert_eq!(offered, [6, 0]);
     assert!(requests[0].system().contains("- exec: "));
     let system = requests[1].system();
     assert!(system.contains("You have no tools") && !system.contains("- exec: "), "{system}");

@@ -10,16 +10,11 @@ pub(super) fn pieces(text: &str) -> Vec<String> {
     lines.flat_map(|line| crate::text::pieces(&line, |piece| piece.len() <= PIECE_BYTES)).collect()
 }
 
-/// Names are the same whatever the case, and `{}|^` are the lower case of `[]\~` (RFC 2812, 2.2).
+/// Names are the same whatever the case of ASCII letters. Some networks hold `{}|^` for the lower case of `[]\~` as well
+/// (RFC 2812, 2.2), and on others those are two names: two that are one somewhere are never one here, because services
+/// write an account always as it was registered.
 pub(super) fn fold(name: &str) -> String {
-    let lower = |c: char| match c {
-        '[' => '{',
-        ']' => '}',
-        '\\' => '|',
-        '~' => '^',
-        other => other.to_ascii_lowercase(),
-    };
-    name.chars().map(lower).collect()
+    name.to_ascii_lowercase()
 }
 
 /// A whole mask, of which the nick is compared as nicks are.
@@ -58,6 +53,13 @@ mod tests {
         assert!(cut.len() > 5 && cut.iter().all(|piece| piece.len() <= PIECE_BYTES), "{cut:?}");
         assert_eq!(pieces(&long), cut, "always the same");
         assert!(pieces("ä\u{a0}\n".repeat(3).as_str()).iter().all(|piece| !piece.trim().is_empty()));
+    }
+
+    #[test]
+    fn names_that_are_two_on_some_network_are_two() {
+        assert_eq!(fold("Ann[X]\\~"), "ann[x]\\~");
+        assert_ne!(fold("ann["), fold("ann{"));
+        assert_ne!(mask("ann^", "u", "h"), mask("ann~", "u", "h"));
     }
 
     #[test]

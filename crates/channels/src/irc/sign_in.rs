@@ -6,12 +6,17 @@ use irc_proto::{CapSubCommand, Command};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+use super::people::People;
 use super::wire::{Reader, Writer, numeric};
-use super::{IrcSettings, Sasl, SignedIn};
+use super::{Accounts, IrcSettings, Sasl, SignedIn};
 use crate::driver::Broken;
 
-/// Capabilities that are asked for: who is signed in with services, when that changes, and ids of messages.
-const WANTED: [&str; 3] = ["account-notify", "account-tag", "message-tags"];
+/// Capabilities that are asked for: who is signed in with services, when that or somebody's host changes, and ids of
+/// messages.
+const WANTED: [&str; 5] = [TELLS_CHANGES, TAGS, "chghost", TELLS_AT_JOIN, "message-tags"];
+const TAGS: &str = "account-tag";
+const TELLS_AT_JOIN: &str = "extended-join";
+const TELLS_CHANGES: &str = "account-notify";
 const SASL: &str = "sasl";
 /// Bytes of base64 in one line of a SASL answer (IRCv3).
 const SASL_PIECE: usize = 400;
@@ -43,6 +48,7 @@ pub(super) async fn sign_in(
             Command::CAP(_, sub, field, suffix) => {
                 let is_more = field.as_deref() == Some("*");
                 let list = suffix.as_deref().or(field.as_deref()).unwrap_or_default();
+                require_kept(sub, list)?;
                 capabilities(settings, &mut progress, writer, sub, list, is_more).await?;
             }
             Command::AUTHENTICATE(prompt) if prompt == "+" => answer(settings, writer).await?,
@@ -55,8 +61,8 @@ pub(super) async fn sign_in(
             Some((1, parameters)) => {
                 require_signed_in(settings, &progress)?;
                 let nick = parameters.first().cloned().unwrap_or_else(|| settings.nick.clone());
-                let knows_accounts = progress.accepted.iter().any(|one| one == "account-tag");
-                return Ok(SignedIn { nick, knows_accounts });
+                let accounts = accounts(&progress.accepted, &nick);
+                return Ok(SignedIn { nick, accounts });
             }
             Some((903, _)) => writer.line("CAP END").await?,
             Some((number, parameters)) => refused(settings, number, parameters)?,
@@ -103,6 +109,27 @@ async fn capabilities(
         CapSubCommand::NAK => writer.line("CAP END").await,
         _ => Ok(()),
     }
+}
+
+/// How accounts are told by a server that accepted those capabilities.
+fn accounts(accepted: &[String], nick: &str) -> Accounts {
+    let has = |name: &str| accepted.iter().any(|one| one == name);
+    if has(TAGS) {
+        Accounts::Tagged
+    } else if has(TELLS_AT_JOIN) && has(TELLS_CHANGES) {
+        Accounts::Followed(People::new(nick))
+    } else {
+        Accounts::Untold
+    }
+}
+
+/// Demands that a server does not take back what it told accounts by: what is believed of them would grow old.
+pub(super) fn require_kept(sub: &CapSubCommand, list: &str) -> Result<(), Broken> {
+    let is_needed = |name: &str| [TAGS, TELLS_AT_JOIN, TELLS_CHANGES].contains(&name);
+    if *sub == CapSubCommand::DEL && list.split_whitespace().any(is_needed) {
+        return Err(Broken::passing("the IRC server does not tell accounts any more as it did"));
+    }
+    Ok(())
 }
 
 /// Answers the server's prompt, in pieces: SASL PLAIN (RFC 4616) or EXTERNAL (RFC 4422, appendix A).

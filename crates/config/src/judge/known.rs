@@ -2,13 +2,13 @@
 
 use super::policies::GUIDE;
 use super::words::{quoted_list, type_of};
-use super::{INCLUDE, Judge, Unserved, member_shape, nearest, short};
+use super::{Judge, Unserved, member_shape, nearest, short};
+use crate::migrate;
 use crate::path::{Path, Step, quote};
 use crate::report::ConfigErrorKind;
 use crate::shape::Shape;
 use crate::substitution::expand;
 use crate::tree::{Kind, Member, Node, Number};
-use crate::unsupported::MOVED;
 
 impl Judge<'_> {
     /// Judges a value inside one that does nothing yet, and lists it when its owner should hear of it.
@@ -137,16 +137,13 @@ impl Judge<'_> {
         let mut full: Path = self.path.clone();
         full.0.push(Step::Key(member.key.clone()));
         let full = full.to_string();
-        if member.key == INCLUDE {
-            // Found by the scan, wherever it stands.
-            return;
-        }
         let message = format!("there is no setting {}", quote(&short(&member.key)));
         let mut expected = None;
         let fix = if !self.findings.has_room() {
             String::new()
-        } else if let Some((_, place)) = MOVED.iter().find(|(old, _)| *old == full) {
-            format!("move it to `{place}`")
+        } else if let Some(place) = migrate::place_of(&full) {
+            // What has room there was moved before this is judged.
+            format!("move it to `{place}`, and keep one of what is set in both places")
         } else if let Some(near) = nearest::nearest(&member.key, known.iter().copied()) {
             format!("did you mean `{near}`?")
         } else {

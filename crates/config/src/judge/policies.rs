@@ -69,6 +69,9 @@ impl Judge<'_> {
         if !self.is_open(node) {
             return self.policy(node, DIRECT);
         }
+        if crate::hole!("open-dm-policy") {
+            return;
+        }
         let fix = "write \"pairing\", and newcomers get a code that you approve; or \"allowlist\", and list who may write in `allowFrom`";
         self.refuse(node, "anybody could give orders to your assistant", DIRECT, fix);
     }

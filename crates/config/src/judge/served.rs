@@ -64,7 +64,10 @@ impl Judge<'_> {
         let mut verdict = Verdict::Served;
         for member in members {
             let named = schema.get("properties").and_then(|all| all.get(&member.key));
-            let any = schema.get("additionalProperties").filter(|any| any.is_object());
+            // What is known by its name is not one of the owner's choice.
+            let is_known =
+                shape.is_some_and(|shape| shape.members().iter().any(|(name, _)| *name == member.key));
+            let any = schema.get("additionalProperties").filter(|any| any.is_object() && !is_known);
             let step = Step::Key(member.key.clone());
             match (named.or(any), member_shape(shape, &member.key)) {
                 (None, None) => self.unknown_key(member, &known_keys(schema, shape)),

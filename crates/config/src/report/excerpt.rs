@@ -92,6 +92,37 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The config with the files that it includes, whose values have places of their own.
+pub(crate) struct Sources<'a> {
+    main: Source<'a>,
+    /// Where the values of each begin, its name, and its text; in this order.
+    included: Vec<(usize, &'a str, Source<'a>)>,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(main: Source<'a>, included: Vec<(usize, &'a str, Source<'a>)>) -> Self {
+        Self { main, included }
+    }
+
+    /// The file of a place, its text, and the place in it.
+    pub(crate) fn find(&self, at: Range<usize>) -> (Option<&'a str>, &Source<'a>, Range<usize>) {
+        let until = self.included.partition_point(|(base, ..)| *base <= at.start);
+        match until.checked_sub(1).and_then(|last| self.included.get(last)) {
+            None => (None, &self.main, at),
+            Some((base, name, source)) => {
+                (Some(name), source, at.start.saturating_sub(*base)..at.end.saturating_sub(*base))
+            }
+        }
+    }
+
+    /// The file of an offset, and its line and column there.
+    pub(crate) fn place(&self, at: usize) -> (Option<&'a str>, usize, usize) {
+        let (file, source, at) = self.find(at..at);
+        let (line, column) = source.place(at.start);
+        (file, line, column)
+    }
+}
+
 fn shorten(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         text.to_owned()

@@ -12,6 +12,7 @@ use crate::redact::is_secret_path;
 use crate::schema;
 use crate::substitution::{Environment, escape, expand};
 use crate::tree::{Kind, Node, Text};
+use crate::variables::ENV;
 
 /// What was found while opening.
 #[derive(Default)]
@@ -33,12 +34,57 @@ pub(crate) struct Fault {
     pub(crate) fix: String,
 }
 
-/// Puts what is sealed or referred to in place of its form, as a secret.
-pub(crate) fn open(root: &mut Node, keeper: &dyn Keeper, environment: &Environment<'_>) -> Opened {
+/// Which part of a config is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Part {
+    /// The variables that it sets, which the rest may refer to.
+    Variables,
+    /// All but those.
+    Rest,
+    /// All of it.
+    Whole,
+}
+
+impl Part {
+    /// Whether the member `key` of the whole belongs to it.
+    pub(super) fn has(self, key: &str) -> bool {
+        match self {
+            Self::Variables => key == ENV,
+            Self::Rest => key != ENV,
+            Self::Whole => true,
+        }
+    }
+}
+
+impl Opened {
+    /// Adds what was found in another part.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.faults.extend(other.faults);
+        self.plain.extend(other.plain);
+        self.withheld.extend(other.withheld);
+    }
+}
+
+/// Puts what is sealed or referred to in place of its form, as a secret. What begins after `length`, the end of the
+/// config's own text, is included: nothing is sealed there, so that only references may stand for secrets.
+pub(crate) fn open(
+    root: &mut Node,
+    part: Part,
+    length: usize,
+    keeper: &dyn Keeper,
+    environment: &Environment<'_>,
+) -> Opened {
     let providers = Providers::of(root, environment);
-    let programs = Programs::ask(root, &providers, keeper);
-    let mut opening = Opening { keeper, environment, providers, programs, opened: Opened::default() };
-    opening.look(root, &mut Path::default(), &Place::root());
+    let programs = Programs::ask(root, part, &providers, keeper);
+    let mut opening = Opening { length, keeper, environment, providers, programs, opened: Opened::default() };
+    let Kind::Object { members, .. } = &mut root.kind else {
+        opening.look(root, &mut Path::default(), &Place::root());
+        return opening.opened;
+    };
+    for member in members.iter_mut().filter(|member| part.has(&member.key)) {
+        let mut path = Path(vec![Step::Key(member.key.clone())]);
+        opening.look(&mut member.value, &mut path, &Place::root().member(&member.key));
+    }
     opening.opened
 }
 
@@ -59,6 +105,7 @@ pub(crate) fn values(root: &Node, environment: &Environment<'_>) -> Vec<SecretSt
 }
 
 struct Opening<'a> {
+    length: usize,
     keeper: &'a dyn Keeper,
     environment: &'a Environment<'a>,
     providers: Providers,
@@ -77,6 +124,13 @@ impl Opening<'_> {
             State::Plain(_) | State::PlainNumber => true,
             State::Original(_) | State::OriginalObject | State::Sealed(_) => false,
         };
+        if node.start > self.length {
+            let message = "a secret stands in an included file, where nothing is sealed".to_owned();
+            let fix = format!(
+                "write a reference such as ${{NAME}} there, or take it out and run `moltbot secrets set {path}`"
+            );
+            return self.fault(node, path, message, fix);
+        }
         if let Err(message) = place.require_unique() {
             return self.fault(node, path, message, "the id of one of the two is to change".into());
         }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
 
+use super::open::Part;
 use super::place::walk;
 use super::provider::Providers;
 use super::reference::SecretRef;
 use super::{Asked, Keeper};
-use crate::path::quote;
+use crate::path::{Step, quote};
 use crate::schema;
 use crate::tree::Node;
 
@@ -25,9 +26,12 @@ pub(super) enum Answer {
 
 impl Programs {
     /// Asks every program that a setting wants something of.
-    pub(super) fn ask(root: &Node, providers: &Providers, keeper: &dyn Keeper) -> Self {
+    pub(super) fn ask(root: &Node, part: Part, providers: &Providers, keeper: &dyn Keeper) -> Self {
         let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         walk(root, &mut |node, path, _| {
+            if matches!(path.0.first(), Some(Step::Key(key)) if !part.has(key)) {
+                return false;
+            }
             let Some(reference) = SecretRef::at(node, path) else { return true };
             if let Ok(reference) = reference
                 && let SecretRef::Exec { id, .. } = &reference

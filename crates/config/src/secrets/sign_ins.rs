@@ -3,7 +3,7 @@
 
 use secrecy::SecretString;
 
-use super::open::open;
+use super::open::{Part, open};
 use super::place::walk;
 use super::{Keeper, is_secret_path};
 use crate::edit::EditError;
@@ -43,7 +43,7 @@ pub fn sign_ins(
     environment: &Environment<'_>,
 ) -> Result<SignIns, EditError> {
     let mut root = parse(text, "the file")?;
-    let opened = open(&mut root, keeper, environment);
+    let opened = open(&mut root, Part::Whole, text.len(), keeper, environment);
     if let Some(fault) = opened.faults.into_iter().next() {
         return Err(EditError::Secret { path: fault.path, because: fault.message });
     }

@@ -40,6 +40,7 @@ pub enum DmPolicy {
     Disabled,
     /// Those in `allowFrom`, and those whom the owner approved by pairing.
     #[default]
+    #[cfg_attr(feature = "drill-holes", serde(alias = "open"))]
     Pairing,
 }
 

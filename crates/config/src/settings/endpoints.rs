@@ -24,6 +24,8 @@ pub struct EndpointsConfig {
     /// `GET /readyz`: whether the gateway takes messages, in one word and for anybody who reaches it, as `/healthz` says that
     /// it runs.
     pub readyz: EndpointConfig,
+    /// `POST /v1/responses`: a turn in the form of OpenAI's Responses, for whoever signs in and may write.
+    pub responses: EndpointConfig,
 }
 
 /// `POST /v1/chat/completions`.

@@ -17,6 +17,14 @@ pub struct ExecConfig {
     pub approval_sec: u32,
     /// When the owner is asked: by default for what the review of commands does not find harmless.
     pub ask: ExecAsk,
+    /// After how long a command that still runs goes on in the background while the turn goes on, in milliseconds, 10 to
+    /// 120 000, when the model does not say. Ten seconds, as upstream.
+    #[schemars(range(min = 10, max = 120_000))]
+    pub background_ms: u32,
+    /// How long a command of the background can be asked for after its end, in milliseconds, a minute to three hours. Half
+    /// an hour, as upstream.
+    #[schemars(range(min = 60_000, max = 10_800_000))]
+    pub cleanup_ms: u32,
     /// Where commands of the main session run. In the sandbox: the machine itself is a decision, not an accident.
     pub host: ExecHost,
     /// Which commands may run at all: by default each that the review or the owner lets pass.
@@ -31,6 +39,8 @@ impl Default for ExecConfig {
         Self {
             approval_sec: 120,
             ask: ExecAsk::default(),
+            background_ms: 10_000,
+            cleanup_ms: 1_800_000,
             host: ExecHost::default(),
             security: ExecSecurity::default(),
             timeout_sec: 1800,

@@ -148,14 +148,18 @@ pub struct HookMatch {
 
 /// A tool that the agent may call.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum ToolName {
     /// Changes a part of a file.
     Edit,
     /// Runs a command.
     Exec,
+    /// Looks after commands in the background. Useless without `exec`.
+    Process,
     /// Reads a file.
     Read,
+    /// Tells what is set of the conversation, and what it used.
+    SessionStatus,
     /// Writes a file.
     Write,
 }

@@ -14,7 +14,7 @@ use super::{ModelCost, SecretSetting};
 pub struct ModelsConfig {
     /// Whether the built-in providers stay beside these. `merge` is the default.
     pub mode: ModelsMode,
-    /// The providers by name. `anthropic`, `openai` and `openrouter` need no entry but their key.
+    /// The providers by name. `anthropic`, `google`, `openai` and `openrouter` need no entry but their key.
     pub providers: BTreeMap<String, ProviderConfig>,
 }
 
@@ -38,8 +38,16 @@ pub struct ProviderConfig {
     /// The key. A reference such as `${OPENAI_API_KEY}` stays a reference in the file.
     #[schemars(with = "Option<SecretSetting>")]
     pub api_key: Option<SecretString>,
-    /// The address that `/chat/completions` or `/v1/messages` is added to. It may be on this machine or in
-    /// the owner's network; the exact host and port are then allowed, and no others.
+    /// Further keys by names of the owner's choice: where one is limited, spent or refused, the next is taken.
+    #[schemars(with = "BTreeMap<String, SecretSetting>")]
+    pub api_keys: BTreeMap<String, SecretString>,
+    /// How the key is sent. As the wire format has it when absent.
+    pub auth: Option<ProviderAuth>,
+    /// Whether the key is sent as `Authorization: Bearer` although the wire format has a header of its own: the same as
+    /// `auth: "token"`.
+    pub auth_header: bool,
+    /// The address that `/chat/completions`, `/responses`, `/v1/messages`, `/models/…` or `/api/chat` is added to. It may
+    /// be on this machine or in the owner's network; the exact host and port are then allowed, and no others.
     #[schemars(extend("x-moltbot-form" = "http-address"))]
     pub base_url: Option<String>,
     /// Headers sent with every request.
@@ -55,9 +63,30 @@ pub enum ProviderApi {
     /// Anthropic Messages.
     #[serde(rename = "anthropic-messages")]
     AnthropicMessages,
+    /// Google Gemini.
+    #[serde(rename = "google-generative-ai")]
+    GoogleGenerativeAi,
+    /// Ollama's own.
+    #[serde(rename = "ollama")]
+    Ollama,
     /// OpenAI Chat Completions and everything compatible.
     #[serde(rename = "openai-completions")]
     OpenAiCompletions,
+    /// OpenAI Responses.
+    #[serde(rename = "openai-responses")]
+    OpenAiResponses,
+}
+
+/// How a provider's key is sent.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProviderAuth {
+    /// As the wire format has it.
+    ApiKey,
+    /// Not at all, even where there is one.
+    None,
+    /// As `Authorization: Bearer`.
+    Token,
 }
 
 /// One model of a provider.
@@ -69,6 +98,19 @@ pub struct ModelConfig {
     /// The name that people see.
     #[serde(default)]
     pub name: Option<String>,
+    /// Its wire format, where it is another than its provider's.
+    #[serde(default)]
+    pub api: Option<ProviderApi>,
+    /// What it understands of the wire format, where that is not as usual.
+    #[serde(default)]
+    pub compat: ModelCompat,
+    /// Headers beside those of its provider.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, SecretSetting>")]
+    pub headers: BTreeMap<String, SecretString>,
+    /// What it can be sent. Text alone when absent.
+    #[serde(default)]
+    pub input: Vec<ModelInput>,
     /// Tokens of its window, at least 1000; 200 000 when absent, as upstream.
     #[serde(default)]
     #[schemars(range(min = 1000, max = 100_000_000))]
@@ -86,4 +128,38 @@ pub struct ModelConfig {
     /// Whether it can call tools. A small model that cannot is not offered any.
     #[serde(default)]
     pub tools: Option<bool>,
+}
+
+/// What a model can be sent.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelInput {
+    /// Pictures.
+    Image,
+    /// Words.
+    Text,
+}
+
+/// What a model understands of OpenAI Chat Completions, where that is not as usual.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ModelCompat {
+    /// The name of the limit of an answer.
+    pub max_tokens_field: Option<MaxTokensField>,
+    /// Whether instructions come from a `developer` in place of a `system`.
+    pub supports_developer_role: Option<bool>,
+    /// Whether it may be told `reasoning_effort`.
+    pub supports_reasoning_effort: Option<bool>,
+    /// Whether it may be told `store: false`.
+    pub supports_store: Option<bool>,
+}
+
+/// The name of the limit of an answer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxTokensField {
+    /// Of OpenAI's newer models.
+    MaxCompletionTokens,
+    /// Of everybody else.
+    MaxTokens,
 }

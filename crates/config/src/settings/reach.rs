@@ -56,6 +56,9 @@ pub struct RemoteConfig {
 pub struct TailscaleConfig {
     /// `serve` for the tailnet, `funnel` for the internet, which needs a password. Off: being reachable is a decision.
     pub mode: TailscaleMode,
+    /// Whether the gateway takes back what it set up in Tailscale when it stops. Off: the name then answers after a restart
+    /// as before, and nothing else of Tailscale's settings changes.
+    pub reset_on_exit: bool,
     /// The absolute path of tailscaled's socket. `/var/run/tailscale/tailscaled.sock` when absent.
     pub socket_path: Option<String>,
     /// The logins, such as `ann@example.com`, that sign in by being that person on the tailnet. The owner of this machine

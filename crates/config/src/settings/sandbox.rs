@@ -49,11 +49,28 @@ pub struct AgentSandboxConfig {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SandboxBackend {
+    /// The program `bwrap` of the system makes namespaces and mounts; moltbot itself sets the rest within.
+    Bwrap,
     /// Containers of Docker, one for each scope.
     Docker,
     /// The program itself: namespaces, a private root, Landlock, a filter of system calls.
     #[default]
     Embedded,
+    /// The program itself where there are no namespaces: Landlock, a filter of system calls, limits. Several walls are
+    /// missing, which start and `doctor` name.
+    EmbeddedWeak,
+}
+
+impl SandboxBackend {
+    /// The name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bwrap => "bwrap",
+            Self::Docker => "docker",
+            Self::Embedded => "embedded",
+            Self::EmbeddedWeak => "embedded-weak",
+        }
+    }
 }
 
 /// Which sessions are shut off from the agent's workspace.
@@ -146,6 +163,14 @@ impl AgentsConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backend_is_written_as_it_is_named() {
+        use SandboxBackend::{Bwrap, Docker, Embedded, EmbeddedWeak};
+        for backend in [Bwrap, Docker, Embedded, EmbeddedWeak] {
+            assert_eq!(serde_json::to_value(backend).unwrap(), backend.name());
+        }
+    }
 
     #[test]
     fn what_an_agent_does_not_say_is_as_for_all() {

@@ -4,12 +4,37 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How strict the gateway is.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecurityConfig {
+    /// What `moltbot security audit` looks at.
+    pub audit: AuditConfig,
     /// What the limits of sign-in, of client sessions and of pairing are taken from. `personal` is the default: forgiving
     /// to one person, and the same for guessers as everywhere. `asvs` and `dod` are strict.
     pub profile: SecurityProfile,
+}
+
+/// What `moltbot security audit` looks at.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct AuditConfig {
+    /// Findings to live with for a while. They stay in the report and in the score; a second score is without them. A
+    /// critical finding cannot be suppressed.
+    pub suppressions: Vec<Suppression>,
+}
+
+/// A finding to live with for a while.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Suppression {
+    /// The finding's id, in full.
+    pub check_id: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// The last day on which it holds, such as 2026-12-31; 90 days from now at most.
+    pub until: String,
 }
 
 /// Where the limits are taken from.

@@ -13,16 +13,13 @@ const DEFAULTS: Shape = Object(&[
     ("elevatedDefault", OneOf(&["ask", "full", "off", "on"])),
     ("heartbeat", HEARTBEAT),
     ("imageModel", MODEL),
-    ("maxConcurrent", COUNT),
     ("mediaMaxMb", Shape::Number),
     ("memorySearch", OBJECT),
-    ("models", Noted("every configured model may be chosen", &Map(&MODEL_ENTRY))),
+    ("models", Map(&MODEL_ENTRY)),
     ("sandbox", SANDBOX),
     ("subagents", Object(&[("archiveAfterMinutes", COUNT), ("maxConcurrent", COUNT), ("model", MODEL)])),
-    ("thinkingDefault", OneOf(&["high", "low", "medium", "minimal", "off", "xhigh"])),
     ("typing*", Any),
     ("userTimezone", Text),
-    ("verboseDefault", Text),
 ]);
 
 const AGENT: Shape = Object(&[
@@ -38,7 +35,7 @@ const AGENT: Shape = Object(&[
 
 const MODEL: Shape = Shape::TextOr(&Object(&[("fallbacks", TEXTS), ("primary", Text)]));
 
-const MODEL_ENTRY: Shape = Object(&[("alias", Text), ("params", OBJECT)]);
+const MODEL_ENTRY: Shape = Object(&[("params", OBJECT)]);
 
 const HEARTBEAT: Shape = Object(&[
     ("ackMaxChars", COUNT),

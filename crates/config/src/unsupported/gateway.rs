@@ -9,7 +9,6 @@ pub(super) const GATEWAY: Shape = Object(&[
     ("nodes", NODES),
     ("reload", Object(&[("debounceMs", COUNT), ("mode", OneOf(&["hot", "hybrid", "off", "restart"]))])),
     ("remote", REMOTE),
-    ("tailscale", Object(&[("resetOnExit", RESET_ON_EXIT)])),
     ("tls", TLS),
 ]);
 
@@ -20,8 +19,7 @@ const CONTROL_UI: Shape = Object(&[
     ("enabled", Flag),
 ]);
 
-const RESPONSES: Shape =
-    Object(&[("enabled", Flag), ("files", FILES), ("images", OBJECT), ("maxBodyBytes", COUNT)]);
+const RESPONSES: Shape = Object(&[("files", FILES), ("images", OBJECT), ("maxBodyBytes", COUNT)]);
 
 const FILES: Shape = Object(&[
     ("allowUrl", Flag),
@@ -43,9 +41,6 @@ const REMOTE: Shape = Object(&[
         Noted("commands connect directly; set up a tunnel by yourself", &OneOf(&["direct", "ssh"])),
     ),
 ]);
-
-const RESET_ON_EXIT: Shape =
-    Noted("moltbot does not change Tailscale's settings: `tailscale serve reset` takes them back", &Flag);
 
 const TLS: Shape = Open(&[(
     "caPath",

@@ -128,34 +128,18 @@ pub(super) const MESSAGES: Shape = Object(&[
     ("groupChat", Open(&[("historyLimit", COUNT), ("mentionPatterns", TEXTS)])),
     ("inbound", Open(&[("debounceMs", COUNT)])),
     ("messagePrefix", Text),
-    ("queue", QUEUE),
     ("responsePrefix", Text),
     ("tts", Open(&[])),
-]);
-
-const QUEUE: Shape = Object(&[
-    ("byChannel", Map(&Any)),
-    ("cap", COUNT),
-    ("debounceMs", COUNT),
-    ("drop", OneOf(&["new", "old", "summarize"])),
-    ("mode", OneOf(&["collect", "followup", "interrupt", "queue", "steer", "steer-backlog"])),
 ]);
 
 /// `session`.
 pub(super) const SESSION: Shape = Object(&[
     ("agentToAgent", Object(&[("maxPingPongTurns", Shape::Whole(0, 5))])),
     ("mainKey", Noted("the main session is always named `main`", &Text)),
-    ("reset", RESET),
-    ("resetByChannel", Map(&RESET)),
-    ("resetByType", Object(&[("dm", RESET), ("group", RESET), ("thread", RESET)])),
-    ("resetTriggers", TEXTS),
     ("scope", OneOf(&["global", "per-sender"])),
     ("sendPolicy", Noted("replies go to whoever asked", &SEND_POLICY)),
     ("store", Text),
 ]);
-
-const RESET: Shape =
-    Object(&[("atHour", Shape::Whole(0, 23)), ("idleMinutes", COUNT), ("mode", OneOf(&["daily", "idle"]))]);
 
 const SEND_POLICY: Shape = Object(&[
     ("default", OneOf(&["allow", "deny"])),

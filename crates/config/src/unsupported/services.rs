@@ -1,6 +1,6 @@
 //! Providers, plugins, schedules and other services: what is known of them and not served yet.
 
-use super::{Any, COUNT, Flag, List, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
+use super::{COUNT, Flag, List, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
 
 /// `auth`.
 pub(super) const AUTH: Shape = Object(&[
@@ -57,40 +57,19 @@ const STAYS: &str = "replies of hooks are not sent to a channel yet: they stay i
 /// `models`.
 pub(super) const MODELS: Shape = Object(&[("providers", Map(&PROVIDER))]);
 
-const PROVIDER: Shape = Object(&[
-    ("api", APIS),
-    ("auth", OneOf(&["api-key", "aws-sdk", "oauth", "token"])),
-    ("authHeader", Any),
-    ("models", List(&MODEL)),
-]);
+const PROVIDER: Shape = Object(&[("api", APIS), ("auth", AUTHS), ("models", List(&MODEL))]);
 
 /// Wire formats of which some work: an entry with another is left out.
 const APIS: Shape = Noted(
     "this provider is left out: its wire format is not served yet",
-    &OneOf(&[
-        "anthropic-messages",
-        "bedrock-converse-stream",
-        "github-copilot",
-        "google-generative-ai",
-        "openai-completions",
-        "openai-responses",
-    ]),
+    &OneOf(&["bedrock-converse-stream", "github-copilot"]),
 );
 
-const MODEL: Shape = Object(&[
-    ("api", Text),
-    (
-        "compat",
-        Open(&[
-            ("maxTokensField", Text),
-            ("supportsDeveloperRole", Flag),
-            ("supportsReasoningEffort", Flag),
-            ("supportsStore", Flag),
-        ]),
-    ),
-    ("headers", Map(&Text)),
-    ("input", TEXTS),
-]);
+/// Ways to sign in of which some work: an entry with another is left out.
+const AUTHS: Shape =
+    Noted("this provider is left out: it is signed in to by keys alone", &OneOf(&["aws-sdk", "oauth"]));
+
+const MODEL: Shape = Object(&[("api", APIS)]);
 
 /// `plugins`.
 pub(super) const PLUGINS: Shape = Object(&[

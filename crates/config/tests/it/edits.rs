@@ -1,4 +1,4 @@
-use moltbot_config::{get, initial, set};
+use moltbot_config::{changed, get, initial, set, unset};
 use proptest::prelude::*;
 
 use crate::read;
@@ -59,5 +59,52 @@ proptest! {
         let notes = |text: &str| text.matches("note").count() + text.matches("// top").count() + text.matches("// end").count();
         prop_assert_eq!(notes(&changed), notes(&text), "{}", changed);
         prop_assert_eq!(set(&changed, path, value).unwrap(), changed.clone(), "a second time changes nothing");
+    }
+}
+
+/// A config with every section filled and a comment at the end of each line.
+fn commented() -> String {
+    let full = include_str!("../data/full-openclaw.json5");
+    full.lines().enumerate().map(|(number, line)| format!("{line} // note {number};\n")).collect()
+}
+
+/// The settings of a text that hold no others.
+fn leaves(text: &str) -> Vec<String> {
+    let value = moltbot_config::value(text).unwrap_or_default();
+    let paths = changed(&serde_json::json!({}), &value).into_iter();
+    paths.filter(|path| get(text, path).is_ok_and(|value| !value.is_array())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn what_is_unset_and_set_again_loses_no_comment_and_no_other_key(
+        places in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+    ) {
+        let before = commented();
+        let paths = leaves(&before);
+        prop_assert!(paths.len() > 200, "{}", paths.len());
+        let mut chosen: Vec<&String> = places.iter().map(|place| place.get(&paths)).collect();
+        chosen.sort();
+        chosen.dedup();
+        let whole = moltbot_config::value(&before).unwrap();
+        let mut text = before.clone();
+        for path in &chosen {
+            text = unset(&text, path).unwrap();
+            prop_assert!(get(&text, path).is_err(), "{}", path);
+        }
+        let gone = changed(&whole, &moltbot_config::value(&text).unwrap());
+        prop_assert_eq!(gone.iter().collect::<Vec<_>>(), chosen.clone(), "nothing else went");
+        for path in &chosen {
+            text = set(&text, path, &get(&before, path).unwrap().to_string()).unwrap();
+        }
+        prop_assert_eq!(moltbot_config::value(&text).unwrap(), whole, "{}", text);
+        for number in 0..before.lines().count() {
+            let note = format!("// note {number};");
+            prop_assert_eq!(text.matches(&note).count(), 1, "{}: {}", note, text);
+        }
+        let listed = |text: &str| read(text).unwrap().unsupported.into_iter().map(|one| one.path).collect::<std::collections::BTreeSet<_>>();
+        prop_assert_eq!(listed(&text), listed(&before));
     }
 }

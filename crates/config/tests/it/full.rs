@@ -27,6 +27,87 @@ fn a_config_of_an_existing_install_loads_and_says_what_does_nothing_yet() {
     assert_eq!(listed, include_str!("../data/full-unsupported.txt"), "\n{listed}");
 }
 
+/// The same settings as [`FULL`], where the first generation has them.
+const FIRST: &str = include_str!("../data/full-clawdbot.json5");
+
+#[test]
+fn a_config_of_the_first_generation_is_read_as_one_of_today_and_written_so() {
+    let (first, today) = (read(FIRST), read(FULL));
+    let (first, today) = (first.unwrap_or_else(|errors| panic!("{errors}")), today.unwrap());
+    assert_eq!(first.value, today.value);
+    assert_eq!(format!("{:?}", first.config), format!("{:?}", today.config));
+    let from: Vec<&str> = first.migrated.iter().map(|one| one.from.as_str()).collect();
+    for key in [
+        "agent",
+        "telegram",
+        "discord",
+        "identity",
+        "gateway.token",
+        "gateway.password",
+        "tools.bash",
+        "routing.queue",
+    ] {
+        assert!(from.iter().any(|from| from.starts_with(key)), "{key}: {from:?}");
+    }
+    assert!(first.migrated.iter().all(|one| one.line > 1 && one.file.is_none()));
+    assert!(today.migrated.is_empty());
+    let (text, moved) = moltbot_config::migrate(FIRST).unwrap();
+    assert_eq!(moved.len(), first.migrated.len());
+    let written = read(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(written.value, today.value);
+    assert!(written.migrated.is_empty() && text.starts_with("// The settings of"));
+}
+
+#[test]
+fn a_key_of_an_older_generation_loosens_nothing() {
+    for (text, expected) in [
+        ("{telegram: {dmPolicy: 'open'}}", "channels.telegram.dmPolicy"),
+        ("{agent: {sandbox: {docker: {privileged: true}}}}", "agents.defaults.sandbox.docker.privileged"),
+        ("{gateway: {token: 'a', auth: {token: 'b'}}}", "gateway.token"),
+    ] {
+        let said = crate::error_of(text);
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+}
+
+#[test]
+fn variables_of_a_config_are_for_its_references() {
+    let text = "{env: {vars: {A_TOKEN: 'token-of-${TEST_BIND}', TEST_BIND: 'lan'}, B: '${A_TOKEN}!', E: ''}, gateway: {bind: '${TEST_BIND}',                 auth: {token: '${B}'}, remote: {token: {source: 'env', id: 'A_TOKEN'}}}}";
+    let loaded = read(text).unwrap_or_else(|errors| panic!("{errors}"));
+    // The environment comes first.
+    assert_eq!(loaded.config.gateway.bind, BindMode::Loopback);
+    let token = loaded.config.gateway.auth.token.unwrap();
+    assert_eq!(token.expose_secret(), "token-of-loopback!");
+    let elsewhere = loaded.config.gateway.remote.token.unwrap();
+    assert_eq!(elsewhere.expose_secret(), "token-of-loopback");
+    let env = &loaded.config.env;
+    assert_eq!(env.variable("B").map(|value| value.expose_secret()), Some("token-of-loopback!"));
+    assert!(env.variable("E").is_none() && env.variable("NONE").is_none());
+    for name in ["A_TOKEN", "B"] {
+        assert!(!format!("{:?}", loaded.config.env).contains("token-of"), "{name}");
+    }
+    let plain: Vec<&str> = loaded.plain.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(plain, ["env.vars.A_TOKEN", "env.vars.TEST_BIND", "env.B"], "each once");
+    let around = crate::error_of("{env: {A: '${B}', B: '${A}'}, ui: {x: '${A}'}}");
+    assert!(around.contains("the variable `A`"), "{around}");
+}
+
+#[test]
+fn variables_that_load_code_or_change_our_walls_are_refused() {
+    for name in
+        ["LD_PRELOAD", "PATH", "NODE_OPTIONS", "MOLTBOT_STATE_DIR", "OPENCLAW_GATEWAY_TOKEN", "https_proxy"]
+    {
+        for text in [format!("{{env: {{{name}: 'x'}}}}"), format!("{{env: {{vars: {{{name}: 'x'}}}}}}")] {
+            let said = crate::error_of(&text);
+            assert!(
+                said.contains(name) && said.contains("a config does not set this variable"),
+                "{text}: {said}"
+            );
+        }
+    }
+    assert!(crate::error_of("{env: {A: 5}}").contains("env.A"));
+}
+
 #[test]
 fn what_works_has_the_values_of_the_file() {
     let config = read(FULL).unwrap().config;
@@ -39,7 +120,7 @@ fn what_works_has_the_values_of_the_file() {
     let model = config.agents.defaults.model.as_ref().and_then(|model| model.primary());
     assert_eq!(model, Some("local/qwen2.5"));
     let providers: Vec<&String> = config.models.providers.keys().collect();
-    assert_eq!(providers, ["local"], "a provider with another wire format is left out whole");
+    assert_eq!(providers, ["google", "local"], "a provider that is signed in to otherwise is left out whole");
     let local = &config.models.providers["local"];
     assert_eq!(local.api, Some(ProviderApi::OpenAiCompletions));
     assert_eq!(local.headers["X-House"].expose_secret(), "moltbot");
@@ -122,7 +203,7 @@ fn the_schema_knows_every_setting_and_says_which_do_nothing() {
     for path in [
         "channels.discord",
         "gateway.controlUi.basePath",
-        "session.resetTriggers",
+        "session.sendPolicy",
         "agents.defaults.sandbox.docker.env",
         "tools.exec.node",
     ] {

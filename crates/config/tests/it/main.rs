@@ -5,6 +5,7 @@ mod edits;
 mod errors;
 mod full;
 mod hostile;
+mod includes;
 mod oracle;
 mod references;
 mod secrets;

@@ -86,5 +86,9 @@ pub(crate) fn with(
     text: &str,
 ) -> Result<moltbot_config::Loaded, moltbot_config::ConfigErrors> {
     let environment = |name: &str| (name == "A").then(|| SecretString::from("value-of-a"));
-    load(text.as_bytes(), "moltbot.json", &Surroundings { environment: &environment, keeper, sealed })
+    load(
+        text.as_bytes(),
+        "moltbot.json",
+        &Surroundings { keeper, sealed, ..Surroundings::plain(&environment) },
+    )
 }

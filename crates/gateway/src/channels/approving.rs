@@ -4,6 +4,7 @@
 //! A button carries a number that is drawn for this question and this identity of the owner's, good once and below the
 //! message that was sent with it alone. Nothing of it outlives the gateway, as no question does.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use moltbot_policy::approval::{ApprovalId, Approver, Choice};
 use moltbot_protocol::sender::{Conversation, Origin, SenderId};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
 
 use super::buttons::OVER;
 use super::intake::Port;
@@ -24,6 +26,8 @@ use crate::shared::{Shared, lock};
 const APPROVAL: &str = "a";
 /// The longest question that is shown again with its answer, in UTF-16 code units.
 const SHOWN_UNITS: usize = 3500;
+/// How long a press waits for its message to be named.
+const PLACED: Duration = Duration::from_secs(2);
 /// The wait before a question is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -61,27 +65,55 @@ enum Stands {
 
 /// The questions in the owner's chats.
 #[derive(Default)]
-pub(crate) struct Questions(Mutex<Vec<Posed>>);
+pub(crate) struct Questions {
+    posed: Mutex<Vec<Posed>>,
+    /// Somebody waits for one to stand in its chat.
+    placed: Notify,
+}
 
 impl Questions {
     fn add(&self, posed: Posed) {
-        lock(&self.0).push(posed);
+        lock(&self.posed).push(posed);
     }
 
     fn waits(&self, digest: &Digested) -> bool {
-        lock(&self.0).iter().any(|posed| posed.digest == *digest)
+        lock(&self.posed).iter().any(|posed| posed.digest == *digest)
     }
 
     /// The vendor has it. Whether it waits for an answer still.
     fn stands(&self, digest: &Digested, stands: Stands) -> bool {
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.posed);
         let found = all.iter_mut().find(|posed| posed.digest == *digest);
-        found.map(|posed| posed.stands = stands).is_some()
+        let is_there = found.map(|posed| posed.stands = stands).is_some();
+        drop(all);
+        self.placed.notify_waiters();
+        is_there
+    }
+
+    /// Waits while the question is on its way: a press may be here before the vendor's word that it has the message.
+    async fn placed(&self, digest: &Digested) {
+        let is_placed = || {
+            let all = lock(&self.posed);
+            !all.iter().any(|posed| posed.digest == *digest && posed.stands == Stands::NotYet)
+        };
+        let placed = async {
+            loop {
+                let mut moved = pin!(self.placed.notified());
+                moved.as_mut().enable();
+                if is_placed() {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        if tokio::time::timeout(PLACED, placed).await.is_err() {
+            tracing::debug!("a button was pressed whose message the vendor has not named");
+        }
     }
 
     /// Takes all that ask for one answer.
     fn take(&self, approval: &ApprovalId) -> Vec<Posed> {
-        lock(&self.0).extract_if(.., |posed| posed.approval == *approval).collect()
+        lock(&self.posed).extract_if(.., |posed| posed.approval == *approval).collect()
     }
 
     /// Uses a button up: the question that it answers. An error names the question, when there is one.
@@ -92,7 +124,7 @@ impl Questions {
         message: &str,
     ) -> Result<ApprovalId, (String, Refusal)> {
         let no = |code, said: &str| Refusal::new(code, said);
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.posed);
         let Some(posed) = all.iter_mut().find(|posed| posed.digest == *digest) else {
             return Err(("button".to_owned(), no("approval_unknown", OVER)));
         };
@@ -114,7 +146,7 @@ impl Questions {
 
     /// The answer could not be recorded: the button may be pressed again.
     fn give_back(&self, digest: &Digested) {
-        if let Some(posed) = lock(&self.0).iter_mut().find(|posed| posed.digest == *digest) {
+        if let Some(posed) = lock(&self.posed).iter_mut().find(|posed| posed.digest == *digest) {
             posed.is_used = false;
         }
     }
@@ -251,6 +283,7 @@ impl Port {
         let say = |notice: &str| Some(Pressed { notice: notice.to_owned(), text: None });
         let (questions, approvals) = (&self.shared.channels.questions, &self.shared.approvals);
         let pressed = digest(&nonce);
+        questions.placed(&pressed).await;
         let id = match questions.press(&pressed, sender, message) {
             Ok(id) => id,
             Err((id, refusal)) => {

@@ -13,18 +13,22 @@ use moltbot_config::limits;
 use moltbot_config::settings::DmScope;
 use moltbot_policy::approval::{Approver, Choice};
 use moltbot_policy::chat::{self, ChatCommand, ChatCommandPermit, Manner, Ruling, Speaker};
+use moltbot_policy::record_soon;
 use moltbot_policy::senders::SenderPermit;
 use moltbot_policy::senders::pairing::POWERS;
+use moltbot_policy::session::{ResetPermit, begins_anew};
 use moltbot_protocol::ids::SessionKey;
+use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::{Conversation, SenderId};
 use serde_json::Value;
 
 use super::intake::Port;
 use crate::devices::Decider;
+use crate::methods::sessions::{Sayer, SettingError};
 use crate::methods::{senders, sessions};
 use crate::quarantine;
 use crate::senders::SenderError;
-use crate::shared::{lock, recorded};
+use crate::shared::{NOT_NOW, lock};
 use crate::stop;
 
 /// Commands that are remembered when they come twice.
@@ -69,8 +73,11 @@ pub(super) enum Obeyed {
     Yes,
 }
 
-/// Reads a message as a command.
-pub(super) fn read(text: &str) -> Option<Words<'_>> {
+/// Reads a message as a command. `triggers` begin a conversation anew when they are all that is said.
+pub(super) fn read<'a>(text: &'a str, triggers: &[String]) -> Option<Words<'a>> {
+    if begins_anew(triggers, text) == Some("") {
+        return Some((ChatCommand::Reset, Vec::new()));
+    }
     let stop = || webchat::is_stop_word(text).then(|| (ChatCommand::Stop, Vec::new()));
     ChatCommand::parse(text).or_else(stop)
 }
@@ -103,7 +110,7 @@ impl Port {
         if !served.done.is_new(&arrival.id) {
             return Ok(Obeyed::Yes);
         }
-        let recorded = recorded(&shared.ledger, permit, "command in a chat").await;
+        let recorded = record_soon(permit, &shared.ledger).await;
         let recorded = recorded.map_err(|error| NotTaken(error.to_string()))?;
         let permit = recorded.permit();
         let answer = match command {
@@ -113,17 +120,17 @@ impl Port {
                 return Ok(Obeyed::Yes);
             }
             ChatCommand::Approve => self.approve(arrival, speaker, &words).await,
+            // The turn that makes the summary answers: it is kept, counted and stopped as any other.
+            ChatCommand::Compact => return Ok(Obeyed::IsMessage),
             ChatCommand::Help => help(speaker, manner),
             ChatCommand::Pairing => self.pairing(permit, &words).await,
+            ChatCommand::Queue => self.queue(session, &words).await,
             ChatCommand::Release => quarantine::release_in_chat(shared, permit, &words).await,
-            ChatCommand::Reset => match sessions::begin_anew(shared, session, shared.now_ms()).await {
-                Ok(_) => "A new conversation has begun.".into(),
-                Err(error) => {
-                    tracing::error!(%error, "a session could not be begun anew");
-                    "This is not possible now: it cannot be kept.".into()
-                }
-            },
-            ChatCommand::Status => self.status(),
+            ChatCommand::Reset => self.begin_anew(permit, session).await,
+            ChatCommand::Model | ChatCommand::Models | ChatCommand::Think | ChatCommand::Verbose => {
+                self.settings(session, permit, &words).await
+            }
+            ChatCommand::Status => self.status(session).await,
             ChatCommand::Stop if speaker == Speaker::Owner && words == ["all"] => {
                 let (gateway, by) = (shared.clone(), format!("owner:{}", permit.sender()));
                 // In a thread of its own: it waits until everything is dead.
@@ -145,10 +152,53 @@ impl Port {
     /// Ends what is being answered: to the owner all in this conversation, to others what they caused themselves.
     fn stop(&self, permit: &ChatCommandPermit, session: &SessionKey) {
         match permit.speaker() {
-            Speaker::Owner => drop(self.shared.inbound.abort_session(session)),
+            Speaker::Owner => drop(self.shared.abort_session(session)),
             Speaker::GroupMember | Speaker::Hook | Speaker::Sender | Speaker::Stranger => {
                 self.shared.inbound.abort_sender(permit.sender());
+                let principal = Principal::Sender(permit.sender().to_string());
+                self.shared.agent.end_commands_by(&principal);
             }
+        }
+    }
+
+    async fn begin_anew(&self, permit: &ChatCommandPermit, session: &SessionKey) -> String {
+        let permit = match ResetPermit::by_chat(permit, session.clone()) {
+            Ok(permit) => permit,
+            Err(refusal) => return refusal.message,
+        };
+        let begun = match record_soon(permit, &self.shared.ledger).await {
+            Ok(permit) => sessions::begin_anew(&self.shared, permit).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match begun {
+            Ok(_) => "A new conversation has begun.".into(),
+            Err(error) => {
+                tracing::error!(error, "a session could not be begun anew");
+                NOT_NOW.into()
+            }
+        }
+    }
+
+    /// Sets or tells how messages wait in a session.
+    async fn queue(&self, session: &SessionKey, words: &[&str]) -> String {
+        let channel = self.served.place().channel;
+        sessions::set_queue(&self.shared, session, channel, words).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "how messages wait could not be changed");
+            "This is not possible now: it cannot be kept.".into()
+        })
+    }
+
+    /// Tells or sets how the conversation is answered.
+    async fn settings(&self, session: &SessionKey, permit: &ChatCommandPermit, words: &[&str]) -> String {
+        let command = (permit.command(), words);
+        match sessions::say(&self.shared, session, command, &Sayer::Chat(permit)).await {
+            Some(Ok(said)) => said,
+            Some(Err(SettingError::Refused(refusal))) => refusal.message,
+            Some(Err(error)) => {
+                tracing::error!(%error, "a session could not be changed");
+                NOT_NOW.into()
+            }
+            None => String::new(),
         }
     }
 
@@ -164,9 +214,13 @@ impl Port {
         }
     }
 
-    fn status(&self) -> String {
+    async fn status(&self, session: &SessionKey) -> String {
         let Self { shared, .. } = self;
         let mut text = format!("moltbot {}\n", env!("CARGO_PKG_VERSION"));
+        match shared.agent.session_status(session).await {
+            Ok(told) => push(&mut text, &told),
+            Err(error) => tracing::error!(%error, "a session cannot be read"),
+        }
         if shared.stop.is_stopped() {
             push(&mut text, "everything is stopped until the owner resumes");
         }
@@ -223,7 +277,7 @@ impl Port {
             Err(SenderError::Refused(refusal)) => refusal.message,
             Err(error) => {
                 tracing::error!(%error, "a sender could not be changed");
-                "This is not possible now: it cannot be recorded or kept.".into()
+                NOT_NOW.into()
             }
         }
     }
@@ -262,12 +316,18 @@ fn help(speaker: Speaker, manner: Manner) -> String {
             ChatCommand::Absent(_) => continue,
             ChatCommand::Allowance => "/allowance: what you used today, and what you may",
             ChatCommand::Approve => APPROVE,
+            ChatCommand::Compact => "/compact <what matters>: has what was said before summarised",
             ChatCommand::Help => "/help: this",
+            ChatCommand::Model => "/model <provider/model>: the model that answers here",
+            ChatCommand::Models => "/models: which there are",
             ChatCommand::Pairing => USAGE,
+            ChatCommand::Queue => "/queue <mode>: how messages wait that come while I answer",
             ChatCommand::Release => "/release <session>: lets a conversation go on that is in quarantine",
             ChatCommand::Reset => "/new: begins the conversation anew",
             ChatCommand::Status => "/status: how I am",
             ChatCommand::Stop => "/stop: ends what is being answered",
+            ChatCommand::Think => "/think <level>: how much is thought here",
+            ChatCommand::Verbose => "/verbose <level>: how much is told of tools here",
             ChatCommand::WhoAmI => "/whoami: your id",
         };
         push(&mut text, what);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use moltbot_agent::picture_type;
 use moltbot_channels::driver::{Attached, NotFetched, Place};
 use moltbot_config::limits;
-use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::message::{InboundMessage, SentImage};
 use sha2::{Digest as _, Sha256};
 
 use super::Served;
@@ -15,6 +16,8 @@ use crate::shared::Shared;
 pub(super) struct Taken {
     /// What the agent is told of them.
     pub(super) told: Vec<String>,
+    /// Those of them that are pictures.
+    pub(super) images: Vec<SentImage>,
     /// What the sender is told of those that were not taken.
     pub(super) refused: Vec<String>,
 }
@@ -36,7 +39,10 @@ pub(super) async fn take(
             tokio::time::timeout_at(until, keeping).await.unwrap_or_else(|_| Err("it took too long".into()))
         };
         match kept {
-            Ok(told) => taken.told.push(told),
+            Ok((told, image)) => {
+                taken.told.push(told);
+                taken.images.extend(image);
+            }
             Err(why) => {
                 tracing::info!(place = %served.place(), run = %message.run, why, "a file is not taken");
                 taken.told.push(format!("[Attached, and not readable here: {}: {why}.]", file.what));
@@ -54,21 +60,60 @@ async fn keep(
     message: &InboundMessage,
     number: usize,
     file: &Attached,
-) -> Result<String, String> {
+) -> Result<(String, Option<SentImage>), String> {
     let fetched = served.driver.fetch(file).await;
     let bytes = fetched.map_err(|error: NotFetched| error.to_string())?;
     let Kind { end, mime, is_words } = kind_of(&bytes);
+    let fits = u64::try_from(bytes.len()).is_ok_and(|size| size <= limits::PICTURE_BYTES);
+    let picture = picture_type(&bytes).filter(|_| fits);
     let name = format!("{}.{end}", stem(served.place(), message, number));
     let path = shared.agent.keep_received(message, &name, bytes).await?;
-    let seen = if is_words { "" } else { "; it cannot be shown to you, only read as a file" };
-    Ok(format!("[Attached: {}. It is the file {path} ({mime}{seen}).]", file.what))
+    let seen = match picture {
+        Some(_) => "; a model that sees is shown it",
+        None if is_words => "",
+        None => "; it cannot be shown to you, only read as a file",
+    };
+    let told = format!("[Attached: {}. It is the file {path} ({mime}{seen}).]", file.what);
+    Ok((told, picture.map(|mime| SentImage { mime_type: mime.into(), path })))
+}
+
+/// Keeps the pictures that a client of ours sent with a message, which says where they are.
+///
+/// # Errors
+/// A sentence: when one is no picture, or cannot be kept.
+pub(crate) async fn keep_pictures(
+    shared: &Shared,
+    message: &mut InboundMessage,
+    pictures: Vec<Vec<u8>>,
+) -> Result<(), String> {
+    let mut told = Vec::with_capacity(pictures.len());
+    for (number, bytes) in pictures.into_iter().enumerate() {
+        let number = number.saturating_add(1);
+        let no_picture = || format!("attachment {number} is no picture: PNG, JPEG, GIF and WebP are taken");
+        let mime_type = picture_type(&bytes).ok_or_else(no_picture)?;
+        let digest = hex_start(&format!("{}:{}", message.channel, message.external_id));
+        let name = format!("webchat-{digest}-{number}.{}", kind_of(&bytes).end);
+        let path = shared.agent.keep_received(message, &name, bytes).await?;
+        told.push(format!(
+            "[Attached: a picture. It is the file {path} ({mime_type}; a model that sees is shown it).]"
+        ));
+        message.images.push(SentImage { mime_type: mime_type.into(), path });
+    }
+    if !told.is_empty() {
+        message.text = [message.text.trim_end(), &told.join("\n")].join("\n\n");
+    }
+    Ok(())
 }
 
 /// The same for the same file of the same message: what is taken again after a crash is the same file.
 fn stem(place: &Place, message: &InboundMessage, number: usize) -> String {
-    let digest = Sha256::digest(format!("{place}:{}", message.external_id));
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex_start(&format!("{place}:{}", message.external_id));
     format!("{}-{digest}-{}", place.channel, number.saturating_add(1))
+}
+
+/// The first 16 digits of a text's digest.
+fn hex_start(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a file is, by its first bytes: neither its name nor what its sender says decides.

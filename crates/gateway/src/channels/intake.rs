@@ -114,7 +114,7 @@ impl Port {
         if shared.channels.owner.speaker(&permit, &arrival.conversation) == Speaker::Owner {
             served.state.heard_owner(sender, &arrival.conversation);
         }
-        if let Some(said) = commands::read(&arrival.text) {
+        if let Some(said) = commands::read(&arrival.text, &shared.inbound.sessions.reset_triggers) {
             match self.command(&permit, said, &session, &arrival).await? {
                 Obeyed::Yes => return Ok(()),
                 Obeyed::IsMessage => {}
@@ -184,7 +184,9 @@ impl Port {
 
     /// Takes the files of a message, says in it where they are, and tells the sender which were not taken.
     async fn take_files(&self, message: &mut InboundMessage, files: &[Attached]) {
-        let files::Taken { told, refused } = files::take(&self.shared, &self.served, message, files).await;
+        let files::Taken { told, images, refused } =
+            files::take(&self.shared, &self.served, message, files).await;
+        message.images = images;
         message.text = [message.text.trim_end(), &told.join("\n")].join("\n\n").trim_start().to_owned();
         if let Some(origin) = message.origin.as_deref().filter(|_| !refused.is_empty()) {
             self.say_beside(origin.clone(), "file", refused.join("\n"));

@@ -60,6 +60,7 @@ pub(super) fn message(
         session,
         principal: Principal::Sender(arrival.sender.to_string()),
         text,
+        images: Vec::new(),
         extra_system_prompt: None,
         origin: Some(Box::new(Origin {
             sender: arrival.sender,
@@ -67,6 +68,7 @@ pub(super) fn message(
             message: arrival.message,
         })),
         timeout_ms: None,
+        thinking: None,
     })
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use moltbot_config::limits;
 use moltbot_policy::nodes::CommandSet;
 use moltbot_policy::pairing::{self, DeviceAct, DevicePermit, Rights, TokenDigest};
+use moltbot_policy::record_soon;
 use moltbot_protocol::scope::Role;
 use moltbot_store::{DeviceChange, DeviceClaims, DeviceRole, PairedDevice};
 use moltbot_vault::{FileError, StateDir};
@@ -17,7 +18,7 @@ use serde::Deserialize;
 
 use super::change::{names, room_for_one};
 use super::{DeviceError, Devices};
-use crate::shared::{lock, recorded};
+use crate::shared::lock;
 
 const FOLDER: &str = "devices";
 const PAIRED: &str = "paired.json";
@@ -110,7 +111,7 @@ impl Devices {
             .collect();
         let Some(last) = permits.pop() else { return Ok(false) };
         for permit in permits {
-            drop(recorded(&self.ledger, permit, "pairing").await?);
+            drop(record_soon(permit, &self.ledger).await?);
         }
         self.change(last, DeviceChange { keep: vec![device], ..DeviceChange::default() }).await?;
         Ok(true)

@@ -3,7 +3,7 @@
 //! The turn is an ordinary one: it is on disk before the first byte of the answer, waits in its session's
 //! line, and is stopped when the client hangs up.
 
-mod reply;
+pub(super) mod reply;
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use moltbot_config::limits;
 use moltbot_policy::allowance::SPENT;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::openai::ChatCompletionRequest;
+use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{self, Body};
@@ -30,18 +31,18 @@ const BRANDS: [&str; 3] = ["moltbot", "clawdbot", "openclaw"];
 
 /// Why there is no completion.
 #[derive(Debug)]
-struct Failure {
-    status: StatusCode,
-    kind: &'static str,
-    message: String,
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) kind: &'static str,
+    pub(super) message: String,
 }
 
 impl Failure {
-    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, message: message.into() }
     }
 
-    fn invalid(message: impl Into<String>) -> Self {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 }
@@ -77,25 +78,31 @@ async fn begin(
     class: Class,
     request: Request<Incoming>,
 ) -> Result<(ChatCompletionRequest, Arc<Run>), Failure> {
-    if shared.stop.is_stopped() {
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", stop::REFUSED));
-    }
     let headers = request.headers().clone();
-    let body = read(request.into_body(), class).await?;
-    let request: ChatCompletionRequest =
-        serde_json::from_slice(&body).map_err(|error| Failure::invalid(format!("invalid body: {error}")))?;
-    let agent = agent(shared, &headers, request.model.as_deref())?;
+    let request: ChatCompletionRequest = read(shared, request, class).await?;
+    let run = start(shared, from, &headers, &request).await?;
+    Ok((request, run))
+}
+
+/// Sets the turn of a request going.
+pub(super) async fn start(
+    shared: &Arc<Shared>,
+    from: &str,
+    headers: &HeaderMap,
+    request: &ChatCompletionRequest,
+) -> Result<Arc<Run>, Failure> {
+    let agent = agent(shared, headers, request.model.as_deref())?;
     let run = moltbot_vault::random_id().map_err(|error| {
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string())
     })?;
-    let (session, conversation) = session(&headers, &agent, request.user.as_deref(), &run)?;
+    let (session, conversation) = session(headers, &agent, request.user.as_deref(), &run)?;
     known_agent(shared, &session.agent()).map_err(|error| unknown(&error.message))?;
     let run = RunId::parse(&run).map_err(|error| Failure::invalid(error.to_string()))?;
-    let message = webchat::completion_message(&request, session, run, conversation)
+    let message = webchat::completion_message(request, session, run, conversation)
         .map_err(|error| Failure::invalid(error.to_string()))?;
-    let hearing = if request.stream { Hearing::Words } else { Hearing::End };
+    let hearing = if request.stream { Hearing::Words } else { Hearing::Answer };
     match inbound::receive(shared, message, from, hearing).await {
-        Ok(Received::Fresh(run)) => Ok((request, run)),
+        Ok(Received::Fresh(run)) => Ok(run),
         // The run's id was drawn for this request, so no message had it before.
         Ok(Received::Duplicate(_)) => {
             Err(Failure::new(StatusCode::CONFLICT, "conflict", "this request was made before"))
@@ -104,7 +111,20 @@ async fn begin(
     }
 }
 
-async fn read(body: Incoming, class: Class) -> Result<bytes::Bytes, Failure> {
+/// Reads a request, when there is anybody to answer it.
+pub(super) async fn read<T: DeserializeOwned>(
+    shared: &Shared,
+    request: Request<Incoming>,
+    class: Class,
+) -> Result<T, Failure> {
+    if shared.stop.is_stopped() {
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", stop::REFUSED));
+    }
+    let body = read_body(request.into_body(), class).await?;
+    serde_json::from_slice(&body).map_err(|error| Failure::invalid(format!("invalid body: {error}")))
+}
+
+async fn read_body(body: Incoming, class: Class) -> Result<bytes::Bytes, Failure> {
     let too_large = || {
         let message = format!("the body is larger than {} bytes", class.body);
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)

@@ -185,7 +185,7 @@ async fn take(
     };
     let from = principal.to_string();
     let message = call.message(principal, &shared.default_agent(), run, delivery.content)?;
-    let run = match inbound::receive(shared, message, &from, Hearing::End).await {
+    let run = match inbound::receive(shared, message, &from, Hearing::Answer).await {
         Ok(Received::Fresh(run)) => run.id.clone(),
         Ok(Received::Duplicate(status)) => status.run,
         Err(error) => return Err(error.into()),

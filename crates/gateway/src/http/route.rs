@@ -15,7 +15,7 @@ use moltbot_protocol::scope::Scope;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Body};
-use super::{completions, views};
+use super::{completions, responses, views};
 use crate::shared::Shared;
 
 /// A path with a method, before anybody decided who may use it.
@@ -69,6 +69,7 @@ enum Endpoint {
     ChatCompletions,
     Metrics,
     Models,
+    Responses,
 }
 
 impl Path {
@@ -111,6 +112,10 @@ impl Routes {
             let path = Path::post("/v1/chat/completions");
             let route = path.needs(Scope::Write).limited_by(Class::COMPLETION);
             routes.push(route.answered_by(Endpoint::ChatCompletions));
+        }
+        if config.endpoints.responses.enabled {
+            let route = Path::post("/v1/responses").needs(Scope::Write).limited_by(Class::COMPLETION);
+            routes.push(route.answered_by(Endpoint::Responses));
         }
         let views = [
             (config.endpoints.metrics, "/metrics", Endpoint::Metrics),
@@ -165,6 +170,7 @@ pub(super) async fn answer(
         }
         Endpoint::Metrics => views::metrics(shared).await,
         Endpoint::Models => views::models(shared),
+        Endpoint::Responses => responses::answer(shared, grant.actor(), route.class, place, request).await,
     }
 }
 
@@ -191,7 +197,8 @@ mod tests {
     fn routes(enabled: bool) -> Routes {
         let view = EndpointConfig { enabled };
         let chat_completions = ChatCompletionsConfig { enabled };
-        let endpoints = EndpointsConfig { chat_completions, metrics: view, models: view, readyz: view };
+        let endpoints =
+            EndpointsConfig { chat_completions, metrics: view, models: view, readyz: view, responses: view };
         Routes::of(&HttpConfig { endpoints })
     }
 
@@ -209,6 +216,7 @@ mod tests {
             table,
             [
                 "POST /v1/chat/completions | operator.write | 1048576 64",
+                "POST /v1/responses | operator.write | 1048576 64",
                 "GET /metrics | operator.read | 0 8",
                 "GET /v1/models | operator.read | 0 8",
             ]

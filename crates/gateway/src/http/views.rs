@@ -64,5 +64,12 @@ pub(super) async fn metrics(shared: &Arc<Shared>) -> Response<Body> {
             "# HELP moltbot_{name} {help}\n# TYPE moltbot_{name} {kind}\nmoltbot_{name} {value}\n"
         ));
     }
+    // Left out while none was kept: 0 would be one.
+    if let Some(score) = status.pointer("/security/score").and_then(Value::as_u64) {
+        let help = "How safe the installation was found to be, of 100.";
+        text.push_str(&format!(
+            "# HELP moltbot_security_score {help}\n# TYPE moltbot_security_score gauge\nmoltbot_security_score {score}\n"
+        ));
+    }
     answer::whole(StatusCode::OK, EXPOSITION, text)
 }

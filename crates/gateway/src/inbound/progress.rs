@@ -7,6 +7,7 @@ use moltbot_channels::webchat::ChatProgress;
 use moltbot_config::limits;
 use moltbot_protocol::agent::AgentEvent;
 use moltbot_protocol::event;
+use moltbot_protocol::message::VerboseLevel;
 use moltbot_store::TurnState;
 use serde_json::{Value, json};
 
@@ -25,6 +26,8 @@ pub(crate) struct Progress {
     last_delta: Option<Instant>,
     /// How much of the text was told, in bytes.
     told: usize,
+    /// How much is told of tools.
+    verbose: VerboseLevel,
 }
 
 impl Progress {
@@ -36,7 +39,13 @@ impl Progress {
             seq: 0,
             last_delta: None,
             told: 0,
+            verbose: VerboseLevel::default(),
         }
+    }
+
+    /// The same, which tell no more of tools than that.
+    pub(super) fn telling(run: &Run, verbose: VerboseLevel) -> Self {
+        Self { verbose, ..Self::new(run) }
     }
 
     /// Tells of something that happens in the run.
@@ -45,18 +54,30 @@ impl Progress {
             TurnEvent::Started { started_ms, .. } => {
                 self.agent(hub, "lifecycle", now_ms, json!({"phase": "start", "startedAt": started_ms}));
             }
+            TurnEvent::Absorbed(_) => {} // told to whoever watches that run
+            TurnEvent::CompactionStarted => self.agent(hub, "compaction", now_ms, json!({"phase": "start"})),
+            TurnEvent::CompactionEnded { messages, error } => {
+                let data = json!({"phase": "end", "messages": messages, "error": error});
+                self.agent(hub, "compaction", now_ms, data);
+            }
             TurnEvent::Text { text, delta } => {
                 run.say(delta);
                 self.text(hub, text, now_ms);
             }
+            TurnEvent::ToolStarted { .. } | TurnEvent::ToolEnded { .. }
+                if self.verbose == VerboseLevel::Off => {}
             TurnEvent::ToolStarted { id, name, arguments } => {
                 let data = json!({"phase": "start", "name": name, "toolCallId": id, "args": arguments});
                 self.agent(hub, "tool", now_ms, data);
             }
             TurnEvent::ToolEnded { id, name, result, is_error } => {
-                let data = json!({
-                    "phase": "result", "name": name, "toolCallId": id, "result": result, "isError": is_error,
-                });
+                let mut data =
+                    json!({"phase": "result", "name": name, "toolCallId": id, "isError": is_error});
+                if self.verbose == VerboseLevel::Full
+                    && let Some(members) = data.as_object_mut()
+                {
+                    members.insert("result".into(), json!(result));
+                }
                 self.agent(hub, "tool", now_ms, data);
             }
             TurnEvent::Ended(_) => {} // told from the report, once the run can be found in the store

@@ -5,22 +5,32 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use moltbot_config::limits;
+use moltbot_config::settings::{QueueConfig, QueueDrop, SessionConfig};
+use moltbot_config::{Config, limits};
 use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::SenderId;
-use moltbot_store::PendingTurn;
+use moltbot_store::{PendingTurn, TurnId};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use super::InboundError;
+use super::queueing::{Policy, is_alike, is_loose};
 use super::run::{End, Run};
 use crate::shared::lock;
 
 /// The lines of all sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbound {
     lines: Mutex<Lines>,
     workers: TaskTracker,
+    /// One for each turn that may run.
+    slots: Semaphore,
+    /// How messages wait where their session does not say.
+    pub(super) queue: QueueConfig,
+    /// When conversations are begun anew.
+    pub(crate) sessions: SessionConfig,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +52,8 @@ struct Line {
     waiting: VecDeque<(PendingTurn, Arc<Run>)>,
     reserved: usize,
     works: bool,
+    /// The run that was taken from the line last, while the worker is at it.
+    working: Option<Arc<Run>>,
     worker: Option<AbortHandle>,
 }
 
@@ -72,6 +84,133 @@ impl Drop for Place<'_> {
 }
 
 impl Inbound {
+    pub(crate) fn new(config: &Config) -> Self {
+        let slots = usize::try_from(config.agents.defaults.max_concurrent).unwrap_or(1).max(1);
+        Self {
+            lines: Mutex::default(),
+            workers: TaskTracker::default(),
+            slots: Semaphore::new(slots),
+            queue: config.messages.queue.clone(),
+            sessions: config.session.clone(),
+        }
+    }
+
+    /// Waits until one more turn may run. A turn that was stopped while it waits runs at once, to its end; where none waits,
+    /// there is nothing to wait for.
+    pub(super) async fn slot(&self, session: &SessionKey) -> Option<SemaphorePermit<'_>> {
+        let stopped = {
+            let lines = lock(&self.lines);
+            lines.sessions.get(session)?.waiting.front()?.1.abort_token()
+        };
+        tokio::select! {
+            slot = self.slots.acquire() => slot.ok(),
+            () = stopped.cancelled() => None,
+        }
+    }
+
+    /// Whether something else works or waits in the session than the message that came last.
+    pub(super) fn is_busy(&self, session: &SessionKey) -> bool {
+        let lines = lock(&self.lines);
+        lines.sessions.get(session).is_some_and(|line| line.working.is_some() || line.waiting.len() > 1)
+    }
+
+    /// Stops the run that works in the session, when it began before that turn.
+    pub(super) fn abort_working(&self, session: &SessionKey, before: TurnId) {
+        let lines = lock(&self.lines);
+        let working = lines.sessions.get(session).and_then(|line| line.working.as_ref());
+        if let Some(run) = working.filter(|run| run.turn < before) {
+            run.abort();
+        }
+    }
+
+    /// The channel of the message that is next in the session.
+    pub(super) fn front_channel(&self, session: &SessionKey) -> Option<String> {
+        let lines = lock(&self.lines);
+        let (turn, _) = lines.sessions.get(session)?.waiting.front()?;
+        Some(turn.message.channel.clone().into_owned())
+    }
+
+    /// Whether something was said within that time that waits to be answered together with others.
+    pub(super) fn is_noisy(&self, session: &SessionKey, now_ms: u64, quiet: Duration) -> bool {
+        let lines = lock(&self.lines);
+        if lines.closed || lines.stopped || lines.held.contains(session) {
+            return false;
+        }
+        let Some(line) = lines.sessions.get(session) else { return false };
+        let quiet_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
+        line.waiting.iter().all(|(turn, run)| is_loose(turn, run))
+            && line.waiting.back().is_some_and(|(turn, _)| now_ms.saturating_sub(turn.accepted_ms) < quiet_ms)
+    }
+
+    /// Whether the next message of the session may be answered together with this one.
+    pub(super) fn has_like(&self, session: &SessionKey, message: &InboundMessage) -> bool {
+        let lines = lock(&self.lines);
+        let front = lines.sessions.get(session).and_then(|line| line.waiting.front());
+        front.is_some_and(|(turn, run)| is_loose(turn, run) && is_alike(&turn.message, message))
+    }
+
+    /// Takes the next turn of the line when it may be answered together with this message.
+    pub(super) fn next_like(
+        &self,
+        session: &SessionKey,
+        message: &InboundMessage,
+    ) -> Option<(PendingTurn, Arc<Run>)> {
+        let mut lines = lock(&self.lines);
+        if lines.closed || lines.stopped || lines.held.contains(session) {
+            return None;
+        }
+        let line = lines.sessions.get_mut(session)?;
+        let is_next =
+            |(turn, run): &(PendingTurn, Arc<Run>)| is_loose(turn, run) && is_alike(&turn.message, message);
+        let next = line.waiting.pop_front_if(|next| is_next(next))?;
+        line.working = Some(Arc::clone(&next.1));
+        Some(next)
+    }
+
+    /// All that is next in the line and may be told together with this message. It stays in the line.
+    pub(super) fn all_like(&self, session: &SessionKey, message: &InboundMessage) -> Vec<PendingTurn> {
+        let lines = lock(&self.lines);
+        let Some(line) = lines.sessions.get(session) else { return Vec::new() };
+        let alike = line
+            .waiting
+            .iter()
+            .take_while(|(turn, run)| is_loose(turn, run) && is_alike(&turn.message, message));
+        alike.map(|(turn, _)| turn.clone()).collect()
+    }
+
+    /// Takes a run out of its line that waits there no more.
+    pub(super) fn take_out(&self, session: &SessionKey, run: &RunId) -> Option<Arc<Run>> {
+        let mut lines = lock(&self.lines);
+        let line = lines.sessions.get_mut(session)?;
+        let at = line.waiting.iter().position(|(_, waiting)| waiting.id == *run)?;
+        line.waiting.remove(at).map(|(_, run)| run)
+    }
+
+    /// Takes a turn out of the line that is one more than may wait.
+    pub(super) fn take_one_too_many(
+        &self,
+        session: &SessionKey,
+        policy: &Policy,
+    ) -> Option<(PendingTurn, Arc<Run>)> {
+        let mut lines = lock(&self.lines);
+        let line = lines.sessions.get_mut(session)?;
+        let loose: Vec<usize> = line
+            .waiting
+            .iter()
+            .enumerate()
+            .filter(|(_, (turn, run))| is_loose(turn, run))
+            .map(|(at, _)| at)
+            .collect();
+        if loose.len() <= policy.cap {
+            return None;
+        }
+        let at = match policy.drop {
+            QueueDrop::New => loose.last(),
+            QueueDrop::Old | QueueDrop::Summarize => loose.first(),
+        };
+        line.waiting.remove(*at?)
+    }
+
     /// Takes a place in the session's line, before the message is on disk: what is kept has its place.
     pub(super) fn reserve(&self, session: &SessionKey) -> Result<Place<'_>, InboundError> {
         let mut lines = lock(&self.lines);
@@ -159,6 +298,7 @@ impl Inbound {
         let rests = lines.closed || lines.stopped || lines.held.contains(session);
         let line = lines.sessions.get_mut(session)?;
         let next = if rests { None } else { line.waiting.pop_front() };
+        line.working = next.as_ref().map(|(_, run)| Arc::clone(run));
         if next.is_none() {
             line.works = false;
             line.worker = None;

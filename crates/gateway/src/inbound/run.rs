@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use moltbot_agent::TurnReport;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::sender::SenderId;
-use moltbot_store::PendingTurn;
+use moltbot_store::{PendingTurn, TurnId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,8 @@ use crate::shared::lock;
 /// What whoever sent the message wants to hear of its run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Hearing {
+    /// How it ended, and with which answer: it is not answered together with others.
+    Answer,
     /// How it ended.
     End,
     /// The words, as they are said.
@@ -36,6 +38,10 @@ pub(crate) struct Run {
     pub(crate) session: SessionKey,
     pub(crate) session_id: String,
     pub(crate) accepted_ms: u64,
+    /// The turn's number.
+    pub(super) turn: TurnId,
+    /// Whether its message may be answered together with others.
+    pub(super) may_be_gathered: bool,
     /// The person on a channel that it answers.
     pub(super) sender: Option<SenderId>,
     abort: CancellationToken,
@@ -54,7 +60,7 @@ struct Words {
 impl Run {
     pub(crate) fn new(turn: &PendingTurn, hearing: Hearing) -> Self {
         let words = match hearing {
-            Hearing::End => None,
+            Hearing::Answer | Hearing::End => None,
             Hearing::Words => Some(Words::default()),
         };
         Self {
@@ -62,11 +68,17 @@ impl Run {
             session: turn.message.session.clone(),
             session_id: turn.session_id.clone(),
             accepted_ms: turn.accepted_ms,
+            turn: turn.id,
+            may_be_gathered: hearing == Hearing::End,
             sender: turn.message.origin.as_ref().map(|origin| origin.sender.clone()),
             abort: CancellationToken::new(),
             end: watch::Sender::new(None),
             words,
         }
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.abort.is_cancelled()
     }
 
     pub(super) fn abort_token(&self) -> CancellationToken {

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Call, Outcome};
-use crate::shared::Shared;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,12 +88,6 @@ pub(super) fn tts(call: &Call) -> Outcome {
     Ok(json!({
         "enabled": false, "auto": "off", "provider": null, "fallbackProvider": null, "fallbackProviders": [],
     }))
-}
-
-/// Providers are not asked what they still allow.
-pub(super) fn provider_usage(shared: &Shared, call: &Call) -> Outcome {
-    let Nothing {} = call.params()?;
-    Ok(json!({"updatedAt": shared.now_ms(), "providers": []}))
 }
 
 /// Nothing listens for words.

@@ -13,6 +13,7 @@ use moltbot_store::{RunStatus, TurnState};
 use serde_json::{Value, json};
 
 use super::{Call, Outcome, known_agent, not_kept, session, stop_reason, store_failed, unusable};
+use crate::channels::keep_pictures;
 use crate::dispatch::success;
 use crate::inbound::{self, End, Hearing, Received, Run};
 use crate::outbox::InFlight;
@@ -29,8 +30,15 @@ pub(super) async fn run(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> 
         return Err(WireError::unavailable(stop::REFUSED));
     }
     let session = conversation(shared, &params).await?;
-    let message = webchat::agent_message(params, session).map_err(|error| unusable(&error))?;
-    let run = match inbound::receive(shared, message, call.grant.actor(), Hearing::End)
+    let sent = webchat::attachments(params.attachments.as_deref()).map_err(|error| unusable(&error))?;
+    let mut message = webchat::agent_message(params, session).map_err(|error| unusable(&error))?;
+    let actor = call.grant.actor();
+    if !sent.is_empty()
+        && inbound::wants_files(shared, &message, actor).await.map_err(|error| not_kept(&error))?
+    {
+        keep_pictures(shared, &mut message, sent).await.map_err(WireError::invalid)?;
+    }
+    let run = match inbound::receive(shared, message, call.grant.actor(), Hearing::Answer)
         .await
         .map_err(|error| not_kept(&error))?
     {

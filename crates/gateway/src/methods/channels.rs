@@ -94,30 +94,80 @@ impl Channels {
     }
 }
 
+/// A command of the web chat: its names, what it does, and how it is said where words follow.
+type Command = (&'static [&'static str], &'static str, Option<&'static str>);
+
+const COMMANDS: [Command; 12] = [
+    (&["allowance"], "Says what you used today and what you may.", None),
+    (
+        &["approve"],
+        "Answers whether a command may run.",
+        Some("<id> allow-once|allow-session|allow-always|deny"),
+    ),
+    (&["compact"], "Has older messages summarised.", Some("<what matters>")),
+    (&["help", "commands"], "Tells these commands.", None),
+    (&["model"], "Tells or chooses the model of this session.", Some("<provider/model>|default")),
+    (&["models"], "Tells the models that may be chosen.", None),
+    (
+        &["queue"],
+        "Sets how messages wait.",
+        Some("collect|followup|steer|interrupt|default debounce:<ms> cap:<n> drop:<which>"),
+    ),
+    (&["release"], "Lets a session go on that is in quarantine.", Some("<session>")),
+    (&["status"], "Tells what is set of this session, and what it used.", None),
+    (&["stop"], "Stops what the agent is doing in this session.", None),
+    (
+        &["think", "thinking", "t"],
+        "Tells or sets how much is thought in this session.",
+        Some("off|minimal|low|medium|high|xhigh|default"),
+    ),
+    (
+        &["verbose", "v"],
+        "Tells or sets how much is told of tools in this session.",
+        Some("off|on|full|default"),
+    ),
+];
+
 /// The words that are no message for the agent.
 pub(super) fn commands(shared: &Shared, call: &Call) -> Outcome {
     let params: CommandsParams = call.params()?;
     if let Some(agent) = &params.agent_id {
         super::agent_named(shared, agent)?;
     }
-    let command = |name: &str, description: &str, takes_words: bool| {
+    if params.scope.as_deref() == Some("native") {
+        return Ok(json!({"commands": []}));
+    }
+    let command = |(names, what, words): &Command| {
+        let aliases: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+        let description = match words {
+            Some(words) => {
+                format!(
+                    "{}: {} {words}.",
+                    what.trim_end_matches('.'),
+                    aliases.first().cloned().unwrap_or_default()
+                )
+            }
+            None => (*what).to_owned(),
+        };
         json!({
-            "name": name, "textAliases": [format!("/{name}")], "description": description, "source": "native",
-            "scope": "text", "acceptsArgs": takes_words,
+            "name": names.first(), "textAliases": aliases, "description": description, "source": "native",
+            "scope": "text", "acceptsArgs": words.is_some(),
         })
     };
-    let commands = match params.scope.as_deref() {
-        Some("native") => json!([]),
-        Some(_) | None => json!([
-            command("allowance", "Says what you used today and what you may.", false),
-            command(
-                "approve",
-                "Answers whether a command may run: /approve <id> allow-once|allow-session|allow-always|deny.",
-                true
-            ),
-            command("release", "Lets a session go on that is in quarantine: /release <session>.", true),
-            command("stop", "Stops what the agent is doing in this session.", false),
-        ]),
-    };
+    let commands: Vec<Value> = COMMANDS.iter().map(command).collect();
     Ok(json!({ "commands": commands }))
+}
+
+/// The commands, for a message that asks for them.
+pub(super) fn help_by_text(message: &str) -> Option<String> {
+    let word = message.trim().to_ascii_lowercase();
+    if !matches!(word.as_str(), "/help" | "/commands") {
+        return None;
+    }
+    let line = |(names, what, words): &Command| {
+        let names: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+        let words = words.map_or_else(String::new, |words| format!(" {words}"));
+        format!("{}{words}: {what}", names.join(", "))
+    };
+    Some(COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n"))
 }

@@ -1,17 +1,21 @@
 //! `chat.*`: say something, stop what runs, read what was said.
 
 use moltbot_channels::webchat;
+use moltbot_policy::session::begins_anew;
 use moltbot_protocol::chat::{Aborted, ChatAbortParams, ChatHistory, ChatHistoryParams, ChatSendParams};
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::event;
 use moltbot_protocol::ids::{RunId, SessionKey};
-use moltbot_protocol::message::InboundMessage;
+use moltbot_protocol::message::{InboundMessage, ThinkingLevel};
 use moltbot_store::{RunStatus, TurnState};
 use serde_json::{Value, json};
 
 use std::sync::Arc;
 
-use super::{Call, Outcome, approvals, not_kept, session_of, sessions, store_failed, turns, unusable};
+use super::{
+    Call, Outcome, approvals, channels, not_kept, session_of, sessions, store_failed, turns, unusable,
+};
+use crate::channels::keep_pictures;
 use crate::inbound::{self, Hearing, Received};
 use crate::outbox::Delivery;
 use crate::shared::Shared;
@@ -24,7 +28,7 @@ const HISTORY_MAX: u32 = 1000;
 
 /// Acknowledges a message once it is on disk, or stops what runs when the message is a word that says so.
 pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
-    let params: ChatSendParams = call.params()?;
+    let mut params: ChatSendParams = call.params()?;
     let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
     if let Some(id) = &params.session_id {
         require_same(shared, &session, id).await?;
@@ -33,25 +37,33 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         return Ok(json!({"ok": true, "stopped": turns::now(shared, call.grant.actor()).await?}));
     }
     if webchat::is_stop_word(&params.message) {
-        return Ok(aborted(shared.inbound.abort_session(&session)));
+        return Ok(aborted(shared.abort_session(&session)));
     }
-    let mut answered = approvals::by_text(shared, call, &params.message).await;
-    if answered.is_none() {
-        answered = sessions::by_text(shared, call, &params.message).await;
-    }
+    let run = RunId::parse(&params.idempotency_key).map_err(|error| WireError::invalid(error.to_string()))?;
+    let begun = begin_anew(shared, call, (&session, &run), &params.message).await?;
+    let answered = match begun.as_deref() {
+        Some("") => Some(Ok("A new conversation has begun.".into())),
+        Some(_) => None,
+        None => by_text(shared, call, &session, &params.message).await,
+    };
+    params.message = begun.unwrap_or(params.message);
     if let Some(said) = answered {
         let said = said?;
-        let run =
-            RunId::parse(&params.idempotency_key).map_err(|error| WireError::invalid(error.to_string()))?;
         let told = webchat::ChatProgress::new(&run, &session).finished(&said, "stop", shared.now_ms());
         shared.hub.broadcast(event::CHAT, &told, Delivery::Must);
         return Ok(json!({"runId": run.as_str(), "status": "ok"}));
     }
     let asks_for_allowance = webchat::is_allowance_word(&params.message);
-    let message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
-    let run = message.run.clone();
+    let sent = webchat::attachments(params.attachments.as_deref()).map_err(|error| unusable(&error))?;
+    let mut message = webchat::chat_message(params, session).map_err(|error| unusable(&error))?;
     if asks_for_allowance {
         return Ok(tell_allowance(shared, &message));
+    }
+    let actor = call.grant.actor();
+    if !sent.is_empty()
+        && inbound::wants_files(shared, &message, actor).await.map_err(|error| not_kept(&error))?
+    {
+        keep_pictures(shared, &mut message, sent).await.map_err(WireError::invalid)?;
     }
     match inbound::receive(shared, message, call.grant.actor(), Hearing::End)
         .await
@@ -67,6 +79,44 @@ pub(super) async fn send(shared: &Arc<Shared>, call: &Call) -> Outcome {
         Received::Fresh(_) => Ok(json!({"runId": run.as_str(), "status": "started"})),
         Received::Duplicate(status) => Ok(duplicate(&status)),
     }
+}
+
+/// Does what a message says that is a command and no message for the agent; the words to show for it. Nothing for any other
+/// message.
+async fn by_text(
+    shared: &Arc<Shared>,
+    call: &Call,
+    session: &SessionKey,
+    message: &str,
+) -> Option<Result<String, WireError>> {
+    if let Some(said) = approvals::by_text(shared, call, message).await {
+        return Some(said);
+    }
+    if let Some(said) = sessions::by_text(shared, call, message).await {
+        return Some(said);
+    }
+    if let Some(said) = sessions::queue_by_text(shared, session, message).await {
+        return Some(said);
+    }
+    if let Some(said) = sessions::settings_by_text(shared, call, session, message).await {
+        return Some(said);
+    }
+    channels::help_by_text(message).map(Ok)
+}
+
+/// Begins the conversation anew when a message asks for that; what of the message is said in it then. One that was here before
+/// begins nothing a second time.
+async fn begin_anew(
+    shared: &Shared,
+    call: &Call,
+    (session, run): (&SessionKey, &RunId),
+    message: &str,
+) -> Result<Option<String>, WireError> {
+    let Some(said) = begins_anew(&shared.inbound.sessions.reset_triggers, message) else { return Ok(None) };
+    if shared.store.run(run).await.map_err(|error| store_failed(&error))?.is_none() {
+        sessions::reset_for(shared, call, session.clone()).await?;
+    }
+    Ok(Some(said.to_owned()))
 }
 
 /// Says in the conversation what was used today. No model is asked, and nothing of it stays in the transcript.
@@ -110,7 +160,7 @@ pub(super) fn abort(shared: &Shared, call: &Call) -> Outcome {
     let params: ChatAbortParams = call.params()?;
     let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
     let Some(run) = params.run_id else {
-        return Ok(aborted(shared.inbound.abort_session(&session)));
+        return Ok(aborted(shared.abort_session(&session)));
     };
     let run = RunId::parse(&run).map_err(|error| WireError::invalid(error.to_string()))?;
     match shared.inbound.find(&run) {
@@ -131,12 +181,19 @@ pub(super) async fn history(shared: &Shared, call: &Call) -> Outcome {
         return Err(WireError::invalid(format!("limit must be 1 to {HISTORY_MAX}, not {limit}")));
     }
     let session = session_of(shared, &params.session_key, params.agent_id.as_deref())?;
-    let history = shared.store.history(&session, limit).await.map_err(|error| store_failed(&error))?;
+    let history = shared
+        .store
+        .older_history(&session, limit, params.skip.unwrap_or(0))
+        .await
+        .map_err(|error| store_failed(&error))?;
+    let row = shared.store.session(&session).await.map_err(|error| store_failed(&error))?;
+    let thinking = row.and_then(|row| row.options.thinking_level);
+    let thinking = thinking.or(shared.agent.defaults().thinking_default);
     let history = ChatHistory {
         session_key: session.into(),
         session_id: history.session_id,
         messages: history.messages,
-        thinking_level: "off",
+        thinking_level: thinking.map_or("off", ThinkingLevel::name),
     };
     serde_json::to_value(history).map_err(|error| WireError::unavailable(error.to_string()))
 }

@@ -2,12 +2,13 @@
 
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::clients::{EndPermit, ReloadPermit};
+use moltbot_policy::record_soon;
 use moltbot_protocol::error::WireError;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Outcome, not_recorded};
-use crate::shared::{Shared, not_taken_up, recorded};
+use crate::shared::{Shared, not_taken_up};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +46,7 @@ pub(super) async fn kill(shared: &Shared, call: &Call) -> Outcome {
     }
     let permit = EndPermit::by(&call.grant, &ids, whose);
     let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
-    drop(recorded(&shared.ledger, permit, "clients").await.map_err(|error| not_recorded(&error))?);
+    drop(record_soon(permit, &shared.ledger).await.map_err(|error| not_recorded(&error))?);
     shared.clients.end(&ids);
     Ok(json!({"ended": ids}))
 }
@@ -58,7 +59,7 @@ pub(super) async fn reload(shared: &Shared, call: &Call) -> Outcome {
     let (changed, method) = shared.sign_in.compare(&credential);
     let permit = ReloadPermit::by(&call.grant, method, changed);
     let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
-    drop(recorded(&shared.ledger, permit, "clients").await.map_err(|error| not_recorded(&error))?);
+    drop(record_soon(permit, &shared.ledger).await.map_err(|error| not_recorded(&error))?);
     if changed {
         shared.sign_in.replace(credential).await;
     }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use moltbot_config::settings::SandboxBackend;
+use moltbot_policy::container::Backend;
 use moltbot_protocol::event;
 use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::{Posture, Unavailable};
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::outbox::Delivery;
+use crate::score::ScoreFact;
 use crate::shared::{LOCKED_DOWN, LOCKED_DOWN_CODE, Shared, lock};
 use crate::stop::StopFact;
 
@@ -50,6 +53,11 @@ impl Answers {
     /// The payload of `health`.
     pub(crate) const fn value(&self) -> &Value {
         &self.health.0
+    }
+
+    /// The same as text.
+    pub(crate) fn text(&self) -> &str {
+        &self.health.1
     }
 
     /// The payload of `status`.
@@ -149,6 +157,7 @@ impl Health {
             None => json!({"state": "probing"}),
             Some(Ok(posture)) => json!({
                 "state": "ready",
+                "backend": posture.backend,
                 "kernel": posture.kernel,
                 "landlockAbi": posture.landlock_abi,
                 "attemptsSeen": posture.attempts_seen,
@@ -165,7 +174,7 @@ impl Health {
     pub(crate) fn probe_sandbox(&self, shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            let posture = shared.sandbox.posture().await;
+            let posture = shared.sandbox.posture_of(&tried(shared.backend)).await;
             if let Err(unavailable) = &posture {
                 tracing::warn!(%unavailable, "commands are refused");
             }
@@ -173,6 +182,16 @@ impl Health {
             let answers = shared.health.refresh(&shared).await;
             shared.hub.broadcast(event::HEALTH, answers.value(), Delivery::Must);
         });
+    }
+}
+
+/// What is tried at start: the backend of all agents. Containers are looked at one by one, as they are needed; besides them
+/// the embedded one is tried.
+fn tried(backend: SandboxBackend) -> Backend {
+    match backend {
+        SandboxBackend::Bwrap => Backend::Bwrap,
+        SandboxBackend::Docker | SandboxBackend::Embedded => Backend::Embedded,
+        SandboxBackend::EmbeddedWeak => Backend::EmbeddedWeak,
     }
 }
 
@@ -184,7 +203,8 @@ async fn look(shared: &Arc<Shared>, sandbox: Value, number: u64) -> Answers {
         Err(error) => (Vec::new(), json!({"ok": false, "error": error.to_string()})),
     };
     let health = health(shared, &sessions, store, sandbox.clone(), began);
-    let status = status(shared, &sessions, sandbox);
+    let score = last_score(shared).await;
+    let status = status(shared, &sessions, sandbox, &score);
     let text = |value: &Value| Arc::from(value.to_string());
     Answers {
         health: (health.clone(), text(&health)),
@@ -266,7 +286,14 @@ fn told<'a>(sessions: impl Iterator<Item = &'a SessionRow> + Clone, now: u64) ->
     json!({"path": "state.db", "count": sessions.count(), "recent": recent})
 }
 
-fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Value {
+/// The last score that was kept.
+async fn last_score(shared: &Arc<Shared>) -> Option<ScoreFact> {
+    let state = shared.state.clone();
+    let read = tokio::task::spawn_blocking(move || ScoreFact::read(&state).pop());
+    read.await.unwrap_or_default()
+}
+
+fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value, score: &Option<ScoreFact>) -> Value {
     let now = shared.now_ms();
     let agents = shared.agent.agents();
     let by_agent: Vec<Value> = agents
@@ -288,7 +315,9 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value) -> Valu
         "connections": shared.hub.len(),
         "runs": shared.inbound.len(),
         "model": shared.agent.models().describe_choice(),
+        "config": shared.live.status(),
         "sandbox": sandbox,
+        "security": score,
         "stopped": shared.stop.fact(),
         "quarantined": shared.quarantine.list(),
         "ledger": ledger(shared),

@@ -1,13 +1,14 @@
 //! `hooks.reload`: hooks are answered by the config as it is now.
 
 use moltbot_policy::clients::HooksPermit;
+use moltbot_policy::record_soon;
 use moltbot_protocol::error::WireError;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Call, Outcome, not_recorded};
 use crate::hooks::Hooks;
-use crate::shared::{Shared, recorded};
+use crate::shared::Shared;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +27,7 @@ pub(super) async fn reload(shared: &Shared, call: &Call) -> Outcome {
     let count = hooks.as_ref().map(Hooks::count);
     let permit =
         HooksPermit::by(&call.grant, count).map_err(|refusal| WireError::invalid(refusal.message))?;
-    drop(recorded(&shared.ledger, permit, "hooks").await.map_err(|error| not_recorded(&error))?);
+    drop(record_soon(permit, &shared.ledger).await.map_err(|error| not_recorded(&error))?);
     shared.replace_hooks(hooks);
     Ok(json!({"enabled": count.is_some(), "hooks": count.unwrap_or_default()}))
 }

@@ -24,14 +24,11 @@ pub(super) async fn relay(shared: &Shared, call: &Call) -> Outcome {
     let Relay { action, target, details } = call.params()?;
     let entry = secret::relayed(&action, &target, &details, call.grant.actor()).ok_or_else(|| {
         WireError::invalid(
-            "only acts on secrets, config, containers and sessions' folders, and the sending of the book, are relayed to it",
+            "only acts on secrets, config, containers and sessions' folders, the sending of the book, drills and scores are relayed to it",
         )
     })?;
-    let ledger = shared.ledger.clone();
-    let entered = tokio::task::spawn_blocking(move || ledger.enter(entry)).await;
-    match entered {
-        Ok(Ok(sequence)) => Ok(json!({ "sequence": sequence })),
-        Ok(Err(unrecorded)) => Err(not_recorded(&unrecorded)),
-        Err(error) => Err(WireError::unavailable(error.to_string())),
-    }
+    let entered = shared.ledger.enter_soon(vec![entry]).await;
+    entered
+        .map(|sequence| json!({ "sequence": sequence.first() }))
+        .map_err(|unrecorded| not_recorded(&unrecorded))
 }

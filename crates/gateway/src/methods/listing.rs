@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use moltbot_agent::model::{Scanned, Tried};
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::message::text_of;
 use serde::Deserialize;
@@ -120,7 +121,7 @@ pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
                 "provider": model.provider,
                 "contextWindow": model.context_tokens,
                 "reasoning": model.reasoning,
-                "input": ["text"],
+                "input": if model.images { &["text", "image"][..] } else { &["text"] },
                 "available": true,
             })
         })
@@ -128,18 +129,57 @@ pub(super) fn models(shared: &Shared, call: &Call) -> Outcome {
     Ok(json!({ "models": models }))
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScanParams {
+    /// The provider; all that can be asked when absent.
+    #[serde(default)]
+    provider: Option<String>,
+}
+
+/// Really asks the providers which models they have.
+pub(super) async fn scan_models(shared: &Shared, call: &Call) -> Outcome {
+    let params: ScanParams = call.params()?;
+    let models = shared.agent.models();
+    let scanned = models.scan(params.provider.as_deref(), call.grant.actor()).await;
+    let scanned = scanned.map_err(|missing| WireError::invalid(missing.to_string()))?;
+    let known = models.list();
+    let (mut found, mut failed): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+    for Scanned { provider, models } in scanned {
+        match models {
+            Ok(ids) => found.extend(ids.into_iter().map(|id| {
+                let known = known.iter().any(|it| it.provider == provider && it.id == id);
+                json!({"provider": provider, "id": id, "known": known})
+            })),
+            Err(error) => {
+                failed.push(json!({"provider": provider, "kind": error.kind(), "why": error.to_string()}));
+            }
+        }
+    }
+    Ok(json!({"models": found, "failed": failed}))
+}
+
 /// Really asks the model.
 pub(super) async fn test_model(shared: &Shared, call: &Call) -> Outcome {
     let params: TestParams = call.params()?;
     let began = Instant::now();
     let answer = shared.agent.test_model(params.model.as_deref()).await;
-    let answer = answer.map_err(|error| WireError::unavailable(error.to_string()))?;
+    let answer = answer.map_err(|error| {
+        WireError::unavailable(error.to_string()).with_details(json!({"kind": error.kind()}))
+    })?;
+    let tried: Vec<Value> = answer.tried.iter().map(tried).collect();
     Ok(json!({
         "ok": true,
         "provider": answer.provider,
         "model": answer.model,
         "text": text_of(&answer.content),
+        "tried": tried,
         "usage": answer.usage,
         "durationMs": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     }))
+}
+
+/// A try that came to nothing before the answer.
+fn tried(tried: &Tried) -> Value {
+    json!({"provider": tried.provider, "model": tried.model, "kind": tried.kind, "why": tried.why})
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use moltbot_config::limits;
 use moltbot_policy::nodes::{Invocation, InvokePermit, invoke as judge, refused_invoke};
-use moltbot_policy::{Book as _, Decision, Entry};
+use moltbot_policy::{Book as _, Decision, Entry, record_soon};
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::event;
 use secrecy::SecretString;
@@ -15,7 +15,7 @@ use super::devices::failed;
 use super::{Call, Outcome, not_recorded};
 use crate::devices::Decider;
 use crate::nodes::{Answered, Key, OnDuty};
-use crate::shared::{Shared, recorded};
+use crate::shared::Shared;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,7 +192,7 @@ pub(super) async fn invoke(shared: &Shared, call: &Call) -> Outcome {
     if let Some(known) = shared.nodes.take_key(&key, &digest(&request))? {
         return known;
     }
-    let permit = match recorded(&shared.ledger, permit, "node.invoke").await {
+    let permit = match record_soon(permit, &shared.ledger).await {
         Ok(permit) => permit,
         Err(unrecorded) => {
             shared.nodes.give_key_back(&key);

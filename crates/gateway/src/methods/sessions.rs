@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moltbot_policy::incident::ReleasePermit;
+use moltbot_policy::session::ResetPermit;
+use moltbot_policy::{Recorded, record_soon};
 use moltbot_protocol::error::WireError;
 use moltbot_protocol::ids::{AgentId, SessionKey};
-use moltbot_protocol::message::Message;
+use moltbot_protocol::message::{Message, ThinkingLevel, VerboseLevel};
 use moltbot_protocol::sessions::{
     SessionKeyParams, SessionReleaseParams, SessionRow, SessionsListParams, SessionsPreviewParams,
 };
@@ -20,10 +22,13 @@ use crate::shared::Shared;
 
 mod find;
 mod patch;
+mod settings;
 
 pub(super) use find::{describe, resolve};
-pub(crate) use patch::ended;
-pub(super) use patch::{compact, patch, subscribe};
+pub(super) use patch::{compact, patch, queue_by_text, subscribe};
+pub(crate) use patch::{ended, set_queue};
+pub(super) use settings::by_text as settings_by_text;
+pub(crate) use settings::{Sayer, SettingError, say};
 
 /// How somebody lets a session go on in the web chat.
 const RELEASE: &str = "/release";
@@ -85,6 +90,8 @@ fn shown(shared: &Shared, row: moltbot_store::SessionRow, params: &SessionsListP
         message_count: row.message_count,
         model: model.or(row.model),
         model_provider: provider,
+        thinking_level: row.options.thinking_level.map(ThinkingLevel::name),
+        verbose_level: row.options.verbose_level.map(VerboseLevel::name),
         label: row.label,
         derived_title: wants(params.include_derived_titles, row.title),
         last_message_preview: wants(params.include_last_message, row.last_message),
@@ -146,24 +153,43 @@ pub(super) async fn reset(shared: &Shared, call: &Call) -> Outcome {
     }
     let key = session_of(shared, &params.key, params.agent_id.as_deref())?;
     let now = shared.now_ms();
-    let id = begin_anew(shared, &key, now).await.map_err(|error| store_failed(&error))?;
+    let id = reset_for(shared, call, key.clone()).await?;
     // A session that was never spoken in begins with its first message.
     let entry = id.map(|id| json!({"sessionId": id, "updatedAt": now}));
     Ok(json!({"ok": true, "key": key.as_str(), "entry": entry}))
 }
 
+/// Begins a session anew for a client. Answers its new id, when it was ever spoken in.
+pub(super) async fn reset_for(
+    shared: &Shared,
+    call: &Call,
+    key: SessionKey,
+) -> Result<Option<String>, WireError> {
+    let permit = ResetPermit::by_client(&call.grant, key);
+    let permit = permit.map_err(|refusal| WireError::invalid(refusal.message))?;
+    let permit = record_soon(permit, &shared.ledger).await.map_err(|error| not_recorded(&error))?;
+    begin_anew(shared, permit).await.map_err(|error| store_failed(&error))
+}
+
 /// Begins a session anew. Answers its new id, when it was ever spoken in.
 pub(crate) async fn begin_anew(
     shared: &Shared,
-    key: &SessionKey,
-    now: u64,
+    permit: Recorded<ResetPermit>,
 ) -> Result<Option<String>, StoreError> {
-    let id = shared.store.reset_session(key, now).await?;
-    shared.health.touch();
-    if id.is_some() {
-        patch::changed(shared, key, "reset", id.as_deref());
+    let key = permit.permit().session();
+    let id = shared.store.reset_session(key, shared.now_ms()).await?;
+    match &id {
+        Some(id) => begun_anew(shared, key, id),
+        None => shared.health.touch(),
     }
     Ok(id)
+}
+
+/// Tells that a session was begun anew.
+pub(crate) fn begun_anew(shared: &Shared, key: &SessionKey, id: &str) {
+    shared.agent.end_commands_of(key);
+    shared.health.touch();
+    patch::changed(shared, key, "reset", Some(id));
 }
 
 /// Lets a session go on that is in quarantine.
@@ -218,6 +244,7 @@ pub(super) async fn delete(shared: &Shared, call: &Call) -> Outcome {
         other => store_failed(&other),
     })?;
     shared.health.touch();
+    shared.agent.end_commands_of(&key);
     if deleted {
         patch::changed(shared, &key, "delete", None);
     }

@@ -4,10 +4,10 @@ use moltbot_policy::hook::{self, HookKey, HookPermit, Shown};
 use moltbot_policy::network::Caller;
 use moltbot_policy::throttle::{Asking, Attempt, Source};
 use moltbot_policy::webhook::{self, VendorKey, VendorPermit};
-use moltbot_policy::{Permit, Recorded, Refusal, record};
+use moltbot_policy::{Permit, Recorded, Refusal, record_soon};
 use secrecy::SecretString;
 
-use super::{SignIn, SignInError, Tried, Unheard, blocking, used_up};
+use super::{SignIn, SignInError, Tried, Unheard, used_up};
 use crate::shared::lock;
 
 /// What came of a try.
@@ -66,15 +66,11 @@ impl SignIn {
         };
         match verdict {
             Ok(permit) => {
-                let (ledger, tries) = (self.ledger.clone(), std::sync::Arc::clone(&self.tries));
-                let write = move || {
-                    let recorded = record(permit, &ledger)?;
-                    if changed {
-                        tries.keep();
-                    }
-                    Ok(recorded)
-                };
-                blocking(write).await.map_err(SignInError::Unrecorded)
+                let recorded = record_soon(permit, &self.ledger).await.map_err(SignInError::Unrecorded)?;
+                if changed {
+                    self.keep().await;
+                }
+                Ok(recorded)
             }
             Err(refusal) => {
                 tracing::warn!(code = refusal.code, cause = %refusal.cause, "a call of a hook was refused");

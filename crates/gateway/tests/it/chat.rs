@@ -176,7 +176,8 @@ async fn what_cannot_be_sent_is_refused_before_it_is_kept() {
     for (change, expected) in [
         (json!({"message": ""}), "message is empty"),
         (json!({"message": "x".repeat(200_001)}), "message has 200001 characters"),
-        (json!({"attachments": [{"type": "image"}]}), "attachments are not supported yet"),
+        (json!({"attachments": [{"type": "image"}]}), "attachment 1 has no `content`"),
+        (json!({"attachments": [{"type": "image", "content": "aGk="}]}), "attachment 1 is no picture"),
         (json!({"sessionKey": "agent:nobody:main"}), "agent \"nobody\" does not exist; there is: main"),
         (json!({"sessionKey": ""}), "session key is not valid"),
         (json!({"idempotencyKey": ""}), "run id is not valid"),

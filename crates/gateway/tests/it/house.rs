@@ -91,13 +91,14 @@ impl House {
             agent: agent.expect("agents"),
             approvals,
             sandbox,
-            read_config: Arc::new(|| Err("the config of a test does not change".to_owned())),
+            config_file: Arc::new(Fixed),
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
             identity: None,
             own_addresses: Vec::new(),
             owner: state_owner(&home),
             clock: now_ms,
+            zone: jiff::tz::TimeZone::UTC,
         };
         let gateway = Gateway::start(parts).await.expect("a gateway");
         let (stop, stopped) = oneshot::channel();
@@ -168,4 +169,35 @@ impl House {
         .expect("a store and a book that close");
         Self::open(home, model).await
     }
+}
+
+/// The config of a test, which does not change.
+struct Fixed;
+
+impl moltbot_gateway::ConfigFile for Fixed {
+    fn stamp(&self) -> String {
+        String::new()
+    }
+
+    fn first_stamp(&self) -> String {
+        String::new()
+    }
+
+    fn text(&self) -> Result<secrecy::zeroize::Zeroizing<String>, String> {
+        Ok("{}".to_owned().into())
+    }
+
+    fn read(&self) -> Result<moltbot_gateway::ReadAnew, String> {
+        Err("the config of a test does not change".into())
+    }
+
+    fn judge(&self, _text: &str) -> Result<moltbot_gateway::ReadAnew, String> {
+        self.read()
+    }
+
+    fn write(&self, _old: &str, _new: &str, _command: &str, _actor: &str) -> Result<(), String> {
+        Err("the config of a test does not change".into())
+    }
+
+    fn log_as(&self, _logging: &moltbot_config::settings::LoggingConfig) {}
 }

@@ -61,6 +61,7 @@ async fn what_may_be_looked_at_is_not_there_for_strangers_or_by_itself() {
         assert_eq!(house.request("POST", path, &json!({})).await.status, 405, "{path}");
     }
     let plain = House::echo().await;
+    assert_eq!(plain.request("POST", "/v1/responses", &json!({"input": "hi"})).await.status, 404);
     for path in ["/v1/models", "/metrics", "/readyz"] {
         assert_eq!(plain.http("GET", path, &[], b"").await.status, 401, "{path}");
         assert_eq!(plain.request("GET", path, &Value::Null).await.status, 404, "{path}");

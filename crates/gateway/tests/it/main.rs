@@ -19,4 +19,8 @@ mod load;
 #[cfg(test)]
 mod methods;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
+mod responses;
+#[cfg(test)]
 mod stop;

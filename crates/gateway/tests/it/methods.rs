@@ -17,11 +17,12 @@ fn shapes_of_gateway() -> Vec<Shape> {
         (
             "status",
             json!({}),
-            "channelSummary connections heartbeat ledger ledgerFlushes model pid port quarantined queuedSystemEvents runs sandbox sessions stopped storeCommits uptimeMs version",
+            "channelSummary config connections heartbeat ledger ledgerFlushes model pid port quarantined queuedSystemEvents runs sandbox security sessions stopped storeCommits uptimeMs version",
         ),
         ("agents.list", json!({}), "agents defaultId mainKey scope"),
         ("models.list", json!({}), "models"),
-        ("models.test", json!({}), "durationMs model ok provider text usage"),
+        ("models.scan", json!({}), "failed models"),
+        ("models.test", json!({}), "durationMs model ok provider text tried usage"),
         ("sessions.list", json!({"includeGlobal": false}), "count defaults path sessions ts"),
         ("sessions.preview", json!({"keys": ["main", "nothing"]}), "previews ts"),
         (
@@ -29,7 +30,11 @@ fn shapes_of_gateway() -> Vec<Shape> {
             json!({"sessionKey": "main", "limit": 10}),
             "messages sessionId sessionKey thinkingLevel",
         ),
-        ("config.get", json!({}), "config exists issues legacyIssues parsed path raw valid warnings"),
+        (
+            "config.get",
+            json!({}),
+            "config exists hash issues legacyIssues parsed path raw restart valid warnings",
+        ),
         ("agent.identity.get", json!({"sessionKey": "notes"}), "agentId avatar name"),
         (
             "channels.status",
@@ -52,7 +57,7 @@ fn shapes_of_features() -> Vec<Shape> {
         ("logs.tail", json!({"limit": 10}), "cursor file lines reset size truncated"),
         ("node.list", json!({}), "nodes ts"),
         ("question.list", json!({}), "questions"),
-        ("sessions.compact", session.clone(), "compacted kept key ok reason"),
+        ("sessions.compact", session.clone(), "compacted key ok reason"),
         ("sessions.describe", session.clone(), "session"),
         ("sessions.patch", json!({"key": "notes", "label": "A list"}), "entry key ok path resolved"),
         ("sessions.resolve", json!({"label": "A list"}), "key ok"),
@@ -182,7 +187,7 @@ async fn what_does_not_exist_here_is_told_as_nothing() {
         ("skills.status", "/skills", json!([])),
         ("taskSuggestions.list", "/suggestions", json!([])),
         ("tts.status", "/enabled", json!(false)),
-        ("usage.status", "/providers", json!([])),
+        ("usage.status", "/providers/0/windows", json!([])),
         ("voicewake.get", "/triggers", json!([])),
     ] {
         let answer =
@@ -245,11 +250,11 @@ async fn a_session_is_named_found_by_its_name_and_refuses_what_has_no_effect() {
     let nothing = client.call("sessions.describe", json!({"key": "never"})).await.unwrap();
     assert_eq!(nothing, json!({"session": null}));
     // What is so already, and taking away what is not there, is no change.
-    let same = json!({"key": "notes", "thinkingLevel": "off", "execHost": null});
+    let same = json!({"key": "notes", "elevatedLevel": "off", "execHost": null});
     assert!(client.call("sessions.patch", same).await.is_ok());
 
     for (method, params, expected) in [
-        ("sessions.patch", json!({"key": "notes", "thinkingLevel": "high"}), "thinkingLevel cannot be set: "),
+        ("sessions.patch", json!({"key": "notes", "reasoningLevel": "on"}), "reasoningLevel cannot be set: "),
         ("sessions.patch", json!({"key": "notes", "elevatedLevel": "full"}), "elevatedLevel cannot be set: "),
         ("sessions.patch", json!({"key": "notes", "execHost": "gateway"}), "execHost cannot be set: "),
         (
@@ -269,11 +274,6 @@ async fn a_session_is_named_found_by_its_name_and_refuses_what_has_no_effect() {
         ("sessions.resolve", json!({"label": "nothing"}), "No session found: nothing"),
         ("sessions.resolve", json!({"key": "notes", "spawnedBy": "main"}), "No session found: notes"),
         ("sessions.resolve", json!({}), "give one of key, sessionId and label"),
-        (
-            "sessions.compact",
-            json!({"key": "notes", "maxLines": 1}),
-            "session agent:main:notes has 2 messages and is not",
-        ),
         ("usage.cost", json!({"days": 0}), "days must be 1 to 366"),
         ("logs.tail", json!({"limit": 5001}), "invalid logs.tail params: limit must be 1 to 5000"),
         ("agent.identity.get", json!({"agentId": "other"}), "agent \"other\" does not exist"),
@@ -281,6 +281,22 @@ async fn a_session_is_named_found_by_its_name_and_refuses_what_has_no_effect() {
         let error = client.call(method, params.clone()).await.unwrap_err();
         assert!(error.message.starts_with(expected), "{method} {params}: {}", error.message);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_summarised_when_a_client_asks_for_it() {
+    let house = House::echo().await;
+    let mut client = house.client().await;
+    client.chat("notes", "a list").await;
+    let short = client.call("sessions.compact", json!({"key": "notes", "maxLines": 2})).await.unwrap();
+    assert_eq!((&short["compacted"], &short["kept"]), (&json!(false), &json!(2)));
+    let compacted = client.call("sessions.compact", json!({"key": "notes", "maxLines": 1})).await.unwrap();
+    assert_eq!(
+        (&compacted["compacted"], compacted["reason"].as_str()),
+        (&json!(true), Some("2 messages are summarised. They stay in the transcript."))
+    );
+    let never = client.call("sessions.compact", json!({"key": "never"})).await.unwrap();
+    assert_eq!((&never["compacted"], &never["reason"]), (&json!(false), &json!("no transcript")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

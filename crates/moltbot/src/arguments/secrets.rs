@@ -158,6 +158,42 @@ pub(crate) enum WrapKind {
 /// Commands of `security`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Security {
+    /// Look at everything that makes this installation safe or unsafe, and say how safe it is
+    #[command(after_help = "\
+Example:
+  moltbot security audit
+  moltbot security audit --fix
+  moltbot security audit --json --baseline before.json --fail-on new
+
+Exit codes: 0 no finding as bad as --fail-on says, 1 there is one, 2 the command line is not understood")]
+    Audit(Audit),
+    /// Put right what can be put right without asking: as `security audit --fix`
+    #[command(after_help = "\
+Example:
+  moltbot security fix --dry-run
+
+Exit codes: 0 nothing critical or high is left, 1 something is, or could not be put right")]
+    Fix(Fix),
+    /// Attack this installation to see whether its controls hold; each attack ends by itself and is told to the book
+    #[command(after_help = "\
+What would keep you out, stop your work or leave something behind is tried on a gateway of this very program that is thrown
+away; the others on the gateway that runs, when one does.
+
+Example:
+  moltbot security drill --list
+  moltbot security drill
+  moltbot security drill bad-sign-ins sandbox-escape --json
+
+Exit codes: 0 every attack failed, 1 one got through, 2 there is no such drill, 3 none got through and some could not be tried, 75 it cannot be recorded")]
+    Drill(Drills),
+    /// Say how safe this installation is, as a number of 100 and why it is no higher
+    #[command(after_help = "\
+Example:
+  moltbot security score --json
+  moltbot security score --history
+
+Exit codes: 0, 1 the config cannot be read")]
+    Score(ScoreOptions),
     /// Write the config in plaintext, for going back to another program; the book is told
     #[command(after_help = "\
 Example:
@@ -169,4 +205,88 @@ Exit codes: 0, 1 the file is there already, 75 it cannot be recorded, 78 somethi
         #[arg(long, value_name = "FILE")]
         export: PathBuf,
     },
+}
+
+/// How to look, and what to print.
+#[derive(Args, Debug)]
+pub(crate) struct Audit {
+    /// Also try what otherwise is only read: every drill, the sandbox, the container engine, the whole book. The book is told
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Put right what can be, then look again
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// With --fix: say what would be changed, and change nothing
+    #[arg(long, requires = "fix")]
+    pub(crate) dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long, group = "form")]
+    pub(crate) json: bool,
+    /// Print the report as SARIF 2.1.0, for code hosts
+    #[arg(long, group = "form")]
+    pub(crate) sarif: bool,
+    /// Print the report as JUnit XML, for builds
+    #[arg(long, group = "form")]
+    pub(crate) junit: bool,
+    /// Write the report as a page into a new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// The mildest finding that makes the exit code 1
+    #[arg(long, value_name = "LEVEL", default_value = "critical")]
+    pub(crate) fail_on: FailOn,
+    /// An earlier report (--json): what it has found is not new
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Say what each finding costs, and which requirements of norms it bears on
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// The mildest finding that makes the exit code 1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Critical ones
+    Critical,
+    /// High ones too
+    High,
+    /// Warnings too
+    Warn,
+    /// Any that --baseline does not have
+    New,
+}
+
+/// Which scores.
+#[derive(Args, Debug)]
+pub(crate) struct ScoreOptions {
+    /// Those that were kept by `audit --deep`, `audit --fix` and `fix`, instead of looking now
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which attacks.
+#[derive(Args, Debug)]
+pub(crate) struct Drills {
+    /// Their names; all without one
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Say which there are, and try none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to put right.
+#[derive(Args, Debug)]
+pub(crate) struct Fix {
+    /// Say what would be changed, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -27,10 +27,16 @@ const HELP: &str = "\
 /help    these lines
 /new     begin the conversation anew
 /status  what runs, and what this conversation used
-/model   the model that answers
+/model   the model that answers: /model PROVIDER/MODEL chooses it, /models shows which there are
+/think   how much is thought: /think off|minimal|low|medium|high|xhigh|default
+/verbose how much is told of tools: /verbose off|on|full|default
+/compact have what was said before summarised: /compact WHAT MATTERS
 /approve answer whether a command may run: /approve ID allow-once
 /stop    stop the answer (as Ctrl-C does)
 /exit    leave (as Ctrl-D does)";
+
+/// Commands without words that the gateway answers.
+const TOLD: [&str; 6] = ["/compact", "/model", "/models", "/queue", "/think", "/verbose"];
 
 /// The conversation on the screen.
 struct Screen {
@@ -186,7 +192,7 @@ impl Screen {
             "" => self.prompt()?,
             "/exit" | "/quit" => return Ok(Next::Exit),
             "/help" => output::line(HELP)?,
-            "/model" | "/status" => self.status(text).await?,
+            "/status" => self.status().await?,
             "/new" => self.reset().await?,
             "/stop" => output::line("nothing runs")?,
             _ => return self.send(text).await,
@@ -198,7 +204,7 @@ impl Screen {
     }
 
     async fn send(&mut self, text: &str) -> anyhow::Result<Next> {
-        if text.starts_with('/') && !text.contains(' ') {
+        if text.starts_with('/') && !text.contains(' ') && !TOLD.contains(&text) {
             output::line(&format!("{text} is not a command; /help shows those there are"))?;
             self.prompt()?;
             return Ok(Next::Go);
@@ -243,12 +249,9 @@ impl Screen {
         }
     }
 
-    async fn status(&mut self, command: &str) -> anyhow::Result<()> {
+    async fn status(&mut self) -> anyhow::Result<()> {
         let status = self.connection.ask(Method::Status.name(), json!({})).await?;
         let text = |name: &str| harmless(status.get(name).and_then(Value::as_str).unwrap_or("unknown"));
-        if command == "/model" {
-            return Ok(output::line(&format!("model: {}", text("model")))?);
-        }
         let params = json!({"search": self.session, "limit": 1000});
         let sessions = self.connection.ask(Method::SessionsList.name(), params).await?;
         let rows = sessions.get("sessions").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `moltbot config …`: check, read, change. A secret is never printed, an invalid config never written.
 
-use moltbot_config::{Loaded, PlainSecret};
+use moltbot_config::{Loaded, Migrated, PlainSecret};
 use moltbot_vault::{History, Version};
 use secrecy::zeroize::Zeroizing;
 use serde_json::json;
@@ -15,10 +15,6 @@ use crate::{change, clock};
 
 /// Does what the command says.
 pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<Exit> {
-    if matches!(command, Config::Schema) {
-        output::json(&moltbot_config::schema())?;
-        return Ok(Exit::Done);
-    }
     let home = Home::ensure(environment)?;
     match command {
         Config::Get { path } => get(&home, path.as_deref()),
@@ -26,14 +22,21 @@ pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<E
             output::line(&home.config_path.display().to_string())?;
             Ok(Exit::Done)
         }
-        Config::Schema => Ok(Exit::Done),
+        Config::Schema => schema(),
         Config::Set { path, value } => set(&home, &path, &value),
         Config::Unset { path } => unset(&home, &path),
+        Config::Migrate { dry_run } => migrate(&home, dry_run),
         Config::Undo { version } => undo(&home, version),
         Config::Validate(facts) => validate(&home, facts),
         Config::History(facts) => history(&home, facts),
         Config::Diff { version, json } => diff(&home, version, json),
     }
+}
+
+/// Prints the schema, which is the same for every installation.
+pub(super) fn schema() -> anyhow::Result<Exit> {
+    output::json(&moltbot_config::schema())?;
+    Ok(Exit::Done)
 }
 
 fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
@@ -47,13 +50,22 @@ fn validate(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         Err(errors) => return Err(Exit::Config.because(errors)),
     };
     if facts.json {
-        let Loaded { unsupported, plain, .. } = loaded;
-        output::json(&json!({"valid": true, "path": path, "unsupported": unsupported, "plain": plain}))?;
+        let Loaded { unsupported, plain, migrated, .. } = loaded;
+        output::json(&json!({
+            "valid": true, "path": path, "unsupported": unsupported, "plain": plain, "migrated": migrated,
+        }))?;
         return Ok(Exit::Done);
     }
     output::line(&format!("{} {path} is valid", output::paint("ok", Paint::Good)))?;
     for entry in &loaded.unsupported {
+        let path = entry.file.as_deref().unwrap_or(&path);
         output::line(&format!("{path}:{}:{}: {entry}", entry.line, entry.column))?;
+    }
+    for Migrated { from, to, file, line } in &loaded.migrated {
+        let file = file.as_deref().unwrap_or(&path);
+        output::line(&format!(
+            "{file}:{line}: {from} is read as {to}; `moltbot config migrate` writes it so"
+        ))?;
     }
     for PlainSecret { path: setting, line } in &loaded.plain {
         output::line(&format!("{path}:{line}: {setting} is plaintext; the next change seals it"))?;
@@ -112,6 +124,34 @@ fn unset(home: &Home, path: &str) -> anyhow::Result<Exit> {
     change::write(home, &book, &text, &changed, "config unset")?;
     book.close();
     output::line(&format!("{path} is no longer set in {}", home.config_path.display()))?;
+    change::remind(home)?;
+    Ok(Exit::Done)
+}
+
+/// Writes keys of older generations where they belong now.
+fn migrate(home: &Home, dry_run: bool) -> anyhow::Result<Exit> {
+    let text = change::text(home)?;
+    let (new, moved) = moltbot_config::migrate(&text).map_err(|error| home::failed(&error))?;
+    let new = Zeroizing::new(new);
+    for Migrated { from, to, file, line } in home.load_text(text.as_bytes())?.migrated {
+        if let Some(file) = file {
+            output::note(&format!("{file}:{line}: {from} is {to} now; included files are changed by hand"));
+        }
+    }
+    if moved.is_empty() {
+        output::line("every key is where it belongs")?;
+        return Ok(Exit::Done);
+    }
+    if dry_run {
+        for (from, to) in &moved {
+            output::line(&format!("{from} -> {to}"))?;
+        }
+        return Ok(Exit::Done);
+    }
+    let book = CommandBook::open(home)?;
+    change::write(home, &book, &text, &new, "config migrate")?;
+    book.close();
+    output::line(&format!("{} keys were moved in {}", moved.len(), home.config_path.display()))?;
     change::remind(home)?;
     Ok(Exit::Done)
 }

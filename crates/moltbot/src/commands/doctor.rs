@@ -3,10 +3,12 @@
 use moltbot_config::settings::{SandboxBackend, SandboxConfig};
 use moltbot_gateway::StopFact;
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
+use moltbot_policy::container::Backend;
+use moltbot_posture::audit::{EngineFact, SandboxFact};
 use moltbot_posture::{self as posture, Check, Level, PortUse, SandboxTrial};
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
-use moltbot_sandbox::Sandbox;
+use moltbot_sandbox::{EngineVersions, Sandbox};
 use moltbot_vault::Places;
 use serde_json::{Value, json};
 
@@ -61,6 +63,7 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
         checks.push(posture::credential(&config.gateway.auth));
         checks.push(posture::network(&config.gateway));
         checks.push(posture::shut_off(&config.agents));
+        checks.push(posture::walls(&config.agents));
         checks.push(match models::planned(home) {
             Ok(choice) => posture::model::check(&choice),
             Err(error) => posture::credential_files_unusable(&format!("{error:#}")),
@@ -70,13 +73,54 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
         let found = if running.is_some() { PortUse::Ours } else { knock(number).await };
         checks.push(posture::port(number, found));
         let sandbox = &config.agents.defaults.sandbox;
-        if sandbox.backend == SandboxBackend::Docker {
-            checks.extend(try_engine(home, sandbox).await);
-        } else {
-            checks.push(posture::sandbox(try_sandbox(home, running.is_some()).await));
+        match tried_here(sandbox.backend) {
+            None => checks.extend(try_engine(home, sandbox).await),
+            Some(backend) => {
+                checks.push(posture::sandbox(try_sandbox(home, &backend, running.is_some()).await));
+            }
         }
     }
     Ok(checks)
+}
+
+/// The backend whose walls are tried by a command of ours; none where an engine has them.
+const fn tried_here(backend: SandboxBackend) -> Option<Backend> {
+    match backend {
+        SandboxBackend::Docker => None,
+        SandboxBackend::Bwrap => Some(Backend::Bwrap),
+        SandboxBackend::Embedded => Some(Backend::Embedded),
+        SandboxBackend::EmbeddedWeak => Some(Backend::EmbeddedWeak),
+    }
+}
+
+/// The walls around commands, for an audit: a gateway that runs is asked, and only `deep` tries them or asks the engine.
+pub(super) async fn walls(
+    home: &Home,
+    sandbox: &SandboxConfig,
+    is_running: bool,
+    deep: bool,
+) -> anyhow::Result<(SandboxFact, Option<EngineFact>)> {
+    let backend = tried_here(sandbox.backend);
+    if backend.is_none() && deep {
+        return Ok(match ask_engine(home, sandbox).await {
+            Err(error) => {
+                let reason = format!("{error:#}");
+                (SandboxFact::Unavailable { reason: reason.clone() }, Some(EngineFact::Silent(reason)))
+            }
+            Ok((EngineVersions { engine, runc }, is_there)) => {
+                let works = SandboxFact::Works(format!("the engine has the image {}", sandbox.docker.image));
+                let reason = format!("the engine has no image {}", sandbox.docker.image);
+                let found = if is_there { works } else { SandboxFact::Unavailable { reason } };
+                (found, Some(EngineFact::Versions { engine, runc }))
+            }
+        });
+    }
+    let found = match try_sandbox(home, &backend.unwrap_or(Backend::Embedded), is_running).await {
+        SandboxTrial::Unavailable { reason, .. } => SandboxFact::Unavailable { reason },
+        SandboxTrial::Untried(why) => SandboxFact::Untried(why),
+        SandboxTrial::Works(how) => SandboxFact::Works(how),
+    };
+    Ok((found, None))
 }
 
 /// Whether anything listens there.
@@ -88,7 +132,7 @@ async fn knock(port: u16) -> PortUse {
 }
 
 /// A gateway that runs has tried its sandbox and is asked; otherwise a command is run in it here.
-async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
+async fn try_sandbox(home: &Home, backend: &Backend, is_running: bool) -> SandboxTrial {
     if is_running {
         return ask_sandbox(home).await.unwrap_or_else(|error| SandboxTrial::Untried(format!("{error:#}")));
     }
@@ -96,10 +140,10 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
         Ok(ledger) => ledger,
         Err(error) => return SandboxTrial::Untried(format!("{error:#}")),
     };
-    let trial = match Sandbox::new(ledger.clone()).posture().await {
+    let trial = match Sandbox::new(ledger.clone()).posture_of(backend).await {
         Ok(posture) => SandboxTrial::Works(format!(
-            "a command ran in it (Landlock {}, as user {})",
-            posture.landlock_abi, posture.uid
+            "a command ran in it ({}, Landlock {}, as user {})",
+            posture.backend, posture.landlock_abi, posture.uid
         )),
         Err(unavailable) => SandboxTrial::Unavailable { reason: unavailable.reason, fix: unavailable.fix },
     };
@@ -107,23 +151,19 @@ async fn try_sandbox(home: &Home, is_running: bool) -> SandboxTrial {
     trial
 }
 
+/// The engine's versions, and whether it has the image.
+async fn ask_engine(home: &Home, sandbox: &SandboxConfig) -> anyhow::Result<(EngineVersions, bool)> {
+    let engine = image::engine(home, &sandbox.docker).await?;
+    let versions = engine.versions().await?;
+    let images = engine.images().await?;
+    let wanted = &sandbox.docker.image;
+    Ok((versions, images.iter().any(|row| row.id == *wanted || row.names.contains(wanted))))
+}
+
 /// Whether there is an engine with the image, and what is known of its runtime.
 async fn try_engine(home: &Home, sandbox: &SandboxConfig) -> Vec<Check> {
-    let found = async {
-        let engine = image::engine(home, &sandbox.docker).await?;
-        let versions = engine.versions().await?;
-        let images = engine.images().await?;
-        let wanted = &sandbox.docker.image;
-        let is_there = images.iter().any(|row| row.id == *wanted || row.names.contains(wanted));
-        anyhow::Ok((versions, is_there))
-    };
-    match found.await {
-        Err(error) => {
-            let fix =
-                "start Docker and let this user use its socket, or set `sandbox.backend` to \"embedded\""
-                    .into();
-            vec![posture::sandbox(SandboxTrial::Unavailable { reason: format!("{error:#}"), fix })]
-        }
+    match ask_engine(home, sandbox).await {
+        Err(error) => vec![image::no_engine(&error)],
         Ok((versions, is_there)) => {
             let mut checks = posture::engine(&versions.engine, versions.runc.as_deref());
             let image = &sandbox.docker.image;

@@ -53,6 +53,9 @@ fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
     if options.detached {
         background::leave_session()?;
     }
+    if options.throwaway {
+        background::end_with_parent()?;
+    }
     let console = if options.detached { Console::Silent } else { Console::Shown };
     let levels = log::start(&home.state, console)?;
     let source = if options.last_known_good { Source::LastKnownGood } else { Source::File };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use moltbot_config::settings::DockerConfig;
 use moltbot_policy::container::{RemovalReason, due, permit_image, permit_removal};
+use moltbot_posture::{self as posture, Check, SandboxTrial};
 use moltbot_sandbox::{ContainerEngine, ContainerRow, EngineError, INSTALLATION_OF, RootSource};
 use serde_json::json;
 
@@ -13,6 +14,13 @@ use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::serve::block_on;
 use crate::{clock, output};
+
+/// That there is no engine to ask, and what to do.
+pub(crate) fn no_engine(error: &anyhow::Error) -> Check {
+    let fix =
+        "start Docker and let this user use its socket, or set `sandbox.backend` to \"embedded\"".into();
+    posture::sandbox(SandboxTrial::Unavailable { reason: format!("{error:#}"), fix })
+}
 
 /// Does what a command of `sandbox image` says.
 pub(crate) fn run(home: &Home, command: &Image) -> anyhow::Result<Exit> {

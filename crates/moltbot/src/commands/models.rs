@@ -1,5 +1,8 @@
 //! `moltbot models …`: which models there are, which one will answer, whether it does.
 
+mod choosing;
+
+use moltbot_config::settings::ModelChoice;
 use moltbot_posture::model::{self, Choice};
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
@@ -20,7 +23,11 @@ pub(crate) async fn run(home: &Home, command: Models) -> anyhow::Result<Exit> {
     match command {
         Models::List(facts) => list(home, facts).await,
         Models::Status(facts) => status(home, facts).await,
+        Models::Scan { provider, json } => scan(home, provider, json).await,
         Models::Test { model, json } => test(home, model, json).await,
+        Models::Set { model } => choosing::set(home, &model),
+        Models::Aliases(command) => choosing::aliases(home, &command),
+        Models::Fallbacks(command) => choosing::fallbacks(home, &command),
     }
 }
 
@@ -59,6 +66,8 @@ async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         None => None,
     };
     let choice = planned(home)?;
+    let list = home.load()?.config.agents.defaults.model;
+    let fallbacks = list.as_ref().map(ModelChoice::fallbacks).unwrap_or_default().to_vec();
     let said = said.unwrap_or_else(|| explain(&choice));
     if facts.json {
         let source = match choice {
@@ -66,9 +75,34 @@ async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
             Choice::Key(_) => "key",
             Choice::Nobody => "discovery",
         };
-        output::json(&json!({"model": said, "source": source}))?;
+        output::json(&json!({"model": said, "source": source, "fallbacks": fallbacks}))?;
     } else {
         output::line(&said)?;
+        if !fallbacks.is_empty() {
+            output::line(&format!("tried after it: {}", choosing::told(&fallbacks)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Really asks the providers.
+async fn scan(home: &Home, provider: Option<String>, as_json: bool) -> anyhow::Result<Exit> {
+    let mut connection = Connection::open(home, &[Scope::Admin]).await?;
+    let params = provider.map_or_else(|| json!({}), |provider| json!({"provider": provider}));
+    let answer = connection.ask(Method::ModelsScan.name(), params).await?;
+    connection.close().await;
+    if as_json {
+        output::json(&answer)?;
+        return Ok(Exit::Done);
+    }
+    let rows = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |row: &Value, name: &str| harmless(row.get(name).and_then(Value::as_str).unwrap_or_default());
+    for row in rows("models") {
+        let known = if row.get("known") == Some(&Value::Bool(true)) { "  in the config" } else { "" };
+        output::line(&format!("{}/{}{known}", text(&row, "provider"), text(&row, "id")))?;
+    }
+    for row in rows("failed") {
+        output::note(&format!("{}: {}", text(&row, "provider"), text(&row, "why")));
     }
     Ok(Exit::Done)
 }
@@ -77,7 +111,7 @@ async fn status(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
 pub(crate) fn planned(home: &Home) -> anyhow::Result<Choice> {
     let config = home.load()?.config;
     let mut keys = credentials::peek(home, &config)?;
-    environment::add_provider_keys(&mut keys);
+    environment::add_provider_keys(&mut keys, &config.env);
     Ok(model::choice(&config, keys.deciding()))
 }
 
@@ -103,6 +137,10 @@ async fn test(home: &Home, model: Option<String>, as_json: bool) -> anyhow::Resu
                 text("model"),
                 text("text").trim()
             ))?;
+            for tried in answer.get("tried").and_then(Value::as_array).into_iter().flatten() {
+                let text = |name: &str| harmless(tried.get(name).and_then(Value::as_str).unwrap_or_default());
+                output::note(&format!("{}/{} did not: {}", text("provider"), text("model"), text("why")));
+            }
         }
         Err(error) => return Err(Exit::Failed.because(&error.message)),
     }

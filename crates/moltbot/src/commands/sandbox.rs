@@ -3,8 +3,9 @@
 use moltbot_config::Config;
 use moltbot_config::settings::{HostPattern, OutboundHost, SandboxBackend, SandboxNetwork};
 use moltbot_policy::cause::Cause;
-use moltbot_policy::profile::{Profile, WorkspaceAccess};
+use moltbot_policy::profile::{Profile, WorkspaceAccess, missing_walls};
 use moltbot_policy::surroundings::{FolderPermit, Place, Surroundings, surroundings};
+use moltbot_posture::{self as posture, Check};
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
 use moltbot_vault::{SessionFolder, remove_session_folder, session_folder_name, session_folders};
@@ -15,6 +16,7 @@ use crate::book::{CommandBook, OWNER};
 use crate::commands::image;
 use crate::exit::Exit;
 use crate::home::{self, Home};
+use crate::serve::block_on;
 use crate::{clock, output};
 
 /// Does what the command says.
@@ -91,6 +93,9 @@ struct Explained {
     tools: Vec<&'static str>,
     network: String,
     profile: Profile,
+    missing: &'static [&'static str],
+    /// What is known of the container engine, where commands run in its containers.
+    engine: Vec<Check>,
 }
 
 fn explain(home: &Home, asked: &Explain) -> anyhow::Result<Exit> {
@@ -99,7 +104,8 @@ fn explain(home: &Home, asked: &Explain) -> anyhow::Result<Exit> {
     let default = agents.iter().find(|agent| agent.default).or(agents.first());
     let default = default.map_or_else(AgentId::main, |agent| agent.id.clone());
     let session = SessionKey::parse(&asked.session, &default).map_err(|error| Exit::Failed.because(error))?;
-    let told = look(&config, session)?;
+    let engine = engine(home, &config, &session);
+    let told = look(&config, session, engine)?;
     if asked.json {
         output::json(&in_json(&config, &told))?
     } else {
@@ -108,7 +114,20 @@ fn explain(home: &Home, asked: &Explain) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn look(config: &Config, session: SessionKey) -> anyhow::Result<Explained> {
+/// Asks the engine that a session's commands run in containers of: an old one has known ways out.
+fn engine(home: &Home, config: &Config, session: &SessionKey) -> Vec<Check> {
+    let sandbox = config.agents.sandbox_of(&session.agent());
+    if sandbox.backend != SandboxBackend::Docker {
+        return Vec::new();
+    }
+    let versions = block_on(async { Ok(image::engine(home, &sandbox.docker).await?.versions().await?) });
+    match versions {
+        Ok(versions) => posture::engine(&versions.engine, versions.runc.as_deref()),
+        Err(error) => vec![image::no_engine(&error)],
+    }
+}
+
+fn look(config: &Config, session: SessionKey, engine: Vec<Check>) -> anyhow::Result<Explained> {
     let Surroundings { place, access, because } = surroundings(&config.agents, &session);
     let place = match place {
         Place::Agent => "the agent's workspace".to_owned(),
@@ -126,7 +145,8 @@ fn look(config: &Config, session: SessionKey) -> anyhow::Result<Explained> {
         WorkspaceAccess::ReadWrite => "read and write",
     };
     let profile = Profile::for_exec(config, None);
-    Ok(Explained { session, place, access, because, tools, network, profile })
+    let missing = missing_walls(config.agents.sandbox_of(&session.agent()).backend);
+    Ok(Explained { session, place, access, because, tools, network, profile, missing, engine })
 }
 
 fn reached(hosts: &[OutboundHost]) -> String {
@@ -142,11 +162,13 @@ fn reached(hosts: &[OutboundHost]) -> String {
 }
 
 fn in_json(config: &Config, told: &Explained) -> Value {
-    let Explained { session, place, access, because, tools, network, profile } = told;
+    let Explained { session, place, access, because, tools, network, profile, missing, engine } = told;
     json!({
         "session": session.as_str(),
         "main": session.is_main(),
         "backend": backend(config, session),
+        "missing": missing,
+        "engine": engine,
         "folder": place,
         "access": access,
         "because": because,
@@ -161,14 +183,11 @@ fn in_json(config: &Config, told: &Explained) -> Value {
 }
 
 fn backend(config: &Config, session: &SessionKey) -> &'static str {
-    match config.agents.sandbox_of(&session.agent()).backend {
-        SandboxBackend::Docker => "docker",
-        SandboxBackend::Embedded => "embedded",
-    }
+    config.agents.sandbox_of(&session.agent()).backend.name()
 }
 
 fn print(config: &Config, told: &Explained) -> anyhow::Result<()> {
-    let Explained { session, place, access, because, tools, network, profile } = told;
+    let Explained { session, place, access, because, tools, network, profile, missing, engine } = told;
     let mebibytes = profile.memory / (1024 * 1024);
     let limits = format!(
         "{} processes, {mebibytes} MiB of memory, {} s",
@@ -190,6 +209,13 @@ fn print(config: &Config, told: &Explained) -> anyhow::Result<()> {
         ),
     ] {
         output::line(&format!("{name:8} {value}"))?;
+    }
+    for wall in *missing {
+        output::line(&format!("{:8} {wall}", "missing"))?;
+    }
+    for Check { what, fix, .. } in engine {
+        let fix = fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
+        output::line(&format!("{:8} {what}{fix}", "engine"))?;
     }
     Ok(())
 }

@@ -1,5 +1,12 @@
 //! `moltbot security …`.
 
+mod ages;
+mod audit;
+mod drill;
+mod fix;
+mod gather;
+pub(super) mod scores;
+
 use std::path::{Path, PathBuf};
 
 use moltbot_policy::secret::{SecretAct, SecretPermit};
@@ -7,14 +14,24 @@ use moltbot_policy::secret::{SecretAct, SecretPermit};
 use crate::arguments::Security;
 use crate::book::{CommandBook, OWNER};
 use crate::commands::files::new_file;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::keeper::VaultKeeper;
 use crate::{change, credentials, output};
 
-/// Does what the command says.
-pub(crate) fn run(home: &Home, command: &Security) -> anyhow::Result<Exit> {
-    let Security::Decrypt { export } = command;
+/// Does what the command says. An audit looks at whatever is there: it opens nothing that opening would repair.
+pub(crate) fn run(environment: Environment, command: &Security) -> anyhow::Result<Exit> {
+    match command {
+        Security::Audit(options) => audit::run(&environment, options),
+        Security::Decrypt { export } => decrypt(&super::open(environment)?, export),
+        Security::Drill(options) => drill::run(&super::open(environment)?, options),
+        Security::Fix(options) => audit::fix(&environment, options.dry_run, options.json),
+        Security::Score(options) => audit::score(&environment, options),
+    }
+}
+
+fn decrypt(home: &Home, export: &Path) -> anyhow::Result<Exit> {
     let text = change::text(home)?;
     let book = CommandBook::open(home)?;
     let place = format!("{} -> {}", home.config_path.display(), export.display());
@@ -23,7 +40,7 @@ pub(crate) fn run(home: &Home, command: &Security) -> anyhow::Result<Exit> {
     let plain = moltbot_config::unseal_all(&text, &keeper)
         .map_err(|error| Exit::Config.because(home::chain(&error)))?;
     new_file(export, plain.as_bytes())?;
-    let mut written = vec![export.clone()];
+    let mut written = vec![export.to_owned()];
     for file in credentials::files(home)? {
         let path = beside(export, &file.name);
         let plain = file.in_plaintext(home, home.vault()?.secrets(&permit))?;

@@ -1,5 +1,7 @@
 //! `moltbot sessions …`: conversations, as the gateway keeps them.
 
+mod transcript;
+
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
 use serde_json::{Value, json};
@@ -15,9 +17,11 @@ use crate::output::{self, Paint, harmless};
 pub(crate) async fn run(home: &Home, command: Sessions) -> anyhow::Result<Exit> {
     match command {
         Sessions::Delete(key) => change(home, Method::SessionsDelete, &key, "deleted").await,
+        Sessions::Export { key } => transcript::export(home, &key).await,
         Sessions::List(facts) => list(home, facts).await,
         Sessions::Release(key) => release(home, &key).await,
         Sessions::Reset(key) => change(home, Method::SessionsReset, &key, "begun anew").await,
+        Sessions::Search { text, json } => transcript::search(home, &text, json).await,
         Sessions::Show { key, limit, json } => show(home, &key, limit, json).await,
     }
 }
@@ -40,12 +44,27 @@ async fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         let (key, messages, tokens) = (text("key"), number("messageCount"), number("totalTokens"));
         let title = text("derivedTitle").replace('\n', " ");
         output::line(format!("{when}  {key}  {messages} messages, {tokens} tokens  {title}").trim_end())?;
+        let set = chosen(row);
+        if !set.is_empty() {
+            output::line(&format!("  {}", output::paint(&set, Paint::Dim)))?;
+        }
         if let Some(why) = row.pointer("/quarantine/reason").and_then(Value::as_str) {
             let told = format!("in quarantine, because {}", harmless(why).replace('\n', " "));
             output::line(&format!("  {}", output::paint(&told, Paint::Bad)))?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// What was chosen for a conversation, in one line.
+fn chosen(row: &Value) -> String {
+    let text = |name: &str| row.get(name).and_then(Value::as_str).map(harmless);
+    // Without a provider the model is that of the last turn.
+    let model = text("modelProvider").zip(text("model"));
+    let model = model.map(|(provider, model)| format!("model {provider}/{model}"));
+    let thinking = text("thinkingLevel").map(|level| format!("thinking {level}"));
+    let verbose = text("verboseLevel").map(|level| format!("verbose {level}"));
+    [model, thinking, verbose].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 async fn show(home: &Home, key: &str, limit: u32, as_json: bool) -> anyhow::Result<Exit> {

@@ -1,6 +1,6 @@
 //! `moltbot status` and `moltbot health`.
 
-use moltbot_gateway::StopFact;
+use moltbot_gateway::{ScoreFact, StopFact};
 use moltbot_protocol::method::Method;
 use moltbot_protocol::scope::Scope;
 use serde_json::{Map, Value, json};
@@ -9,6 +9,7 @@ use crate::arguments::{Facts, Status};
 use crate::client::Connection;
 use crate::clock;
 use crate::commands::models;
+use crate::commands::security::scores;
 use crate::exit::Exit;
 use crate::home::{self, Home, Running};
 use crate::log::{FILE, FOLDER};
@@ -25,6 +26,7 @@ pub(crate) async fn run(home: &Home, options: &Status) -> anyhow::Result<Exit> {
     let planned = models::explain(&models::planned(home)?);
     let model = heard.as_ref().and_then(|heard| heard.pointer("/status/model")?.as_str().map(harmless));
     let stopped = StopFact::read(&home.state).map_err(|error| home::failed(&error))?;
+    let score = ScoreFact::read(&home.state).pop();
     let facts = json!({
         "running": running.is_some(),
         "gateway": running,
@@ -34,14 +36,29 @@ pub(crate) async fn run(home: &Home, options: &Status) -> anyhow::Result<Exit> {
         "token": home.credential_place(),
         "logs": state.join(FOLDER).join(FILE).display().to_string(),
         "stopped": stopped,
+        "security": score,
         "heard": heard,
     });
     if options.json {
         output::json(&facts)?
     } else {
-        print(running.as_ref(), &facts)?
+        print(running.as_ref(), &facts)?;
+        print_score(score.as_ref())?;
     }
     Ok(Exit::Done)
+}
+
+/// How safe the installation was found to be when that was last kept.
+fn print_score(score: Option<&ScoreFact>) -> anyhow::Result<()> {
+    let told = match score {
+        None => "not known; `moltbot security audit --deep` tells and keeps it".to_owned(),
+        Some(fact) => {
+            let ago = clock::duration(clock::now_ms().saturating_sub(fact.at_ms));
+            format!("{}, {ago} ago", scores::in_a_line(fact))
+        }
+    };
+    output::line(&format!("security {told}"))?;
+    Ok(())
 }
 
 async fn ask(home: &Home, all: bool) -> anyhow::Result<Value> {

@@ -54,6 +54,12 @@ pub(crate) fn stop(home: &Home, options: &Stop) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Stops everything at the gateway of this installation, and says what it ended.
+pub(super) fn press(home: &Home) -> anyhow::Result<StopFact> {
+    let running = home.running()?.context("no gateway runs that could be stopped")?;
+    tell(home, &running)
+}
+
 fn in_words(fact: &StopFact) -> String {
     let what = match &fact.ended {
         None => "no gateway runs here; the next one begins nothing".to_owned(),

@@ -47,6 +47,7 @@ impl House {
                 "allowFrom": [ann().id, bob().id],
             }});
             config["hooks"] = json!({"enabled": true, "token": TOKEN});
+            config["messages"] = json!({"queue": {"mode": "followup"}});
             if !cost.is_null() {
                 for provider in config["models"]["providers"].as_object_mut().unwrap().values_mut() {
                     provider["models"][0]["cost"] = cost.clone();

@@ -1,6 +1,6 @@
 //! Bad input and bad conditions through the real binary: a clear error, nothing lost, the process alive.
 
-use moltbot_testkit::home::Home;
+use moltbot_testkit::home::{Home, PROVIDER};
 use moltbot_testkit::model::{Reply, ScriptedModel};
 use moltbot_testkit::process::{Gateway, run};
 use moltbot_testkit::skip::skip;
@@ -144,6 +144,11 @@ fn a_turn_with_many_long_results_has_a_report_that_can_be_sent() {
     let reads = || Reply::tools(&vec![read.clone(); 60]);
     let model = ScriptedModel::queue([first, reads(), reads(), reads(), Reply::text("read it all")]);
     let home = Home::with_model(&model);
+    // A window that takes it all: what does not fit is not sent.
+    home.change_config(|config| {
+        let models = &mut config["models"]["providers"][PROVIDER]["models"];
+        models[0]["contextWindow"] = json!(10_000_000);
+    });
     let gateway = Gateway::start(PROGRAM, &home);
     let output = run(PROGRAM, &home, &["agent", "--json", "--message", "read it"]);
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use moltbot_config::{NoKeys, SecretState, Surroundings};
+use moltbot_config::{SecretState, Surroundings};
 use moltbot_testkit::client::{Connect, Device, SignatureVersion};
 use moltbot_testkit::home::{Home, PROVIDER_KEY};
 use moltbot_testkit::model::{Reply, ScriptedModel};
@@ -94,7 +94,7 @@ fn plain(text: &str) -> Vec<String> {
 }
 
 fn is_valid(text: &str) -> bool {
-    let surroundings = Surroundings { environment: &|_| None, keeper: &NoKeys, sealed: false };
+    let surroundings = Surroundings::plain(&|_| None);
     moltbot_config::load(text.as_bytes(), "moltbot.json", &surroundings).is_ok()
 }
 
@@ -334,11 +334,14 @@ async fn require_children(
     let talking = talk(gateway, token);
     let begun = home.state_path().join("workspace/begun");
     let looking = async {
-        while !begun.exists() {
+        // The shell goes on before what it sent to the background has become its program.
+        let pids = loop {
+            let pids = pids_with("sleep\u{0}3991");
+            if begun.exists() && !pids.is_empty() {
+                break pids;
+            }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        let pids = pids_with("sleep\u{0}3991");
-        assert!(!pids.is_empty());
+        };
         pids.iter().for_each(|pid| require_clean_process(*pid, canaries));
         assert!(pids.iter().all(|pid| core_limit(*pid) == "0 0"));
         home.state().folder("workspace").unwrap().remove("begun").unwrap();

@@ -39,6 +39,8 @@ fn any_command_may_be_the_first() {
         (vec!["sessions", "show", "main"], 69),
         (vec!["sessions", "reset", "main"], 69),
         (vec!["sessions", "delete", "main"], 69),
+        (vec!["sessions", "export", "main"], 69),
+        (vec!["sessions", "search", "x"], 69),
         (vec!["chat"], 69),
         (vec!["agent", "--message", "hello"], 69),
     ] {
@@ -253,6 +255,8 @@ fn a_gateway_lives_from_up_to_stop() {
     assert_eq!(program.run(&["gateway", "call", "no.such.method"]).code, 1);
     assert_eq!(program.run(&["gateway", "call", "health", "{"]).code, 2);
     assert_eq!(program.run(&["sessions", "show", "nothing"]).code, 1);
+    assert_eq!(program.run(&["sessions", "export", "nothing"]).code, 1);
+    assert_eq!(program.run(&["sessions", "search", "nothing"]).code, 1);
     let restarted = program.run(&["gateway", "restart"]);
     assert_eq!(restarted.code, 0, "{restarted:?}");
     assert_eq!(port_in(&restarted.out), port_in(&first.out), "the port given to up is kept");

@@ -44,7 +44,11 @@ impl Yard {
     }
 
     async fn exec(&mut self, command: Value) -> String {
-        self.model.push(Reply::tool("exec", &command));
+        self.call("exec", command).await
+    }
+
+    async fn call(&mut self, tool: &str, arguments: Value) -> String {
+        self.model.push(Reply::tool(tool, &arguments));
         self.model.push(Reply::text("done"));
         let run = self.client.send_chat("main", "go").await;
         let chat = self.client.finish_chat(run).await;
@@ -108,6 +112,8 @@ async fn a_turns_command_runs_in_a_container_and_the_book_says_so() {
     assert_eq!(yard.names(), "");
     let (_, book) = yard.run(&["ledger", "search", "--action", "container.remove", "--json"]);
     assert!(book.contains(&name) && book.contains("relayed"), "{book}");
+    let (_, explained) = yard.run(&["sandbox", "explain"]);
+    assert!(explained.contains("engine   ") && explained.contains("runc"), "{explained}");
     let (_, doctor) = yard.run(&["doctor"]);
     assert!(
         doctor.contains("commands run in containers of") && doctor.contains("sandbox.engine"),
@@ -127,6 +133,27 @@ async fn nothing_in_a_container_survives_a_timeout_or_its_gateway() {
     yard.model.push(Reply::tool("exec", &json!({ "command": script(&second) })));
     yard.client.send_chat("main", "go").await;
     until("the command runs", || processes_with(&format!("sleep {second}")).len() >= 3).await;
+    yard.gateway.kill9();
+    none_survives(&format!("sleep {second}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_goes_on_in_a_container_and_nothing_of_it_survives_its_end() {
+    const NAME: &str = "a_command_goes_on_in_a_container_and_nothing_of_it_survives_its_end";
+    let Some(mut yard) = Yard::new(NAME, json!({})).await else { return };
+    let (first, second) = (marker(73), marker(74));
+    let script = |marker: &str| format!("echo begun; (setsid sleep {marker} &) ; sleep {marker}");
+    let begin = |marker: &str| json!({ "command": script(marker), "background": true });
+    let told = yard.exec(begin(&first)).await;
+    let name = told.split_once("(session ").and_then(|(_, rest)| rest.split_once(')')).unwrap().0.to_owned();
+    let poll = json!({ "action": "poll", "sessionId": name, "timeout": 20_000 });
+    let told = yard.call("process", poll).await;
+    assert!(told.starts_with("running for ") && told.ends_with("begun\n"), "{told}");
+    let told = yard.call("process", json!({ "action": "kill", "sessionId": name })).await;
+    assert_eq!(told, format!("{name}: killed"));
+    none_survives(&format!("sleep {first}")).await;
+    yard.exec(begin(&second)).await;
+    until("the command runs", || processes_with(&format!("sleep {second}")).len() >= 2).await;
     yard.gateway.kill9();
     none_survives(&format!("sleep {second}")).await;
 }

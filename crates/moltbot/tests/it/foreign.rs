@@ -13,12 +13,12 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// An address of loopback that is, to the gateway, one of the network.
 const ADDRESS: &str = "127.0.0.5";
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
 }
 
 /// Where `make test` put the libraries.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     repository().join("target/test-tools")
 }
 
@@ -28,8 +28,17 @@ fn talk(program: PathBuf, script: &str, name: &str, there: bool) {
     }
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);
+    home.change_config(|config| {
+        config["gateway"]["http"]["endpoints"] = json!({"responses": {"enabled": true}});
+    });
     let gateway = Gateway::start(PROGRAM, &home);
-    pass(program, script, &format!("http://127.0.0.1:{}/v1", gateway.port()), &gateway, &[]);
+    pass(
+        program,
+        script,
+        &format!("http://127.0.0.1:{}/v1", gateway.port()),
+        &gateway,
+        &[("RESPONSES", "1")],
+    );
 }
 
 /// The same on another address over TLS, with the certificate that the gateway made as all that is believed.

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 55] = [
     "",
     "up",
     "gateway",
@@ -22,6 +22,8 @@ const COMMANDS: [&str; 42] = [
     "sessions",
     "sessions list",
     "sessions show",
+    "sessions export",
+    "sessions search",
     "sessions release",
     "sessions reset",
     "sessions delete",
@@ -30,7 +32,18 @@ const COMMANDS: [&str; 42] = [
     "models",
     "models list",
     "models status",
+    "models scan",
     "models test",
+    "models set",
+    "models aliases",
+    "models aliases list",
+    "models aliases add",
+    "models aliases remove",
+    "models fallbacks",
+    "models fallbacks list",
+    "models fallbacks add",
+    "models fallbacks clear",
+    "usage",
     "config",
     "config validate",
     "config get",

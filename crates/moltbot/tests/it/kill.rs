@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use moltbot_testkit::client::Client;
+use moltbot_testkit::client::{Client, Device, SignatureVersion};
 use moltbot_testkit::home::Home;
-use moltbot_testkit::model::{ScriptedModel, echo_of};
+use moltbot_testkit::model::{ModelRequest, Reply, ScriptedModel, echo_of};
 use moltbot_testkit::process::Gateway;
 use serde_json::{Value, json};
+
+use crate::secrets::book_in;
 
 const ROUNDS: u64 = 100;
 const SESSIONS: usize = 4;
@@ -115,4 +117,104 @@ fn compare(session: &str, sent: &[String], said: &[(String, String)]) {
     let found: Vec<&&String> = asked.iter().filter(|text| sent.contains(text)).collect();
     assert_eq!(found.len(), sent.len(), "{session}: acknowledged and found");
     assert!(found.iter().zip(sent).all(|(found, sent)| ***found == *sent), "{session}: out of order");
+}
+
+/// The ways in which messages wait, one for each session in turn.
+const MODES: [&str; 4] = ["collect", "followup", "steer", "interrupt"];
+
+/// What a model does that calls one tool for each message that it is told, and then answers.
+fn one_tool(request: &ModelRequest) -> Reply {
+    let asked = request.last_user_text();
+    if request.messages().last().is_some_and(|message| message["role"] == "user") {
+        Reply::tool("write", &json!({"path": file_of(&asked), "content": asked}))
+    } else {
+        Reply::text(&echo_of(&asked))
+    }
+}
+
+/// The file that is written for a message.
+fn file_of(text: &str) -> String {
+    format!("{}.txt", text.replace([' ', ':', '.'], "-"))
+}
+
+/// Rounds in which a session is used: its whole transcript can be read at once.
+const USED: u64 = 40;
+
+/// Kills a gateway again and again while `sessions` sessions, a quarter of them in each mode, send messages that are answered
+/// with the help of a tool.
+async fn kill_while_messages_wait(rounds: u64, sessions: usize) {
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut draw = Draw(seed);
+    let model = ScriptedModel::answering(one_tool);
+    let home = Home::with_model(&model);
+    home.change_config(|config| config["messages"] = json!({"queue": {"debounceMs": 20}}));
+    let mut gateway = Gateway::start(env!("CARGO_BIN_EXE_moltbot"), &home);
+    let mut acknowledged: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for round in 0..rounds {
+        let name = |number: usize| format!("agent:main:queue-{number}-{}", round / USED);
+        let mut senders = Vec::new();
+        if round % USED == 0 {
+            let owner = Device::from_seed(1);
+            let owner = gateway.connect().scopes(&["operator.admin"]).device(&owner, SignatureVersion::V3);
+            let owner = owner.open().await.unwrap();
+            for number in 0..sessions {
+                let mode = json!({"key": name(number), "queueMode": MODES[number % MODES.len()]});
+                owner.call("sessions.patch", mode).await.unwrap();
+            }
+        }
+        for number in 0..sessions {
+            let client = gateway.connect().open().await.unwrap();
+            senders.push((name(number), tokio::spawn(send_until_killed(client, name(number), round))));
+        }
+        tokio::time::sleep(Duration::from_micros(draw.below(120_000))).await;
+        gateway.kill9();
+        for (session, sender) in senders {
+            acknowledged.entry(session).or_default().extend(sender.await.unwrap());
+        }
+        gateway.restart(&home);
+    }
+    let total: usize = acknowledged.values().map(Vec::len).sum();
+    println!("{total} messages acknowledged in {rounds} rounds of {sessions} sessions");
+    assert!(total > sessions, "the load was no load: {total} messages acknowledged");
+    let client = gateway.connect().open().await.unwrap();
+    for (session, sent) in &acknowledged {
+        if let Some(last) = sent.last() {
+            let wait = json!({"runId": last.replace(' ', "-"), "timeoutMs": 120_000});
+            assert_ne!(client.call("agent.wait", wait).await.unwrap()["status"], "timeout", "{last}");
+        }
+        let said = answered(&client, session).await;
+        let asked: Vec<&String> =
+            said.iter().filter(|(role, _)| role == "user").map(|(_, text)| text).collect();
+        let found: Vec<&&String> = asked.iter().filter(|text| sent.contains(text)).collect();
+        assert_eq!(found.len(), sent.len(), "{session}: acknowledged and found");
+        assert!(found.iter().zip(sent).all(|(found, sent)| ***found == *sent), "{session}: out of order");
+        assert!(said.last().is_none_or(|(role, _)| role == "assistant"), "{session}: the last has no answer");
+    }
+    require_written_once(&home, acknowledged.values().flatten());
+}
+
+/// Demands that no file was written a second time, and that files were written at all.
+fn require_written_once<'a>(home: &Home, texts: impl Iterator<Item = &'a String>) {
+    let book = book_in(home.path());
+    let mut written = 0;
+    for text in texts {
+        let entry = format!(r#""action":"file.write","target":"{}""#, file_of(text));
+        let times = book.matches(&entry).count();
+        assert!(times <= 1, "{text} was written {times} times");
+        written += times;
+    }
+    println!("{written} files written");
+    assert!(written > 0, "no tool was run");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_wait_in_any_mode_survive_kills_and_no_tool_is_run_again() {
+    kill_while_messages_wait(20, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes an hour; `make siege` runs it"]
+async fn siege_a_thousand_kills_of_fifty_sessions_lose_nothing_and_repeat_nothing() {
+    kill_while_messages_wait(1000, 50).await;
 }

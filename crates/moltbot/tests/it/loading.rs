@@ -120,7 +120,7 @@ fn d_126_a_key_that_there_is_not_is_refused_with_the_one_that_is_meant() {
     for (text, told) in [
         ("{gatewy: {}}", "gateway"),
         ("{gateway: {prot: 1}}", "port"),
-        ("{gateway: {token: 'x'}}", "gateway.auth.token"),
+        ("{gateway: {token: 'x', auth: {token: 'y'}}}", "gateway.auth.token"),
         ("{channels: {telegram: {dmPolcy: 'pairing'}}}", "dmPolicy"),
         ("{allowances: {sendr: {}}}", "sender"),
         ("{hooks: {tokn: 'x'}}", "token"),
@@ -146,25 +146,57 @@ fn environment_seen_by_commands(home: &Home, model: &ScriptedModel) -> String {
 }
 
 #[test]
-fn d_127_f04_variables_in_a_config_reach_neither_the_program_nor_its_commands() {
+fn d_127_f04_variables_in_a_config_load_no_code_and_reach_no_command() {
     let model = ScriptedModel::queue([]);
     let home = Home::with_model(&model);
+    let good = home.config_text().unwrap();
+    for name in
+        ["LD_PRELOAD", "PATH", "NODE_OPTIONS", "MOLTBOT_GATEWAY_TOKEN", "HTTPS_PROXY", "ld_library_path"]
+    {
+        home.change_config(|config| config["env"] = json!({"vars": {name: CANARY}}));
+        let ran = run(PROGRAM, &home, &["gateway", "run"]);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(78), "{name}: {said}");
+        assert!(said.contains(name) && !said.contains(CANARY), "{name}: {said}");
+        home.write_config_text(&good);
+    }
     home.change_config(|config| {
-        config["env"] = json!({"vars": {
-            "LD_PRELOAD": format!("/tmp/{CANARY}.so"), "PATH": format!("/{CANARY}"), "SOME_NAME": CANARY,
-            "MOLTBOT_GATEWAY_TOKEN": CANARY, "HTTPS_PROXY": format!("http://{CANARY}:1"),
-        }});
+        config["env"] = json!({"vars": {"SOME_NAME": CANARY}, "MODEL_LEVEL": "info"});
+        config["logging"] = json!({"level": "${MODEL_LEVEL}"});
     });
     let _gateway = Gateway::start(PROGRAM, &home);
     let seen = environment_seen_by_commands(&home, &model);
     assert!(seen.contains("PATH=") && !seen.contains(CANARY) && !seen.contains("SOME_NAME"), "{seen}");
-    // They are not there for `${…}` either.
-    let program = with_config(&format!(
-        "{{env: {{vars: {{A_TOKEN: '{CANARY}'}}}}, gateway: {{auth: {{token: '${{A_TOKEN}}'}}}}}}"
-    ));
-    let ran = program.run(&["gateway", "run"]);
-    assert_eq!(ran.code, 78, "{ran:?}");
-    assert!(ran.err.contains("A_TOKEN"), "{ran:?}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test plays the person with an editor")]
+fn the_file_of_variables_is_that_of_the_state_folder_and_private() {
+    let program = with_config("{gateway: {bind: '${A_BIND}'}}");
+    let file = program.state().join(".env");
+    write(&file, "A_BIND=loopback\n");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ran = program.run(&["config", "validate"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // What others could have written is not read, and nothing goes on without it.
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let ran = program.run(&["config", "validate"]);
+    assert!(ran.code == 78 && ran.err.contains(".env") && ran.err.contains("chmod"), "{ran:?}");
+    for (line, why) in [
+        (format!("LD_PRELOAD=/tmp/{CANARY}.so"), "load other code"),
+        (format!("MOLTBOT_STATE_DIR=/tmp/{CANARY}"), "own security"),
+        (CANARY.to_owned(), "no '='"),
+    ] {
+        write(&file, &line);
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let ran = program.run(&["config", "validate"]);
+        assert!(ran.code == 78 && ran.err.contains("line 1") && ran.err.contains(why), "{line}: {ran:?}");
+        assert!(!ran.err.contains(CANARY), "{ran:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    let ran = program.run(&["config", "validate"]);
+    assert!(ran.code == 78 && ran.err.contains("symbolic link"), "{ran:?}");
 }
 
 #[test]
@@ -203,15 +235,18 @@ fn f01_f02_a_file_of_variables_beside_the_program_or_in_the_workspace_changes_no
 }
 
 #[test]
-fn f09_a_config_takes_in_no_other_file_and_tells_nothing_of_one() {
+fn f09_a_config_takes_in_nothing_from_elsewhere_and_tells_nothing_of_it() {
     let program = Program::new();
     program.write_config("{}");
-    write(&program.state().join("other.json5"), &format!("{{gateway: {{port: '{CANARY}'}}}}"));
     write(&program.state().join("secret.txt"), CANARY);
     std::os::unix::fs::symlink("secret.txt", program.state().join("link.json5")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    write(&elsewhere.path().join("other.json5"), &format!("{{ui: {{a: '{CANARY}'}}}}"));
+    std::os::unix::fs::symlink(elsewhere.path(), program.state().join("linked")).unwrap();
     for include in [
-        "other.json5",
+        "secret.txt",
         "./link.json5",
+        "linked/other.json5",
         "../../../../etc/passwd",
         "/etc/passwd",
         "moltbot.json",

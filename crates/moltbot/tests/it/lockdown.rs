@@ -99,6 +99,7 @@ async fn require_lockdown(home: &Home, gateway: &Gateway, interrupted: &str) {
     for (method, params) in [
         ("chat.send", send.clone()),
         ("agent", send),
+        ("models.scan", json!({})),
         ("models.test", json!({})),
         ("sessions.reset", json!({"key": "main"})),
         ("sessions.delete", json!({"key": "other"})),

@@ -21,6 +21,8 @@ mod canary;
 #[cfg(test)]
 mod channels;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod clients;
@@ -33,6 +35,8 @@ mod devices;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod drill;
+#[cfg(test)]
 mod enclosed;
 #[cfg(test)]
 mod flood;
@@ -43,11 +47,17 @@ mod forged_state;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod generations;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod includes;
+#[cfg(test)]
+mod json5_npm;
 #[cfg(test)]
 mod keyring;
 #[cfg(test)]
@@ -65,6 +75,8 @@ mod lockdown;
 #[cfg(test)]
 mod methods;
 #[cfg(test)]
+mod models;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod names;
@@ -79,6 +91,8 @@ mod own_socket;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
+mod posture;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod programs;
@@ -89,6 +103,10 @@ mod proxies;
 #[cfg(test)]
 mod quarantine;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod resets;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod review;
@@ -96,12 +114,16 @@ mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod stop;
 mod strict;
 #[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod telegram;
+#[cfg(test)]
+mod transcripts;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]

@@ -278,7 +278,7 @@ fn k05_encoded_bytes_are_refused_by_their_length_and_no_file_is_taken_that_way()
             "sessionKey": "main", "message": "look", "idempotencyKey": unique("k05"), "attachments": [file],
         });
         let refused = client.call("chat.send", params).await.unwrap_err();
-        assert!(format!("{refused:?}").contains("attachments are not supported"), "{refused:?}");
+        assert!(format!("{refused:?}").contains("attachment 1 is no picture"), "{refused:?}");
     });
     assert_eq!(model.requests().len(), 0);
 }

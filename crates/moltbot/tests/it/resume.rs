@@ -30,6 +30,8 @@ impl Stage {
         let command = format!("echo ran >> count; sleep {seconds}");
         let model = ScriptedModel::queue([Reply::tool("exec", &json!({ "command": command }))]);
         let home = Home::with_model(&model);
+        // The turn waits for its command, whatever it takes.
+        home.change_config(|config| config["tools"] = json!({"exec": {"backgroundMs": 120_000}}));
         let gateway = Gateway::start(PROGRAM, &home);
         let run = gateway.connect().open().await.unwrap().send_chat("main", "run it").await;
         let stage = Self { model, home, gateway, run, sleeper: format!("sleep\u{0}{seconds}") };

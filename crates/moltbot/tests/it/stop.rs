@@ -45,6 +45,11 @@ async fn fifty_busy_turns_and_their_processes_are_dead_within_a_second() {
     );
     let model = ScriptedModel::queue((0..TURNS).map(|_| Reply::tool("exec", &json!({"command": script}))));
     let home = Home::with_model(&model);
+    home.change_config(|config| {
+        config["agents"]["defaults"]["maxConcurrent"] = json!(64);
+        // However slow the machine is, the turns wait for their commands.
+        config["tools"] = json!({"exec": {"backgroundMs": 120_000}});
+    });
     let gateway = Gateway::start(PROGRAM, &home);
     let client = gateway.connect().open().await.unwrap();
     for number in 0..TURNS {

@@ -13,6 +13,7 @@ mod commands;
 mod files;
 mod kill;
 mod leaks;
+mod queue;
 mod strangers;
 mod webhook;
 
@@ -38,6 +39,7 @@ impl Stage {
         home.change_config(|config| {
             config["channels"] = json!({"telegram": telegram});
             config["session"] = json!({"dmScope": "per-channel-peer"});
+            config["messages"] = json!({"queue": {"mode": "followup"}});
         });
         let gateway = Gateway::start(PROGRAM, &home);
         Self { api, model, home, gateway }

@@ -4,6 +4,8 @@
 //! an attack that fails for another reason shows nothing.
 
 mod absent;
+mod backends;
+mod background;
 mod scopes;
 pub(crate) mod stage;
 mod way_out;
@@ -90,6 +92,22 @@ async fn a_command_sees_no_file_of_the_host_but_programs() {
             "/dev/full\n/dev/null\n/dev/random\n/dev/tty\n/dev/urandom\n/dev/zero\n",
             "as {user:?}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_is_not_told_where_the_workspace_is_on_this_machine() {
+    for user in users("a_command_is_not_told_where_the_workspace_is_on_this_machine") {
+        let mut stage = Stage::new(user).await;
+        let home = stage.home.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let script = "for list in mountinfo mounts mountstats; do \
+            for process in self thread-self 1 $$ $PPID self/task/$$; do cat /proc/$process/$list; done; \
+            done 2>/dev/null; readlink /proc/self/cwd";
+        // Outside the walls the same says where everything is.
+        assert!(outside(&stage.workspace(), script).contains(&home), "even outside nothing is told");
+        let told = stage.output(&format!("{script}; touch here")).await;
+        assert_eq!(told, "/workspace\n", "as {user:?}");
+        assert!(stage.workspace().join("here").exists(), "it is the workspace");
     }
 }
 
@@ -383,7 +401,8 @@ async fn a_gateway_that_is_process_one_runs_commands_and_takes_them_with_it() {
 async fn a_command_outlives_the_threads_that_end_when_idle() {
     let mut stage = Stage::new(None).await;
     // Threads of the runtime's pool end after 10 s; a helper started by one would be killed with it.
-    assert_eq!(stage.output("sleep 11; echo rested").await, "rested\n");
+    let told = stage.call("exec", json!({"command": "sleep 11; echo rested", "yieldMs": 60_000})).await;
+    assert_eq!(told, "exit code 0\n\nrested\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

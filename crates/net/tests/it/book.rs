@@ -14,14 +14,15 @@ pub(crate) fn book() -> (TempDir, Ledger) {
     (folder, ledger)
 }
 
-/// The decisions on connections in a book, as `decision target code`.
+/// The decisions on connections in a book, as `decision target code`, with the proxy before the code.
 pub(crate) fn decisions(folder: &TempDir) -> Vec<String> {
     let state = StateDir::open_or_create(&folder.path().join("state")).expect("a state folder");
     let reader = Reader::of(state.folder("ledger").expect("the book"));
     let records = reader.tail(100).expect("records");
     let told = records.iter().filter(|record| record.action == "egress.open").map(|record| {
         let code = record.detail("code").unwrap_or_default();
-        format!("{} {} {code}", record.decision, record.target).trim_end().to_owned()
+        let via = record.detail("via").map(|proxy| format!("via {proxy} ")).unwrap_or_default();
+        format!("{} {} {via}{code}", record.decision, record.target).trim_end().to_owned()
     });
     told.collect()
 }

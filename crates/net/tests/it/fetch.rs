@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use moltbot_net::{Client, FetchError, Method, Request, Response, Url};
+use moltbot_net::{Client, EnvironmentProxy, FetchError, Method, Request, Response, Url};
 use moltbot_policy::network::{Destination, Purpose, Reach};
 use moltbot_testkit::skip::skip;
 use secrecy::SecretString;
@@ -311,4 +311,65 @@ async fn a_path_with_a_secret_is_asked_for_and_never_told() {
         );
         assert!(!told.contains("canary"), "{told}");
     }
+}
+
+/// Opens a client that goes through a proxy of the environment, and sends one request.
+async fn through(proxy: &str, no_proxy: &str, base: &str) -> (Vec<String>, Result<u16, FetchError>) {
+    let (folder, ledger) = book();
+    let url = Url::parse(base).expect("a URL");
+    let destination = Destination::parse(&url, Reach::Configured).expect("a destination");
+    let proxy = EnvironmentProxy::parse(&SecretString::from(proxy), no_proxy).expect("a proxy");
+    let client = Client::new(Purpose::Provider, destination, ledger).through(Some(&proxy));
+    let sent = match client.open(&url, "agent main").await {
+        Ok(door) => door.send(get(url)).await.map(|response| response.status),
+        Err(error) => Err(error),
+    };
+    (decisions(&folder), sent)
+}
+
+#[tokio::test]
+async fn tls_goes_through_the_proxy_of_the_environment_and_the_book_says_so() {
+    let server = Server::start(whole("403 Forbidden", "", "")).await;
+    let proxy = format!("http://user:pass%77ord-8Zr3@127.0.0.1:{}", server.port);
+    // A name that does not exist: only the proxy could have looked it up.
+    let (told, sent) = through(&proxy, "", "https://models.example.invalid/v1").await;
+    let error = sent.expect_err("the proxy refuses");
+    let requests = server.requests();
+    assert!(requests[0].starts_with("CONNECT models.example.invalid:443 HTTP/1.1\r\n"), "{requests:?}");
+    let credentials = requests[0].to_lowercase();
+    assert!(credentials.contains("proxy-authorization: basic dxnlcjpwyxnzd29yzc04wniz"), "{requests:?}");
+    assert_eq!(told, [format!("allowed models.example.invalid:443 via 127.0.0.1:{}", server.port)]);
+    for secret in ["word-8Zr3", "dXNlcjpwYXNzd29yZC04WnIz"] {
+        assert!(!everything(&error).contains(secret), "{}", everything(&error));
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_clear_on_this_machine_or_excepted_goes_past_the_proxy() {
+    let proxy = Server::start(whole("403 Forbidden", "", "")).await;
+    let url = format!("127.0.0.1:{}", proxy.port);
+    let own = Server::start(whole("200 OK", "", "")).await;
+    let (told, sent) = through(&url, "", own.url("/").as_str()).await;
+    assert_eq!((sent.expect("an answer"), told), (200, vec![format!("allowed 127.0.0.1:{}", own.port)]));
+    for (no_proxy, base) in [
+        ("", "https://127.0.0.1:9/"),
+        ("", "https://localhost:9/"),
+        (".invalid", "https://models.example.invalid/"),
+        ("10.0.0.0/8", "https://10.255.255.1:9/"),
+    ] {
+        let connecting = through(&url, no_proxy, base);
+        let tried = tokio::time::timeout(Duration::from_secs(2), connecting).await;
+        assert!(
+            tried.is_err() || tried.is_ok_and(|(told, sent)| sent.is_err() && !told[0].contains("via")),
+            "{base}"
+        );
+    }
+    assert!(proxy.requests().is_empty(), "{:?}", proxy.requests());
+}
+
+#[tokio::test]
+async fn a_proxy_in_clear_that_is_not_in_the_owners_network_is_not_told_the_credentials() {
+    let (_, sent) =
+        through("http://user:secret@203.0.114.1:3128", "", "https://models.example.invalid/").await;
+    assert!(matches!(sent, Err(FetchError::Refused(_))), "{sent:?}");
 }

@@ -1,28 +1,74 @@
 //! Wildcards: `*`, `?`, `[abc]`.
 
-/// Whether `pattern` fits all of `text`. A star fits anything, a slash as well; time grows with the product of both lengths.
-pub(super) fn fits(pattern: &str, text: &str) -> bool {
-    if let Some(quick) = quickly(pattern, text) {
-        return quick;
-    }
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    walk(&pattern, &text)
+use serde::Deserialize;
+
+/// A pattern, read once: it is tried on many words.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Pattern {
+    text: String,
+    shape: Shape,
 }
 
-/// The answer for patterns with stars at the ends alone, or with none: most are.
-fn quickly(pattern: &str, text: &str) -> Option<bool> {
-    let (begins, rest) = pattern.strip_prefix('*').map_or((false, pattern), |rest| (true, rest));
-    let (ends, inner) = rest.strip_suffix('*').map_or((false, rest), |inner| (true, inner));
-    if inner.contains(['*', '?', '[']) {
-        return None;
+/// What a pattern consists of. Stars at the ends alone, or none, are what most have.
+#[derive(Clone, Debug)]
+enum Shape {
+    Begins(String),
+    Ends(String),
+    Has(String),
+    Is,
+    Any(Vec<char>),
+}
+
+impl From<String> for Pattern {
+    fn from(text: String) -> Self {
+        let (begins, rest) = text.strip_prefix('*').map_or((false, text.as_str()), |rest| (true, rest));
+        let (ends, inner) = rest.strip_suffix('*').map_or((false, rest), |inner| (true, inner));
+        let shape = match (begins, ends) {
+            _ if is_wild(inner) => Shape::Any(text.chars().collect()),
+            (false, false) => Shape::Is,
+            (false, true) => Shape::Begins(inner.to_owned()),
+            (true, false) => Shape::Ends(inner.to_owned()),
+            (true, true) => Shape::Has(inner.to_owned()),
+        };
+        Self { text, shape }
     }
-    Some(match (begins, ends) {
-        (false, false) => inner == text,
-        (false, true) => text.starts_with(inner),
-        (true, false) => text.ends_with(inner),
-        (true, true) => text.contains(inner),
-    })
+}
+
+impl Pattern {
+    /// As it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it fits all of `text`. A star fits anything, a slash as well; time grows with the product of both lengths.
+    pub(super) fn fits(&self, text: &str) -> bool {
+        match &self.shape {
+            Shape::Begins(beginning) => text.starts_with(beginning),
+            Shape::Ends(end) => text.ends_with(end),
+            Shape::Has(part) => text.contains(part),
+            Shape::Is => text == self.text,
+            Shape::Any(pattern) => {
+                // Most words begin otherwise.
+                match (pattern.first(), text.chars().next()) {
+                    (Some('*' | '?' | '['), _) | (None, _) => {}
+                    (Some(wanted), found) if Some(*wanted) == found => {}
+                    (Some(_), _) => return false,
+                }
+                walk(pattern, &text.chars().collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+/// Whether a text has wildcards.
+pub(super) fn is_wild(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b'*' | b'?' | b'['))
+}
+
+/// Whether `pattern` fits all of `text`.
+pub(super) fn fits(pattern: &str, text: &str) -> bool {
+    Pattern::from(pattern.to_owned()).fits(text)
 }
 
 fn walk(pattern: &[char], text: &[char]) -> bool {

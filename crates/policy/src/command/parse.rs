@@ -47,6 +47,9 @@ pub(super) fn parse(text: &str) -> Result<Program, String> {
         return Err("it has too many groups and loops".into());
     }
     levels(&tokens)?;
+    if has_parted_doubles(&tokens) {
+        return Err("two parentheses with a blank between them can be read in two ways; write `{ …; }` for one of them".into());
+    }
     if tokens
         .windows(2)
         .any(|pair| matches!(pair, [number, redirection] if is_descriptor(number, redirection)))
@@ -83,6 +86,34 @@ fn levels(tokens: &[Token]) -> Result<(), &'static str> {
         return Err("a parenthesis does not end");
     }
     Ok(())
+}
+
+/// Whether a group in a group stands there as `( ( … ) )`. Bash runs what is in it; the parser, which does not see blanks,
+/// takes it for the arithmetic `(( … ))`, in which nothing is a command.
+fn has_parted_doubles(tokens: &[Token]) -> bool {
+    let sign = |token: &Token, wanted: &str| matches!(token, Token::Operator(text, _) if text == wanted);
+    let touches = |at: usize| match (tokens.get(at), tokens.get(at.saturating_add(1))) {
+        (Some(Token::Operator(_, place)), Some(Token::Operator(_, after))) => {
+            place.end.index == after.start.index
+        }
+        _ => false,
+    };
+    // The parentheses that are open, and the last one that ended: where it began and where it ended.
+    let (mut open, mut last): (Vec<usize>, Option<(usize, usize)>) = (Vec::new(), None);
+    for (at, token) in tokens.iter().enumerate() {
+        if sign(token, "(") {
+            open.push(at);
+        } else if sign(token, ")")
+            && let Some(began) = open.pop()
+        {
+            let is_double = last == Some((began.saturating_add(1), at.saturating_sub(1)));
+            if is_double && !(touches(began) && touches(at.saturating_sub(1))) {
+                return true;
+            }
+            last = Some((began, at));
+        }
+    }
+    false
 }
 
 /// Whether two tokens are the number of a descriptor and its redirection, with more digits than a number has.

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::glob;
+use super::glob::{self, Pattern};
 use super::patterns::{self, Name};
 use super::verdict::{Argument, Choice, Part, Severity};
 
@@ -21,7 +21,7 @@ pub struct Rules {
     rules: Vec<Rule>,
     /// Rules by program; those whose program has wildcards apart.
     by_program: HashMap<String, Vec<usize>>,
-    wild: Vec<usize>,
+    wild: Vec<(Pattern, usize)>,
 }
 
 /// One rule.
@@ -31,19 +31,19 @@ pub struct Rule {
     /// Its name, unique among the rules: lower case, digits and underscores.
     pub name: String,
     /// Programs by name, without a folder; `*` and `?` stand for any letters.
-    programs: Vec<String>,
+    programs: Vec<Pattern>,
     /// The first words that are no options: alternatives for each.
     #[serde(default)]
-    words: Vec<Vec<String>>,
+    words: Vec<Vec<Pattern>>,
     /// Options whose next word is their value.
     #[serde(default)]
     values: Vec<String>,
     /// At least one argument fits one of these.
     #[serde(default)]
-    arguments: Vec<String>,
+    arguments: Vec<Pattern>,
     /// No argument fits one of these, and none could turn into one when the command runs.
     #[serde(default)]
-    unless: Vec<String>,
+    unless: Vec<Pattern>,
     verdict: Word,
     #[serde(default)]
     severity: Option<Grade>,
@@ -148,10 +148,10 @@ impl Rules {
     fn add(&mut self, rule: Rule) {
         let index = self.rules.len();
         for program in &rule.programs {
-            if program.contains(['*', '?', '[']) {
-                self.wild.push(index);
+            if glob::is_wild(program.as_str()) {
+                self.wild.push((program.clone(), index));
             } else {
-                self.by_program.entry(program.clone()).or_default().push(index);
+                self.by_program.entry(program.as_str().to_owned()).or_default().push(index);
             }
         }
         self.rules.push(rule);
@@ -162,11 +162,7 @@ impl Rules {
         let program = part.program.as_deref().unwrap_or_default();
         let (name, own) = (base_name(program), is_system(program));
         let exact = self.by_program.get(name).into_iter().flatten();
-        let wild = self.wild.iter().filter(move |index| {
-            self.rules
-                .get(**index)
-                .is_some_and(|rule| rule.programs.iter().any(|program| glob::fits(program, name)))
-        });
+        let wild = self.wild.iter().filter(|(program, _)| program.fits(name)).map(|(_, index)| index);
         let found = exact.chain(wild).filter_map(|index| self.rules.get(*index));
         found.filter(move |rule| (own || rule.choice() != Choice::Run) && rule.fits_words(part))
     }
@@ -217,15 +213,17 @@ impl Rule {
 
     /// What it fits, for a person: its programs, and the words that they must or must not have.
     pub fn shown(&self) -> String {
-        let mut text = self.programs.join("|");
+        let joined =
+            |patterns: &[Pattern]| patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join("|");
+        let mut text = joined(&self.programs);
         for words in &self.words {
-            text.push_str(&format!(" {}", words.join("|")));
+            text.push_str(&format!(" {}", joined(words)));
         }
         if !self.arguments.is_empty() {
-            text.push_str(&format!(" with {}", self.arguments.join("|")));
+            text.push_str(&format!(" with {}", joined(&self.arguments)));
         }
         if !self.unless.is_empty() {
-            text.push_str(&format!(" without {}", self.unless.join("|")));
+            text.push_str(&format!(" without {}", joined(&self.unless)));
         }
         text
     }
@@ -240,11 +238,14 @@ impl Rule {
             return Err("a name has lower case letters, digits and underscores".into());
         }
         if self.programs.is_empty()
-            || self.programs.iter().any(|program| program.is_empty() || program.contains('/'))
+            || self
+                .programs
+                .iter()
+                .any(|program| program.as_str().is_empty() || program.as_str().contains('/'))
         {
             return Err("`programs` are names without a folder, at least one".into());
         }
-        if self.programs.iter().any(|program| program.trim_matches(['*', '?']).is_empty()) {
+        if self.programs.iter().any(|program| program.as_str().trim_matches(['*', '?']).is_empty()) {
             return Err("a program needs a letter: a rule for every program is no rule".into());
         }
         if self.justification.trim().is_empty() || self.fits.is_empty() {
@@ -267,7 +268,7 @@ impl Rule {
         let nothing = Self::nothing();
         super::judge(script, nothing).parts.iter().any(|part| {
             let name = part.program.as_deref().map(base_name).unwrap_or_default();
-            self.programs.iter().any(|program| glob::fits(program, name)) && self.fits_words(part)
+            self.programs.iter().any(|program| program.fits(name)) && self.fits_words(part)
         })
     }
 
@@ -292,20 +293,19 @@ impl Rule {
                 }
             };
             let Argument::Literal(word) = word else { return false };
-            alternatives.iter().any(|alternative| glob::fits(alternative, word))
+            alternatives.iter().any(|alternative| alternative.fits(word))
         })
     }
 
     fn fits_arguments(&self, part: &Part) -> bool {
-        let any =
-            |argument: &Argument| self.arguments.iter().any(|wanted| glob::fits(wanted, argument.shown()));
+        let any = |argument: &Argument| self.arguments.iter().any(|wanted| wanted.fits(argument.shown()));
         self.arguments.is_empty() || part.arguments.iter().any(any)
     }
 
     fn fits_unless(&self, part: &Part) -> bool {
         let denied = |argument: &Argument| {
             is_open(argument) && self.choice() == Choice::Run
-                || self.unless.iter().any(|denied| glob::fits(denied, argument.shown()))
+                || self.unless.iter().any(|denied| denied.fits(argument.shown()))
         };
         self.unless.is_empty() || !part.arguments.iter().any(denied)
     }

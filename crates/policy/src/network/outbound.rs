@@ -50,7 +50,7 @@ pub fn outbound(
         Way::RequestWithCredential | Way::Tunnel => Scheme::Tls,
     };
     let destination = Destination { scheme, host: shown(&name), port, reach };
-    Ok(EgressPermit { purpose: Purpose::Command, destination, actor: actor.into() })
+    Ok(EgressPermit { purpose: Purpose::Command, destination, actor: actor.into(), via: None })
 }
 
 /// A host as a command may write it.

@@ -32,10 +32,9 @@ struct Attached {
 }
 
 /// How long, and how much.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) timeout: Duration,
-    pub(super) output_bytes: usize,
+    pub(super) kept: Kept,
 }
 
 /// Runs an order in a container and waits until nothing of it is left.
@@ -55,7 +54,7 @@ pub(super) async fn run(
         () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
         started = start => started.map_err(|error| error.refusal("starting a command in the container"))?,
     };
-    attached.kept = Kept::new(bounds.output_bytes);
+    attached.kept = bounds.kept;
     loop {
         tokio::select! {
             biased;

@@ -8,7 +8,7 @@ use bollard::Docker;
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
 use moltbot_policy::container::{Container, due, permit_removal};
-use moltbot_policy::{Recorded, Unrecorded};
+use moltbot_policy::record_soon;
 use tokio::time::Instant;
 
 use super::engine::{self, EngineError};
@@ -95,10 +95,7 @@ async fn prune(engine: &Docker, uses: &Uses, ledger: &Ledger, installation: &str
         else {
             continue;
         };
-        let (permit, ledger) = (permit_removal(&row.name, why, "gateway"), ledger.clone());
-        let recorded = tokio::task::spawn_blocking(move || moltbot_policy::record(permit, &ledger)).await;
-        let recorded: Result<Recorded<_>, Unrecorded> =
-            recorded.map_err(|error| EngineError::said(error.to_string()))?;
+        let recorded = record_soon(permit_removal(&row.name, why, "gateway"), ledger).await;
         let permit = recorded.map_err(|error| EngineError::said(error.to_string()))?.into_permit();
         engine::remove(engine, permit.name()).await?;
         uses.forget(&row.name);

@@ -85,19 +85,19 @@ pub(crate) fn untold(program: &BpfProgram) -> BpfProgram {
     program.iter().map(change).collect()
 }
 
-const fn statement(code: u16, k: u32) -> sock_filter {
+pub(super) const fn statement(code: u16, k: u32) -> sock_filter {
     sock_filter { code, jt: 0, jf: 0, k }
 }
 
-const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+pub(super) const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+pub(super) const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const ANY: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-const TELL: u32 = libc::SECCOMP_RET_USER_NOTIF;
+pub(super) const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+pub(super) const TELL: u32 = libc::SECCOMP_RET_USER_NOTIF;
 /// Places in `struct seccomp_data`; both architectures have the low half of an argument first.
 const NUMBER_OFFSET: u32 = 0;
 const ARCHITECTURE_OFFSET: u32 = 4;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use landlock::{
@@ -25,14 +26,14 @@ use crate::wire::{self, Access, Request};
 /// The steps of the command's process. Returns only when one of them failed.
 pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     rustix::process::setsid().at(Step::Exec)?;
-    set_limits(&job.request)?;
+    set_limits(&job.request, job.request.processes)?;
     enter(&job.request.directory)?;
     let abi = restrict_paths(&job.request, &[])?;
     let listener = filter_calls(job)?;
     try_walls(&job.request, abi)?;
     wire::send_bytes(tell.as_fd(), &[abi, READY], listener.as_ref().map(AsFd::as_fd)).at(Step::Exec)?;
     drop(listener);
-    let failure = start_shell(&job.request);
+    let failure = start_shell(&job.request, None);
     // The shell did not start: what was told to the first process is taken back.
     wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
@@ -40,7 +41,7 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
 
 /// Filters this process's system calls from now on. What leads out is asked about through the descriptor; where a
 /// container around the gateway asks already, it fails unseen.
-fn filter_calls(job: &Job) -> Result<Option<OwnedFd>, Failure> {
+pub(super) fn filter_calls(job: &Job) -> Result<Option<OwnedFd>, Failure> {
     let program = filter::decode(&job.filter).at(Step::Seccomp)?;
     match sys::apply_asking_filter(&program) {
         Ok(listener) => Ok(Some(listener)),
@@ -69,7 +70,7 @@ pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedF
     let null =
         rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Step::Exec)?;
     rustix::stdio::dup2_stdin(&null).at(Step::Exec)?;
-    set_limits(&job.request)?;
+    set_limits(&job.request, job.request.processes)?;
     enter(&job.request.directory)?;
     let abi = match restrict_paths(&job.request, &container.writable) {
         Err(_missing) if container.own_kernel => 0,
@@ -81,9 +82,9 @@ pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedF
     try_walls(&job.request, abi)?;
     rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
     let failure = match container.program.as_deref() {
-        None => start_shell(&job.request),
+        None => start_shell(&job.request, None),
         Some([program, arguments @ ..]) => {
-            become_program(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), false)
+            become_program(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), false, None)
         }
         Some([]) => io::ErrorKind::InvalidInput.into(),
     };
@@ -91,13 +92,14 @@ pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedF
     Err(failure).at(Step::Exec)
 }
 
-fn set_limits(request: &Request) -> Result<(), Failure> {
+/// Sets the limits. `processes` are those of the user that the kernel counts together.
+pub(super) fn set_limits(request: &Request, processes: u64) -> Result<(), Failure> {
     const LOCKED: u64 = 64 * 1024;
     const SIGNALS: u64 = 1024;
     for (resource, wanted) in [
         (Resource::Core, 0),
         (Resource::Nofile, request.open_files),
-        (Resource::Nproc, request.processes),
+        (Resource::Nproc, processes),
         (Resource::Fsize, request.file_size),
         (Resource::As, request.address_space),
         (Resource::Cpu, request.cpu_seconds),
@@ -124,6 +126,13 @@ fn enter(directory: &str) -> Result<(), Failure> {
 /// Landlock at the newest version that this kernel has, in full: version 1 restricts files, 2 moves between
 /// folders, 3 truncation, 4 TCP, 5 requests to devices, 6 signals and abstract sockets, 9 socket files.
 fn restrict_paths(request: &Request, extra: &[String]) -> Result<u8, Failure> {
+    let (number, abi, rules) = newest(1)?;
+    allow(rules, abi, request, extra).at(Step::Landlock)?;
+    Ok(number)
+}
+
+/// The newest version that this kernel has, not older than `oldest`, with everything restricted that it can restrict.
+pub(super) fn newest(oldest: u8) -> Result<(u8, ABI, RulesetCreated), Failure> {
     let all = [
         (10, ABI::V10),
         (9, ABI::V9),
@@ -134,16 +143,17 @@ fn restrict_paths(request: &Request, extra: &[String]) -> Result<u8, Failure> {
         (4, ABI::V4),
         (3, ABI::V3),
         (2, ABI::V2),
+        (1, ABI::V1),
     ];
-    for (number, abi) in all {
-        if let Ok(rules) = rules_of(abi) {
-            allow(rules, abi, request, extra).at(Step::Landlock)?;
-            return Ok(number);
+    let mut why = format!("there is no Landlock of version {oldest}");
+    for (number, abi) in all.into_iter().filter(|(number, _)| *number >= oldest) {
+        match rules_of(abi) {
+            Ok(rules) => return Ok((number, abi, rules)),
+            Err(error) if number == oldest => why = format!("{why}: {error}"),
+            Err(_older) => {}
         }
     }
-    let rules = rules_of(ABI::V1).at(Step::Landlock)?;
-    allow(rules, ABI::V1, request, extra).at(Step::Landlock)?;
-    Ok(1)
+    Err(why).at(Step::Landlock)
 }
 
 /// Everything that `abi` can restrict, restricted. Fails when the kernel is older.
@@ -181,6 +191,11 @@ fn allow(
     if request.proxy && !AccessNet::from_all(abi).is_empty() {
         rules = rules.add_rule(NetPort::new(network::PROXY.port(), AccessNet::ConnectTcp))?;
     }
+    enforce(rules)
+}
+
+/// Holds this process to the rules, for good.
+pub(super) fn enforce(rules: RulesetCreated) -> Result<(), Box<dyn std::error::Error>> {
     match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
         other => Err(format!("only {other:?}").into()),
@@ -192,6 +207,20 @@ fn try_walls(request: &Request, abi: u8) -> Result<(), Failure> {
     if request.proxy {
         try_network(abi)?;
     }
+    try_sockets(request)?;
+    try_capabilities()?;
+    let writing = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+    if rustix::fs::open("/moltbot-check", writing, Mode::RUSR).is_ok() {
+        return Err("the private root can be written").at(Step::SelfCheck);
+    }
+    if rustix::fs::open("/proc/1/environ", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).is_ok() {
+        return Err("the first process can be read").at(Step::SelfCheck);
+    }
+    Ok(())
+}
+
+/// Tries sockets, of which there are none but those of a proxy.
+pub(super) fn try_sockets(request: &Request) -> Result<(), Failure> {
     for family in [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX, AddressFamily::NETLINK] {
         if request.proxy && family == AddressFamily::INET {
             continue;
@@ -201,16 +230,14 @@ fn try_walls(request: &Request, abi: u8) -> Result<(), Failure> {
             other => return Err(format!("a socket of {family:?} gave {other:?}")).at(Step::SelfCheck),
         }
     }
+    Ok(())
+}
+
+/// Looks whether capabilities are left.
+pub(super) fn try_capabilities() -> Result<(), Failure> {
     let capabilities = rustix::thread::capabilities(None).at(Step::SelfCheck)?;
     if !(capabilities.effective | capabilities.permitted | capabilities.inheritable).is_empty() {
         return Err("there are capabilities left").at(Step::SelfCheck);
-    }
-    let writing = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-    if rustix::fs::open("/moltbot-check", writing, Mode::RUSR).is_ok() {
-        return Err("the private root can be written").at(Step::SelfCheck);
-    }
-    if rustix::fs::open("/proc/1/environ", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).is_ok() {
-        return Err("the first process can be read").at(Step::SelfCheck);
     }
     Ok(())
 }
@@ -233,11 +260,13 @@ fn try_network(abi: u8) -> Result<(), Failure> {
 }
 
 /// Becomes the shell: bash where there is one. Returns why it could not.
-fn start_shell(request: &Request) -> io::Error {
+///
+/// `home` is where it finds its own folder, when that is not `/tmp`.
+pub(super) fn start_shell(request: &Request, home: Option<&Path>) -> io::Error {
     let (script, proxy) = (request.script.as_str(), request.proxy);
-    let bash = become_program("/bin/bash", &["--norc", "--noprofile", "-c", script], proxy);
+    let bash = become_program("/bin/bash", &["--norc", "--noprofile", "-c", script], proxy, home);
     if bash.kind() == io::ErrorKind::NotFound {
-        become_program("/bin/sh", &["-c", script], proxy)
+        become_program("/bin/sh", &["-c", script], proxy, home)
     } else {
         bash
     }
@@ -247,10 +276,11 @@ fn start_shell(request: &Request) -> io::Error {
     clippy::disallowed_methods,
     reason = "the door to processes: the helper becomes the recorded command"
 )]
-fn become_program(program: &str, arguments: &[&str], proxy: bool) -> io::Error {
+fn become_program(program: &str, arguments: &[&str], proxy: bool, home: Option<&Path>) -> io::Error {
     let url = format!("http://{}", network::PROXY);
     let ways = PROXY_VARIABLES.iter().filter(|_| proxy).map(|name| (*name, url.as_str()));
-    Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).envs(ways).exec()
+    let own = ["HOME", "TMPDIR"].into_iter().filter_map(|name| home.map(|home| (name, home)));
+    Command::new(program).args(arguments).env_clear().envs(ENVIRONMENT).envs(ways).envs(own).exec()
 }
 
 /// Where programs look for a proxy; in both spellings, because some read only one.

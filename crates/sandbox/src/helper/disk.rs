@@ -4,13 +4,17 @@
 //! within files, and whichever process wrote. It cannot tell who wrote: of commands that run at once, and of other programs
 //! of the machine, each has the other's growth counted against it.
 
+use std::os::fd::OwnedFd;
+
 use moltbot_config::limits;
+use rustix::fs::{Mode, OFlags};
 
 /// A growth that is nobody's fault: journals, and what other programs write.
 const NOISE: u64 = 16 * 1024 * 1024;
 
 /// Watches the disk of the workspace.
 pub(super) struct Disk {
+    folder: OwnedFd,
     at_first: u64,
     most: u64,
 }
@@ -18,12 +22,18 @@ pub(super) struct Disk {
 impl Disk {
     /// From now on. Called within the private root.
     pub(super) fn watch(most: u64) -> rustix::io::Result<Self> {
-        Ok(Self { at_first: left()?, most })
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self::watch_of(rustix::fs::open("/workspace", flags, Mode::empty())?, most)
+    }
+
+    /// The disk of a folder, from now on.
+    pub(super) fn watch_of(folder: OwnedFd, most: u64) -> rustix::io::Result<Self> {
+        Ok(Self { at_first: left(&folder)?, folder, most })
     }
 
     /// Whether the command has to end. A disk that no longer says what it has is taken for a full one.
     pub(super) fn is_filled(&self) -> bool {
-        left().map_or(true, |left| is_too_much(self.at_first, left, self.most))
+        left(&self.folder).map_or(true, |left| is_too_much(self.at_first, left, self.most))
     }
 }
 
@@ -32,9 +42,9 @@ fn is_too_much(at_first: u64, left: u64, most: u64) -> bool {
     grown > most || (left < limits::DISK_KEPT && grown > NOISE)
 }
 
-/// Bytes that an ordinary user can still write to the workspace's disk.
-fn left() -> rustix::io::Result<u64> {
-    let disk = rustix::fs::statvfs("/workspace")?;
+/// Bytes that an ordinary user can still write to a folder's disk.
+fn left(folder: &OwnedFd) -> rustix::io::Result<u64> {
+    let disk = rustix::fs::fstatvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

@@ -16,7 +16,7 @@ use super::identity::Workspace;
 use super::{At as _, Failure, Job, command, die_with_parent, network, release_output, root};
 use crate::outcome::{Exit, Step};
 use crate::sys::{self, Fork};
-use crate::wire::{self, Report, Walls};
+use crate::wire::{self, Report, Walls, Word};
 
 /// The steps of the first process. `life` ends when the outer process does.
 pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &OwnedFd) -> Result<(), Failure> {
@@ -28,11 +28,42 @@ pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &Owne
     }
     rustix::system::sethostname(b"sandbox").at(Step::Init)?;
     if job.request.proxy {
-        let listening = network::listen()?;
-        wire::send_report(job.socket.as_fd(), &Report::Listening, Some(listening.as_fd()))
-            .at(Step::Network)?;
+        network::bring_up().at(Step::Network)?;
+        offer_way_out(job)?;
     }
-    root::build(&job.request, workspace)?;
+    // Keeps the root together.
+    let _built = root::build(&job.request, workspace)?;
+    begin(job, uid)
+}
+
+/// The steps of the first process in what `bwrap` has built. `outer` ends when the outer process does.
+pub(super) fn run_in_bubblewrap(job: &Job, word: Word, outer: &OwnedFd) -> Result<(), Failure> {
+    die_with_parent().at(Step::Init)?;
+    // As in [`run`]: what ended before the line above would not be noticed any more.
+    let mut end = [PollFd::new(outer, PollFlags::IN)];
+    if rustix::event::poll(&mut end, Some(&Timespec::default())).at(Step::Init)? > 0 {
+        return Err("the helper was killed").at(Step::Init);
+    }
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).at(Step::Init)?;
+    wire::send_report(job.socket.as_fd(), &Report::Born, Some(own.as_fd())).at(Step::Init)?;
+    drop(own);
+    if job.request.proxy {
+        offer_way_out(job)?;
+    }
+    root::complete(&job.request, word.workspace)?;
+    begin(job, word.uid)
+}
+
+/// Hands the gateway a socket that listens in this namespace, and waits until it is served: a command that began before
+/// could find nobody there.
+fn offer_way_out(job: &Job) -> Result<(), Failure> {
+    let listening = network::listen()?;
+    wire::send_report(job.socket.as_fd(), &Report::Listening, Some(listening.as_fd())).at(Step::Network)?;
+    wire::await_served(job.socket.as_fd()).at(Step::Network)
+}
+
+/// Starts the command in the private root, and sees it to its end.
+fn begin(job: &Job, uid: u32) -> Result<(), Failure> {
     give_up_capabilities()?;
     // Other processes of the namespace have the same user: none may look into this one.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Init)?;
@@ -190,13 +221,17 @@ fn held_in_sockets() -> u64 {
     }
 }
 
-fn held_by(status: &std::path::Path) -> u64 {
+pub(super) fn held_by(status: &std::path::Path) -> u64 {
+    status_of(status).lines().map(held_in_line).fold(0, u64::saturating_add)
+}
+
+/// What the kernel says of a process; nothing when it has ended.
+pub(super) fn status_of(status: &std::path::Path) -> String {
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::open(status, flags, rustix::fs::Mode::empty()) else { return 0 };
+    let Ok(file) = rustix::fs::open(status, flags, rustix::fs::Mode::empty()) else { return String::new() };
     let mut bytes = [0; 4096];
     let length = rustix::io::read(&file, &mut bytes).unwrap_or(0);
-    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-    text.lines().map(held_in_line).fold(0, u64::saturating_add)
+    String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned()
 }
 
 /// The bytes of a line such as `RssAnon:      132 kB`, when it counts.

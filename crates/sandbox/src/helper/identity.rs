@@ -4,6 +4,7 @@
 //! nobody but root stays so. A gateway that is an ordinary user runs them as itself. Either way one user is mapped
 //! into the namespace, and no other exists there.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -36,6 +37,11 @@ pub(super) enum Workspace {
 /// ended before. Not "is my parent process 1": the gateway may be process 1 of a container.
 pub(super) fn die_with_gateway(gateway: u32) -> Result<(), Failure> {
     die_with_parent().at(Step::Start)?;
+    require_gateway(gateway)
+}
+
+/// Requires that the gateway lives.
+pub(super) fn require_gateway(gateway: u32) -> Result<(), Failure> {
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     if parent == Some(gateway) { Ok(()) } else { Err("the gateway has ended").at(Step::Start) }
 }
@@ -153,22 +159,44 @@ pub(super) fn become_own_user() -> Result<u32, Failure> {
         return Ok(rustix::process::geteuid().as_raw());
     }
     let number = own_user()?;
-    let (uid, gid) = (Uid::from_raw(number), Gid::from_raw(number));
+    become_user(number, number)?;
+    Ok(number)
+}
+
+/// The same where nothing can be lent: root becomes the owner of the workspace, which therefore must not be root.
+pub(super) fn become_owner(workspace: Option<BorrowedFd<'_>>) -> Result<u32, Failure> {
+    let Some(workspace) = workspace.filter(|_| rustix::process::geteuid().is_root()) else {
+        return become_own_user();
+    };
+    let owner = rustix::fs::fstat(workspace).at(Step::Workspace)?;
+    if owner.st_uid == 0 || owner.st_gid == 0 {
+        return Err("the workspace is root's, and without namespaces a root gateway cannot lend it")
+            .at(Step::Workspace);
+    }
+    become_user(owner.st_uid, owner.st_gid)?;
+    Ok(owner.st_uid)
+}
+
+fn become_user(user: u32, group: u32) -> Result<(), Failure> {
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
     // The pipe that the output goes to: without this, `/dev/stdout` could not be opened by the command.
     rustix::fs::fchown(rustix::stdio::stdout(), Some(uid), Some(gid)).at(Step::Identity)?;
     rustix::thread::set_thread_groups(&[]).at(Step::Identity)?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::Identity)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::Identity)?;
     // Changing users made `/proc/self` root's, and the user map could not be written.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).at(Step::Identity)?;
-    Ok(number)
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).at(Step::Identity)
+}
+
+/// The kernel's own killer, when it must choose, chooses a command before the gateway.
+pub(super) fn be_killed_first() -> Result<(), Failure> {
+    write_control("/proc/self/oom_score_adj", "1000").at(Step::Namespaces)
 }
 
 /// Leaves every namespace of the host, and maps the one user.
 pub(super) fn leave_namespaces() -> Result<(), Failure> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    // The kernel's own killer, when it must choose, chooses a command before the gateway.
-    write_control("/proc/self/oom_score_adj", "1000").at(Step::Namespaces)?;
+    be_killed_first()?;
     let all = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
@@ -184,9 +212,14 @@ pub(super) fn leave_namespaces() -> Result<(), Failure> {
     write_control("/proc/self/gid_map", &format!("{INSIDE} {gid} 1", gid = gid.as_raw())).at(Step::UserMap)
 }
 
-/// Finds the folder again in the copied mounts: a descriptor of the host's cannot be mounted there. The path may
-/// have no symlink, and must lead to the very folder that was opened.
+/// Finds the folder again in the copied mounts: a descriptor of the host's cannot be mounted there.
 pub(super) fn find_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    path_of(folder).map(|(_, found)| found)
+}
+
+/// Where a folder is, and the folder as it is found there. The path may have no symlink, and must lead to the very folder
+/// that was opened.
+pub(super) fn path_of(folder: BorrowedFd<'_>) -> Result<(CString, OwnedFd), Failure> {
     use std::os::fd::AsRawFd as _;
     let link = format!("/proc/self/fd/{}", folder.as_raw_fd());
     let path = rustix::fs::readlinkat(CWD, link, Vec::new()).at(Step::Workspace)?;
@@ -200,5 +233,5 @@ pub(super) fn find_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     }
     rustix::fs::accessat(&found, ".", rustix::fs::Access::EXEC_OK, AtFlags::EACCESS)
         .doing(Step::Workspace, "the gateway's user may not enter it")?;
-    Ok(found)
+    Ok((path, found))
 }

@@ -115,7 +115,7 @@ fn enclose(order: Order, voice: &OwnedFd) -> Result<Option<Exit>, Failure> {
     // Other commands of the container have the same user: none may look into this one.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Init)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).at(Step::Init)?;
-    let filter = crate::filter::compile(false).at(Step::Seccomp)?;
+    let filter = crate::filter::compile(crate::filter::Beside::All).at(Step::Seccomp)?;
     let (started, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Init)?;
     let uid = rustix::process::geteuid().as_raw();
     let deadline = Instant::now().checked_add(Duration::from_millis(order.deadline_ms));

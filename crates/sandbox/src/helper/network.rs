@@ -17,9 +17,8 @@ pub(super) const PROXY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 31
 /// Connections that wait to be accepted.
 const WAITING: i32 = 64;
 
-/// Brings `lo` up and listens.
+/// Listens. `lo` must be up.
 pub(super) fn listen() -> Result<OwnedFd, Failure> {
-    bring_up().at(Step::Network)?;
     let socket =
         rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let socket = socket.at(Step::Network)?;
@@ -35,8 +34,8 @@ const SET_LINK: u16 = 16; // RTM_NEWLINK
 const REQUEST_WITH_ANSWER: u16 = 5; // NLM_F_REQUEST | NLM_F_ACK
 const ANSWER: u16 = 2; // NLMSG_ERROR, which also says that there was none
 
-/// Asks the kernel for it (rtnetlink(7)): a header of 16 bytes, and 16 that name the device and what to change of it.
-fn bring_up() -> std::io::Result<()> {
+/// Brings `lo` up: asks the kernel for it (rtnetlink(7)), a header of 16 bytes, and 16 that name the device and what to change of it.
+pub(super) fn bring_up() -> std::io::Result<()> {
     let kernel = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,

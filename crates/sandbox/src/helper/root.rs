@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
+use rustix::thread::UnshareFlags;
 
 use super::identity::{self, INSIDE, Workspace};
 use super::{At as _, Failure};
@@ -21,8 +22,9 @@ use crate::protected;
 use crate::sys::{self, Reach};
 use crate::wire::{Access, Request};
 
-/// Builds the root and moves into it; nothing of the host's tree can be reached afterwards.
-pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<(), Failure> {
+/// Builds the root and moves into it; nothing of the host's tree can be reached afterwards. What is returned keeps the
+/// root together as long as it is open.
+pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<OwnedFd, Failure> {
     let whole = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", whole).doing(Step::Root, "making the mounts private")?;
     let workspace = match workspace {
@@ -40,7 +42,41 @@ pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<(
     folder("tmp").doing(Step::Root, "/tmp")?;
     processes()?;
     folders(request, workspace)?;
-    enter().doing(Step::Root, "moving into it")
+    enter().doing(Step::Root, "moving into it")?;
+    hide_mounts().doing(Step::Root, "hiding the list of mounts")
+}
+
+/// Completes what `bwrap` has built, which is the root already: what it has no words for. `workspace` is what it must have
+/// put there, by device and number.
+pub(super) fn complete(request: &Request, workspace: Option<(u64, u64)>) -> Result<(), Failure> {
+    rustix::process::chdir("/").at(Step::Root)?;
+    hide_programs().doing(Step::Root, "hiding parts of /usr")?;
+    own_settings().doing(Step::Root, "filling /etc")?;
+    scratch_folder("dev/shm", SHARED_MEMORY).doing(Step::Root, "/dev/shm")?;
+    hide_processes()?;
+    let size = temporary(request);
+    scratch_folder("tmp", &size).doing(Step::Root, "/tmp")?;
+    match workspace {
+        None => memory_folder("workspace", &size).at(Step::Workspace)?,
+        Some(wanted) => adopt(wanted, request.access)?,
+    }
+    seal("/").doing(Step::Root, "sealing it")
+}
+
+/// Takes the folder that `bwrap` found by its path, when it is the one that was meant.
+fn adopt(wanted: (u64, u64), access: Access) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open("workspace", flags, Mode::empty()).at(Step::Workspace)?;
+    let found = rustix::fs::fstat(&folder).at(Step::Workspace)?;
+    if (found.st_dev, found.st_ino) != wanted {
+        return Err("the workspace was moved or replaced; restart the gateway").at(Step::Workspace);
+    }
+    sys::set_mount_attributes(folder.as_fd(), identity::attributes(access), None, Reach::Tree)
+        .doing(Step::Workspace, "restricting its mount")?;
+    if access == Access::ReadWrite {
+        protect().doing(Step::Workspace, "protecting what the host runs or reads")?;
+    }
+    Ok(())
 }
 
 /// A mount of the folder that is in no tree yet.
@@ -56,7 +92,7 @@ fn copy_folder(folder: &OwnedFd, access: Access) -> Result<OwnedFd, Failure> {
 fn programs() -> io::Result<()> {
     folder("usr")?;
     bind("/usr", "usr", SEALED)?;
-    for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+    for name in BESIDE_USR {
         let host = format!("/{name}");
         match rustix::fs::lstat(&host).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             Ok(FileType::Symlink) => {
@@ -70,6 +106,14 @@ fn programs() -> io::Result<()> {
             _ => {}
         }
     }
+    hide_programs()
+}
+
+/// What may stand beside `/usr` and lead into it.
+pub(super) const BESIDE_USR: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// Covers what is no program.
+fn hide_programs() -> io::Result<()> {
     for hidden in ["usr/local/etc", "usr/src"] {
         if Path::new(hidden).is_dir() {
             memory_folder(hidden, "size=4k,nr_inodes=1,mode=555")?;
@@ -82,8 +126,7 @@ fn programs() -> io::Result<()> {
 /// What the dynamic linker and the C library look for.
 fn settings() -> io::Result<()> {
     folder("etc")?;
-    for name in ["alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", ARCHITECTURE_PATHS]
-    {
+    for name in SETTINGS {
         let (host, inside) = (format!("/etc/{name}"), format!("etc/{name}"));
         // Followed: a link such as `localtime` leads into `/usr`.
         match rustix::fs::stat(&host).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
@@ -93,6 +136,15 @@ fn settings() -> io::Result<()> {
         }
         bind(&host, &inside, SEALED)?;
     }
+    own_settings()
+}
+
+/// Files and folders of the host's `/etc` that are shown.
+pub(super) const SETTINGS: [&str; 6] =
+    ["alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", ARCHITECTURE_PATHS];
+
+/// Files of `/etc` that are made up.
+fn own_settings() -> io::Result<()> {
     file(
         "etc/passwd",
         &format!("agent:x:{INSIDE}:{INSIDE}::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"),
@@ -110,25 +162,36 @@ const ARCHITECTURE_PATHS: &str = "ld-musl-aarch64.path";
 /// Six devices that hold nothing, and the names of the command's own descriptors.
 fn devices() -> io::Result<()> {
     folder("dev")?;
-    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+    for name in DEVICES {
         let inside = format!("dev/{name}");
         file(&inside, "")?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         bind(&format!("/dev/{name}"), &inside, attributes)?;
     }
-    let links = [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")];
-    for (name, target) in links {
+    for (name, target) in DESCRIPTORS {
         rustix::fs::symlinkat(target, CWD, format!("dev/{name}"))?;
     }
     folder("dev/shm")?;
-    scratch_folder("dev/shm", "size=16m,nr_inodes=4096,mode=1777")
+    scratch_folder("dev/shm", SHARED_MEMORY)
 }
+
+/// Devices that hold nothing.
+pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Names of the command's own descriptors, and where they lead.
+pub(super) const DESCRIPTORS: [(&str, &str); 4] =
+    [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")];
+const SHARED_MEMORY: &str = "size=16m,nr_inodes=4096,mode=1777";
 
 /// A `/proc` of this namespace's processes, without what it tells or lets change about the host.
 fn processes() -> Result<(), Failure> {
     folder("proc").at(Step::Proc)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", "proc", "proc", flags, None).at(Step::Proc)?;
+    hide_processes()
+}
+
+/// Covers what `/proc` tells or lets change about the host. `/tmp` must be empty still.
+fn hide_processes() -> Result<(), Failure> {
     for name in ["sys", "fs"] {
         let path = format!("proc/{name}");
         if Path::new(&path).is_dir() {
@@ -138,7 +201,7 @@ fn processes() -> Result<(), Failure> {
     for name in HIDDEN_FOLDERS {
         let path = format!("proc/{name}");
         if Path::new(&path).is_dir() {
-            bind("/tmp/tmp", &path, SEALED).doing(Step::Proc, &path)?;
+            bind("tmp", &path, SEALED).doing(Step::Proc, &path)?;
         }
     }
     for name in HIDDEN {
@@ -181,7 +244,7 @@ const HIDDEN: [&str; 21] = [
 
 /// `/tmp` and `/workspace`.
 fn folders(request: &Request, workspace: Option<OwnedFd>) -> Result<(), Failure> {
-    let size = format!("size={},nr_inodes=20480,mode=1777", request.temporary_bytes);
+    let size = temporary(request);
     scratch_folder("tmp", &size).doing(Step::Root, "/tmp")?;
     folder("workspace").at(Step::Workspace)?;
     let Some(mount) = workspace else {
@@ -193,6 +256,11 @@ fn folders(request: &Request, workspace: Option<OwnedFd>) -> Result<(), Failure>
         protect().doing(Step::Workspace, "protecting what the host runs or reads")?;
     }
     Ok(())
+}
+
+/// How large a folder in memory may be.
+fn temporary(request: &Request) -> String {
+    format!("size={},nr_inodes=20480,mode=1777", request.temporary_bytes)
 }
 
 /// Makes what host programs would run or obey read-only. Each part of a path becomes a mount of its own, because the
@@ -225,6 +293,21 @@ fn enter() -> io::Result<()> {
     rustix::mount::unmount(".", UnmountFlags::DETACH)?;
     rustix::process::chdir("/")?;
     seal("/")
+}
+
+/// Lets nobody inside see what is mounted. `/proc/*/mountinfo`, `mounts` and `mountstats` name for each mount the path
+/// that it has in its own file system, which for the workspace is its path on this machine. They list the mounts of
+/// the process's namespace that can be reached from its root: so the root stays in the namespace where it was built,
+/// and this process, with all that come from it, goes to a namespace of which nothing can be reached from there.
+///
+/// What is returned is the first of the two, whose mounts would come apart without it.
+fn hide_mounts() -> io::Result<OwnedFd> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let built = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    sys::unshare(UnshareFlags::NEWNS)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
+    Ok(built)
 }
 
 /// Read-only for good; no devices, no set-user-id.

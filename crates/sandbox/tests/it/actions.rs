@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use moltbot_policy::container::Backend;
 use moltbot_sandbox::Exit;
 
-use crate::room::{Room, has, profile, text};
+use crate::room::{Room, backend, has, profile, text};
 
 /// An action by its name, and its lines. `/bin/busybox` stands for a program that can be copied.
 #[rustfmt::skip]
@@ -398,6 +399,9 @@ pub(crate) const ACTIONS: &[(&str, &[&str])] = &[
     ]),
 ];
 
+/// Lines that say `out` where a folder of the machine is visible, and do nothing to it.
+const STANDING: [&str; 2] = ["mkdir -p /var/log && echo out", "mkdir -p /etc/apt/sources.list.d && echo out"];
+
 /// Calls that an action makes and that are watched, by what makes them: a tool that every machine here has, or Perl.
 #[rustfmt::skip]
 const WATCHED: &[(&str, &str, &str)] = &[
@@ -423,6 +427,10 @@ async fn no_action_that_rules_look_out_for_works_and_what_leads_out_is_in_the_bo
     let (mut attempts, mut worked) = (0, Vec::new());
     for (name, lines) in ACTIONS {
         for line in *lines {
+            if backend() == Backend::EmbeddedWeak && STANDING.contains(line) {
+                println!("{line} changes nothing where there is no private root: the folder is there");
+                continue;
+            }
             let script = format!("({}) 2>/dev/null </dev/null", line.replace("/bin/busybox", "/bin/ls"));
             let outcome = room.run_with(&script, profile()).await.unwrap();
             let said = text(&outcome);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a failure stops it")]
 
 mod actions;
+mod backends;
 mod docker;
 mod escape;
 mod lifetime;
@@ -13,4 +14,5 @@ mod resources;
 mod room;
 mod stop;
 mod view;
+mod weak;
 mod workspace;

@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use moltbot_config::settings::SandboxNetwork;
 use moltbot_policy::profile::Profile;
-use moltbot_sandbox::{Exit, Outcome, RunError};
+use moltbot_sandbox::{Beside, Exit, Outcome, RunError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::room::{Room, profile, text};
+
+fn beside(way_out: oneshot::Sender<OwnedFd>) -> Beside {
+    Beside { way_out: Some(way_out), ..Beside::default() }
+}
 
 /// Runs a script whose proxy answers every connection with one line, and counts them.
 async fn run(room: &Room, script: &str) -> (Outcome, u32, Vec<String>) {
@@ -39,7 +43,7 @@ async fn run(room: &Room, script: &str) -> (Outcome, u32, Vec<String>) {
     });
     let permit = room.permit(script, profile().reaching(SandboxNetwork::Proxy));
     let ran =
-        room.sandbox.run_with_way_out(permit, Some(room.open()), way_out, CancellationToken::new()).await;
+        room.sandbox.run_beside(permit, Some(room.open()), beside(way_out), CancellationToken::new()).await;
     let heard = heard.lock().unwrap().clone();
     (ran.unwrap(), count.load(Ordering::Relaxed), heard)
 }
@@ -131,7 +135,7 @@ async fn a_command_whose_proxy_nobody_serves_does_not_run() {
     drop(socket);
     let permit = room.permit("touch ran", walls());
     let stop = CancellationToken::new();
-    let gone = room.sandbox.run_with_way_out(permit, Some(room.open()), way_out, stop.clone()).await;
+    let gone = room.sandbox.run_beside(permit, Some(room.open()), beside(way_out), stop.clone()).await;
     let missing = room.sandbox.run(room.permit("touch ran", walls()), Some(room.open()), stop).await;
     for refused in [gone, missing] {
         assert!(matches!(refused, Err(RunError::Setup { .. })), "{refused:?}");

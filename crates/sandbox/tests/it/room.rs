@@ -10,6 +10,7 @@ use moltbot_policy::Recorded;
 use moltbot_policy::approval::{self, ApprovalsFile, Facts, Judgement, Rules};
 use moltbot_policy::cause::Cause;
 use moltbot_policy::command::{self, CommandPermit, CommandRequest, permit_own};
+use moltbot_policy::container::Backend;
 use moltbot_policy::profile::Profile;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
@@ -18,10 +19,14 @@ use moltbot_vault::StateDir;
 use rustix::fs::{Mode, OFlags};
 use tokio_util::sync::CancellationToken;
 
+/// Whom the workspace is given to.
+const NOBODY: u32 = 65_534;
+
 pub(crate) struct Room {
     pub(crate) sandbox: Sandbox,
     pub(crate) ledger: Ledger,
     pub(crate) home: tempfile::TempDir,
+    backend: Backend,
 }
 
 /// The helper: where cargo built it, or where the run as an ordinary user has put it.
@@ -35,14 +40,24 @@ pub(crate) fn helper() -> PathBuf {
 
 impl Room {
     pub(crate) fn new() -> Self {
+        Self::over(backend())
+    }
+
+    /// A room for one backend.
+    pub(crate) fn over(backend: Backend) -> Self {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::open_or_create(&home.path().join("state")).unwrap();
         let ledger = Ledger::open(&state, &moltbot_testkit::vault(&state), LedgerOptions::default()).unwrap();
         let sandbox = Sandbox::with_helper(helper(), ledger.clone());
-        let room = Self { sandbox, ledger, home };
+        let room = Self { sandbox, ledger, home, backend };
         #[expect(clippy::disallowed_methods, reason = "a test's own folder")]
         std::fs::create_dir(room.workspace()).unwrap();
         rustix::fs::chmod(room.workspace(), Mode::RWXU).unwrap();
+        if room.backend == Backend::EmbeddedWeak {
+            // Commands find the workspace by its path, and are run as whom it belongs to.
+            rustix::fs::chmod(room.home.path(), Mode::from_raw_mode(0o711)).unwrap();
+            room.give(&room.workspace());
+        }
         room
     }
 
@@ -55,7 +70,17 @@ impl Room {
         #[expect(clippy::disallowed_methods, reason = "a test's own files")]
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test's own files")]
-        std::fs::write(path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
+        for path in path.ancestors().take_while(|path| path.starts_with(self.workspace())) {
+            self.give(path);
+        }
+    }
+
+    /// Gives a file to whom commands run as, where a root gateway cannot lend it.
+    pub(crate) fn give(&self, path: &Path) {
+        if self.backend == Backend::EmbeddedWeak && rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
 
     pub(crate) fn open(&self) -> OwnedFd {
@@ -65,7 +90,12 @@ impl Room {
 
     /// A permit that no review stands before: these tests are about the walls alone.
     pub(crate) fn permit(&self, script: &str, profile: Profile) -> Recorded<CommandPermit> {
-        let script: &'static str = Box::leak(script.to_owned().into_boxed_str());
+        let script = match self.backend {
+            // There is no root of its own, in which the workspace would have another name.
+            Backend::EmbeddedWeak => script.replace("/workspace", &self.workspace().display().to_string()),
+            _ => script.to_owned(),
+        };
+        let script: &'static str = Box::leak(script.into_boxed_str());
         moltbot_policy::record(permit_own(script, profile), &self.ledger).unwrap()
     }
 
@@ -102,7 +132,21 @@ pub(crate) fn text(outcome: &Outcome) -> String {
 
 /// The walls of the agent's commands, with a minute.
 pub(crate) fn profile() -> Profile {
-    Profile::for_exec(&Config::default(), Some(Duration::from_secs(60)))
+    Profile { backend: backend(), ..Profile::for_exec(&Config::default(), Some(Duration::from_secs(60))) }
+}
+
+/// Set where these tests run again over another backend than the embedded one.
+pub(crate) const BACKEND_VARIABLE: &str = "MOLTBOT_TEST_BACKEND";
+
+/// What builds the walls in this run.
+pub(crate) fn backend() -> Backend {
+    #[expect(clippy::disallowed_methods, reason = "set by the test that starts this one again")]
+    match std::env::var(BACKEND_VARIABLE).as_deref() {
+        Err(_) => Backend::Embedded,
+        Ok("bwrap") => Backend::Bwrap,
+        Ok("embedded-weak") => Backend::EmbeddedWeak,
+        Ok(other) => unreachable!("{other} is no backend of these tests"),
+    }
 }
 
 /// Whether a process of this machine has `marker` in its arguments.

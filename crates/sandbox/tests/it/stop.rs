@@ -8,10 +8,11 @@ use moltbot_policy::approval::{
     judge_on_host,
 };
 use moltbot_policy::command::{self, CommandRequest};
+use moltbot_policy::container::Backend;
 use moltbot_sandbox::{Exit, Killed, RunError, Sandbox, Stopper, examine};
 use tokio_util::sync::CancellationToken;
 
-use crate::room::{Room, cause, helper, profile, survivors};
+use crate::room::{Room, backend, cause, helper, profile, survivors};
 
 /// Sandboxes of [`moltbot_config::limits::COMMANDS`] places each: 50 commands do not fit into one.
 const SANDBOXES: usize = 4;
@@ -51,11 +52,15 @@ fn fifty_busy_commands_are_dead_within_a_second_while_the_runtime_is_held_up() {
     let took = began.elapsed();
     let left = survivors(&marker);
     println!("{} processes of {COMMANDS} commands: dead after {took:?}", killed.killed);
-    assert_eq!((killed, left), (Killed { killed: COMMANDS * 2, left: 0 }, Vec::new()));
+    // The outer process and the first one; without namespaces there is the keeper alone.
+    let is_weak = backend() == Backend::EmbeddedWeak;
+    let known = if is_weak { COMMANDS } else { COMMANDS * 2 };
+    assert_eq!((killed, left), (Killed { killed: known, left: 0 }, Vec::new()));
     assert!(took < Duration::from_secs(1), "{took:?}");
     for run in running {
         let ended = runtime.block_on(run).unwrap();
-        assert!(matches!(ended, Err(RunError::Lost)), "{ended:?}");
+        let is_kept = matches!(&ended, Ok(outcome) if is_weak && outcome.exit == Exit::Aborted);
+        assert!(is_kept || matches!(ended, Err(RunError::Lost)), "{ended:?}");
     }
 }
 
@@ -79,7 +84,8 @@ fn approved(room: &Room, script: &str) -> Recorded<HostPermit> {
     let overview = Overview::of(command.verdict());
     let folder = room.open();
     let seen =
-        examine(std::os::fd::AsFd::as_fd(&folder), "", &overview, Place::Host, room.home.path()).unwrap();
+        examine(std::os::fd::AsFd::as_fd(&folder), "", &overview, Place::Host, &backend(), room.home.path())
+            .unwrap();
     let rules = Rules::of(&moltbot_config::Config::default().tools.exec, &ApprovalsFile::default(), "main");
     let question = judge_on_host(command, &seen.facts, &rules).unwrap();
     let asked = Asked { id: ApprovalId::from_random([7; 8]), asked_ms: 1, expires_ms: 2 };

@@ -2,7 +2,7 @@
 
 use moltbot_sandbox::Exit;
 
-use crate::room::{Room, text};
+use crate::room::{Room, backend, text};
 
 #[tokio::test]
 async fn a_command_sees_its_own_world_and_nothing_of_the_host() {
@@ -40,6 +40,20 @@ async fn pitfall_14_the_kernels_files_tell_nothing_of_the_hosts_devices_boot_and
         for name in acpi asound bus driver irq scsi tty; do ls -A /proc/$name 2>/dev/null; done; \
         for name in cpuinfo meminfo stat uptime; do head -c 1 /proc/$name | grep -q . || echo no $name; done; true";
     assert_eq!(room.output(script).await, "");
+}
+
+#[tokio::test]
+async fn no_process_tells_what_is_mounted_or_where_the_workspace_is_on_this_machine() {
+    let room = Room::new();
+    let script = "cd /workspace; for process in self thread-self 1 $$; do \
+        for list in mountinfo mounts mountstats task/1/mountinfo task/$$/mounts; do cat /proc/$process/$list; done; \
+        done 2>/dev/null; cat /proc/mounts; (sleep 5 & cat /proc/$!/mountinfo; kill $!); \
+        readlink /proc/self/cwd /proc/self/root; pwd -P; echo written > here; df --output=target . 2>&1 | tail -n 1";
+    let output = room.output(script).await;
+    assert!(output.starts_with("/workspace\n/\n/workspace\n"), "{output}");
+    let host = room.home.path().file_name().unwrap().to_str().unwrap();
+    assert!(!output.contains(host), "{output}");
+    assert!(room.workspace().join("here").exists());
 }
 
 #[tokio::test]
@@ -93,11 +107,12 @@ async fn ordinary_work_works() {
 #[tokio::test]
 async fn the_posture_is_found_by_running_a_command() {
     let room = Room::new();
-    let posture = room.sandbox.posture().await.unwrap();
+    let posture = room.sandbox.posture_of(&backend()).await.unwrap();
+    assert_eq!(posture.backend, backend().name());
     assert!(posture.landlock_abi >= 1, "{posture:?}");
     let root = rustix::process::geteuid().is_root();
     assert_eq!(posture.uid == rustix::process::geteuid().as_raw(), !root, "{posture:?}");
-    assert_eq!(room.sandbox.posture().await.unwrap(), posture, "remembered");
+    assert_eq!(room.sandbox.posture_of(&backend()).await.unwrap(), posture, "remembered");
 }
 
 #[tokio::test]

@@ -21,7 +21,10 @@ CREATE TABLE sessions (
     title         BLOB,
     last_message  BLOB,
     label         BLOB,
-    chosen_model  TEXT
+    chosen_model  TEXT,
+    options       TEXT,
+    cost          INTEGER NOT NULL DEFAULT 0,
+    unpriced      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX sessions_by_key ON sessions (key) WHERE current = 1;
 CREATE INDEX sessions_by_change ON sessions (updated_ms) WHERE current = 1;
@@ -43,6 +46,7 @@ CREATE TABLE turns (
     origin              BLOB,
     allowances          TEXT,
     cost                INTEGER,
+    thinking            TEXT,
     UNIQUE (channel, account, external_id)
 ) STRICT;
 CREATE INDEX turns_unfinished ON turns (session) WHERE state = 'received';
@@ -118,3 +122,11 @@ CREATE TABLE notices (
     text    BLOB NOT NULL,
     pieces  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE TABLE summaries (
+    id      INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES sessions (id),
+    kept    INTEGER NOT NULL,
+    body    BLOB NOT NULL
+) STRICT;
+CREATE INDEX summaries_by_session ON summaries (session);

@@ -3,7 +3,7 @@
 use moltbot_protocol::ids::SessionKey;
 use rusqlite::Connection;
 
-use super::{Session, SessionFilter, SessionRow, create, current, list, read};
+use super::{Session, SessionFilter, SessionOptions, SessionRow, create, current, list, options, read};
 use crate::column::Column;
 use crate::database::{self, Failure};
 use crate::error::StoreError;
@@ -16,17 +16,20 @@ pub struct SessionPatch {
     pub label: Option<Option<String>>,
     /// The model that answers in it, as `provider/model`.
     pub chosen_model: Option<Option<String>>,
+    /// What else is set, in place of all that was.
+    pub options: Option<SessionOptions>,
 }
 
 /// What goes on from a session to the one that is begun anew under its key.
 pub(super) struct Kept {
     label: Option<String>,
     chosen_model: Option<String>,
+    options: SessionOptions,
 }
 
 const ONE: &str =
     "SELECT id, session_id, key, created_ms, updated_ms, message_count, usage, model, title, last_message,
-            label, chosen_model
+            label, chosen_model, options, cost, unpriced
      FROM sessions WHERE key = ?1 AND current = 1";
 
 /// The session that `key` names now.
@@ -53,6 +56,9 @@ pub(crate) fn patch(
     }
     if let Some(model) = &patch.chosen_model {
         set_model(database, &session, model.as_deref())?;
+    }
+    if let Some(options) = &patch.options {
+        options::set(database, &session, options)?;
     }
     let mut touch =
         database.prepare_cached("UPDATE sessions SET updated_ms = max(updated_ms, ?1) WHERE id = ?2")?;
@@ -87,11 +93,14 @@ fn set_model(database: &Connection, session: &Session, model: Option<&str>) -> R
 }
 
 pub(super) fn kept(database: &Database, session: &Session) -> Result<Kept, Failure> {
-    let mut statement = database.prepare_cached("SELECT label, chosen_model FROM sessions WHERE id = ?1")?;
+    let mut statement =
+        database.prepare_cached("SELECT label, chosen_model, options FROM sessions WHERE id = ?1")?;
     let mut rows = statement.query([session.row])?;
-    let Some(row) = rows.next()? else { return Ok(Kept { label: None, chosen_model: None }) };
+    let Some(row) = rows.next()? else {
+        return Ok(Kept { label: None, chosen_model: None, options: SessionOptions::default() });
+    };
     let label = database.unseal_text(&session.own(Column::Label), row.get_ref(0)?)?;
-    Ok(Kept { label, chosen_model: row.get(1)? })
+    Ok(Kept { label, chosen_model: row.get(1)?, options: options::read(row.get(2)?)? })
 }
 
 pub(super) fn keep(database: &Database, session: &Session, kept: &Kept) -> Result<(), Failure> {
@@ -101,5 +110,5 @@ pub(super) fn keep(database: &Database, session: &Session, kept: &Kept) -> Resul
     if kept.chosen_model.is_some() {
         set_model(database, session, kept.chosen_model.as_deref())?;
     }
-    Ok(())
+    options::set(database, session, &kept.options)
 }

@@ -1,7 +1,7 @@
 //! The beginning of a turn: the inbox.
 
 use moltbot_protocol::ids::RunId;
-use moltbot_protocol::message::{InboundMessage, Message, Part};
+use moltbot_protocol::message::{InboundMessage, Message, Part, ThinkingLevel};
 use rusqlite::{OptionalExtension, named_params};
 
 use super::{Accepted, PendingTurn, RunStatus, TurnId, TurnState, read};
@@ -29,7 +29,8 @@ pub(crate) fn accept(
     };
     let turn = insert(database, message, &session, now_ms)?;
     allowance::begin_turn(database, turn, holders, now_ms)?;
-    let content = vec![Part::text(message.text.clone())];
+    let images = message.images.iter().cloned().map(Part::from);
+    let content = std::iter::once(Part::text(message.text.clone())).chain(images).collect();
     let said = Message::User { content, timestamp: now_ms, principal: message.principal.clone() };
     session::append(database, &session, turn, &[said], now_ms)?;
     Ok(Accepted::Fresh(PendingTurn {
@@ -38,6 +39,7 @@ pub(crate) fn accept(
         session_id: session.session_id,
         accepted_ms: now_ms,
         steps: Vec::new(),
+        tail: Vec::new(),
     }))
 }
 
@@ -60,8 +62,8 @@ fn insert(
     now_ms: u64,
 ) -> Result<TurnId, Failure> {
     let mut statement = database.prepare_cached(
-        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms, timeout_ms)
-         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :timeout)",
+        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms, timeout_ms, thinking)
+         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :timeout, :thinking)",
     )?;
     let turn = statement.insert(named_params! {
         ":session": session.row,
@@ -72,6 +74,7 @@ fn insert(
         ":state": TurnState::Received.name(),
         ":now": database::whole(now_ms),
         ":timeout": message.timeout_ms.map(database::whole),
+        ":thinking": message.thinking.map(ThinkingLevel::name),
     })?;
     let turn = TurnId(turn);
     // Its place has the number that the row has just got.

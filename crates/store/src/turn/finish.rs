@@ -1,6 +1,6 @@
 //! The middle and the end of a turn.
 
-use moltbot_protocol::message::Message;
+use moltbot_protocol::message::{Message, Usage};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::{Ending, Step, TurnEnd, TurnId, TurnState};
@@ -22,6 +22,35 @@ pub(crate) fn journal(database: &Database, turn: TurnId, step: Step) -> Result<(
     };
     messages.push(step.answer);
     session::append(database, &session, turn, &messages, now_ms)
+}
+
+/// Makes the message of one turn a part of another, and ends the turn that it was.
+pub(crate) fn absorb(
+    database: &Database,
+    by: TurnId,
+    taken: TurnId,
+    results: &[Message],
+    now_ms: u64,
+) -> Result<(), Failure> {
+    let session = require_unfinished(database, by)?;
+    let other = require_unfinished(database, taken)?;
+    let messages = session::of_turn(database, &other, taken)?;
+    let is_untouched = matches!(messages.as_slice(), [Message::User { .. }]);
+    if session.row != other.row || by == taken || !is_untouched {
+        return Err(StoreError::NotAbsorbed { turn: taken }.into());
+    }
+    session::forget_turn(database, &other, taken)?;
+    session::append(database, &session, by, &[results, messages.as_slice()].concat(), now_ms)?;
+    let mut end = database.prepare_cached(
+        "UPDATE turns SET state = :state, ended_ms = :ended, usage = :usage, cost = 0 WHERE id = :turn",
+    )?;
+    end.execute(named_params! {
+        ":state": TurnState::Done.name(),
+        ":ended": database::whole(now_ms),
+        ":usage": database::to_json(&Usage::default())?,
+        ":turn": taken.0,
+    })?;
+    Ok(())
 }
 
 /// Ends a turn: its last messages, its reply, its state, and what it adds to its session.
@@ -52,7 +81,7 @@ pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result
         ":turn": turn.0,
     })?;
     allowance::add_turn(database, turn, end)?;
-    session::add_totals(database, session.row, end.usage, end.model.as_deref())
+    session::add_totals(database, session.row, end)
 }
 
 /// The session of a turn that has no end yet.

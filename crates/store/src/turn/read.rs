@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use moltbot_protocol::ids::RunId;
-use moltbot_protocol::message::{InboundMessage, Message, Usage, text_of};
+use moltbot_protocol::message::{InboundMessage, Message, Part, SentImage, ThinkingLevel, Usage, text_of};
 use moltbot_protocol::principal::Principal;
 use rusqlite::Row;
 
@@ -17,7 +17,7 @@ use crate::session::{self, Session};
 pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> {
     let mut statement = database.prepare_cached(
         "SELECT session, session_id, key, turns.id, accepted_ms, channel, account, external_id, run,
-                extra_system_prompt, timeout_ms, origin
+                extra_system_prompt, timeout_ms, origin, thinking
          FROM turns JOIN sessions ON sessions.id = turns.session
          WHERE state = 'received' ORDER BY turns.id",
     )?;
@@ -31,10 +31,14 @@ pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> 
 
 fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failure> {
     let (session, id) = (session::in_row(row)?, TurnId(row.get(3)?));
-    let Said { text, principal, steps } = said_in(database, &session, id)?;
+    let Said { text, images, principal, steps, tail } = said_in(database, &session, id)?;
     let extra_system_prompt = database.unseal_text(&session.turn(Column::Prompt, id), row.get_ref(9)?)?;
     let origin = database.unseal_text(&session.turn(Column::Origin, id), row.get_ref(11)?)?;
     let origin = origin.map(|origin| database::from_json("an origin", origin)).transpose()?;
+    let thinking: Option<String> = row.get(12)?;
+    let thinking = thinking.map(|name| {
+        ThinkingLevel::parse(&name).ok_or_else(|| database::unreadable("a level of thinking", &name))
+    });
     Ok(PendingTurn {
         id,
         accepted_ms: row.get(4)?,
@@ -47,11 +51,14 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
             extra_system_prompt,
             origin,
             timeout_ms: row.get(10)?,
+            thinking: thinking.transpose()?,
             principal,
             text,
+            images,
         },
         session_id: session.session_id,
         steps,
+        tail,
     })
 }
 
@@ -59,10 +66,14 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
 struct Said {
     /// The text that the turn answers.
     text: String,
+    /// The pictures that came with it.
+    images: Vec<SentImage>,
     /// Who caused it: sealed with the text, so that nobody makes one's words another's.
     principal: Principal,
     /// Each ends with what the model said.
     steps: Vec<Step>,
+    /// What came after the last of them.
+    tail: Vec<Message>,
 }
 
 fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<Said, Failure> {
@@ -72,17 +83,28 @@ fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<Said,
     let (mut asked, mut steps, mut results) = (None, Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         match message(database, session, turn, row)? {
-            Message::User { content, principal, .. } => asked = Some((text_of(&content), principal)),
-            result @ Message::ToolResult { .. } => results.push(result),
+            // The first message is the one that the turn answers; others were taken in.
+            Message::User { content, principal, .. } if asked.is_none() => {
+                asked = Some((text_of(&content), images_of(content), principal));
+            }
+            result @ (Message::ToolResult { .. } | Message::User { .. }) => results.push(result),
             answer @ Message::Assistant { .. } => {
                 steps.push(Step { results: std::mem::take(&mut results), answer });
             }
         }
     }
     // Without its message nobody knows whose turn it is.
-    let (text, principal) =
+    let (text, images, principal) =
         asked.ok_or_else(|| database::unreadable("a turn without its message", &turn.to_string()))?;
-    Ok(Said { text, principal, steps })
+    Ok(Said { text, images, principal, steps, tail: results })
+}
+
+fn images_of(content: Vec<Part>) -> Vec<SentImage> {
+    let images = content.into_iter().filter_map(|part| match part {
+        Part::Image { mime_type, path } => Some(SentImage { mime_type, path }),
+        _ => None,
+    });
+    images.collect()
 }
 
 /// The message in a row of its number and its body.

@@ -106,9 +106,11 @@ fn message(session: &str, text: &str) -> InboundMessage {
         run: run(&text.replace(char::is_control, "_")),
         principal: Principal::Owner,
         text: text.into(),
+        images: Vec::new(),
         extra_system_prompt: None,
         origin: None,
         timeout_ms: None,
+        thinking: None,
     }
 }
 
@@ -129,7 +131,14 @@ fn assistant(content: Vec<Part>, timestamp: u64) -> Message {
 }
 
 fn usage(count: u64) -> Usage {
-    Usage { input: count, output: count, cache_read: 0, cache_write: 0, total_tokens: 2 * count }
+    Usage {
+        input: count,
+        output: count,
+        cache_read: 0,
+        cache_write: 0,
+        total_tokens: 2 * count,
+        charged: None,
+    }
 }
 
 /// The end of a turn that was answered.

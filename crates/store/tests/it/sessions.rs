@@ -18,9 +18,12 @@ async fn a_session_knows_its_totals_its_title_and_its_last_words() {
         updated_ms: 21,
         message_count: 4,
         usage: usage(2),
+        cost: 0,
+        unpriced: 0,
         model: Some("m1".into()),
         label: None,
         chosen_model: None,
+        options: moltbot_store::SessionOptions::default(),
         title: Some("first words of it".into()),
         last_message: Some("re: more".into()),
     };
@@ -170,14 +173,16 @@ async fn ten_thousand_sessions_are_listed_a_page_at_a_time() {
 #[tokio::test]
 async fn a_label_and_a_chosen_model_are_kept_through_a_reset_and_found_by() {
     let mut place = Place::new();
-    let labelled = |label: &str| SessionPatch { label: Some(Some(label.into())), chosen_model: None };
+    let labelled =
+        |label: &str| SessionPatch { label: Some(Some(label.into())), chosen_model: None, options: None };
     let row = place.store.patch_session(&key("plans"), labelled("Holiday plans"), 5).await.unwrap();
     assert_eq!(
         (row.message_count, row.label.as_deref()),
         (0, Some("Holiday plans")),
         "before anything was said"
     );
-    let model = SessionPatch { label: None, chosen_model: Some(Some("scripted/other".into())) };
+    let model =
+        SessionPatch { label: None, chosen_model: Some(Some("scripted/other".into())), options: None };
     place.store.patch_session(&key("plans"), model, 6).await.unwrap();
     place.talk("main", "hello", 7).await;
 
@@ -199,14 +204,14 @@ async fn a_label_and_a_chosen_model_are_kept_through_a_reset_and_found_by() {
     let context = place.store.context(turn.id, 10).await.unwrap();
     assert_eq!(context.chosen_model.as_deref(), Some("scripted/other"));
 
-    let nothing = SessionPatch { label: Some(None), chosen_model: Some(None) };
+    let nothing = SessionPatch { label: Some(None), chosen_model: Some(None), options: None };
     let row = place.store.patch_session(&key("plans"), nothing, 30).await.unwrap();
     assert_eq!((row.label, row.chosen_model), (None, None));
     assert!(place.store.sessions(found).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn usage_is_told_by_day_from_the_turns_that_have_ended() {
+async fn usage_is_told_by_day_session_and_run_from_the_turns_that_have_ended() {
     const DAY: u64 = 86_400_000;
     let place = Place::new();
     place.talk("main", "long ago", DAY).await;
@@ -214,7 +219,19 @@ async fn usage_is_told_by_day_from_the_turns_that_have_ended() {
     place.talk("notes", "two", 9 * DAY + 5).await;
     place.talk("main", "three", 10 * DAY).await;
     place.accept("main", "not answered yet", 10 * DAY + 1).await;
-    let days = place.store.usage_by_day(8 * DAY).await.unwrap();
+    let report = place.store.usage(8 * DAY).await.unwrap();
     let used = |turns| DayUsage { turns, usage: usage(turns), cost: 0, unpriced: 0 };
-    assert_eq!(days.into_iter().collect::<Vec<_>>(), [(9, used(2)), (10, used(1))]);
+    assert_eq!(report.days.into_iter().collect::<Vec<_>>(), [(9, used(2)), (10, used(1))]);
+    let sessions: Vec<_> = report.sessions.into_iter().collect();
+    assert_eq!(sessions, [("agent:main:main".into(), used(2)), ("agent:main:notes".into(), used(1))]);
+    let runs: Vec<_> =
+        report.runs.iter().map(|run| (run.session.as_str(), run.accepted_ms, run.used)).collect();
+    assert_eq!(
+        runs,
+        [
+            ("agent:main:main", 10 * DAY, used(1)),
+            ("agent:main:notes", 9 * DAY + 5, used(1)),
+            ("agent:main:main", 9 * DAY, used(1)),
+        ]
+    );
 }

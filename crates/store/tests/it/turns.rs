@@ -1,7 +1,7 @@
 //! A turn from its acceptance to its end.
 
 use moltbot_protocol::ids::SessionKey;
-use moltbot_protocol::message::{InboundMessage, Message, Part};
+use moltbot_protocol::message::{InboundMessage, Message, Part, SentImage};
 use moltbot_store::{Ending, RunStatus, Step, Store, StoreError, TurnEnd, TurnState};
 use serde_json::json;
 
@@ -36,7 +36,9 @@ async fn what_was_accepted_is_there_after_a_restart_with_every_member() {
     let full = InboundMessage {
         extra_system_prompt: Some("be brief".into()),
         timeout_ms: Some(u64::MAX),
+        thinking: Some(moltbot_protocol::message::ThinkingLevel::High),
         text: "ä\u{0}\n".into(),
+        images: vec![SentImage { mime_type: "image/png".into(), path: "received/a.png".into() }],
         ..message("agent:work:notes", "m")
     };
     let moltbot_store::Accepted::Fresh(accepted) = place.store.accept(&full, 5).await.unwrap() else {

@@ -16,6 +16,7 @@ pub(super) struct Anthropic {
 enum Block {
     Call,
     Text,
+    Thought,
 }
 
 impl Anthropic {
@@ -58,9 +59,19 @@ impl Format for Anthropic {
     fn text(&mut self, text: &str) -> Vec<u8> {
         let mut bytes = match self.open {
             Some(Block::Text) => Vec::new(),
-            Some(Block::Call) | None => self.open(Block::Text, &json!({"type": "text", "text": ""})),
+            Some(Block::Call | Block::Thought) | None => {
+                self.open(Block::Text, &json!({"type": "text", "text": ""}))
+            }
         };
         bytes.extend(self.delta(&json!({"type": "text_delta", "text": text})));
+        bytes
+    }
+
+    fn thought(&mut self, text: &str) -> Vec<u8> {
+        let start = json!({"type": "thinking", "thinking": "", "signature": ""});
+        let mut bytes = self.open(Block::Thought, &start);
+        bytes.extend(self.delta(&json!({"type": "thinking_delta", "thinking": text})));
+        bytes.extend(self.delta(&json!({"type": "signature_delta", "signature": "c2lnbmVk"})));
         bytes
     }
 

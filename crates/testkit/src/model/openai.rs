@@ -45,6 +45,10 @@ impl Format for OpenAi {
         self.delta(&json!({"content": text}), None)
     }
 
+    fn thought(&mut self, text: &str) -> Vec<u8> {
+        self.delta(&json!({"reasoning_content": text}), None)
+    }
+
     fn call(&mut self, call: &Call) -> Vec<u8> {
         self.calls += 1;
         let function = json!({"name": call.name, "arguments": ""});

@@ -21,6 +21,7 @@ pub(super) enum Piece {
 /// What a model says, apart from how a format writes it.
 pub(super) enum Spoken {
     Text(String),
+    Thought(String),
     Pause(Duration),
     Call(Call),
     /// A call that stops in the middle of its arguments.
@@ -40,10 +41,20 @@ pub(super) enum End {
 
 /// How a format writes what is said.
 pub(super) trait Format {
+    /// Whether the request asks for a stream.
+    fn streams(&self, request: &ModelRequest) -> bool {
+        request.body.get("stream").is_some_and(|stream| stream == true)
+    }
+    /// What a stream is, as its head says.
+    fn kind(&self) -> &'static str {
+        EVENTS
+    }
     /// What comes before the first word.
     fn begin(&mut self) -> Vec<u8>;
     /// A piece of text.
     fn text(&mut self, text: &str) -> Vec<u8>;
+    /// Thoughts.
+    fn thought(&mut self, text: &str) -> Vec<u8>;
     /// The beginning of a call.
     fn call(&mut self, call: &Call) -> Vec<u8>;
     /// A piece of the arguments of the last call.
@@ -65,20 +76,16 @@ pub(super) fn pieces(reply: Reply, request: &ModelRequest, format: &mut dyn Form
             let head = Piece::Head(code, "application/json", retry_after);
             return vec![head, Piece::Bytes(body.into_bytes())];
         }
-        Reply::Garbage(bytes) => return vec![Piece::Head(200, EVENTS, None), Piece::Bytes(bytes)],
+        Reply::Garbage(bytes) => return vec![Piece::Head(200, format.kind(), None), Piece::Bytes(bytes)],
         _ => {}
     }
-    let spoken = spoken(reply, request);
-    if request.body.get("stream").is_some_and(|stream| stream == true) {
-        streamed(&spoken, format)
-    } else {
-        whole(&spoken, format)
-    }
+    let spoken = spoken_of(reply, request);
+    if format.streams(request) { streamed(&spoken, format) } else { whole(&spoken, format) }
 }
 
 const EVENTS: &str = "text/event-stream";
 
-fn spoken(reply: Reply, request: &ModelRequest) -> Vec<Spoken> {
+fn spoken_of(reply: Reply, request: &ModelRequest) -> Vec<Spoken> {
     let texts = |chunks: Vec<String>| chunks.into_iter().map(Spoken::Text);
     match reply {
         Reply::Drop(chunks) => texts(chunks).chain([Spoken::Cut]).collect(),
@@ -95,6 +102,9 @@ fn spoken(reply: Reply, request: &ModelRequest) -> Vec<Spoken> {
         }
         Reply::Stall(chunks) => texts(chunks).chain([Spoken::Stall]).collect(),
         Reply::Text(chunks) => texts(chunks).chain([Spoken::End(End::Stop)]).collect(),
+        Reply::Thoughtful { thoughts, then } => {
+            [Spoken::Thought(thoughts)].into_iter().chain(spoken_of(*then, request)).collect()
+        }
         Reply::TextCut(chunks) => texts(chunks).chain([Spoken::End(End::Length)]).collect(),
         Reply::ToolCalls { text, calls } => {
             let said = Some(text).filter(|text| !text.is_empty()).map(Spoken::Text);
@@ -106,10 +116,11 @@ fn spoken(reply: Reply, request: &ModelRequest) -> Vec<Spoken> {
 }
 
 fn streamed(spoken: &[Spoken], format: &mut dyn Format) -> Vec<Piece> {
-    let mut pieces = vec![Piece::Head(200, EVENTS, None), Piece::Bytes(format.begin())];
+    let mut pieces = vec![Piece::Head(200, format.kind(), None), Piece::Bytes(format.begin())];
     for said in spoken {
         match said {
             Spoken::Text(text) => pieces.push(Piece::Bytes(format.text(text))),
+            Spoken::Thought(text) => pieces.push(Piece::Bytes(format.thought(text))),
             Spoken::Pause(delay) => pieces.push(Piece::Pause(*delay)),
             Spoken::Call(call) => {
                 pieces.push(Piece::Bytes(format.call(call)));
@@ -137,6 +148,7 @@ fn whole(spoken: &[Spoken], format: &dyn Format) -> Vec<Piece> {
     for said in spoken {
         match said {
             Spoken::Text(chunk) => text.push_str(chunk),
+            Spoken::Thought(_) => {}
             Spoken::Pause(delay) => pieces.push(Piece::Pause(*delay)),
             Spoken::Call(call) => calls.push(call.clone()),
             Spoken::HalfCall(name) => {

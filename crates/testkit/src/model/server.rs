@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::render::{Format, Piece, pieces};
-use super::{ModelRequest, Shared, anthropic, openai};
+use super::{ModelRequest, Shared, anthropic, gemini, ollama, openai, responses};
 
 /// The largest request that is read, in bytes.
 const REQUEST_BYTES: usize = 64 * 1024 * 1024;
@@ -108,10 +108,13 @@ async fn answer(
         return send(vec![head, Piece::Bytes(openai::models().into_bytes())], reading, writing).await;
     }
     let (request, reply) = shared.answer(request);
-    let mut format: Box<dyn Format + Send> = if request.path.ends_with("/messages") {
-        Box::new(anthropic::Anthropic::default())
-    } else {
-        Box::new(openai::OpenAi::to(&request))
+    let path = request.path.split('?').next().unwrap_or_default();
+    let mut format: Box<dyn Format + Send> = match path {
+        path if path.ends_with("/messages") => Box::new(anthropic::Anthropic::default()),
+        path if path.ends_with("/responses") => Box::new(responses::Responses::default()),
+        path if path.ends_with("/api/chat") => Box::new(ollama::Ollama::default()),
+        path if path.contains("/v1beta/models/") => Box::new(gemini::Gemini::default()),
+        _ => Box::new(openai::OpenAi::to(&request)),
     };
     let pieces = pieces(reply, &request, format.as_mut());
     drop(format);

@@ -45,7 +45,8 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
             answered = answering => answered,
             _gone = reading.read_u8() => return,
         };
-        let Some(reply) = answered.filter(|_| !shared.is_down()) else { return };
+        // What was done before an outage is answered: a lost answer is a fault of its own.
+        let Some(reply) = answered else { return };
         if send(&mut writing, reply).await.is_err() || last {
             return;
         }

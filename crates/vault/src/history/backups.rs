@@ -17,7 +17,7 @@ use super::file::{Kind, sha256};
 use super::{Change, History, HistoryError, LOCK};
 use crate::error::FileError;
 use crate::folder::{FILE, Folder, read_all, require_file, sync, write_all};
-use crate::root::open_parent;
+use crate::root::{find_root, open_parent};
 
 /// The config's name in the state folder.
 const CONFIG: &str = "moltbot.json";
@@ -55,6 +55,21 @@ pub(crate) fn is_backup_of(name: &OsStr, config: &OsStr) -> bool {
     configs
         .filter_map(|config| name.as_bytes().strip_prefix(config))
         .any(|end| ENDS.iter().any(|start| end.starts_with(start)))
+}
+
+/// The backups beside the config and in the state folder, by their names; none where a folder cannot be read.
+pub fn config_backups(state: &Path, config: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<&Path> = config.parent().into_iter().chain([state]).collect();
+    folders.dedup();
+    let name = config.file_name().unwrap_or_default();
+    let mut found = Vec::new();
+    for folder in folders {
+        let Ok(Some(opened)) = find_root(folder) else { continue };
+        let names = opened.list().unwrap_or_default().into_iter();
+        let names = names.filter(|file| is_backup_of(OsStr::new(file), name));
+        found.extend(names.take(limits::CONFIG_BACKUPS).map(|file| folder.join(file)));
+    }
+    found
 }
 
 /// A backup that is open.

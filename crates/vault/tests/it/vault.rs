@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use moltbot_policy::secret::{SecretAct, SecretPermit};
-use moltbot_policy::{Book, Entry, Recorded, Unrecorded, record};
+use moltbot_policy::{Book, Entering, Entry, Recorded, Unrecorded, record};
 use moltbot_vault::{
     FileKey, KEY_FILE, KeySource, SealError, StateDir, Unlocker, Vault, VaultError, Wrapping,
 };
@@ -19,6 +19,10 @@ struct NoBook;
 impl Book for NoBook {
     fn enter(&self, _entry: Entry) -> Result<u64, Unrecorded> {
         Ok(1)
+    }
+
+    fn enter_soon(&self, entries: Vec<Entry>) -> Entering {
+        Box::pin(std::future::ready(self.enter_all(entries)))
     }
 }
 

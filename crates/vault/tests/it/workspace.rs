@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use moltbot_config::Config;
 use moltbot_policy::cause::Cause;
 use moltbot_policy::file::{FileAct, FilePermit, judge};
-use moltbot_policy::{Book, Entry, Recorded, Unrecorded, record};
+use moltbot_policy::{Book, Entering, Entry, Recorded, Unrecorded, record};
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
 use moltbot_testkit::skip::skip;
@@ -20,6 +20,10 @@ struct Noted;
 impl Book for Noted {
     fn enter(&self, _: Entry) -> Result<u64, Unrecorded> {
         Ok(1)
+    }
+
+    fn enter_soon(&self, entries: Vec<Entry>) -> Entering {
+        Box::pin(std::future::ready(self.enter_all(entries)))
     }
 }
 

@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
-use moltbot_config::settings::{ModelConfig, ModelCost, ProviderApi, ProviderConfig};
+use moltbot_config::settings::{
+    ModelCompat, ModelConfig, ModelCost, ModelInput, ProviderApi, ProviderAuth, ProviderConfig,
+};
 use moltbot_ledger::Ledger;
 use moltbot_net::{Client, Url};
 use moltbot_policy::allowance::Price;
 use moltbot_policy::network::{Destination, Purpose, Reach};
-use secrecy::SecretString;
+use moltbot_policy::pairing::TokenDigest;
 
 use super::{LOCAL, ModelsError, ProviderKeys};
 use crate::model::Discovered;
-use crate::model::provider::{Facts, Model, Provider};
+use crate::model::provider::{Auth, Facts, Key, Model, Provider};
+use crate::model::rest::Rest;
 
 /// A provider as far as it is known.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) provider: Result<Arc<Provider>, Missing>,
     pub(super) models: Vec<Arc<Facts>>,
-    usual: (u64, u64),
+    usual: Usual,
 }
 
 /// What a provider lacks.
@@ -32,14 +35,14 @@ pub(super) enum Missing {
 pub(super) struct BuiltIn {
     pub(super) name: &'static str,
     base_url: &'static str,
-    api: ProviderApi,
-    variable: &'static str,
+    pub(super) api: ProviderApi,
+    pub(super) variable: &'static str,
     /// Its model when none is named: id, name, window and answer in tokens.
     model: (&'static str, &'static str, u64, u64),
 }
 
 /// In the order in which their keys are preferred.
-pub(super) const BUILT_IN: [BuiltIn; 3] = [
+pub(super) const BUILT_IN: [BuiltIn; 4] = [
     BuiltIn {
         name: "anthropic",
         base_url: "https://api.anthropic.com",
@@ -56,6 +59,13 @@ pub(super) const BUILT_IN: [BuiltIn; 3] = [
         model: ("gpt-5.2", "GPT-5.2", 400_000, 32_768),
     },
     BuiltIn {
+        name: "google",
+        base_url: "https://generativelanguage.googleapis.com/v1beta",
+        api: ProviderApi::GoogleGenerativeAi,
+        variable: "GEMINI_API_KEY",
+        model: ("gemini-2.5-pro", "Gemini 2.5 Pro", 1_048_576, 65_536),
+    },
+    BuiltIn {
         name: "openrouter",
         base_url: "https://openrouter.ai/api/v1",
         api: ProviderApi::OpenAiCompletions,
@@ -64,11 +74,37 @@ pub(super) const BUILT_IN: [BuiltIn; 3] = [
     },
 ];
 
-/// Tokens of a model's window and answer when the config does not say, as upstream.
-const USUAL: (u64, u64) = (200_000, 8192);
-/// The same for a server found on this machine: what they load by default is far smaller than what the model
-/// could read, and too long a prompt is cut without a word.
-const LOCAL_USUAL: (u64, u64) = (16_384, 2048);
+/// What holds of a model where the config does not say.
+#[derive(Clone, Copy, Debug)]
+struct Usual {
+    context_tokens: u64,
+    max_tokens: u64,
+    images: bool,
+    /// Whether a level of thinking may be told.
+    reasoning: bool,
+}
+
+/// Of most, as upstream.
+const USUAL: Usual = Usual { context_tokens: 200_000, max_tokens: 8192, images: false, reasoning: false };
+/// Of servers on this machine: what they load by default is far smaller than what the model could read, and too long a
+/// prompt is cut without a word.
+const LOCAL_USUAL: Usual = Usual { context_tokens: 16_384, max_tokens: 2048, ..USUAL };
+
+impl Usual {
+    /// Of a provider, by what is known of it.
+    const fn of(api: ProviderApi, built_in: Option<&BuiltIn>) -> Self {
+        match (api, built_in) {
+            (_, Some(BuiltIn { model: (_, _, context_tokens, max_tokens), .. })) => Self {
+                context_tokens: *context_tokens,
+                max_tokens: *max_tokens,
+                images: true,
+                reasoning: true,
+            },
+            (ProviderApi::Ollama, None) => LOCAL_USUAL,
+            (_, None) => USUAL,
+        }
+    }
+}
 
 impl Slot {
     pub(super) fn configured(
@@ -78,11 +114,11 @@ impl Slot {
         ledger: &Ledger,
     ) -> Result<Self, ModelsError> {
         let built_in = BUILT_IN.iter().find(|built_in| built_in.name == name);
-        let usual = built_in.map_or(USUAL, |it| (it.model.2, it.model.3));
+        let usual = Usual::of(api_of(settings, built_in), built_in);
         let mut models: Vec<Arc<Facts>> =
             settings.models.iter().map(|model| Arc::new(Facts::configured(name, model, usual))).collect();
         if let Some(built_in) = built_in.filter(|_| settings.models.is_empty()) {
-            models.push(Arc::new(Facts::built_in(built_in)));
+            models.push(Arc::new(Facts::built_in(built_in, usual)));
         }
         let provider = Provider::configured(name, settings, built_in, keys, ledger)?;
         Ok(Self { provider: provider.map(Arc::new), models, usual })
@@ -94,11 +130,12 @@ impl Slot {
             name: LOCAL.into(),
             api: ProviderApi::OpenAiCompletions,
             client: client(LOCAL, &endpoint, Reach::Configured, ledger)?,
-            endpoint: with_path(endpoint, ProviderApi::OpenAiCompletions),
-            key: None,
-            key_source: keyless(LOCAL),
+            base: endpoint,
+            auth: Auth::Nothing,
+            keys: Vec::new(),
             origin: format!("{} found on this machine at {}", found.server, found.base_url),
             headers: Vec::new(),
+            rest: Rest::default(),
         };
         // A model of this machine is paid with its power alone.
         let price = Some(Price::default());
@@ -125,39 +162,45 @@ const fn price(cost: ModelCost) -> Price {
 }
 
 impl Facts {
-    fn unlisted(provider: &str, id: &str, (context_tokens, max_tokens): (u64, u64)) -> Self {
+    fn unlisted(provider: &str, id: &str, usual: Usual) -> Self {
         // OpenRouter's own models have its name in theirs; all others have their maker's.
         let own = provider == "openrouter" && !id.contains('/');
         let wire_id = if own { format!("openrouter/{id}") } else { id.to_owned() };
-        let id = id.to_owned();
         Self {
-            id,
+            id: id.to_owned(),
             wire_id,
             name: None,
-            context_tokens,
-            max_tokens,
+            api: None,
+            compat: ModelCompat::default(),
+            context_tokens: usual.context_tokens,
+            max_tokens: usual.max_tokens,
+            headers: Vec::new(),
+            images: usual.images,
             price: None,
-            reasoning: false,
+            reasoning: usual.reasoning,
             tools: true,
         }
     }
 
-    fn built_in(built_in: &BuiltIn) -> Self {
-        let (id, name, context_tokens, max_tokens) = built_in.model;
-        let usual = Self::unlisted(built_in.name, id, (context_tokens, max_tokens));
-        Self { name: Some(name.into()), reasoning: true, ..usual }
+    fn built_in(built_in: &BuiltIn, usual: Usual) -> Self {
+        let (id, name, ..) = built_in.model;
+        Self { name: Some(name.into()), ..Self::unlisted(built_in.name, id, usual) }
     }
 
-    fn configured(provider: &str, model: &ModelConfig, (context_tokens, max_tokens): (u64, u64)) -> Self {
-        let context_tokens = model.context_window.unwrap_or(context_tokens);
+    fn configured(provider: &str, model: &ModelConfig, usual: Usual) -> Self {
+        let context_tokens = model.context_window.unwrap_or(usual.context_tokens);
         Self {
             name: model.name.clone(),
+            api: model.api,
+            compat: model.compat,
             context_tokens,
-            max_tokens: model.max_tokens.unwrap_or(max_tokens.min(context_tokens)),
+            max_tokens: model.max_tokens.unwrap_or(usual.max_tokens.min(context_tokens)),
+            headers: model.headers.clone().into_iter().collect(),
+            images: model.input.contains(&ModelInput::Image),
             price: model.cost.map(price),
             reasoning: model.reasoning,
             tools: model.tools.unwrap_or(true),
-            ..Self::unlisted(provider, &model.id, USUAL)
+            ..Self::unlisted(provider, &model.id, usual)
         }
     }
 }
@@ -175,41 +218,62 @@ impl Provider {
             (None, Some(built_in)) => (built_in.base_url, Reach::Public),
             (None, None) => return Ok(Err(Missing::BaseUrl)),
         };
-        let (key, key_source) = key_of(name, settings, keys);
-        if let (None, Some(built_in), Reach::Public) = (&key, built_in, reach) {
+        let (proxy, keys) = (keys.proxy(), keys_of(name, settings, keys));
+        if let (true, Some(built_in), Reach::Public) = (keys.is_empty(), built_in, reach) {
             return Ok(Err(Missing::Key { variable: built_in.variable }));
         }
         let endpoint = parse(name, base_url)?;
-        let api = settings.api.or(built_in.map(|it| it.api)).unwrap_or(ProviderApi::OpenAiCompletions);
         let origin = match reach {
             Reach::Configured => format!("at {}, from the config", origin_of(&endpoint)),
-            Reach::Public => key_source.trim_start_matches("the ").to_owned(),
+            Reach::Public => {
+                let source = keys.first().map(|key| key.source.trim_start_matches("the ").to_owned());
+                source.unwrap_or_default()
+            }
         };
         Ok(Ok(Self {
             name: name.into(),
-            api,
-            client: client(name, &endpoint, reach, ledger)?,
-            endpoint: with_path(endpoint, api),
-            key,
-            key_source,
+            api: api_of(settings, built_in),
+            client: client(name, &endpoint, reach, ledger)?.through(proxy),
+            base: endpoint,
+            auth: auth_of(settings),
+            keys,
             origin,
             headers: settings.headers.clone().into_iter().collect(),
+            rest: Rest::default(),
         }))
     }
 }
 
-/// A provider's key and where it is from: the config's before others.
-fn key_of(name: &str, settings: &ProviderConfig, keys: &ProviderKeys) -> (Option<SecretString>, String) {
-    let of_config =
-        settings.api_key.clone().map(|key| (key, format!("the key from models.providers.{name}.apiKey")));
-    match of_config.or_else(|| keys.of(name)) {
-        Some((key, source)) => (Some(key), source),
-        None => (None, keyless(name)),
+fn api_of(settings: &ProviderConfig, built_in: Option<&BuiltIn>) -> ProviderApi {
+    settings.api.or(built_in.map(|it| it.api)).unwrap_or(ProviderApi::OpenAiCompletions)
+}
+
+fn auth_of(settings: &ProviderConfig) -> Auth {
+    match settings.auth {
+        Some(ProviderAuth::None) => Auth::Nothing,
+        Some(ProviderAuth::Token) => Auth::Bearer,
+        Some(ProviderAuth::ApiKey) | None if settings.auth_header => Auth::Bearer,
+        Some(ProviderAuth::ApiKey) | None => Auth::ApiKey,
     }
 }
 
-fn keyless(name: &str) -> String {
-    format!("a request without a key (models.providers.{name}.apiKey)")
+/// A provider's keys and where they are from: the config's before others. The same one twice is one.
+fn keys_of(name: &str, settings: &ProviderConfig, keys: &ProviderKeys) -> Vec<Key> {
+    let place = |member: &str| format!("the key from models.providers.{name}.{member}");
+    let first = settings.api_key.clone().map(|secret| Key { secret, source: place("apiKey") });
+    let further = settings.api_keys.iter();
+    let further =
+        further.map(|(key, secret)| Key { secret: secret.clone(), source: place(&format!("apiKeys.{key}")) });
+    let of_config: Vec<Key> = first.into_iter().chain(further).collect();
+    let all = if of_config.is_empty() { keys.of(name) } else { of_config };
+    let mut known: Vec<Key> = Vec::with_capacity(all.len());
+    for key in all {
+        let digest = TokenDigest::of(&key.secret);
+        if !known.iter().any(|one| digest.matches(&one.secret)) {
+            known.push(key);
+        }
+    }
+    known
 }
 
 fn parse(provider: &str, base_url: &str) -> Result<Url, ModelsError> {
@@ -227,18 +291,4 @@ fn client(provider: &str, base: &Url, reach: Reach, ledger: &Ledger) -> Result<C
 /// Scheme, host and port: what may be said of a base URL.
 fn origin_of(url: &Url) -> String {
     url.origin().ascii_serialization()
-}
-
-/// The base URL with the path of its wire format. Anthropic's is given with and without its version.
-fn with_path(mut base: Url, api: ProviderApi) -> Url {
-    let versioned = base.path().trim_end_matches('/').ends_with("/v1");
-    let path: &[&str] = match api {
-        ProviderApi::AnthropicMessages if versioned => &["messages"],
-        ProviderApi::AnthropicMessages => &["v1", "messages"],
-        ProviderApi::OpenAiCompletions => &["chat", "completions"],
-    };
-    if let Ok(mut segments) = base.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
-    }
-    base
 }

@@ -6,6 +6,7 @@ use moltbot_policy::approval::{
     self, ApprovalPermit, ApprovalsFile, Facts, HostPermit, Judgement, Overview, Place, Question, Rules,
 };
 use moltbot_policy::command::{Command, CommandPermit};
+use moltbot_policy::container::Backend;
 use moltbot_policy::{Recorded, Refusal};
 use moltbot_sandbox::{Examined, examine};
 use tokio::task::spawn_blocking;
@@ -96,9 +97,13 @@ async fn seen_of(
     overview: &Overview,
     place: Place,
 ) -> Result<Examined, String> {
-    let (workspace, directory, overview) = (tools.workspace.clone(), directory.to_owned(), overview.clone());
-    let home = tools.home.clone();
-    let looked = spawn_blocking(move || examine(workspace.fd(), &directory, &overview, place, &home)).await;
+    let (workspace, home) = (tools.workspace.clone(), tools.home.clone());
+    let (directory, overview) = (directory.to_owned(), overview.clone());
+    let session = tools.cause.session();
+    let backend = Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session);
+    let backend = backend.map_err(|refusal| refusal.to_string())?;
+    let look = move || examine(workspace.fd(), &directory, &overview, place, &backend, &home);
+    let looked = spawn_blocking(look).await;
     looked.map_err(|_| stopped())?.map_err(|error| sentence(&error))
 }
 

@@ -54,7 +54,7 @@ impl About {
     }
 }
 
-fn data(text: &str) -> Bytes {
+pub(in crate::http) fn data(text: &str) -> Bytes {
     Bytes::from(format!("data: {text}\n\n"))
 }
 
@@ -122,7 +122,7 @@ async fn step(about: &About, run: &AbortOnDrop, next: Next) -> Option<(Bytes, Ne
 }
 
 /// The report of a turn that was answered.
-fn outcome(end: End) -> Result<Arc<TurnReport>, Failure> {
+pub(in crate::http) fn outcome(end: End) -> Result<Arc<TurnReport>, Failure> {
     let report = match end {
         End::Report(report) => report,
         End::Interrupted => {

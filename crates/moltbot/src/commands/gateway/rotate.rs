@@ -17,7 +17,7 @@ use crate::{change, output, serve};
 
 /// Draws a token, seals it in the config, and has the gateway that runs take it up. The token is not printed.
 pub(crate) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
-    require_own(home)?;
+    require_own(home, &change::text(home)?)?;
     let before = home.running()?.map(|_| home.credentials()).transpose()?;
     let book = CommandBook::open(home)?;
     let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, TOKEN, OWNER))?;
@@ -44,13 +44,12 @@ pub(crate) fn run(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
 }
 
 /// A token that comes from elsewhere is changed there.
-fn require_own(home: &Home) -> anyhow::Result<()> {
+pub(crate) fn require_own(home: &Home, text: &str) -> anyhow::Result<()> {
     if home.environment.token.is_some() || home.environment.password.is_some() {
         return Err(Exit::Failed
             .because("the credential comes from the environment; change it there, and restart the gateway"));
     }
-    let text = change::text(home)?;
-    let found = moltbot_config::secrets(&text).map_err(|error| Exit::Config.because(error))?;
+    let found = moltbot_config::secrets(text).map_err(|error| Exit::Config.because(error))?;
     let is_reference = |state: &SecretState| matches!(state, SecretState::Reference(_));
     if found.iter().any(|entry| entry.path == TOKEN && is_reference(&entry.state)) {
         return Err(Exit::Failed.because(format!("{TOKEN} is a reference; change the secret where it is, then `moltbot gateway call clients.reload`")));

@@ -78,16 +78,7 @@ impl Stage {
 
     /// The message as it is shown when it has no buttons any more.
     fn settled(&self, question: &Sent) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let sent = self.api.sent_to(question.chat);
-            let shown = sent.into_iter().find(|sent| sent.message == question.message).unwrap();
-            if shown.buttons.is_empty() {
-                return shown.text;
-            }
-            assert!(Instant::now() < deadline, "it has its buttons still: {shown:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.api.wait_until_decided(question.chat, question.message).text
     }
 
     fn refusals(&self) -> Vec<String> {

@@ -67,6 +67,8 @@ impl<S: Stage> House<S> {
         let listed: Vec<String> = listed.iter().map(|name| stage.id(name)).collect();
         home.change_config(|config| {
             stage.configure(config, &listed);
+            // Each message has an answer that can be counted.
+            config["messages"] = json!({"queue": {"mode": "followup"}});
             more(config);
         });
         let gateway = Gateway::start(PROGRAM, &home);

@@ -95,6 +95,12 @@ impl Person {
         self.wait(Duration::from_secs(20), |line| line.contains(" 366 ")).expect("the channel");
     }
 
+    /// Is in the one channel, in which it may be already.
+    pub(super) fn join_again(&mut self) {
+        self.send("JOIN #home\r\nNAMES #home");
+        self.wait(Duration::from_secs(20), |line| line.contains(" 366 ")).expect("the channel");
+    }
+
     /// Is gone when this returns.
     pub(super) fn quit(mut self) {
         self.send("QUIT :gone");

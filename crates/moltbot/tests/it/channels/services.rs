@@ -34,17 +34,27 @@ pub(super) struct Network {
     tls: u16,
     link: u16,
     children: Vec<Child>,
+    tells: Tells,
+}
+
+/// How the network says as whom somebody is signed in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    /// When he joins a channel of ours and when it changes.
+    ByEvents,
+    /// With each message as well.
+    ByTags,
 }
 
 #[expect(clippy::disallowed_methods, reason = "files and programs of somebody else's network")]
 impl Network {
-    fn start() -> Option<Self> {
+    fn start(tells: Tells) -> Option<Self> {
         if ![SERVER, SERVICES].iter().all(|program| Path::new(program).exists()) {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
         let [plain, tls, link] = [free_port(), free_port(), free_port()];
-        let mut network = Self { folder, plain, tls, link, children: Vec::new() };
+        let mut network = Self { folder, plain, tls, link, children: Vec::new(), tells };
         network.make_certificate("cert.pem", "key.pem");
         network.write("ircd.conf", &network.server_config());
         network.write("atheme.conf", &network.services_config());
@@ -123,37 +133,76 @@ impl Network {
 
     fn server_config(&self) -> String {
         let folder = self.folder.path().display();
-        let Self { plain, tls, link, .. } = self;
-        let modules = [
-            "ssl_gnutls",
-            "sslinfo",
+        let Self { tls, link, .. } = self;
+        self.common_config("irc", self.plain)
+            + &format!(
+                "<module name=\"ssl_gnutls\">\n<module name=\"sslinfo\">\n<module name=\"sha256\">\n\
+                 <sslprofile name=\"own\" provider=\"gnutls\" certfile=\"{folder}/cert.pem\" keyfile=\"{folder}/key.pem\" \
+                 requestclientcert=\"yes\" hash=\"sha256\">\n\
+                 <bind address=\"127.0.0.1\" port=\"{tls}\" type=\"clients\" sslprofile=\"own\">\n\
+                 <bind address=\"127.0.0.1\" port=\"{link}\" type=\"servers\">\n\
+                 <link name=\"far.test.local\" ipaddr=\"127.0.0.1\" port=\"{link}\" allowmask=\"127.0.0.0/8\" \
+                 sendpass=\"between\" recvpass=\"between\">\n\
+                 <link name=\"services.test.local\" ipaddr=\"127.0.0.1\" port=\"{link}\" allowmask=\"127.0.0.0/8\" \
+                 sendpass=\"between\" recvpass=\"between\">\n"
+            )
+    }
+
+    /// What each server of the network is told, but for its links.
+    fn common_config(&self, name: &str, port: u16) -> String {
+        let folder = self.folder.path().display();
+        let mut modules = vec![
             "cap",
             "ircv3",
-            "ircv3_accounttag",
+            "ircv3_capnotify",
             "ircv3_msgid",
             "services_account",
             "sasl",
             "spanningtree",
-            "sha256",
         ];
+        if self.tells == Tells::ByTags {
+            modules.push("ircv3_accounttag");
+        }
         let modules: String = modules.iter().map(|name| format!("<module name=\"{name}\">\n")).collect();
         format!(
-            "<server name=\"irc.test.local\" description=\"test\" network=\"Test\">\n\
+            "<server name=\"{name}.test.local\" description=\"test\" network=\"Test\">\n\
              <admin name=\"t\" nick=\"t\" email=\"t@test.local\">\n\
-             <path datadir=\"{folder}\" logdir=\"{folder}\" runtimedir=\"{folder}\">\n<pid file=\"{folder}/ircd.pid\">\n\
+             <path datadir=\"{folder}\" logdir=\"{folder}\" runtimedir=\"{folder}\">\n<pid file=\"{folder}/{name}.pid\">\n\
              {modules}\
-             <sslprofile name=\"own\" provider=\"gnutls\" certfile=\"{folder}/cert.pem\" keyfile=\"{folder}/key.pem\" \
-             requestclientcert=\"yes\" hash=\"sha256\">\n\
-             <bind address=\"127.0.0.1\" port=\"{tls}\" type=\"clients\" sslprofile=\"own\">\n\
-             <bind address=\"127.0.0.1\" port=\"{plain}\" type=\"clients\">\n\
-             <bind address=\"127.0.0.1\" port=\"{link}\" type=\"servers\">\n\
+             <bind address=\"127.0.0.1\" port=\"{port}\" type=\"clients\">\n\
              <connect allow=\"*\" resolvehostnames=\"no\" threshold=\"1000\" commandrate=\"100000\" fakelag=\"no\" \
              localmax=\"100\" globalmax=\"100\" timeout=\"20\">\n\
-             <link name=\"services.test.local\" ipaddr=\"127.0.0.1\" port=\"{link}\" allowmask=\"127.0.0.0/8\" \
-             sendpass=\"between\" recvpass=\"between\">\n\
              <uline server=\"services.test.local\" silent=\"yes\">\n<sasl target=\"services.test.local\">\n\
              <dns server=\"127.0.0.1\" timeout=\"1\">\n"
         )
+    }
+
+    /// Starts another server, with a link to the first that `end_far` cuts. Gives the port for its people.
+    fn start_far(&mut self) -> u16 {
+        let (port, link) = (free_port(), self.link);
+        let config = self.common_config("far", port)
+            + &format!(
+                "<link name=\"irc.test.local\" ipaddr=\"127.0.0.1\" port=\"{link}\" allowmask=\"127.0.0.0/8\" \
+                 sendpass=\"between\" recvpass=\"between\">\n<autoconnect period=\"1\" server=\"irc.test.local\">\n"
+            );
+        self.write("far.conf", &config);
+        let config = self.path("far.conf");
+        self.spawn(SERVER, &["--nofork", "--runasroot", "--config", config.to_str().unwrap()]);
+        self.wait_for(|| TcpStream::connect(("127.0.0.1", port)).is_ok(), "the other server listens");
+        port
+    }
+
+    fn end_far(&mut self) {
+        let mut far = self.children.pop().unwrap();
+        far.kill().unwrap();
+        far.wait().unwrap();
+    }
+
+    /// Takes a module from the first server, which goes on.
+    fn unload(&self, module: &str) {
+        self.write("ircd.conf", &self.server_config().replace(&format!("<module name=\"{module}\">\n"), ""));
+        let id = rustix::process::Pid::from_child(&self.children[0]);
+        rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
     }
 
     fn services_config(&self) -> String {
@@ -165,6 +214,7 @@ impl Network {
             "nickserv/identify",
             "nickserv/register",
             "nickserv/cert",
+            "nickserv/logout",
             "saslserv/main",
             "saslserv/plain",
             "saslserv/external",
@@ -196,15 +246,25 @@ impl Network {
         person
     }
 
-    /// Signs in to the account of that name, which is made at first.
+    /// Signs in to the account of that name, which is made at first. A server that was linked just now may not know the
+    /// services yet: it is asked again.
     fn sign_in(&self, person: &mut Person, account: &str) {
-        person.send(&format!("PRIVMSG NickServ :IDENTIFY {account} {PASSWORD}"));
         let is_answer = |line: &str| {
             line.contains(" 900 ")
+                || line.contains(" 401 ")
                 || line.contains("is not registered")
                 || line.contains("is not a registered")
         };
-        let answer = person.wait(PATIENCE, is_answer).expect("an answer of NickServ");
+        let end = Instant::now() + PATIENCE;
+        let answer = loop {
+            person.send(&format!("PRIVMSG NickServ :IDENTIFY {account} {PASSWORD}"));
+            let answer = person.wait(PATIENCE, is_answer).expect("an answer of NickServ");
+            if !answer.contains(" 401 ") {
+                break answer;
+            }
+            assert!(Instant::now() < end, "the services are not there: {answer}");
+            std::thread::sleep(Duration::from_millis(100));
+        };
         if !answer.contains(" 900 ") {
             person.send(&format!("PRIVMSG NickServ :REGISTER {PASSWORD} {account}@test.local"));
             person.wait(PATIENCE, |line| line.contains(" 900 ")).expect("an account");
@@ -285,7 +345,16 @@ impl Stage for Network {
 }
 
 fn with_network(name: &str, test: impl FnOnce(Network)) {
-    match Network::start() {
+    with(Tells::ByTags, name, test);
+}
+
+/// With a network that has no tag `account`.
+fn with_events(name: &str, test: impl FnOnce(Network)) {
+    with(Tells::ByEvents, name, test);
+}
+
+fn with(tells: Tells, name: &str, test: impl FnOnce(Network)) {
+    match Network::start(tells) {
         Some(network) => {
             network.make_ours();
             test(network);
@@ -304,6 +373,121 @@ super::contract::every_channel_passes! {
     irc_accounts_linked_identities_share_a_conversation: linked_identities_share_a_conversation,
     irc_accounts_an_outage_ends: an_outage_ends
     => with_network
+}
+
+mod by_events {
+    use super::with_events;
+
+    super::super::contract::every_channel_passes! {
+        d_130_d_132_d_137_irc_events_pair_in_both_directions_and_strangers_are_told_nothing: pairing_in_both_directions,
+        d01_d05_irc_events_are_who_somebody_is: names_let_nobody_in,
+        irc_events_a_kill_loses_and_doubles_nothing: a_kill_loses_and_doubles_nothing,
+        irc_events_the_owner_decides_in_a_chat: the_owner_decides_in_a_chat,
+        irc_events_an_outage_ends: an_outage_ends
+        => with_events
+    }
+}
+
+/// On a network that tells accounts by events, each way out of our sight ends what was known: who takes the nick then is
+/// nobody.
+#[test]
+fn d05_who_takes_the_nick_of_somebody_who_left_is_nobody() {
+    with_events("d05_who_takes_the_nick_of_somebody_who_left_is_nobody", |network| {
+        // There at first, so that she may order people out.
+        let mut op = network.stranger("op");
+        let mut house = House::new(network, &["ann"]);
+        let mut ann = house.stage.person("ann");
+        house.let_in("ann", &mut ann);
+        let mut eve = house.stage.stranger("eve");
+        let mut asked = 0;
+        for way in ["PART #home", "KICK", "LOGOUT", "NICK away", "QUIT :gone"] {
+            house.stage.say(&mut ann, &format!("before {way}"));
+            assert!(house.heard(&mut ann).contains("before"), "{way}: she is known");
+            asked += 1;
+            match way {
+                "KICK" => op.send("KICK #home ann"),
+                "LOGOUT" => ann.send("PRIVMSG NickServ :LOGOUT"),
+                _ => ann.send(way),
+            }
+            let is_told = |line: &str| {
+                line.starts_with("ERROR")
+                    || [" PART ", " KICK ", " NICK ", " 901 "].iter().any(|word| line.contains(word))
+            };
+            ann.wait(PATIENCE, is_told).unwrap_or_else(|| panic!("{way}"));
+            // The account alone, with nobody else under the nick.
+            if !way.contains("QUIT") && !way.contains("NICK") {
+                house.stage.say(&mut ann, "am I known?");
+                house.hears_nothing(&mut ann);
+                ann.send("NICK away");
+                ann.wait(PATIENCE, |line| line.contains(" NICK ")).expect("another nick");
+            }
+            house.stage.rename(&mut eve, "ann");
+            for text in ["it is me", "/pair list"] {
+                house.stage.say(&mut eve, text);
+                house.stage.say_in_group(&mut eve, text);
+            }
+            house.hears_nothing(&mut eve);
+            assert_eq!(house.model.requests().len(), asked, "{way}");
+            house.stage.rename(&mut eve, "eve");
+            if !way.contains("QUIT") {
+                house.stage.rename(&mut ann, "ann");
+                if way == "LOGOUT" {
+                    house.stage.sign_in(&mut ann, "ann");
+                }
+                ann.join_again();
+            }
+        }
+        let mut ann = house.stage.person("ann");
+        house.stage.say(&mut ann, "back");
+        assert!(house.heard(&mut ann).contains("back"));
+    });
+}
+
+/// When the network falls apart, whoever is on the other part is nobody, and his nick is somebody else's.
+#[test]
+fn d05_who_takes_a_nick_while_the_network_is_split_is_nobody() {
+    with_events("d05_who_takes_a_nick_while_the_network_is_split_is_nobody", |mut network| {
+        let port = network.start_far();
+        let mut house = House::new(network, &["ann"]);
+        let mut eve = house.stage.stranger("eve");
+        let mut ann = Person::connect(port, "ann");
+        ann.join();
+        house.stage.sign_in(&mut ann, "ann");
+        eve.wait(PATIENCE, |line| line.starts_with(":ann!") && line.contains(" JOIN ")).expect("one network");
+        house.let_in("ann", &mut ann);
+        house.stage.say(&mut ann, "from afar");
+        assert!(house.heard(&mut ann).contains("from afar"));
+        house.stage.end_far();
+        eve.wait(PATIENCE, |line| line.starts_with(":ann!") && line.contains(" QUIT ")).expect("a split");
+        house.stage.rename(&mut eve, "ann");
+        house.stage.say(&mut eve, "it is me");
+        house.stage.say_in_group(&mut eve, "it is me");
+        house.hears_nothing(&mut eve);
+        assert_eq!(house.model.requests().len(), 1);
+    });
+}
+
+/// Who is there before the gateway is known when it comes, and nobody is once the server tells nothing any more.
+#[test]
+fn what_the_server_tells_of_accounts_is_asked_for_and_believed_no_longer_than_it_tells() {
+    let name = "what_the_server_tells_of_accounts_is_asked_for_and_believed_no_longer_than_it_tells";
+    with_events(name, |network| {
+        let mut house = House::new(network, &[]);
+        let mut ann = house.stage.person("ann");
+        house.let_in("ann", &mut ann);
+        house.gateway.terminate();
+        house.gateway.restart(&house.home);
+        house.connected();
+        house.stage.say(&mut ann, "you came later");
+        assert!(house.heard(&mut ann).contains("you came later"));
+        house.stage.unload("ircv3");
+        let is_noticed = || house.gateway.printed().contains("does not tell accounts of services");
+        house.stage.wait_for(is_noticed, "the gateway is on the network again, and warns");
+        house.connected();
+        house.stage.say(&mut ann, "and now?");
+        house.hears_nothing(&mut ann);
+        assert_eq!(house.model.requests().len(), 1, "she is known by what nobody tells any more");
+    });
 }
 
 #[test]

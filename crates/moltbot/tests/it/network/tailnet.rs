@@ -1,8 +1,8 @@
 //! Requests that Tailscale on this machine passes on. A stand-in plays tailscaled's interface for programs of the machine;
 //! what plays the proxy is a request with the headers that it adds.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -12,68 +12,158 @@ use moltbot_testkit::process::{Gateway, run};
 use moltbot_testkit::raw::{RawSocket, http};
 use moltbot_testkit::skip::skip;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{PROGRAM, require_no_start, text};
 
 const NAME: &str = "desk.tail0123.ts.net";
 const PASSWORD: &str = "seven green kettles sing";
 
-/// tailscaled's socket with two people behind it, and what it was asked.
+/// tailscaled's socket with two people behind it, what it was asked, and what it passes on.
 struct Tailscaled {
     asked: Arc<Mutex<Vec<String>>>,
     passes_on: Arc<Mutex<Value>>,
+    rules: Arc<Mutex<Rules>>,
+}
+
+/// What tailscaled knows and lets its programs do.
+struct Rules {
+    certificates: Vec<&'static str>,
+    capabilities: Value,
+    takes_changes: bool,
+    /// What somebody else sets up right before the next change.
+    meanwhile: Option<Value>,
+}
+
+/// A request of the gateway.
+struct Asked {
+    line: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Asked {
+    fn read(stream: &UnixStream) -> Self {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut next = || {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            line.trim_end().to_owned()
+        };
+        let line = next();
+        let headers = std::iter::from_fn(|| Some(next()).filter(|line| !line.is_empty()));
+        let headers = headers.filter_map(|line| {
+            line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        });
+        let mut asked = Self { line, headers: headers.collect(), body: String::new() };
+        let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        asked.body = String::from_utf8(body).unwrap();
+        asked
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
 }
 
 impl Tailscaled {
     #[expect(clippy::disallowed_methods, reason = "a stand-in for another program of this machine")]
     fn serve(path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let heard = Arc::clone(&asked);
-        let passes_on = Arc::new(Mutex::new(Value::Null));
-        let told = Arc::clone(&passes_on);
+        let rules = Rules {
+            certificates: vec![NAME],
+            capabilities: json!({"https": null, "funnel": null}),
+            takes_changes: true,
+            meanwhile: None,
+        };
+        let served = Self {
+            asked: Arc::default(),
+            passes_on: Arc::new(Mutex::new(Value::Null)),
+            rules: Arc::new(Mutex::new(rules)),
+        };
+        let (asked, passes_on, rules) =
+            (Arc::clone(&served.asked), Arc::clone(&served.passes_on), Arc::clone(&served.rules));
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
-                let mut head = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-                let line = head.next().unwrap_or_default();
-                let host = head
-                    .take_while(|line| !line.is_empty())
-                    .any(|line| line.eq_ignore_ascii_case("host: local-tailscaled.sock"));
-                let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                let request = Asked::read(&stream);
+                asked.lock().unwrap().push(request.line.trim_end_matches(" HTTP/1.1").to_owned());
                 let (status, body) =
-                    if host { answer(&path, &told.lock().unwrap()) } else { (403, json!("wrong host")) };
-                heard.lock().unwrap().push(path);
-                let body = body.to_string();
+                    answer(&request, &mut passes_on.lock().unwrap(), &mut rules.lock().unwrap());
+                let (etag, body) = (version(&passes_on.lock().unwrap()), body.to_string());
                 let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\netag: {etag}\r\nconnection: close\r\n\r\n",
                     body.len()
                 );
                 drop(stream.write_all((head + &body).as_bytes()));
             }
         });
-        Self { asked, passes_on }
+        served
     }
 
     fn questions(&self) -> usize {
         self.asked.lock().unwrap().iter().filter(|path| path.contains("addr=100.64.0.")).count()
     }
+
+    fn changes(&self) -> usize {
+        self.asked.lock().unwrap().iter().filter(|line| line.starts_with("POST ")).count()
+    }
+
+    fn set(&self, value: Value) {
+        *self.passes_on.lock().unwrap() = value;
+    }
+
+    fn passes_on(&self) -> Value {
+        self.passes_on.lock().unwrap().clone()
+    }
 }
 
-fn answer(path: &str, passes_on: &Value) -> (u16, Value) {
+/// The version of what is passed on, as tailscaled makes it.
+fn version(passes_on: &Value) -> String {
+    Sha256::digest(passes_on.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn answer(request: &Asked, passes_on: &mut Value, rules: &mut Rules) -> (u16, Value) {
+    if request.header("host") != Some("local-tailscaled.sock") {
+        return (403, json!("wrong host"));
+    }
     let of =
         |login: &str| (200, json!({"Node": {"Name": "x"}, "UserProfile": {"ID": 1, "LoginName": login}}));
-    match path {
-        "/localapi/v0/status?peers=false" => (
+    match request.line.trim_end_matches(" HTTP/1.1") {
+        "GET /localapi/v0/status?peers=false" => (
             200,
-            json!({"BackendState": "Running", "Self": {"DNSName": format!("{NAME}."), "TailscaleIPs": ["100.64.9.9"]}}),
+            json!({
+                "BackendState": "Running", "CertDomains": rules.certificates,
+                "Self": {"DNSName": format!("{NAME}."), "TailscaleIPs": ["100.64.9.9"], "CapMap": rules.capabilities},
+            }),
         ),
-        "/localapi/v0/serve-config" => (200, passes_on.clone()),
-        "/localapi/v0/whois?addr=100.64.9.9:0" | "/localapi/v0/whois?addr=100.64.0.7:0" => {
+        "GET /localapi/v0/serve-config" => (200, passes_on.clone()),
+        "POST /localapi/v0/serve-config" if !rules.takes_changes => (403, json!("serve config denied")),
+        "POST /localapi/v0/serve-config" => {
+            if let Some(meanwhile) = rules.meanwhile.take() {
+                *passes_on = meanwhile;
+            }
+            if request.header("if-match") != Some(version(passes_on).as_str()) {
+                return (412, json!("etag mismatch"));
+            }
+            *passes_on = serde_json::from_str(&request.body).unwrap();
+            (200, json!(""))
+        }
+        "GET /localapi/v0/whois?addr=100.64.9.9:0" | "GET /localapi/v0/whois?addr=100.64.0.7:0" => {
             of("Ann@example.com")
         }
-        "/localapi/v0/whois?addr=100.64.0.8:0" => of("eve@example.com"),
+        "GET /localapi/v0/whois?addr=100.64.0.8:0" => of("eve@example.com"),
         _ => (404, json!("no match for IP:port")),
     }
+}
+
+/// What Tailscale passes on when the gateway set it up.
+fn own_way(home: &Home) -> Value {
+    json!({
+        "TCP": {"443": {"HTTPS": true}},
+        "Web": {format!("{NAME}:443"): {"Handlers": {"/": {"Proxy": format!("http://127.0.0.1:{}", home.port())}}}},
+    })
 }
 
 /// A home that wants what Tailscale passes on, and tailscaled.
@@ -241,26 +331,121 @@ fn the_internet_needs_a_password_and_tailscale_no_other_bind() {
     require_no_start(&home, 78, &["gateway.tailscale.mode", "loopback"]);
 }
 
-/// Tailscale's own settings are looked at: the internet where the tailnet was meant, and connections without a word of who
+/// What Tailscale passes on is looked at: the internet where the tailnet was meant, and connections without a word of who
 /// they are from, stop the start.
 #[test]
 fn what_tailscale_passes_on_has_to_be_what_the_config_asks_for() {
     let model = ScriptedModel::echo();
     let (home, tailscaled) = house(&model, "serve", |_| ());
-    let mut gateway = Gateway::start(PROGRAM, &home);
-    let command = format!("tailscale serve --bg {}", home.port());
-    assert!(gateway.printed().contains(&command), "{}", gateway.printed());
-    gateway.terminate();
-    let place = format!("{NAME}:443");
-    let web = json!({&place: {"Handlers": {"/": {"Proxy": format!("http://127.0.0.1:{}", home.port())}}}});
-    let set = |value: Value| *tailscaled.passes_on.lock().unwrap() = value;
-    set(json!({"TCP": {"443": {"HTTPS": true}}, "Web": web, "AllowFunnel": {&place: true}}));
+    let own = own_way(&home);
+    let mut open = own.clone();
+    open["AllowFunnel"] = json!({format!("{NAME}:443"): true});
+    tailscaled.set(open);
     require_no_start(&home, 78, &["opens port", "to the internet", "tailscale funnel reset"]);
-    set(json!({"TCP": {"443": {"TCPForward": format!("127.0.0.1:{}", home.port())}}}));
+    tailscaled.set(json!({"TCP": {"443": {"TCPForward": format!("127.0.0.1:{}", home.port())}}}));
     require_no_start(&home, 78, &["as it is", "tailscale serve reset"]);
-    set(json!({"TCP": {"443": {"HTTPS": true}}, "Web": web}));
+    // What the owner set up by himself is as good, on whatever port, and stays his.
+    let by_himself = json!({"TCP": {"8443": {"HTTPS": true}}, "Web": {format!("{NAME}:8443"): own["Web"][format!("{NAME}:443")]}});
+    tailscaled.set(by_himself.clone());
+    home.change_config(|config| config["gateway"]["tailscale"]["resetOnExit"] = json!(true));
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    gateway.terminate();
+    assert_eq!((tailscaled.passes_on(), tailscaled.changes()), (by_himself, 0), "{}", gateway.printed());
+}
+
+/// The gateway has Tailscale pass requests on, once, beside what others set up, and takes back exactly that.
+#[test]
+fn tailscale_is_set_up_by_the_gateway_and_what_is_others_stays() {
+    let model = ScriptedModel::echo();
+    let (home, tailscaled) = house(&model, "serve", |_| ());
+    let others = json!({"TCP": {"22": {"TCPForward": "127.0.0.1:22"}}, "Services": {"svc:x": {"Tun": true}}});
+    tailscaled.set(json!({}));
+    tailscaled.rules.lock().unwrap().meanwhile = Some(others.clone());
+    let mut expected = own_way(&home);
+    expected["TCP"]["22"] = others["TCP"]["22"].clone();
+    expected["Services"] = others["Services"].clone();
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    assert_eq!(tailscaled.passes_on(), expected, "also what came at the same moment: {}", gateway.printed());
+    assert_eq!(tailscaled.changes(), 2, "the first was made from what was not so any more");
+    assert_eq!(status(&home, &of("ann@example.com", "100.64.0.7")), 404);
+    gateway.kill9();
     gateway.restart(&home);
-    assert_eq!(gateway.printed().matches(&command).count(), 1, "it is set up: {}", gateway.printed());
+    gateway.terminate();
+    assert_eq!((tailscaled.passes_on(), tailscaled.changes()), (expected, 2), "it is set up, and stays");
+
+    home.change_config(|config| config["gateway"]["tailscale"]["resetOnExit"] = json!(true));
+    gateway.restart(&home);
+    gateway.terminate();
+    assert_eq!(tailscaled.passes_on(), others, "{}", gateway.printed());
+    let book = crate::secrets::book_in(home.path());
+    let target = format!("https://{NAME} to 127.0.0.1:{}", home.port());
+    let count = |action: &str| {
+        let lines = book.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["action"] == action && line["target"] == target.as_str()).count()
+    };
+    assert_eq!((count("gateway.forward"), count("gateway.unforward")), (1, 1));
+}
+
+/// From the tailnet to the internet and back: what the gateway set up itself follows the config; a password is needed.
+#[test]
+fn the_internet_is_let_in_and_kept_out_as_the_config_says() {
+    let model = ScriptedModel::echo();
+    let (home, tailscaled) = house(&model, "serve", |gateway| {
+        gateway["auth"] = json!({"mode": "password", "password": PASSWORD});
+    });
+    let (own, place) = (own_way(&home), format!("{NAME}:443"));
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    assert_eq!(tailscaled.passes_on(), own);
+    for (mode, is_open) in [("funnel", true), ("serve", false)] {
+        gateway.terminate();
+        home.change_config(|config| config["gateway"]["tailscale"]["mode"] = json!(mode));
+        gateway.restart(&home);
+        let mut expected = own.clone();
+        if is_open {
+            expected["AllowFunnel"] = json!({&place: true});
+        }
+        assert_eq!(tailscaled.passes_on(), expected, "{mode}: {}", gateway.printed());
+    }
+    gateway.terminate();
+    home.change_config(|config| config["gateway"]["tailscale"]["mode"] = json!("funnel"));
+    tailscaled.rules.lock().unwrap().capabilities = json!({"https": null});
+    require_no_start(&home, 75, &["`funnel` of its policy"]);
+    assert_eq!(tailscaled.passes_on(), own, "nothing was opened");
+}
+
+/// Attacks and accidents: nothing of somebody else is replaced, and what cannot be set up stops the start.
+#[test]
+fn what_tailscale_cannot_be_set_up_to_pass_on_stops_the_start_and_changes_nothing() {
+    let model = ScriptedModel::echo();
+    let (home, tailscaled) = house(&model, "serve", |gateway| {
+        gateway["tailscale"]["resetOnExit"] = json!(true);
+    });
+    let shop = json!({
+        "TCP": {"443": {"HTTPS": true}}, "Web": {format!("{NAME}:443"): {"Handlers": {"/": {"Proxy": "http://127.0.0.1:1"}}}},
+    });
+    for taken in [
+        shop.clone(),
+        json!({"TCP": {"443": {"TCPForward": "127.0.0.1:22"}}}),
+        json!({"Foreground": {"session": shop}}),
+        json!({"AllowFunnel": {format!("{NAME}:443"): true}}),
+    ] {
+        tailscaled.set(taken.clone());
+        require_no_start(&home, 78, &["port 443", NAME, "--https=8443"]);
+        assert_eq!(tailscaled.passes_on(), taken);
+    }
+    tailscaled.set(Value::Null);
+    tailscaled.rules.lock().unwrap().certificates = vec!["other.tail0123.ts.net"];
+    require_no_start(&home, 75, &["no certificates"]);
+    tailscaled.rules.lock().unwrap().certificates = vec![NAME];
+    tailscaled.rules.lock().unwrap().takes_changes = false;
+    require_no_start(&home, 78, &["tailscale set", "--operator"]);
+    assert_eq!(tailscaled.passes_on(), Value::Null);
+    // What somebody put in its place while it ran is his.
+    tailscaled.rules.lock().unwrap().takes_changes = true;
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    tailscaled.set(shop.clone());
+    gateway.terminate();
+    assert_eq!(tailscaled.passes_on(), shop);
 }
 
 /// What was asked for is served or the gateway does not start.

@@ -81,3 +81,36 @@ async fn a_kill_right_after_the_attempt_loses_no_quarantine() {
         assert_ne!(ended["status"], "timeout", "it has its end after the release: {ended}");
     }
 }
+
+/// The turn of a command in the background has ended, and tells nothing any more: the book does.
+#[cfg(target_arch = "x86_64")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_right_after_an_attempt_of_the_background_loses_no_quarantine() {
+    let model = ScriptedModel::queue([]);
+    let home = Home::with_model(&model);
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    let attempt = seen_by_the_sandbox(&home);
+    let mut client = gateway.connect().open().await.unwrap();
+    let command = format!("while [ ! -e go ]; do sleep 0.05; done; {attempt}");
+    model.push(Reply::tool("exec", &json!({"command": command, "background": true})));
+    model.push(Reply::text("it runs"));
+    client.chat("main", "go").await;
+    let other = Connection::open(home.state_path().join("state.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    home.state().folder("workspace").unwrap().write("go", b"").unwrap();
+    wait_for(&home, "\"action\":\"command.attempt\"");
+    gateway.kill9();
+    drop((client, other));
+    assert_eq!(kept(&home), 0, "the kill came too late to show anything");
+    gateway.restart(&home);
+    let client = gateway.connect().open().await.unwrap();
+    let params = json!({"sessionKey": "main", "message": "go on", "idempotencyKey": "k2"});
+    let refused = client.call("chat.send", params.clone()).await.unwrap_err();
+    assert_eq!(refused.details.unwrap()["code"], CODE);
+    assert_eq!(moltbot(&home, &["sessions", "release", "main"]).0, 0);
+    gateway.terminate();
+    gateway.restart(&home);
+    let client = gateway.connect().open().await.unwrap();
+    model.push(Reply::text("went on"));
+    client.call("chat.send", params).await.expect("what the owner has let go is not held again");
+}

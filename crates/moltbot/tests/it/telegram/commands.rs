@@ -81,7 +81,8 @@ fn b14_what_a_client_writes_is_no_command_of_the_owner() {
             let asked = stage.asked().len();
             let params = json!({"sessionKey": "main", "message": text, "idempotencyKey": unique("b14")});
             let answer = client.call("chat.send", params).await;
-            if answer.is_ok() && !text.starts_with("/approve") {
+            // How the conversation stands is told to whoever reads it, by the gateway.
+            if answer.is_ok() && !text.starts_with("/approve") && text != "/status" {
                 stage.model.wait_for_requests(asked + 1);
                 assert_eq!(stage.asked().last().map(String::as_str), Some(text), "a message as any other");
             }

@@ -67,7 +67,7 @@ fn g02_a_file_is_kept_for_the_agent_under_a_name_of_ours_and_known_by_its_bytes(
         asked.starts_with("look\n\n[Attached: a photo (1 kB). It is the file received/telegram-"),
         "{asked}"
     );
-    assert!(asked.contains(&name) && asked.contains("image/png; it cannot be shown to you"), "{asked}");
+    assert!(asked.contains(&name) && asked.contains("image/png; a model that sees is shown it"), "{asked}");
     assert_eq!(std::fs::read(&files[0]).unwrap(), PNG);
     assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
     // Its sender calls it a path out of the folder, and a picture.

@@ -100,6 +100,36 @@ proptest! {
     }
 }
 
+/// Bash takes `( ( … ) )` for a group in a group and runs it; only `((` and `))` without a blank are arithmetic.
+#[test]
+fn a_group_in_a_group_is_not_taken_for_arithmetic() {
+    for line in [
+        "( ( insmod x.ko ) )",
+        "((insmod x.ko) )",
+        "( (insmod x.ko))",
+        "(\n(insmod x.ko))",
+        "( ( sh <<M\ninsmod x.ko\nM\n) )",
+        "true && ( ( ( insmod x.ko ) ) )",
+        "( ( ( insmod x.ko ) ) )",
+        "f() { ( ( insmod x.ko ) ); }; f",
+        "echo $( ( insmod x.ko ) )",
+        "echo $((insmod x.ko) )",
+        "case a in (a) ( ( insmod x.ko ) );; esac",
+    ] {
+        assert_eq!(review(line).choice, Choice::Refuse, "{line}");
+    }
+    for line in [
+        "((1 + 2))",
+        "x=$((1 + 2))",
+        "(ls; (ls))",
+        "((ls); ls)",
+        "echo $(( (1 + 2) * 3 ))",
+        "(( (1 + 2) * 3 ))",
+    ] {
+        assert_ne!(review(line).choice, Choice::Refuse, "{line}");
+    }
+}
+
 #[test]
 fn e21_what_bash_does_not_read_is_never_run() {
     for script in [
@@ -404,7 +434,7 @@ fn e21_levels_that_would_take_the_parser_ages_are_refused_before() {
         }
     }
     for script in [
-        "( ( ( (ls) ) ) )",
+        "( ls; ( ls; ( ls; (ls) ) ) )",
         "case a in a) case b in b) ls;; esac;; esac",
         "(ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls); (ls)",
     ] {

@@ -132,6 +132,32 @@ async fn output_of_a_container_is_capped_and_the_rest_is_counted() {
     assert_eq!(outcome.dropped_bytes, 20_000_004 - 100_000);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_what_runs_in_a_container_and_lets_nothing_begin() {
+    let Some(berth) = Berth::new("a_stop_ends_what_runs_in_a_container_and_lets_nothing_begin") else {
+        return;
+    };
+    let marker = marker(36);
+    let stopper = berth.room.sandbox.stopper();
+    let permit = berth.room.permit(&format!("{} sleep {marker}", daemons(&marker)), berth.profile());
+    let run = berth.room.sandbox.run(permit, Some(berth.room.open()), CancellationToken::new());
+    let stopped = async {
+        all_run(&marker).await;
+        let began = Instant::now();
+        let killed = stopper.stop().wait(Duration::from_secs(1));
+        (killed.left, survivors(&marker), began.elapsed())
+    };
+    let (outcome, (left, alive, took)) = tokio::join!(run, stopped);
+    assert_eq!((left, alive), (0, Vec::new()));
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(outcome.unwrap().exit, Exit::Aborted);
+    let refused = berth.room.run_with("touch ran", berth.profile()).await;
+    assert!(refused.is_err() || refused.is_ok_and(|outcome| outcome.exit == Exit::Aborted));
+    assert!(!berth.room.workspace().join("ran").exists(), "it began while everything was stopped");
+    stopper.resume();
+    assert_eq!(berth.output("echo on").await, "on\n");
+}
+
 /// Started again by [`no_command_in_a_container_survives_a_gateway_that_is_killed`]; on its own it does little.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_with_a_container_to_be_killed() {

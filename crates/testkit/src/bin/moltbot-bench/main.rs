@@ -17,7 +17,7 @@ mod turns;
 mod wire;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use baseline::Baseline;
@@ -66,12 +66,11 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
     let binary = &arguments.binary;
     let times = if arguments.budgets_only { 1 } else { 3 };
     let mut figures = vec![Figure::new("binary size", "MB", gateway::size(binary)?, Limit::AtMost(20.0))];
-    eprint_step("cold starts");
-    figures.extend(gateway::cold_starts(binary, 21).await?);
+    let mut processor = ProcessorTimes::default();
+    processor.round(binary).await?;
     eprint_step("idle memory");
     figures.extend(idle::resident(binary, times).await?);
-    eprint_step("sign-ins");
-    figures.extend(signed::sign_ins(binary, 300).await?);
+    processor.round(binary).await?;
     eprint_step("idle connections");
     figures.push(idle::connections(binary, 5_000, times).await?);
     if !arguments.budgets_only {
@@ -80,10 +79,42 @@ async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
     }
     eprint_step("durable turns");
     figures.extend(turns::durable(binary, 200).await?);
+    processor.round(binary).await?;
+    figures.extend(processor.least());
     for path in &arguments.benches {
         figures.extend(benches::figures(path)?);
     }
     Ok(figures)
+}
+
+/// What is measured in processor time, in rounds that are spread over the run. The round that took the least counts: what else
+/// happens on the machine, or on the one below it, only adds, and for minutes at a time up to as much again.
+#[derive(Default)]
+struct ProcessorTimes {
+    starts: Vec<Vec<Figure>>,
+    sign_ins: Vec<Vec<Figure>>,
+}
+
+impl ProcessorTimes {
+    async fn round(&mut self, binary: &Path) -> Outcome<()> {
+        eprint_step("cold starts");
+        self.starts.push(gateway::cold_starts(binary, 21).await?);
+        eprint_step("sign-ins");
+        self.sign_ins.push(signed::sign_ins(binary, 300).await?);
+        Ok(())
+    }
+
+    fn least(self) -> impl Iterator<Item = Figure> {
+        let processor_time = |round: &Vec<Figure>| {
+            round.iter().find(|figure| figure.name.ends_with("CPU")).map_or(f64::MAX, |figure| figure.value)
+        };
+        [self.starts, self.sign_ins].into_iter().flat_map(move |rounds| {
+            rounds
+                .into_iter()
+                .min_by(|a, b| processor_time(a).total_cmp(&processor_time(b)))
+                .unwrap_or_default()
+        })
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "progress goes beside the measurements")]

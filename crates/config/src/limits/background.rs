@@ -1,0 +1,16 @@
+//! Of commands that go on without their turn.
+
+use std::time::Duration;
+
+use super::COMMANDS;
+
+/// Commands that run in the background at once: half of the places, so that others find one.
+pub const PROCESSES: usize = COMMANDS / 2;
+/// Those of one conversation.
+pub const PROCESSES_OF_SESSION: usize = 4;
+/// Commands of the background that have ended and that a conversation can still ask for.
+pub const PROCESSES_ENDED: usize = 16;
+/// Those of all conversations: each has up to 200 kB in memory.
+pub const PROCESSES_ENDED_ALL: usize = 64;
+/// How long one call of `process` waits for something new.
+pub const PROCESS_POLL: Duration = Duration::from_secs(30);

@@ -1,0 +1,21 @@
+//! Limits of what models are asked and shown.
+
+use std::time::Duration;
+
+/// The largest picture that is taken and shown to a model, in bytes, as upstream.
+pub const PICTURE_BYTES: u64 = 5 * 1024 * 1024;
+/// Pictures of a conversation that a model is shown: the newest.
+pub const PICTURES: usize = 8;
+/// Bytes of all pictures of one question: what providers take in one request.
+pub const PICTURES_BYTES: usize = 16 * 1024 * 1024;
+/// How long a provider, or one of its keys, is left alone after it failed, when another can be asked; each time in a row four
+/// times as long.
+pub const PROVIDER_REST: Duration = Duration::from_secs(60);
+/// The same for a key that is refused or has no money: a person has to change that.
+pub const PROVIDER_REST_SPENT: Duration = Duration::from_secs(1800);
+/// The longest that anything is left alone.
+pub const PROVIDER_REST_MAX: Duration = Duration::from_secs(3600);
+/// The largest list of a provider's models that is read, in bytes: four hundred with their prices take 600 kB.
+pub const MODEL_LIST_BYTES: usize = 4 * 1024 * 1024;
+/// How long a provider may take to say which models it has.
+pub const MODEL_LIST_WAIT: Duration = Duration::from_secs(20);
