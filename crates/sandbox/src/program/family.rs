@@ -41,7 +41,7 @@ impl Family {
     pub(crate) fn end(&self) -> io::Result<Left> {
         let grace = Instant::now() + limits::SECRET_PROGRAM_GRACE;
         while Instant::now() < grace {
-            if self.left()?.is_empty() {
+            if self.left()?.is_none() {
                 return Ok(Left::Nothing);
             }
             std::thread::sleep(LOOK);
@@ -52,8 +52,10 @@ impl Family {
     /// Kills all of it, until nothing is left.
     pub(crate) fn kill(&self) -> io::Result<Left> {
         let until = Instant::now() + limits::SECRET_PROGRAM_END;
-        let mut left = self.left()?;
-        while !left.is_empty() && Instant::now() < until {
+        while let Some(left) = self.left()? {
+            if Instant::now() >= until {
+                return Ok(Left::Survivors(left));
+            }
             for pid in &left {
                 // One that has just ended, or that is not ours to kill: the next look tells which.
                 match Pid::from_raw(*pid).map(|pid| rustix::process::kill_process(pid, Signal::KILL)) {
@@ -62,24 +64,32 @@ impl Family {
                 }
             }
             std::thread::sleep(LOOK);
-            left = self.left()?;
         }
-        Ok(if left.is_empty() { Left::Killed } else { Left::Survivors(left) })
+        Ok(Left::Killed)
     }
 
-    /// The processes of it that live. Those that ended are taken out of the process table.
-    fn left(&self) -> io::Result<Vec<i32>> {
+    /// The processes of it that live, or nothing when there is none. Those that ended are taken out of the process table.
+    fn left(&self) -> io::Result<Option<Vec<i32>>> {
         // What the quick look may have missed is there at the second one.
         let quick = listed();
-        let mut left = if quick.is_empty() { living()? } else { quick };
-        left.retain(|pid| !self.others.contains(pid));
+        let seen = if quick.is_empty() { living()? } else { quick };
+        Ok(self.left_of(seen))
+    }
+
+    /// Those that were seen and live still. Who has ended since may have left a child that was born behind the look: only a
+    /// look that saw nobody shows that nobody is left.
+    fn left_of(&self, mut seen: Vec<i32>) -> Option<Vec<i32>> {
+        seen.retain(|pid| !self.others.contains(pid));
+        if seen.is_empty() {
+            return None;
+        }
         let buried = |pid: &i32| {
             let pid = Pid::from_raw(*pid)?;
             // Only children can be waited for: the child of a child is one as soon as its parent has ended.
             matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_))).then_some(())
         };
-        left.retain(|pid| buried(pid).is_none());
-        Ok(left)
+        seen.retain(|pid| buried(pid).is_none());
+        Some(seen)
     }
 }
 
@@ -140,4 +150,35 @@ fn parent_of(pid: i32) -> Option<i32> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end.saturating_add(1)..)?).ok()?;
     rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the kernel's account of a process")]
+    fn who_ends_behind_a_look_does_not_hide_the_child_that_he_leaves() {
+        let family = Family::begin().unwrap();
+        let mut shell = Command::new("/bin/sh");
+        let mut shell = shell.args(["-c", "read go; sleep 600 &"]).stdin(Stdio::piped()).spawn().unwrap();
+        let number = i32::try_from(shell.id()).unwrap();
+        let seen = listed();
+        assert_eq!(seen, [number]);
+        shell.stdin.take().unwrap().write_all(b"\n").unwrap();
+        while !std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap().contains(") Z ") {
+            std::thread::sleep(LOOK);
+        }
+        assert_eq!(
+            family.left_of(seen),
+            Some(Vec::new()),
+            "that the shell has ended does not say that all have"
+        );
+        assert_eq!(family.left().unwrap().map(|left| left.len()), Some(1));
+        assert_eq!(family.kill().unwrap(), Left::Killed);
+        assert_eq!(family.left().unwrap(), None);
+    }
 }
