@@ -11,6 +11,7 @@ mod control;
 mod external;
 mod history;
 pub mod model;
+mod patch;
 mod picture;
 mod processes;
 mod prompt;

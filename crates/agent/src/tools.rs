@@ -1,9 +1,10 @@
-//! What the model may call: `read`, `write`, `edit`, `exec`, `process` and `session_status`, and the way each takes to its
-//! door.
+//! What the model may call: `read`, `write`, `edit`, `apply_patch`, `exec`, `process` and `session_status`, and the way each
+//! takes to its door.
 //!
 //! A call is read strictly, judged by `policy`, entered into the book, and only then acted on. Whatever goes
 //! wrong on that way is the call's result, told to the model as an error; a refusal is entered as well.
 
+mod apply_patch;
 mod arguments;
 mod edit;
 mod exec;
@@ -43,6 +44,7 @@ use crate::status::StatusSource;
 
 fn spec(tool: &Tool, may_leave: exec::MayLeave, background: exec::Background) -> ToolSpec {
     match tool {
+        Tool::ApplyPatch => apply_patch::spec(),
         Tool::Edit => edit::spec(),
         Tool::Exec => exec::spec(may_leave, background),
         Tool::Process => process::spec(),
@@ -132,6 +134,7 @@ impl Toolbox {
     pub(crate) async fn call(&self, name: &str, arguments: Value) -> ToolResult {
         let done = match Tool::ALL.into_iter().find(|tool| tool.name() == name) {
             Some(tool) if !self.cause.tools().contains(&tool) => Err(self.refuse_tool(tool).await),
+            Some(Tool::ApplyPatch) => apply_patch::run(self, arguments).await,
             Some(Tool::Edit) => edit::run(self, arguments).await,
             Some(Tool::Exec) => Box::pin(exec::run(self, arguments)).await,
             Some(Tool::Process) => process::run(self, arguments).await,
@@ -211,11 +214,7 @@ impl Toolbox {
         let permit = match file::judge(act, path, &self.cause) {
             Ok(permit) => permit,
             Err(refusal) => {
-                let action = match act {
-                    FileAct::Read => "file.read",
-                    FileAct::Write => "file.write",
-                };
-                return Err(self.refuse(action, path, &refusal).await);
+                return Err(self.refuse(act.action(), path, &refusal).await);
             }
         };
         record_soon(permit, &self.ledger).await.map_err(|unrecorded| sentence(&unrecorded))

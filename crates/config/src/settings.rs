@@ -47,7 +47,7 @@ pub use docker::{
 };
 pub use endpoints::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig, HttpConfig};
 pub use env::EnvConfig;
-pub use exec::{ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
+pub use exec::{ApplyPatchConfig, ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,

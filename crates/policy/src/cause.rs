@@ -17,6 +17,8 @@ use crate::surroundings::surroundings;
 /// A tool that a model may call. In alphabetical order, which is the order that the model sees.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tool {
+    /// Changes several files at once.
+    ApplyPatch,
     /// Changes a part of a file.
     Edit,
     /// Runs a command.
@@ -33,12 +35,20 @@ pub enum Tool {
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Edit, Self::Exec, Self::Process, Self::Read, Self::SessionStatus, Self::Write];
+    pub const ALL: [Self; 7] = [
+        Self::ApplyPatch,
+        Self::Edit,
+        Self::Exec,
+        Self::Process,
+        Self::Read,
+        Self::SessionStatus,
+        Self::Write,
+    ];
 
     /// The name that models call.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ApplyPatch => "apply_patch",
             Self::Edit => "edit",
             Self::Exec => "exec",
             Self::Process => "process",
@@ -51,7 +61,7 @@ impl Tool {
     /// Whether it changes nothing: neither a file nor, by a command, anything else.
     const fn only_reads(self) -> bool {
         match self {
-            Self::Edit | Self::Exec | Self::Process | Self::Write => false,
+            Self::ApplyPatch | Self::Edit | Self::Exec | Self::Process | Self::Write => false,
             Self::Read | Self::SessionStatus => true,
         }
     }
@@ -60,6 +70,7 @@ impl Tool {
 impl From<ToolName> for Tool {
     fn from(name: ToolName) -> Self {
         match name {
+            ToolName::ApplyPatch => Self::ApplyPatch,
             ToolName::Edit => Self::Edit,
             ToolName::Exec => Self::Exec,
             ToolName::Process => Self::Process,
@@ -90,6 +101,7 @@ impl Cause {
         };
         let access = surroundings(&config.agents, &session).access;
         let possible = |tool: Tool| match tool {
+            Tool::ApplyPatch => config.tools.exec.apply_patch.enabled && access == WorkspaceAccess::ReadWrite,
             Tool::Edit | Tool::Write => access == WorkspaceAccess::ReadWrite,
             Tool::Exec | Tool::Read | Tool::SessionStatus => true,
             // There is nothing to look after.
@@ -201,6 +213,11 @@ mod tests {
         assert_eq!(tools(&named, "hook:agent"), "read", "another hook");
         assert_eq!(tools(&config(Some(Vec::new())), "hook:github"), "");
         assert_eq!(tools(&config(Some(vec![ToolName::Process])), "hook:github"), "", "nothing to look after");
+        let mut patching = config(Some(vec![ToolName::ApplyPatch]));
+        assert_eq!(tools(&patching, "hook:github"), "", "it is off");
+        patching.tools.exec.apply_patch.enabled = true;
+        assert_eq!(tools(&patching, "hook:github"), "apply_patch");
+        assert_eq!(tools(&patching, "owner"), "apply_patch edit exec process read session_status write");
         let mut denied = named.clone();
         denied.tools.deny = vec!["exec".into()];
         assert_eq!(tools(&denied, "hook:github"), "read", "what the config denies no mapping gives");

@@ -31,8 +31,21 @@ pub const FOLDERS_ABOVE_PROTECTED: [&str; 1] = [".git"];
 pub enum FileAct {
     /// Reads a file.
     Read,
+    /// Removes a file.
+    Remove,
     /// Writes or replaces a file.
     Write,
+}
+
+impl FileAct {
+    /// What the book calls it.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Read => "file.read",
+            Self::Remove => "file.remove",
+            Self::Write => "file.write",
+        }
+    }
 }
 
 /// Proof that a file tool may touch one file of the workspace.
@@ -58,11 +71,7 @@ impl FilePermit {
 
 impl Permit for FilePermit {
     fn entry(&self) -> Entry {
-        let action = match self.act {
-            FileAct::Read => "file.read",
-            FileAct::Write => "file.write",
-        };
-        let entry = Entry::new(self.cause.actor(), action, self.path.clone(), Decision::Allowed);
+        let entry = Entry::new(self.cause.actor(), self.act.action(), self.path.clone(), Decision::Allowed);
         self.cause.tell(entry)
     }
 }
@@ -74,14 +83,15 @@ impl Permit for FilePermit {
 /// [`PROTECTED_PATHS`], which here holds in every folder, so that a repository inside the workspace is protected too.
 pub fn judge(act: FileAct, path: &str, cause: &Cause) -> Result<FilePermit, Refusal> {
     cause.require(match act {
-        FileAct::Read => &[Tool::Read, Tool::Edit],
-        FileAct::Write => &[Tool::Write, Tool::Edit],
+        FileAct::Read => &[Tool::Read, Tool::Edit, Tool::ApplyPatch],
+        FileAct::Remove => &[Tool::ApplyPatch],
+        FileAct::Write => &[Tool::Write, Tool::Edit, Tool::ApplyPatch],
     })?;
     let path = relative_path(path)?;
     if path.is_empty() {
         return Err(Refusal::new("path_empty", "the path is empty; name a file of the workspace"));
     }
-    if act == FileAct::Write && is_protected(&path) {
+    if act != FileAct::Read && is_protected(&path) {
         let message = format!(
             "{path} is obeyed by programs outside the sandbox, so no tool may change it; ask your owner to do it"
         );

@@ -93,6 +93,20 @@ impl Workspace {
         self.folder.replace(path, bytes, mode)
     }
 
+    /// Removes the file that the permit names.
+    ///
+    /// # Errors
+    /// When the permit is not for removing; when there is no such file, something else is there, it leads through a link,
+    /// or cannot be removed.
+    pub fn remove(&self, permit: Recorded<FilePermit>) -> Result<(), FileError> {
+        let permit = permit.into_permit();
+        let path = permit.path();
+        require_act(&permit, FileAct::Remove, "remove")?;
+        let stat = self.folder.look(path)?.ok_or_else(|| FileError::Missing { path: path.into() })?;
+        require_regular(&stat, Path::new(path))?;
+        self.folder.remove(path)
+    }
+
     /// Makes those of the files that are not there: name and bytes, directly in the folder. For the files that a
     /// workspace starts with. All are on disk when this returns.
     ///

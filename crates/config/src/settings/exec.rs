@@ -11,6 +11,8 @@ use super::SenderEntry;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExecConfig {
+    /// The tool `apply_patch`.
+    pub apply_patch: ApplyPatchConfig,
     /// How long the owner has to answer before a command that waits for a yes is refused, in seconds, 1 to 120. Two
     /// minutes, as upstream.
     #[schemars(range(min = 1, max = 120))]
@@ -37,6 +39,7 @@ pub struct ExecConfig {
 impl Default for ExecConfig {
     fn default() -> Self {
         Self {
+            apply_patch: ApplyPatchConfig::default(),
             approval_sec: 120,
             ask: ExecAsk::default(),
             background_ms: 10_000,
@@ -46,6 +49,14 @@ impl Default for ExecConfig {
             timeout_sec: 1800,
         }
     }
+}
+
+/// The tool `apply_patch`, which changes several files at once.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ApplyPatchConfig {
+    /// Whether models have it. Off, as upstream: models that were not trained on its form do better with `edit`.
+    pub enabled: bool,
 }
 
 /// When the owner is asked. From the least to the strictest.

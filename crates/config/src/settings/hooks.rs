@@ -150,6 +150,8 @@ pub struct HookMatch {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolName {
+    /// Changes several files at once, where `tools.exec.applyPatch` has it.
+    ApplyPatch,
     /// Changes a part of a file.
     Edit,
     /// Runs a command.

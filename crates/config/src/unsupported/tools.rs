@@ -1,7 +1,7 @@
 //! `tools`: what is known of the tools and not served yet.
 
 use super::super::shape::Members;
-use super::{Any, Flag, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
+use super::{Flag, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
 
 /// What tells the owner of an allow-list what holds instead.
 const USE_DENY: &str =
@@ -30,7 +30,7 @@ pub(super) const POLICY: Members =
 const PROFILE: Shape = OneOf(&["coding", "full", "messaging", "minimal"]);
 
 const EXEC: Shape = Object(&[
-    ("applyPatch", Any),
+    ("applyPatch", Object(&[("allowModels", TEXTS)])),
     ("host", Noted("no command runs on a node; they run in the sandbox", &OneOf(&["node"]))),
     ("node", Text),
     ("notifyOnExit", Flag),

@@ -89,6 +89,8 @@ mod open_config;
 #[cfg(test)]
 mod own_socket;
 #[cfg(test)]
+mod patching;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod posture;

@@ -29,18 +29,18 @@ pub(crate) fn tree(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test writes what the program meets")]
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test reads what the program may have written")]
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
 /// What a run of the agent was told by its tools.
-fn told(home: &Home, model: &ScriptedModel, calls: &[(&str, Value)]) -> Vec<(bool, String)> {
+pub(crate) fn told(home: &Home, model: &ScriptedModel, calls: &[(&str, Value)]) -> Vec<(bool, String)> {
     model.push(Reply::tools(calls));
     model.push(Reply::text("done"));
     let ran = run(PROGRAM, home, &["agent", "--message", "go", "--json"]);

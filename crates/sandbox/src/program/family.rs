@@ -161,6 +161,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the kernel's account of a process")]
+    #[expect(clippy::zombie_processes, reason = "the family buries it")]
     fn who_ends_behind_a_look_does_not_hide_the_child_that_he_leaves() {
         let family = Family::begin().unwrap();
         let mut shell = Command::new("/bin/sh");
