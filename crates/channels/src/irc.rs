@@ -10,6 +10,7 @@
 
 mod format;
 mod people;
+mod settling;
 mod sign_in;
 mod wire;
 
@@ -28,7 +29,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::driver::{Arrival, Broken, Doing, Driver, Link, NotSent, Piece, Place, Said};
 use format::{fold, is_channel, mention};
-use people::People;
+use people::Accounts;
+use settling::{Next, Settling};
 use sign_in::harmless;
 use wire::{Reader, Writer, numeric, source, tag};
 
@@ -75,38 +77,6 @@ pub enum Sasl {
 struct SignedIn {
     nick: String,
     accounts: Accounts,
-}
-
-/// How the server tells as whom somebody is signed in with services.
-enum Accounts {
-    /// Of those who share a channel with us.
-    Followed(People),
-    /// On each message.
-    Tagged,
-    /// Not at all.
-    Untold,
-}
-
-impl Accounts {
-    /// The account of who sent a message.
-    fn of<'a>(&'a self, message: &'a Message) -> Option<&'a str> {
-        match self {
-            Self::Followed(people) => {
-                let (nick, user, host) = source(message)?;
-                people.account(nick, user, host)
-            }
-            Self::Tagged => tag(message, "account"),
-            Self::Untold => None,
-        }
-    }
-
-    /// Takes note of what the server told; gives what it is to be asked.
-    fn follow(&mut self, message: &Message) -> Option<String> {
-        match self {
-            Self::Followed(people) => people.follow(message),
-            Self::Tagged | Self::Untold => None,
-        }
-    }
 }
 
 /// An account on a network.
@@ -168,7 +138,6 @@ impl Irc {
         }
         let connection = Arc::new(Connection { writer, wanted: Mutex::default(), owner: Mutex::default() });
         *lock(&self.now) = Some(Arc::clone(&connection));
-        link.connected();
         self.read(&mut reader, &connection, signed_in, link).await
     }
 
@@ -182,6 +151,11 @@ impl Irc {
     ) -> Result<std::convert::Infallible, Broken> {
         let mut ids = Ids::new();
         let mut is_asked = false;
+        let (mut settling, first) = Settling::begin(matches!(signed_in.accounts, Accounts::Followed(_)));
+        match first {
+            Some(line) => connection.writer.line(line).await?,
+            None => link.connected(),
+        }
         loop {
             let message = match timeout(limits::IRC_SILENCE, reader.next()).await {
                 Ok(message) => message?,
@@ -196,36 +170,56 @@ impl Irc {
             if let Some(question) = signed_in.accounts.follow(&message) {
                 connection.writer.line(&question).await?;
             }
+            settling.follow(&message);
+            connection.follow(&message);
             match &message.command {
                 Command::PING(token, _) => connection.writer.line(&format!("PONG :{token}")).await?,
-                Command::PONG(server, token) => connection.pong(token.as_deref().unwrap_or(server)),
+                Command::PONG(server, token) => {
+                    let token = token.as_deref().unwrap_or(server);
+                    connection.pong(token);
+                    match settling.pong(token) {
+                        Next::Ask(line) => connection.writer.line(line).await?,
+                        Next::Wait => {}
+                        Next::Hear(waiting) => {
+                            link.connected();
+                            for said in waiting {
+                                self.hear(&said, &signed_in, &mut ids, link).await?;
+                            }
+                        }
+                    }
+                }
                 Command::ERROR(why) => {
                     return Err(Broken::passing(format!("the IRC server ended it: {}", harmless(why))));
                 }
-                Command::NICK(nick) => {
-                    connection.forget_owner();
-                    if source(&message).is_some_and(|(from, ..)| fold(from) == fold(&signed_in.nick)) {
-                        signed_in.nick.clone_from(nick);
-                    }
-                }
-                // Whose a nick is may be another thing now, or will be without a word of it.
-                Command::ACCOUNT(_) | Command::KICK(..) | Command::PART(..) | Command::QUIT(_) => {
-                    connection.forget_owner();
-                }
+                Command::NICK(nick) if is_from(&message, &signed_in.nick) => signed_in.nick.clone_from(nick),
                 Command::CAP(_, sub, field, suffix) => {
                     sign_in::require_kept(sub, suffix.as_deref().or(field.as_deref()).unwrap_or_default())?;
                 }
-                Command::PRIVMSG(target, text) => {
-                    if let Some(arrival) = self.arrival(&message, target, text, &signed_in, &mut ids) {
-                        take(link, arrival).await?;
-                    }
+                Command::PRIVMSG(..) if settling.is_over() => {
+                    self.hear(&message, &signed_in, &mut ids, link).await?;
                 }
+                Command::PRIVMSG(..) => settling.keep(message),
                 _ => {
                     if let Some((number, parameters)) = numeric(&message) {
                         connection.heard(number, parameters);
                     }
                 }
             }
+        }
+    }
+
+    /// Hands in what was said, where there is somebody to answer.
+    async fn hear(
+        &self,
+        message: &Message,
+        signed_in: &SignedIn,
+        ids: &mut Ids,
+        link: &dyn Link,
+    ) -> Result<(), Broken> {
+        let Command::PRIVMSG(target, text) = &message.command else { return Ok(()) };
+        match self.arrival(message, target, text, signed_in, ids) {
+            Some(arrival) => take(link, arrival).await,
+            None => Ok(()),
         }
     }
 
@@ -243,7 +237,7 @@ impl Irc {
             return None;
         }
         let (nick, user, host) = source(message)?;
-        if fold(nick) == fold(&signed_in.nick) {
+        if is_from(message, &signed_in.nick) {
             return None;
         }
         let sender = self.known(signed_in.accounts.of(message), nick, user, host)?;
@@ -392,8 +386,14 @@ impl Connection {
         Ok(())
     }
 
-    fn forget_owner(&self) {
-        lock(&self.owner).take();
+    /// Whose a nick is may be another thing now, or will be without a word of it.
+    fn follow(&self, message: &Message) {
+        if matches!(
+            message.command,
+            Command::ACCOUNT(_) | Command::KICK(..) | Command::NICK(_) | Command::PART(..) | Command::QUIT(_)
+        ) {
+            lock(&self.owner).take();
+        }
     }
 
     fn pong(&self, token: &str) {
@@ -420,6 +420,11 @@ impl Connection {
             _ => {}
         }
     }
+}
+
+/// Whether a message comes from who has that nick.
+fn is_from(message: &Message, nick: &str) -> bool {
+    source(message).is_some_and(|(from, ..)| fold(from) == fold(nick))
 }
 
 /// Hands in a message until it is kept.

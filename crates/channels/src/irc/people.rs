@@ -13,13 +13,45 @@ use irc_proto::{Command, Message};
 use moltbot_config::limits;
 
 use super::format::fold;
-use super::wire::{numeric, source};
+use super::wire::{numeric, source, tag};
 
 /// What answers to our questions for a channel are known by.
 const QUESTION: &str = "71";
 /// RPL_ISUPPORT and RPL_WHOSPCRPL.
 const SUPPORTS: u16 = 5;
 const MEMBER: u16 = 354;
+
+/// How the server tells as whom somebody is signed in with services.
+pub(super) enum Accounts {
+    /// Of those who share a channel with us.
+    Followed(People),
+    /// On each message.
+    Tagged,
+    /// Not at all.
+    Untold,
+}
+
+impl Accounts {
+    /// The account of who sent a message.
+    pub(super) fn of<'a>(&'a self, message: &'a Message) -> Option<&'a str> {
+        match self {
+            Self::Followed(people) => {
+                let (nick, user, host) = source(message)?;
+                people.account(nick, user, host)
+            }
+            Self::Tagged => tag(message, "account"),
+            Self::Untold => None,
+        }
+    }
+
+    /// Takes note of what the server told; gives what it is to be asked.
+    pub(super) fn follow(&mut self, message: &Message) -> Option<String> {
+        match self {
+            Self::Followed(people) => people.follow(message),
+            Self::Tagged | Self::Untold => None,
+        }
+    }
+}
 
 /// Who shares a channel with us.
 #[derive(Debug)]
