@@ -207,8 +207,10 @@ impl Sandbox {
     ) -> Result<Finished, RunError> {
         let start = |error: std::io::Error| RunError::setup(Step::Start, error.to_string());
         let place = tokio::select! {
-            place = self.inner.places.acquire() => place.map_err(std::io::Error::other).map_err(start)?,
+            // The stop first: what is stopped already starts nothing, even where there is a place.
+            biased;
             () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
+            place = self.inner.places.acquire() => place.map_err(std::io::Error::other).map_err(start)?,
         };
         let profile = permit.profile();
         let Given { workspace, beside: Beside { feed, way_out } } = given;
