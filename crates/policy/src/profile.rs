@@ -36,6 +36,8 @@ pub struct Profile {
     pub disk: u64,
     /// Output that is kept, in bytes; the rest is read and thrown away.
     pub output_bytes: usize,
+    /// Whether it writes to a terminal, which nobody types at.
+    pub terminal: bool,
     /// How long the command may take.
     pub timeout: Duration,
 }
@@ -123,6 +125,7 @@ impl Profile {
             temporary_bytes: 64 * MIB,
             disk: 4096 * MIB,
             output_bytes: limits::COMMAND_OUTPUT_BYTES,
+            terminal: false,
             timeout: Duration::from_secs(60),
         }
     }

@@ -37,6 +37,7 @@ mod stopper;
 #[expect(unsafe_code, reason = "calls without a safe wrapper, but for two for the single-threaded helper")]
 mod sys;
 mod wire;
+mod written;
 
 pub use docker::{
     ContainerEngine, ContainerRow, EngineError, EngineVersions, INSTALLATION_OF, ImageRow, RootSource,

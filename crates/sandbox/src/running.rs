@@ -9,9 +9,8 @@ use moltbot_config::limits;
 use moltbot_policy::incident::Attempt;
 use rustix::net::Shutdown;
 use rustix::process::Signal;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, Interest};
-use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
 use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Report, Walls};
+use crate::written::Written;
 
 /// A helper and what came of it so far. Dropped before its end, it kills everything.
 pub(crate) struct Running {
@@ -30,7 +30,7 @@ pub(crate) struct Running {
     ended: AsyncFd<OwnedFd>,
     reports: AsyncFd<OwnedFd>,
     reports_open: bool,
-    output: pipe::Receiver,
+    output: Written,
     output_open: bool,
     /// The first process of the namespace: it has ended when the namespace is empty.
     first: Option<AsyncFd<OwnedFd>>,
@@ -72,14 +72,14 @@ impl Running {
         kept: Kept,
         way_out: Option<oneshot::Sender<OwnedFd>>,
     ) -> io::Result<Self> {
-        let Started { child, ended, output, reports, known, keeps } = started;
+        let Started { child, ended, output, reports, known, keeps, is_terminal } = started;
         Ok(Self {
             spawner,
             child: Some(child),
             ended: await_readable(ended)?,
             reports: await_readable(reports)?,
             reports_open: true,
-            output: pipe::Receiver::from_owned_fd(output)?,
+            output: Written::of(output, is_terminal)?,
             output_open: true,
             first: None,
             way_out,
@@ -285,7 +285,7 @@ fn lost(walls: Option<Walls>) -> RunError {
     deprecated,
     reason = "what replaces it is unsafe; an owned descriptor stays open as long as it is registered"
 )]
-fn await_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn await_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 

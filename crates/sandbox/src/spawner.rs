@@ -13,7 +13,6 @@ use std::sync::mpsc;
 use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::pipe::PipeFlags;
 use rustix::process::PidfdFlags;
 use tokio::sync::oneshot;
 
@@ -21,6 +20,7 @@ use crate::HELPER;
 use crate::filter::{self, Beside};
 use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Builder, Request};
+use crate::written;
 
 /// The way to the thread. Clones lead to the same one.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Started {
     pub(crate) ended: OwnedFd,
     /// What the command writes.
     pub(crate) output: OwnedFd,
+    /// Whether that is a terminal.
+    pub(crate) is_terminal: bool,
     /// Where the helper reports.
     pub(crate) reports: OwnedFd,
     /// That a stop finds it.
@@ -161,7 +163,7 @@ fn start(
     }
     let (near, far) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let (output, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (output, writer) = written::pair(request.terminal)?;
     // Before the start: the helper finds its request waiting, and a request that cannot be sent starts nothing.
     wire::send_request(near.as_fd(), request, filter, workspace)?;
     let keeps = request.builder == Builder::Weak;
@@ -191,7 +193,7 @@ fn start(
     };
     let known = if keeps { stopper.know_keeper(handle, letting_go) } else { stopper.know(handle) };
     rustix::io::ioctl_fionbio(&near, true)?;
-    Ok(Started { child, ended, output, reports: near, known, keeps })
+    Ok(Started { child, ended, output, is_terminal: request.terminal, reports: near, known, keeps })
 }
 
 /// Why no command is started.

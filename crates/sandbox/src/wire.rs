@@ -27,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) access: Access,
     /// Whether the gateway waits for a socket that listens within the namespace.
     pub(crate) proxy: bool,
+    /// Whether it writes to a terminal.
+    pub(crate) terminal: bool,
     pub(crate) address_space: u64,
     pub(crate) memory: u64,
     pub(crate) processes: u64,
@@ -75,6 +77,7 @@ impl Request {
                 WorkspaceAccess::ReadWrite => Access::ReadWrite,
             },
             proxy: profile.network == NetworkAccess::Proxy,
+            terminal: profile.terminal,
             address_space: profile.address_space,
             memory: profile.memory,
             processes: profile.processes,

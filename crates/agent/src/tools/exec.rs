@@ -92,6 +92,10 @@ fn plain_spec() -> ToolSpec {
                     "type": "string",
                     "description": "The folder to start in, relative to the workspace."
                 },
+                "pty": {
+                    "type": "boolean",
+                    "description": "Give it a terminal to write to, for programs that need one. It reads nothing from it."
+                },
             }),
             &["command"],
         ),
@@ -104,6 +108,8 @@ struct Asked {
     directory: String,
     timeout: Option<u64>,
     host: Option<String>,
+    /// Whether it is to write to a terminal.
+    pty: bool,
     /// Whether the turn is to go on at once.
     at_once: bool,
     yield_ms: Option<u64>,
@@ -117,6 +123,7 @@ impl Asked {
             timeout: arguments.optional_number("timeout", 1)?,
             directory: arguments.optional_text("directory")?.unwrap_or_default(),
             host: arguments.optional_text("host")?,
+            pty: arguments.optional_flag("pty")?,
             at_once: arguments.optional_flag("background")?,
             yield_ms: arguments.optional_number("yieldMs", 1)?,
         };
@@ -153,10 +160,11 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
         Ok(patience) => patience,
         Err(refusal) => return Err(tools.refuse("command.start", &asked.script, &refusal).await),
     };
-    let Asked { script, directory, timeout, host, at_once, .. } = asked;
-    let command = reviewed(tools, script, directory, timeout).await?;
+    let (host, at_once, pty) = (asked.host.clone(), asked.at_once, asked.pty);
+    let command = reviewed(tools, asked).await?;
     match place_of(&tools.config.tools, &tools.cause, host.as_deref()) {
         Ok(Place::Sandbox) => {}
+        Ok(Place::Host) if pty => return Err(no_terminal(tools, &command, "outside the sandbox").await),
         Ok(Place::Host) if at_once => {
             let message = "a command outside the sandbox cannot run in the background; leave `background` out, or run it in the sandbox";
             let refusal = Refusal::new("process_on_host", message);
@@ -167,6 +175,7 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     }
     let session = tools.cause.session();
     match Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session) {
+        Ok(Backend::Docker(_)) if pty => return Err(no_terminal(tools, &command, "in containers").await),
         Ok(backend) => available(tools, &backend).await?,
         Err(refusal) => return Err(tools.refuse("command.start", command.script(), &refusal).await),
     }
@@ -176,6 +185,13 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     let workspace =
         workspace.map_err(|error| format!("the workspace cannot be handed to the sandbox: {error}"))?;
     Ok(running::run(tools, recorded, workspace, patience).await)
+}
+
+/// Refuses a command that is to write to a terminal where there is none.
+async fn no_terminal(tools: &Toolbox, command: &Command, place: &str) -> String {
+    let refusal =
+        Refusal::new("terminal_unavailable", format!("there is no terminal {place}; leave `pty` out"));
+    tools.refuse("command.start", command.script(), &refusal).await
 }
 
 /// Runs a command outside the sandbox, after the owner's yes.
@@ -189,12 +205,8 @@ async fn on_host(tools: &Toolbox, command: Command) -> Result<ToolResult, String
 }
 
 /// Reviews the command's form; a refusal is entered into the book.
-async fn reviewed(
-    tools: &Toolbox,
-    script: String,
-    directory: String,
-    timeout: Option<u64>,
-) -> Result<Command, String> {
+async fn reviewed(tools: &Toolbox, asked: Asked) -> Result<Command, String> {
+    let Asked { script, directory, timeout, pty, .. } = asked;
     let network = tools.config.agents.sandbox_of(&tools.cause.agent()).network;
     let profile = Profile::for_exec(&tools.config, timeout.map(Duration::from_secs));
     let profile = profile.reaching(network).seeing(tools.access);
@@ -202,7 +214,7 @@ async fn reviewed(
     let session = tools.cause.session();
     let backend = Backend::of(&tools.config.agents.sandbox_of(&session.agent()), session);
     let profile = match backend {
-        Ok(backend) => Profile { backend, ..profile },
+        Ok(backend) => Profile { backend, terminal: pty, ..profile },
         Err(refusal) => return Err(tools.refuse("command.start", &target, &refusal).await),
     };
     let request = CommandRequest { script, directory, cause: tools.cause.clone() };

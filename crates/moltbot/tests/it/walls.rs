@@ -8,6 +8,7 @@ mod backends;
 mod background;
 mod scopes;
 pub(crate) mod stage;
+mod terminals;
 mod way_out;
 
 use std::time::{Duration, Instant};

@@ -25,7 +25,7 @@ use crate::wire::{self, Access, Request};
 
 /// The steps of the command's process. Returns only when one of them failed.
 pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
-    rustix::process::setsid().at(Step::Exec)?;
+    begin_session(&job.request)?;
     set_limits(&job.request, job.request.processes)?;
     enter(&job.request.directory)?;
     let abi = restrict_paths(&job.request, &[])?;
@@ -37,6 +37,15 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     // The shell did not start: what was told to the first process is taken back.
     wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
+}
+
+/// A session of its own, whose terminal is what it writes to, where that is one.
+pub(super) fn begin_session(request: &Request) -> Result<(), Failure> {
+    rustix::process::setsid().at(Step::Exec)?;
+    if request.terminal {
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdout()).doing(Step::Exec, "the terminal")?;
+    }
+    Ok(())
 }
 
 /// Filters this process's system calls from now on. What leads out is asked about through the descriptor; where a

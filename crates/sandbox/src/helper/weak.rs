@@ -123,7 +123,7 @@ fn run(
     }
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).at(Step::Init)?;
     identity::be_killed_first()?;
-    rustix::process::setsid().at(Step::Exec)?;
+    command::begin_session(&job.request)?;
     // The kernel counts all processes of the user together, whoever started them: here the keeper counts.
     command::set_limits(&job.request, u64::MAX)?;
     enter(folder.as_ref(), scratch, &job.request.directory)?;

@@ -13,6 +13,7 @@ mod pitfalls;
 mod resources;
 mod room;
 mod stop;
+mod terminal;
 mod view;
 mod weak;
 mod workspace;
