@@ -185,6 +185,7 @@ impl<'a> Lines<'a> {
         while let Some(line) = self.within() {
             hunk::read(&mut hunks, line).map_err(|what| self.wrong(what))?;
         }
+        hunk::end(&mut hunks);
         if let Some(number) = hunks.iter().position(Hunk::changes_nothing) {
             return Err(format!("change {} of {path} neither adds nor takes a line", number + 1));
         }
@@ -232,6 +233,8 @@ mod tests {
             ("@@\n one\n-two\n+2\n three", "one\ntwo\nthree\n", "one\n2\nthree\n"),
             // The first `@@` may be missing, and a line without anything is an empty one.
             (" one\n\n-two", "one\n\ntwo\n", "one\n\n"),
+            // Blank lines behind the last one are none of it.
+            ("@@\n one\n-two\n\n", "one\ntwo\nthree\n", "one\nthree\n"),
             // Below a line that is named, the first place counts.
             ("@@ fn b\n-x\n+y", "fn a\nx\nfn b\nx\nx\n", "fn a\nx\nfn b\ny\nx\n"),
             ("@@ mod m\n@@ fn b\n-x\n+y", "fn b\nx\nmod m\nfn b\nx\n", "fn b\nx\nmod m\nfn b\ny\n"),
@@ -260,7 +263,6 @@ mod tests {
             ("@@ fn c\n-x\n+y", "x\n", "no line `fn c`"),
             ("@@\n-b\n+B\n@@\n-a\n+A", "a\nb\n", "change 2 fits no place"),
             ("@@\n x", "x\n", "neither adds nor takes"),
-            ("", "x\n", "says nothing"),
             ("@@\n-x\n?y", "x\n", "line 5 of the patch"),
             ("@@\n x\n+y\n*** End of File\n z", "x\nz\n", "line 7 of the patch"),
         ] {
@@ -298,6 +300,8 @@ mod tests {
         for (patch, files, expected) in [
             ("*** Add File: a\n+x", vec![("a", "there")], "a is there already"),
             ("*** Delete File: a", vec![], "there is no a"),
+            ("*** Update File: a", vec![("a", "x\n")], "says nothing"),
+            ("*** Update File: a\n", vec![("a", "x\n")], "says nothing"),
             (
                 "*** Update File: a\n*** Move to: b\n-x\n+y",
                 vec![("a", "x\n"), ("b", "there")],

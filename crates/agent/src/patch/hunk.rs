@@ -67,6 +67,18 @@ pub(super) fn read(hunks: &mut Vec<Hunk>, line: &str) -> Result<(), &'static str
     Ok(())
 }
 
+/// Takes note that no line follows. Blank lines between one file and the next are nothing that must be there.
+pub(super) fn end(hunks: &mut Vec<Hunk>) {
+    let is_blank = |line: &mut Line| matches!(line, Line::Keep(text) if text.is_empty());
+    while let Some(last) = hunks.last_mut() {
+        while last.lines.pop_if(is_blank).is_some() {}
+        if !last.lines.is_empty() || !last.below.is_empty() {
+            return;
+        }
+        hunks.pop();
+    }
+}
+
 /// The text of a file with all of them done, from its beginning to its end. Lines end as they did.
 pub(super) fn apply(text: &str, hunks: &[Hunk]) -> Result<String, String> {
     let is_windows = text.contains("\r\n") && text.matches('\n').count() == text.matches("\r\n").count();

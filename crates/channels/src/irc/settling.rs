@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_said_before_the_answers_waits_for_them() {
-        let (one, two) = (":ann!a@h PRIVMSG molt :one", ":bob!b@h PRIVMSG #home :two");
+        let (one, two) = (":ann!a@h PRIVMSG molt one", ":bob!b@h PRIVMSG #home two");
         let there = ":srv 354 molt 71 #home a h ann Ann";
         assert_eq!(after(&[one, there, two]), [one, two]);
         for change in [
