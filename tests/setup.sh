@@ -34,6 +34,8 @@ done
 [ -x /usr/sbin/dockerd ] || missing="$missing docker.io"
 [ -x /usr/bin/docker ] || missing="$missing docker.io"
 [ -x /bin/busybox ] && file_is_static /bin/busybox || missing="$missing busybox-static"
+# What makes roots of packages, for images.
+[ -x /usr/bin/mmdebstrap ] || missing="$missing mmdebstrap"
 [ -x /usr/bin/bwrap ] || missing="$missing bubblewrap"
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then

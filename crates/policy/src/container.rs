@@ -3,6 +3,8 @@
 //! Pure: the sandbox talks to the engine. What holds for every container (no network, no capability, a read-only root)
 //! is not here, because nothing can choose it.
 
+mod packages;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use moltbot_config::settings::{
 };
 use moltbot_protocol::ids::SessionKey;
 use sha1::{Digest as _, Sha1};
+
+pub use packages::RootPackages;
 
 use crate::command::setup::{self, SetupCommand};
 use crate::record::{Decision, Entry, Permit};

@@ -7,6 +7,7 @@ mod engine;
 mod exec;
 mod folders;
 mod image;
+mod packages;
 mod parts;
 mod prune;
 mod recipe;

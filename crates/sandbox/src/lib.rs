@@ -17,6 +17,7 @@
 //! Two kinds of program run outside the walls. Those that the owner's config names to be asked for secrets
 //! ([`ask_program`]) are no commands. And a command that the owner has approved, one by one, runs on the machine itself
 //! ([`Sandbox::run_on_host`]) when his config lets the agent ask for that. The three have nothing in common but this door.
+//! And `mmdebstrap` runs when the owner himself has it make an image of packages ([`RootSource::Packages`]).
 #![deny(unsafe_code)]
 
 mod docker;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moltbot_config::settings::DockerConfig;
-use moltbot_policy::container::{RemovalReason, due, permit_image, permit_removal};
+use moltbot_policy::container::{RemovalReason, RootPackages, due, permit_image, permit_removal};
 use moltbot_posture::{self as posture, Check, SandboxTrial};
 use moltbot_sandbox::{ContainerEngine, ContainerRow, EngineError, INSTALLATION_OF, RootSource};
 use serde_json::json;
@@ -33,20 +33,9 @@ pub(crate) fn run(home: &Home, command: &Image) -> anyhow::Result<Exit> {
 fn build(home: &Home, options: &BuildImage) -> anyhow::Result<Exit> {
     let docker = home.load()?.config.agents.defaults.sandbox.docker;
     let tag = options.tag.clone().unwrap_or_else(|| docker.image.clone());
-    let from = options.from.clone();
-    let source =
-        if from.is_dir() { RootSource::Folder(from.clone()) } else { RootSource::Archive(from.clone()) };
-    // A system has these; a folder that has neither is somebody's own, and goes into no image.
-    if from.is_dir() && !(from.join("bin").exists() || from.join("usr").exists()) {
-        let message = format!("{} has neither bin nor usr, so it is no root of a system", from.display());
-        return Err(Exit::Failed.because(anyhow::anyhow!(message)));
-    }
-    if from.is_dir() && from.canonicalize().is_ok_and(|real| real == std::path::Path::new("/")) {
-        let message = "this machine's own root has its keys in it; make another with `debootstrap`";
-        return Err(Exit::Failed.because(anyhow::anyhow!(message)));
-    }
+    let (source, named) = source_of(options)?;
     let book = CommandBook::open(home)?;
-    let permit = book.record(permit_image(&tag, &from.display().to_string(), OWNER))?;
+    let permit = book.record(permit_image(&tag, &named, OWNER))?;
     let id = block_on(async {
         let engine = engine(home, &docker).await?;
         engine.import(permit, source).await.map_err(refused)
@@ -58,6 +47,35 @@ fn build(home: &Home, options: &BuildImage) -> anyhow::Result<Exit> {
         output::line(&format!("made {tag} ({id})"))?;
     }
     Ok(Exit::Done)
+}
+
+/// What the image is made of, and what the book calls it.
+fn source_of(options: &BuildImage) -> anyhow::Result<(RootSource, String)> {
+    let failed = |message: String| Exit::Failed.because(anyhow::anyhow!(message));
+    let from = match (&options.from, &options.suite) {
+        (Some(from), _) => from,
+        (None, Some(suite)) => {
+            let packages = RootPackages::of(suite, &options.include, options.mirror.as_deref());
+            let packages = packages.map_err(|refusal| failed(refusal.message))?;
+            let named = packages.source();
+            return Ok((RootSource::Packages(packages), named));
+        }
+        (None, None) => return Err(failed("name a root with --from, or packages with --suite".into())),
+    };
+    let named = from.display().to_string();
+    if !from.is_dir() {
+        return Ok((RootSource::Archive(from.clone()), named));
+    }
+    // A system has these; a folder that has neither is somebody's own, and goes into no image.
+    if !(from.join("bin").exists() || from.join("usr").exists()) {
+        return Err(failed(format!("{named} has neither bin nor usr, so it is no root of a system")));
+    }
+    if from.canonicalize().is_ok_and(|real| real == std::path::Path::new("/")) {
+        let message =
+            "this machine's own root has its keys in it; make another, or name packages with --suite";
+        return Err(failed(message.into()));
+    }
+    Ok((RootSource::Folder(from.clone()), named))
 }
 
 fn list(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
@@ -81,7 +99,7 @@ fn list(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
         output::line(&format!("{}  {} MB  {names}{used}", row.id, row.bytes / 1_000_000))?;
     }
     if images.is_empty() {
-        output::line("the engine has no image; make one with `moltbot sandbox image build --from ROOT`")?;
+        output::line("the engine has no image; make one with `moltbot sandbox image build --suite NAME`")?;
     }
     Ok(Exit::Done)
 }

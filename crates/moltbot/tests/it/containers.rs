@@ -6,6 +6,7 @@ use moltbot_testkit::engine::{Engine, IMAGE};
 use moltbot_testkit::home::Home;
 use moltbot_testkit::model::{Reply, ScriptedModel};
 use moltbot_testkit::process::{Circumstances, Gateway, command_in, run};
+use moltbot_testkit::skip::skip;
 use serde_json::{Value, json};
 
 use crate::walls::stage::{NOBODY, marker, none_survives, processes_with, program_for, until};
@@ -212,4 +213,47 @@ fn d_90_d_91_d_92_d_96_a_gateway_does_not_start_with_containers_that_are_weakene
         let (code, report) = judged(&docker);
         assert!(code == Some(78) && report.contains(said), "{docker}: {code:?} {report}");
     }
+}
+
+/// Packages of the release of this machine, whose keys it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_made_of_a_distributions_packages_and_commands_run_in_it() {
+    const NAME: &str = "an_image_is_made_of_a_distributions_packages_and_commands_run_in_it";
+    let tag = format!("packages-{}:1", std::process::id());
+    let Some(mut yard) = Yard::new(NAME, json!({ "image": tag })).await else { return };
+    #[expect(clippy::disallowed_methods, reason = "which release this machine is")]
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let (Some(suite), true) = (suite, std::path::Path::new("/usr/bin/mmdebstrap").exists()) else {
+        return skip(NAME, "there is no mmdebstrap, or no release that has a name");
+    };
+    // As root: an ordinary user needs numbers of subordinate users, which this one has not.
+    let home = Home::with_model(&yard.model);
+    home.change_config(|config| {
+        config["agents"]["defaults"]["sandbox"] =
+            json!({ "backend": "docker", "docker": { "image": tag, "socket": yard.engine.socket() } });
+    });
+    let build = |arguments: &[&str]| {
+        let output =
+            run(env!("CARGO_BIN_EXE_moltbot"), &home, &[&["sandbox", "image", "build"], arguments].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (code, said) = build(&["--suite", suite, "--include", "there-is-no-such-package"]);
+    assert!(code == Some(1) && said.contains("mmdebstrap failed"), "{said}");
+    let (code, said) = build(&["--suite=--setup-hook=touch /tmp/x"]);
+    assert!(code == Some(1) && said.contains("is no name of a suite"), "{said}");
+    assert!(
+        !yard.engine.ask(&["image", "ls", "--format", "{{.Repository}}"]).contains("packages-"),
+        "none of half a root"
+    );
+    let (code, said) = build(&["--suite", suite, "--include", "ed"]);
+    assert_eq!(code, Some(0), "{said}");
+    let told = yard
+        .exec(
+            json!({ "command": ". /etc/os-release; echo $VERSION_CODENAME; ls /usr/bin/ed /bin/ed; id -u" }),
+        )
+        .await;
+    yard.engine.docker(&["image", "rm", "--force", &tag]);
+    assert!(told.starts_with("exit code 0") && told.contains(suite) && told.contains("/bin/ed"), "{told}");
 }

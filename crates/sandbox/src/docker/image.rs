@@ -1,4 +1,4 @@
-//! Images: made from a root that the owner has, and never fetched.
+//! Images: made from a root that the owner has, or from a distribution's packages; images themselves are never fetched.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -8,11 +8,12 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuil
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use moltbot_policy::Recorded;
-use moltbot_policy::container::ImagePermit;
+use moltbot_policy::container::{ImagePermit, RootPackages};
 use rustix::fs::{CWD, Mode, OFlags};
 use tokio::sync::mpsc;
 
 use super::engine::{ContainerEngine, EngineError};
+use super::packages;
 
 /// What an image is made from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +22,8 @@ pub enum RootSource {
     Archive(PathBuf),
     /// A folder that holds a root: `bin`, `usr`, `etc` and what else there is.
     Folder(PathBuf),
+    /// Packages of a distribution, which `mmdebstrap` fetches and checks.
+    Packages(RootPackages),
 }
 
 /// One image.
@@ -92,6 +95,7 @@ fn write_tar(source: &RootSource, pipe: &mut Pipe) -> io::Result<()> {
                 }
             }
         }
+        RootSource::Packages(named) => packages::write_tar(named, |bytes| pipe.write_all(bytes)),
         RootSource::Folder(path) => {
             let mut tar = tar::Builder::new(io::BufWriter::with_capacity(PART, pipe));
             // A link stays a link: what it leads to here is not what it means there.
@@ -102,7 +106,7 @@ fn write_tar(source: &RootSource, pipe: &mut Pipe) -> io::Result<()> {
     }
 }
 
-const PART: usize = 256 * 1024;
+pub(super) const PART: usize = 256 * 1024;
 
 /// The end of the pipe to the engine that a thread writes to.
 struct Pipe(mpsc::Sender<io::Result<Bytes>>);
