@@ -44,7 +44,7 @@ async fn a_command_types_nothing_into_its_terminal() {
         return moltbot_testkit::skip::skip(NAME, "there is no /usr/bin/perl on this machine");
     }
     let room = Room::new();
-    let script = "perl -e 'print defined(ioctl(STDOUT, 0x5412, \"x\")) ? \"typed\" : \"no\"; print ioctl(STDOUT, 0x5413, my $s = \"\\0\" x 8) \
+    let script = "perl -e 'my $x = \"x\"; print defined(ioctl(STDOUT, 0x5412, $x)) ? \"typed\" : \"no\"; print ioctl(STDOUT, 0x5413, my $s = \"\\0\" x 8) \
         ? \" size\" : \" $!\"'";
     let outcome = room.run_with(script, terminal()).await.unwrap();
     assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Code(0), "no size"));
