@@ -27,6 +27,8 @@ $cargo test --workspace --locked --doc --quiet
 make build
 sh tests/compat/run.sh --quick
 sh tests/bench.sh --budgets
+# After every other step: what it names are their results.
+python3 tests/proof.py target/nextest/default/junit.xml "$MOLTBOT_SKIP_FILE" proof/*.toml
 
 echo
 if [ -s "$MOLTBOT_SKIP_FILE" ]; then

@@ -19,7 +19,7 @@ pub enum Effect {
 
 /// What counts before a restart; the longest name that fits decides.
 const EFFECTS: &[(&str, Effect)] = &[
-    ("gateway.auth", Effect::Asked("moltbot clients reload")),
+    ("gateway.auth", Effect::Asked("moltbot gateway call clients.reload")),
     ("hooks", Effect::AtOnce),
     ("logging.consoleLevel", Effect::AtOnce),
     ("logging.level", Effect::AtOnce),

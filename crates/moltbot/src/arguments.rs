@@ -7,6 +7,8 @@ mod approvals;
 mod clients;
 mod commands;
 mod devices;
+#[cfg(test)]
+mod documents;
 mod image;
 mod ledger;
 mod models;

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Checks that what is promised is shown, and says how much of it is.
+
+usage: proof.py JUNIT SKIPPED TABLE...
+
+A TABLE is a file of proof/; its head says what its rows hold. Every test that one names must have run and passed in JUNIT,
+cargo-nextest's report, and must not be in SKIPPED, the file in which tests say that this machine cannot run them; those that
+tests/skips-allowed.txt lists are told and not counted as shown. Every promise that is expected must have a row.
+"""
+import re
+import sys
+import tomllib
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+EXPECTED = {
+    "line": [str(number) for number in range(1, 54)],
+    "SEC": [f"{number:02}" for number in range(1, 11)],
+    "breaking": [str(number) for number in range(1, 8)],
+    "layer": [str(number) for number in range(1, 8)],
+    "suite": ["auth-hardening", "rate-limiter", "secrets-encryption", "audit-scoring", "escape-detection", "dm-policy"],
+}
+MEMBERS = {"promise", "tests", "steps", "lines", "matches", "open", "differs"}
+SHOWING = ("tests", "steps", "lines", "matches")
+
+
+def ran(junit):
+    """Every test, and whether it passed."""
+    for case in ElementTree.parse(junit).iter("testcase"):
+        yield case.get("name"), not any(child.tag in ("failure", "error", "skipped") for child in case)
+
+
+def first_of_lines(path):
+    """What stands before the first tab of each line that is no comment."""
+    text = Path(path).read_text() if Path(path).exists() else ""
+    return {line.split("\t")[0] for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def faults(kind, name, row, passed, rows, steps):
+    """What is wrong with a row."""
+    yield from (f"knows no `{member}`" for member in row.keys() - MEMBERS)
+    if not row.get("promise"):
+        yield "has no promise"
+    if not any(row.get(member) for member in SHOWING) and not row.get("open"):
+        yield "has nothing that shows it, and no reason"
+    for test in row.get("tests", []):
+        if not passed.get(test, False):
+            yield f"names {test}, which {'failed' if test in passed else 'did not run'}"
+    for step in row.get("steps", []):
+        if step not in steps:
+            yield f"names `{step}`, which is no step of tests/run.sh"
+    for line in row.get("lines", []):
+        if str(line) not in rows["line"]:
+            yield f"stands for line {line}, which there is not"
+    pattern = row.get("matches")
+    if pattern and not any(re.search(pattern, test) for test, well in passed.items() if well):
+        yield f"matches no test that passed: {pattern}"
+
+
+def is_shown(row, rows, skipped):
+    """Whether all of it is shown here."""
+    if row.get("open"):
+        return False
+    if any(test.split("::")[-1] in skipped or test in skipped for test in row.get("tests", [])):
+        return False
+    return all(is_shown(rows["line"][str(line)], rows, skipped) for line in row.get("lines", []))
+
+
+def main(junit, skipped_file, *tables):
+    passed = dict(ran(junit))
+    skipped = first_of_lines(skipped_file)
+    steps = Path("tests/run.sh").read_text().replace("$cargo", "cargo")
+    rows, wrong = {}, []
+    for table in tables:
+        for kind, of_kind in tomllib.loads(Path(table).read_text()).items():
+            rows.setdefault(kind, {}).update(of_kind)
+    for kind, names in EXPECTED.items():
+        there = rows.setdefault(kind, {})
+        wrong += [f"{kind}.{name} has no row" for name in names if name not in there]
+        wrong += [f"{kind}.{name} is no promise that is known" for name in there if name not in names]
+    for kind in set(rows) - set(EXPECTED):
+        wrong.append(f"{kind} is no kind of promise that is known")
+    for kind in EXPECTED:
+        for name, row in rows[kind].items():
+            wrong += [f"{kind}.{name} {fault}" for fault in faults(kind, name, row, passed, rows, steps)]
+    for kind, of_kind in rows.items():
+        shown = [name for name, row in of_kind.items() if is_shown(row, rows, skipped)]
+        print(f"promises, {kind}: {len(shown)} of {len(of_kind)} shown")
+        for name in of_kind.keys() - set(shown):
+            print(f"  {kind}.{name} is not shown here: {of_kind[name].get('open', 'this machine skipped a test')}")
+    for fault in sorted(wrong):
+        print(f"proof: {fault}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
