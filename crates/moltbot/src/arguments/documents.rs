@@ -37,14 +37,13 @@ fn commands(text: &str) -> Vec<String> {
         match (fence, block) {
             (Some(kind), None) => block = Some(kind),
             (Some(_), Some(_)) => block = None,
-            (None, Some("console" | "sh")) => {
+            (None, Some(kind @ ("console" | "sh"))) => {
+                // What is typed stands behind a sign there, before what it prints.
+                let Some(line) = line.strip_prefix(if kind == "sh" { "" } else { "$ " }) else { continue };
                 let parts = line.split(" | ").flat_map(|part| part.split(" && "));
                 let parts = parts.map(|part| part.split(" #").next().unwrap_or_default());
-                found.extend(
-                    parts
-                        .filter_map(|part| part.trim().trim_start_matches("$ ").strip_prefix("moltbot "))
-                        .map(str::to_owned),
-                );
+                found
+                    .extend(parts.filter_map(|part| part.trim().strip_prefix("moltbot ")).map(str::to_owned));
             }
             (None, Some(_)) => {}
             (None, None) => {
