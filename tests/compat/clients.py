@@ -230,11 +230,14 @@ def chats(_key):
 
 
 def calls(key):
-    """What one client calls."""
+    """What one client calls. First what is about requests that are forgotten within minutes."""
+    for row in TABLE["command"]:
+        if row.get("soon") and row.get("for", key) == key:
+            yield " ".join(row["run"]), command, row
     for row in TABLE["method"]:
         yield f"gateway call {row['name']}", call, row
     for row in TABLE["command"]:
-        if row.get("for", key) == key:
+        if not row.get("soon") and row.get("for", key) == key:
             yield " ".join(row["run"]), command, row
 
 

@@ -290,6 +290,7 @@ mod tests {
             model: None,
             outbound: None,
             sandbox: None,
+            tools: moltbot_config::settings::AgentToolsConfig::default(),
         }
     }
 

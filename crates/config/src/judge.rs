@@ -7,6 +7,7 @@ mod known;
 mod nearest;
 mod policies;
 mod served;
+mod tools;
 mod variables;
 mod words;
 
@@ -56,6 +57,7 @@ pub(crate) fn judge(root: &Node, environment: &Environment<'_>) -> Judged {
     judge.allow_lists(root, false);
     judge.variables(root);
     judge.containers(root);
+    judge.tool_policies(root);
     let Judge { findings, skipped, unserved, .. } = judge;
     Judged { findings, skipped, unserved }
 }

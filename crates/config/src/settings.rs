@@ -31,6 +31,7 @@ mod secrets;
 mod security;
 mod session;
 mod telegram;
+mod tools;
 
 pub use allowances::{
     AllowancesConfig, CostLimit, CountLimit, HookAllowance, OwnLimits, OwnerAllowance, SenderAllowance,
@@ -73,6 +74,7 @@ pub use secrets::{SecretDefaults, SecretFileMode, SecretProvider, SecretSource, 
 pub use security::{AuditConfig, ClientsConfig, SecurityConfig, SecurityProfile, Suppression};
 pub use session::{DmScope, ResetByType, ResetConfig, ResetMode, SessionConfig};
 pub use telegram::{TelegramAccount, TelegramBot, TelegramConfig, TelegramDirect, TelegramWebhook};
+pub use tools::{AgentToolsConfig, SandboxToolsConfig, ToolPolicy, ToolProfile, ToolsConfig};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -336,6 +338,9 @@ pub struct AgentConfig {
     /// Its own walls.
     #[serde(default)]
     pub sandbox: Option<AgentSandboxConfig>,
+    /// Which tools it has of those that all may have.
+    #[serde(default)]
+    pub tools: AgentToolsConfig,
 }
 
 /// A model that sessions may choose.
@@ -382,18 +387,6 @@ impl ModelChoice {
             Self::Ordered(models) => &models.fallbacks,
         }
     }
-}
-
-/// Tools.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct ToolsConfig {
-    /// Tools that no agent gets, by name.
-    pub deny: Vec<String>,
-    /// Commands outside the sandbox that the agent asks for one by one.
-    pub elevated: ElevatedConfig,
-    /// The tool that runs commands.
-    pub exec: ExecConfig,
 }
 
 /// What is logged.

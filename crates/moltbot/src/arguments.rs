@@ -30,7 +30,9 @@ pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use models::{Aliases, Fallbacks, Models, Usage, UsageBy};
 pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
-pub(crate) use secrets::{Audit, Drills, FailOn, Place, ScoreOptions, Secrets, Security, WrapKind};
+pub(crate) use secrets::{
+    Audit, Compliance, ComplianceForm, Drills, FailOn, Place, ScoreOptions, Secrets, Security, WrapKind,
+};
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 
 const EXIT_CODES: &str = "\

@@ -1,6 +1,6 @@
 //! Who caused a turn, and which tools the turn has for that.
 //!
-//! A turn of the owner, or of a sender that the owner paired, has every tool that the config does not deny. A turn of a
+//! A turn of the owner, or of a sender that the owner paired, has every tool that the config's policies leave. A turn of a
 //! hook has those that only read, or those that its mapping names. Each step takes tools away and none gives any.
 
 use moltbot_config::Config;
@@ -13,6 +13,7 @@ use crate::profile::WorkspaceAccess;
 use crate::record::Entry;
 use crate::refusal::Refusal;
 use crate::surroundings::surroundings;
+use crate::tools;
 
 /// A tool that a model may call. In alphabetical order, which is the order that the model sees.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,8 +94,8 @@ pub struct Cause {
 impl Cause {
     /// The cause of a turn, with the tools that the config as it is now leaves it.
     pub fn of(config: &Config, session: SessionKey, run: RunId, principal: Principal) -> Self {
-        let denied =
-            |tool: Tool| config.tools.deny.iter().any(|name| name.trim().eq_ignore_ascii_case(tool.name()));
+        let steps = tools::of_session(config, &session);
+        let denied = |tool: Tool| steps.iter().any(|step| !tools::leaves(step, tool));
         let granted = |tool: Tool| match &principal {
             Principal::Hook(name) => granted_to_hook(&config.hooks, name, tool),
             Principal::Owner | Principal::Sender(_) => true,
@@ -112,6 +113,19 @@ impl Cause {
             .filter(|tool| !denied(*tool) && granted(*tool) && possible(*tool))
             .collect();
         Self { session, run, principal, tools }
+    }
+
+    /// The same where this model may be asked: with the tools that the policies for it and its provider leave. Asked for each
+    /// model that a turn may come to, so that one that is asked because another failed gets no more than it may have.
+    #[must_use]
+    pub fn asking(mut self, config: &Config, provider: &str, model: &str) -> Self {
+        let steps = tools::of_model(config, &self.session, provider, model);
+        self.tools.retain(|tool| steps.iter().all(|step| tools::leaves(step, *tool)));
+        if !self.tools.contains(&Tool::Exec) {
+            // There is nothing to look after.
+            self.tools.retain(|tool| *tool != Tool::Process);
+        }
+        self
     }
 
     /// The conversation.

@@ -35,6 +35,7 @@ pub mod shown;
 pub mod strictness;
 pub mod surroundings;
 pub mod throttle;
+mod tools;
 pub mod webhook;
 
 pub use record::{

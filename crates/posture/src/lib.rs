@@ -10,6 +10,7 @@ mod engine;
 mod files;
 mod machine;
 pub mod model;
+pub mod proof;
 mod secrets;
 mod settings;
 mod swap;

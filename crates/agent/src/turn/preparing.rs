@@ -97,6 +97,10 @@ impl Turn<'_> {
         let workspace = opened
             .map_err(|error| Halt::Failed(sentence(&error)))?
             .map_err(|error| Halt::Failed(sentence(&error)))?;
+        let (config, principal) = (&self.inside.config, self.pending.message.principal.clone());
+        let cause = Cause::of(config, self.report.session.clone(), self.report.run.clone(), principal);
+        let cause =
+            route.models().fold(cause, |cause, model| cause.asking(config, model.provider(), model.id()));
         let toolbox = Toolbox {
             config: self.inside.config.clone(),
             ledger: self.inside.ledger.clone(),
@@ -104,12 +108,7 @@ impl Turn<'_> {
             workspace,
             rules: self.inside.rules.clone(),
             access,
-            cause: Cause::of(
-                &self.inside.config,
-                self.report.session.clone(),
-                self.report.run.clone(),
-                self.pending.message.principal.clone(),
-            ),
+            cause,
             approvals: self.inside.approvals.clone(),
             home: self.inside.home.clone(),
             stop: self.stop.clone(),

@@ -17,6 +17,7 @@ fn agent(id: &str, default: bool, workspace: Option<&str>) -> AgentConfig {
         model: None,
         outbound: None,
         sandbox: None,
+        tools: moltbot_config::settings::AgentToolsConfig::default(),
     }
 }
 

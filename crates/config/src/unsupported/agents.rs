@@ -1,6 +1,6 @@
 //! `agents`: what is known of the agents and not served yet.
 
-use super::{Any, COUNT, Flag, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
+use super::{Any, COUNT, Flag, Map, Noted, OBJECT, Object, OneOf, Shape, TEXTS, Text};
 use super::{List, tools};
 
 /// `agents`.
@@ -30,7 +30,7 @@ const AGENT: Shape = Object(&[
     ("memorySearch", OBJECT),
     ("sandbox", SANDBOX),
     ("subagents", Object(&[("allowAgents", TEXTS), ("model", MODEL)])),
-    ("tools", Noted("use `tools.deny`, which holds for every agent", &Open(tools::POLICY))),
+    ("tools", tools::OF_AGENT),
 ]);
 
 const MODEL: Shape = Shape::TextOr(&Object(&[("fallbacks", TEXTS), ("primary", Text)]));

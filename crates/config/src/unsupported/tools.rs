@@ -1,26 +1,25 @@
 //! `tools`: what is known of the tools and not served yet.
 
 use super::super::shape::Members;
-use super::{Flag, Map, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
-
-/// What tells the owner of an allow-list what holds instead.
-const USE_DENY: &str =
-    "the tools of this list are not the only ones: name those you do not want in `tools.deny`";
+use super::{Flag, Noted, OBJECT, Object, OneOf, Open, Shape, TEXTS, Text};
 
 /// `tools`.
 pub(super) const TOOLS: Shape = Object(&[
     ("agentToAgent", Object(&[("allow", TEXTS), ("enabled", Flag)])),
-    ("allow", Noted(USE_DENY, &TEXTS)),
-    ("alsoAllow", TEXTS),
-    ("byProvider", Noted("use `tools.deny`, which holds for every provider", &Map(&Object(POLICY)))),
     ("exec", EXEC),
     ("links", OBJECT),
     ("media", OBJECT),
     ("message", Open(&[("allowCrossContextSend", Flag), ("broadcast", OBJECT), ("crossContext", OBJECT)])),
-    ("profile", Noted("name the tools that you do not want in `tools.deny`", &PROFILE)),
-    ("sandbox", Object(&[("tools", Noted("use `tools.deny`", &Object(POLICY)))])),
     ("subagents", Open(&[("tools", Object(POLICY))])),
     ("web", Object(&[("fetch", OBJECT), ("search", SEARCH)])),
+]);
+
+/// `tools` of an agent.
+pub(super) const OF_AGENT: Shape = Object(&[
+    ("elevated", Noted("what leaves the sandbox is the same for all agents; see `tools.elevated`", &OBJECT)),
+    ("exec", Noted("commands are the same for all agents; see `tools.exec`", &OBJECT)),
+    ("sandbox", Noted("use `tools.sandbox`", &OBJECT)),
+    ("subagents", OBJECT),
 ]);
 
 /// A policy for some of the calls.

@@ -186,6 +186,14 @@ Example:
 
 Exit codes: 0 every attack failed, 1 one got through, 2 there is no such drill, 3 none got through and some could not be tried, 75 it cannot be recorded")]
     Drill(Drills),
+    /// List what is promised of moltbot, and the tests that show it
+    #[command(after_help = "\
+Example:
+  moltbot security compliance
+  moltbot security compliance --format csv
+
+Exit codes: 0")]
+    Compliance(Compliance),
     /// Say how safe this installation is, as a number of 100 and why it is no higher
     #[command(after_help = "\
 Example:
@@ -205,6 +213,28 @@ Exit codes: 0, 1 the file is there already, 75 it cannot be recorded, 78 somethi
         #[arg(long, value_name = "FILE")]
         export: PathBuf,
     },
+}
+
+/// How the promises are printed.
+#[derive(Args, Debug)]
+pub(crate) struct Compliance {
+    /// In which form
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub(crate) format: ComplianceForm,
+    /// Print JSON: as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+/// In which form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ComplianceForm {
+    /// Comma-separated values (RFC 4180)
+    Csv,
+    /// JSON
+    Json,
+    /// Lines for people
+    Table,
 }
 
 /// How to look, and what to print.

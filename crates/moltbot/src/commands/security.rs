@@ -2,6 +2,7 @@
 
 mod ages;
 mod audit;
+mod compliance;
 mod drill;
 mod fix;
 mod gather;
@@ -24,6 +25,7 @@ use crate::{change, credentials, output};
 pub(crate) fn run(environment: Environment, command: &Security) -> anyhow::Result<Exit> {
     match command {
         Security::Audit(options) => audit::run(&environment, options),
+        Security::Compliance(options) => compliance::run(options),
         Security::Decrypt { export } => decrypt(&super::open(environment)?, export),
         Security::Drill(options) => drill::run(&super::open(environment)?, options),
         Security::Fix(options) => audit::fix(&environment, options.dry_run, options.json),

@@ -156,14 +156,13 @@ fn a_wish_for_more_safety_that_is_not_granted_is_said() {
     program.write_config(&format!(
         r#"{{
   gateway: {{ auth: {{ token: "{TOKEN}" }} }},
-  tools: {{ profile: "coding" }},
+  agents: {{ list: [{{ id: "main", tools: {{ elevated: {{}} }} }}] }},
   ui: {{}},
 }}"#
     ));
     let validate = program.run(&["config", "validate"]);
     assert_eq!(validate.code, 0, "{validate:?}");
-    let said =
-        ":3:12: tools.profile is not supported yet: name the tools that you do not want in `tools.deny`";
+    let said = ":3:43: agents.list[0].tools.elevated is not supported yet: what leaves the sandbox is the same for all agents";
     assert!(validate.out.contains(said), "{validate:?}");
     assert!(validate.out.contains(":4:3: ui is not supported yet\n"), "{validate:?}");
     let json = program.run(&["config", "validate", "--json"]);
@@ -172,18 +171,18 @@ fn a_wish_for_more_safety_that_is_not_granted_is_said() {
     assert_eq!(
         told["unsupported"],
         serde_json::json!([
-            {"path": "tools.profile", "line": 3, "column": 12,
-             "note": "name the tools that you do not want in `tools.deny`"},
+            {"path": "agents.list[0].tools.elevated", "line": 3, "column": 43,
+             "note": "what leaves the sandbox is the same for all agents; see `tools.elevated`"},
             {"path": "ui", "line": 4, "column": 3, "note": null},
         ])
     );
     let up = program.start();
     assert!(up.err.contains("settings of the config that are not supported yet: 2, 1 of them"), "{up:?}");
     let log = std::fs::read_to_string(program.state().join("logs/gateway.jsonl")).unwrap();
-    let line = log.lines().find(|line| line.contains("tools.profile")).unwrap_or_else(|| panic!("{log}"));
-    assert!(line.contains("WARN") && line.contains("that you do not want"), "{line}");
+    let line = log.lines().find(|line| line.contains("tools.elevated")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("WARN") && line.contains("the same for all agents"), "{line}");
     let doctor = program.run(&["doctor"]);
-    assert!(doctor.out.contains("that you do not want"), "{doctor:?}");
+    assert!(doctor.out.contains("the same for all agents"), "{doctor:?}");
 }
 
 #[test]

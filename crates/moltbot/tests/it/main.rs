@@ -93,6 +93,8 @@ mod patching;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod posture;
 #[cfg(test)]
 mod program;

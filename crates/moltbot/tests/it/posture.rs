@@ -422,3 +422,27 @@ fn a_certificate_that_ends_soon_is_found() {
         assert_eq!(ids(&told).contains("gateway.tls.certificate_ends"), is_told, "{days}: {told:#}");
     }
 }
+
+#[test]
+fn what_is_promised_is_listed_with_the_tests_that_show_it_and_without_any_state() {
+    let program = Program::new();
+    let listed = program.run(&["security", "compliance", "--json"]);
+    assert_eq!((listed.code, listed.err.as_str()), (0, ""));
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    let rows = listed["rows"].as_array().unwrap();
+    assert_eq!(listed["promises"], rows.len());
+    let open = rows.iter().filter(|row| row["status"] == "open").count();
+    assert_eq!(listed["tested"], rows.len() - open);
+    for row in rows {
+        let has_tests = !row["shownBy"].as_array().unwrap().is_empty();
+        assert!(has_tests || row["open"].is_string(), "{row}");
+    }
+    let table = program.run(&["security", "compliance"]);
+    let csv = program.run(&["security", "compliance", "--format", "csv"]);
+    assert_eq!((table.code, csv.code, csv.out.lines().count()), (0, 0, rows.len() + 1));
+    for text in [&table.out, &csv.out] {
+        assert!(text.contains("line.14") && text.contains("refused with the time to wait"), "{text}");
+    }
+    assert!(table.out.contains("the seven layers: 7 of 7 have tests"), "{}", table.out);
+    assert!(!program.state().exists());
+}
