@@ -1,6 +1,6 @@
 //! `moltbot security compliance`: what is promised, and what shows it.
 
-use moltbot_posture::proof::{self, KINDS, Promise};
+use moltbot_posture::proof::{self, KINDS, Promise, Status};
 use serde_json::{Value, json};
 
 use crate::arguments::{Compliance, ComplianceForm};
@@ -27,16 +27,14 @@ fn of_kind<'a>(promises: &'a [Promise], kind: &'a str) -> impl Iterator<Item = &
 
 fn table(promises: &[Promise]) -> anyhow::Result<()> {
     for (kind, what) in KINDS {
-        let (shown, all) = counts(of_kind(promises, kind));
-        output::line(&format!("{what}: {shown} of {all} have tests"))?;
+        output::line(&in_a_sentence(what, of_kind(promises, kind)))?;
         for one in of_kind(promises, kind) {
-            let mark = if one.is_shown() { "tested" } else { "open" };
-            output::line(&format!("  {mark:<7} {:<22} {}", one.id, one.promise))?;
-            if let Some(why) = &one.open {
-                output::line(&format!("{:33}{why}", ""))?;
-            }
-            if let Some(how) = &one.differs {
-                output::line(&format!("{:33}differs: {how}", ""))?;
+            output::line(&format!("  {:<15} {:<22} {}", one.status().name(), one.id, one.promise))?;
+            let notes = [("", &one.open), ("", &one.not_applicable), ("differs: ", &one.differs)];
+            for (head, note) in notes {
+                if let Some(note) = note {
+                    output::line(&format!("{:41}{head}{note}", ""))?;
+                }
             }
         }
         output::line("")?;
@@ -45,32 +43,43 @@ fn table(promises: &[Promise]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn counts<'a>(promises: impl Iterator<Item = &'a Promise>) -> (usize, usize) {
-    promises.fold((0, 0), |(shown, all), one| (shown + usize::from(one.is_shown()), all + 1))
-}
-
-fn status(one: &Promise) -> &'static str {
-    if one.is_shown() { "tested" } else { "open" }
+/// The one form in which a number of requirements may be told: how many of those that apply.
+fn in_a_sentence<'a>(what: &str, promises: impl Iterator<Item = &'a Promise>) -> String {
+    let all: Vec<Status> = promises.map(Promise::status).collect();
+    let count = |wanted: Status| all.iter().filter(|status| **status == wanted).count();
+    let (tested, apart) = (count(Status::Tested), count(Status::NotApplicable));
+    let applicable = all.len().saturating_sub(apart);
+    let apart = if apart == 0 { String::new() } else { format!("; {apart} do not apply") };
+    format!("{what}: {tested} of {applicable} applicable have an automated test{apart}")
 }
 
 fn as_json(promises: &[Promise]) -> Value {
     let row = |one: &Promise| {
-        json!({ "id": one.id, "promise": one.promise, "status": status(one), "shownBy": one.shown_by,
-            "open": one.open, "differs": one.differs })
+        json!({ "id": one.id, "level": one.level, "promise": one.promise, "status": one.status().name(),
+            "shownBy": one.shown_by, "open": one.open, "notApplicable": one.not_applicable, "differs": one.differs })
     };
-    let (shown, all) = counts(promises.iter());
-    json!({ "version": env!("CARGO_PKG_VERSION"), "says": SENTENCE, "tested": shown, "promises": all,
+    let says: Vec<String> =
+        KINDS.iter().map(|(kind, what)| in_a_sentence(what, of_kind(promises, kind))).collect();
+    json!({ "version": env!("CARGO_PKG_VERSION"), "note": SENTENCE, "says": says,
         "rows": promises.iter().map(row).collect::<Vec<_>>() })
 }
 
 fn csv(promises: &[Promise]) -> anyhow::Result<()> {
-    output::line("id,status,promise,shown by,open,differs")?;
+    output::line("id,level,status,promise,shown by,open,not applicable,differs")?;
     for one in promises {
-        let empty = String::new();
-        let (open, differs) = (one.open.as_ref().unwrap_or(&empty), one.differs.as_ref().unwrap_or(&empty));
-        let shown_by = one.shown_by.join(" ");
-        let cells = [one.id.as_str(), status(one), &one.promise, &shown_by, open, differs];
-        output::line(&cells.map(cell).join(","))?;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let level = one.level.map(|level| level.to_string()).unwrap_or_default();
+        let cells = [
+            one.id.clone(),
+            level,
+            one.status().name().to_owned(),
+            one.promise.clone(),
+            one.shown_by.join(" "),
+            text(&one.open),
+            text(&one.not_applicable),
+            text(&one.differs),
+        ];
+        output::line(&cells.map(|text| cell(&text)).join(","))?;
     }
     Ok(())
 }
