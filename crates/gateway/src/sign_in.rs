@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use moltbot_config::limits;
 use moltbot_ledger::Ledger;
-use moltbot_policy::authentication::{self, Credential, DeviceClaim, Identity, Locality, Presented, Tailnet};
+use moltbot_policy::authentication::{
+    self, Credential, DeviceClaim, Identity, Locality, Presented, Signed, Tailnet,
+};
 use moltbot_policy::authorization::Grant;
 use moltbot_policy::hook;
 use moltbot_policy::penalty::Offence;
@@ -230,13 +232,14 @@ impl SignIn {
     /// they would be if their tries were open at the same time.
     fn verify(&self, claim: &Claim<'_>, credential: &Credential) -> Result<Tested, Unheard> {
         let mut throttle = lock(&self.tries.throttle);
-        let Admitted { attempt, source } = self.admit(&mut throttle, claim, credential, self.tries.now())?;
+        let admitted = self.admit(&mut throttle, claim, credential, self.tries.now())?;
+        let Admitted { attempt, source, signed } = admitted;
         let (identity, mut throttle) = if credential.is_slow() {
             drop(throttle); // nobody else is to wait for that
-            let identity = tokio::task::block_in_place(|| identify(&attempt, claim, credential));
+            let identity = tokio::task::block_in_place(|| identify(&attempt, claim, credential, signed));
             (identity, lock(&self.tries.throttle))
         } else {
-            (identify(&attempt, claim, credential), throttle)
+            (identify(&attempt, claim, credential, signed), throttle)
         };
         if let Some(source) = source {
             self.charge(source, claim.locality, identity.is_ok());
@@ -277,13 +280,13 @@ impl SignIn {
             && let Ok(signed) = authentication::prove(&device, locality)
             && let Some(outcome) = throttle.admit_device(&signed, asking, now)
         {
-            let admitted = outcome.map(|attempt| Admitted { attempt, source: None });
+            let admitted = outcome.map(|attempt| Admitted { attempt, source: None, signed: Some(signed) });
             return admitted.map_err(used_up);
         }
         let source = Source::of_peer(client, locality);
         self.refuse_punished(source)?;
         let attempt = throttle.admit(asking, now).map_err(used_up)?;
-        Ok(Admitted { attempt, source: Some(source) })
+        Ok(Admitted { attempt, source: Some(source), signed: None })
     }
 
     /// A device that signs in is known from then on. HTTP requests that one record of this minute stands for have none of
@@ -393,13 +396,21 @@ impl SignIn {
 }
 
 /// Compares what was presented.
-fn identify(attempt: &Attempt, claim: &Claim<'_>, credential: &Credential) -> Result<Identity, Refusal> {
+fn identify(
+    attempt: &Attempt,
+    claim: &Claim<'_>,
+    credential: &Credential,
+    signed: Option<Signed>,
+) -> Result<Identity, Refusal> {
     let Claim { client: _, presented, device, locality, tailnet, bearers, way: _ } = claim;
     if let Tailnet::Known(user) = tailnet {
         return authentication::verify_tailnet(attempt, user, *device, *locality);
     }
     // A claim that does not hold leaves the shared secret, and is told beside what comes of that.
     match bearers {
+        _ if signed.is_some() => {
+            authentication::verify_proven(attempt, credential, presented, signed, *locality)
+        }
         None => authentication::verify(attempt, credential, presented, *device, *locality),
         Some(devices) => {
             let holder = |token: &_| devices.holder(token);
@@ -411,6 +422,8 @@ fn identify(attempt: &Attempt, claim: &Claim<'_>, credential: &Credential) -> Re
 /// Who may try.
 struct Admitted {
     attempt: Attempt,
+    /// The device that has proved itself to be let try.
+    signed: Option<Signed>,
     /// Whose tries it was counted with; nothing when it is a known device's own.
     source: Option<Source>,
 }

@@ -180,10 +180,14 @@ pub struct Identity {
     pub(crate) fresh: bool,
 }
 
-/// A device that has proved that it holds its key. Made only by [`prove`]; it says nothing of rights.
+/// A device that has proved that it holds its key, by what it claimed. Made only by [`prove`]; it says nothing of rights.
 #[derive(Debug)]
 pub struct Signed {
     pub(crate) id: String,
+    /// Whether it signed the nonce of this connection.
+    pub(crate) fresh: bool,
+    /// What is kept of its token, which counts with that nonce alone.
+    pub(crate) held: Option<TokenDigest>,
 }
 
 impl Signed {
@@ -198,7 +202,8 @@ impl Signed {
 /// # Errors
 /// The code of what is wrong, for the book.
 pub fn prove(claim: &DeviceClaim<'_>, locality: Locality) -> Result<Signed, &'static str> {
-    device::verify(claim, locality).map(|id| Signed { id })
+    let fresh = claim.proof.nonce.is_some();
+    device::verify(claim, locality).map(|id| Signed { id, fresh, held: claim.token.filter(|_| fresh) })
 }
 
 impl Identity {
@@ -223,14 +228,34 @@ pub fn verify(
     device: Option<DeviceClaim<'_>>,
     locality: Locality,
 ) -> Result<Identity, Refusal> {
-    let client = attempt.client();
-    let refuse =
-        |code: &'static str| Refusal::new(code, UNAUTHORIZED).because(format!("{code} from {client}"));
-    let fresh = device.is_some_and(|claim| claim.proof.nonce.is_some());
-    let held = device.and_then(|claim| claim.token).filter(|_| fresh);
-    let device = match device {
+    let proven = match device {
         None => None,
-        Some(claim) => Some(device::verify(&claim, locality).map_err(refuse)?),
+        Some(claim) => Some(prove(&claim, locality).map_err(|code| refuse(code, attempt))?),
+    };
+    verify_proven(attempt, credential, presented, proven, locality)
+}
+
+fn refuse(code: &'static str, attempt: &Attempt) -> Refusal {
+    Refusal::new(code, UNAUTHORIZED).because(format!("{code} from {}", attempt.client()))
+}
+
+/// [`verify`] of a device whose signature was judged already. It is not judged again: that would take longer than for one
+/// that nobody knows, and tell them apart.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_proven(
+    attempt: &Attempt,
+    credential: &Credential,
+    presented: &Presented,
+    device: Option<Signed>,
+    locality: Locality,
+) -> Result<Identity, Refusal> {
+    let client = attempt.client();
+    let refuse = |code: &'static str| refuse(code, attempt);
+    let (device, fresh, held) = match device {
+        None => (None, false, None),
+        Some(Signed { id, fresh, held }) => (Some(id), fresh, held),
     };
     let (secret, missing, mismatch) = match credential.mode {
         AuthMode::Password => (&presented.password, "password_missing", "password_mismatch"),

@@ -115,7 +115,8 @@ pub fn promises() -> Result<Vec<Promise>, ProofError> {
         all.extend(rows.into_iter().map(|(name, row)| promise(format!("{kind}.{name}"), row)));
     }
     // What stands for another one and is open leaves that one open.
-    let open: Vec<String> = all.iter().filter(|one| one.status() == Status::Open).map(|one| one.id.clone()).collect();
+    let open: Vec<String> =
+        all.iter().filter(|one| one.status() == Status::Open).map(|one| one.id.clone()).collect();
     for one in &mut all {
         if let Some(stands) = one.shown_by.iter().find(|id| open.contains(id)) {
             one.open.get_or_insert(format!("{stands} is"));

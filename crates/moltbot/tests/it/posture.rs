@@ -450,6 +450,10 @@ fn what_is_promised_is_listed_with_the_tests_that_show_it_and_without_any_state(
     for text in [&table.out, &csv.out] {
         assert!(text.contains("line.14") && text.contains("refused with the time to wait"), "{text}");
     }
-    assert!(table.out.contains("the seven layers: 7 of 7 applicable have an automated test"), "{}", table.out);
+    assert!(
+        table.out.contains("the seven layers: 7 of 7 applicable have an automated test"),
+        "{}",
+        table.out
+    );
     assert!(!program.state().exists());
 }

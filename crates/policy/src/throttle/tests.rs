@@ -18,7 +18,7 @@ fn asking(text: &str) -> Asking {
 }
 
 fn device(id: &str) -> Signed {
-    Signed { id: id.into() }
+    Signed { id: id.into(), fresh: true, held: None }
 }
 
 /// The `n`th of many unrelated addresses.
