@@ -112,7 +112,7 @@ mod tests {
             (&["exec"], &["apply-patch"], "exec"),
             (&["group:fs"], &["write"], "apply_patch edit read"),
             (&["*"], &["group:runtime"], "apply_patch edit read session_status write"),
-            (&["*e*t*"], &[], "edit session_status write"),
+            (&["*e*t*"], &[], "edit session_status"),
             (&["re*"], &[], "read"),
             (&[], &["*"], ""),
             // What is not here leaves nothing: the owner meant less, not all.
