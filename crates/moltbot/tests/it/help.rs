@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 55] = [
+const COMMANDS: [&str; 62] = [
     "",
     "up",
     "gateway",
@@ -58,6 +58,13 @@ const COMMANDS: [&str; 55] = [
     "sandbox image",
     "sandbox image build",
     "sandbox image list",
+    "security",
+    "security audit",
+    "security compliance",
+    "security decrypt",
+    "security drill",
+    "security fix",
+    "security score",
 ];
 
 #[test]
