@@ -248,6 +248,10 @@ async fn an_image_is_made_of_a_distributions_packages_and_commands_run_in_it() {
         "none of half a root"
     );
     let (code, said) = build(&["--suite", suite, "--include", "ed"]);
+    let is_away = ["Could not resolve", "Could not connect", "Failed to fetch", "Unable to connect"];
+    if code == Some(1) && is_away.iter().any(|words| said.contains(words)) {
+        return skip(NAME, "the distribution's packages cannot be fetched from here");
+    }
     assert_eq!(code, Some(0), "{said}");
     let told = yard
         .exec(
