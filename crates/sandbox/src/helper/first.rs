@@ -108,19 +108,29 @@ fn give_up_capabilities() -> Result<(), Failure> {
 /// Waits for the command to start and to end.
 fn watch(job: &Job, command: Pid, uid: u32, started: OwnedFd) -> Result<(), Failure> {
     let handle = rustix::process::pidfd_open(command, PidfdFlags::empty()).at(Step::Init)?;
-    // The command writes what Landlock could do, and then its end of the pair closes: when the shell starts, or when
-    // the command gives up, which it has then told the gateway itself.
+    let Some((walls, listener)) = locked_in(command, uid, started)? else { return Ok(()) };
+    wire::send_report(job.socket.as_fd(), &Report::Started(walls), None).at(Step::Init)?;
+    let exit = until_end(job, command, &handle, Watch::new(listener))?;
+    wire::send_report(job.socket.as_fd(), &Report::Ended(exit), None).at(Step::Init)
+}
+
+/// Waits until the command has locked itself in: its walls, and where it is asked about its calls. It writes what Landlock
+/// could do, and then its end of the pair closes: when the shell starts, or when the command gives up, which it has then told
+/// the gateway itself.
+pub(super) fn locked_in(
+    command: Pid,
+    uid: u32,
+    started: OwnedFd,
+) -> Result<Option<(Walls, Option<OwnedFd>)>, Failure> {
     let (told, listener) = wire::receive_bytes(started.as_fd()).at(Step::Init)?;
     drop(started);
     let [abi, READY] = told.as_slice() else {
         // Ending at once would kill it before it has told.
         rustix::process::waitpid(Some(command), WaitOptions::empty()).at(Step::Init)?;
-        return Ok(());
+        return Ok(None);
     };
     let walls = Walls { landlock_abi: u32::from(*abi), uid, watched: listener.is_some() };
-    wire::send_report(job.socket.as_fd(), &Report::Started(walls), None).at(Step::Init)?;
-    let exit = until_end(job, command, &handle, Watch::new(listener))?;
-    wire::send_report(job.socket.as_fd(), &Report::Ended(exit), None).at(Step::Init)
+    Ok(Some((walls, listener)))
 }
 
 /// What the command writes when only starting the shell is left.

@@ -22,19 +22,19 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitOptions};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::attempts::{Verdict, Watch};
 use super::disk::Disk;
-use super::first::{READY, bury, exit_of, held_by, status_of};
+use super::first::{READY, bury, exit_of, held_by, locked_in, status_of};
 use super::modes::Modes;
 use super::root::{BESIDE_USR, SETTINGS};
 use super::{At as _, Failure, Job, command, die_with_parent, identity, release_output};
 use crate::outcome::{Exit, Step};
 use crate::program::family::{Family, Left, listed};
 use crate::sys::{self, Fork};
-use crate::wire::{self, Access, Report, Request, Walls};
+use crate::wire::{self, Access, Report, Request};
 
 /// The oldest version of Landlock that scopes signals.
 const LANDLOCK: u8 = 6;
@@ -263,14 +263,7 @@ fn keep(
     family: &Family,
 ) -> Result<(), Failure> {
     let handle = rustix::process::pidfd_open(command, PidfdFlags::empty()).at(Step::Init)?;
-    let (told, listener) = wire::receive_bytes(started.as_fd()).at(Step::Init)?;
-    drop(started);
-    let [abi, READY] = told.as_slice() else {
-        // It has told the gateway itself.
-        rustix::process::waitpid(Some(command), WaitOptions::empty()).at(Step::Init)?;
-        return Ok(());
-    };
-    let walls = Walls { landlock_abi: u32::from(*abi), uid, watched: listener.is_some() };
+    let Some((walls, listener)) = locked_in(command, uid, started)? else { return Ok(()) };
     let modes = modes_of(&disks, job.request.access).at(Step::Init)?;
     let mut watch = Watch::of_all(listener, job.request.processes, threads, modes);
     // Where the gateway has ended nobody hears it; the socket says so in a moment.
