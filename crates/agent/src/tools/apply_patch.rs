@@ -37,17 +37,14 @@ pub(super) async fn run(tools: &Toolbox, arguments: Value) -> Result<ToolResult,
     arguments.finish()?;
     // Every path is judged before any file is looked at: one that is refused leaves nothing of the patch done.
     let patch = Patch::read(&input)?;
-    let mut refused = None;
     let named = patch.with_paths(|path| {
         let judged = file::judge(FileAct::Write, path, &tools.cause);
-        judged
-            .map(|permit| permit.path().to_owned())
-            .map_err(|refusal| refused = Some((path.to_owned(), refusal)))
+        judged.map(|permit| permit.path().to_owned()).map_err(|refusal| (path.to_owned(), refusal))
     });
-    if let Some((path, refusal)) = refused {
-        return Err(tools.refuse("file.write", &path, &refusal).await);
-    }
-    let Ok(patch) = named else { return Err("the patch was refused".into()) };
+    let patch = match named {
+        Ok(patch) => patch,
+        Err((path, refusal)) => return Err(tools.refuse(FileAct::Write.action(), &path, &refusal).await),
+    };
     let before = read(tools, &patch).await?;
     let changes = changes(&patch, &before)?;
     let told = told(&before, &changes);
