@@ -125,5 +125,7 @@ static INTERPRETERS: &[(&[&str], Interpreter)] = &[
 /// The interpreter of this name.
 pub(super) fn interpreter(name: &str) -> Option<&'static Interpreter> {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    INTERPRETERS.iter().find(|(names, _)| names.contains(&stem)).map(|(_, interpreter)| interpreter)
+    let first = stem.as_bytes().first();
+    let same = |known: &&str| known.as_bytes().first() == first && *known == stem;
+    INTERPRETERS.iter().find(|(names, _)| names.iter().any(&same)).map(|(_, interpreter)| interpreter)
 }

@@ -70,6 +70,9 @@ pub(super) fn writes_to(call: &Call, at: usize, before: &str) -> bool {
 
 /// Whether a word is the value of an option: behind it, behind its `=`, or in the same word when it has one letter.
 fn is_value(text: &str, before: &str, option: &str) -> bool {
+    if !text.starts_with('-') && !before.starts_with('-') {
+        return false;
+    }
     // The last of several letters takes the value: `-idD folder`.
     let letter = option.strip_prefix('-').filter(|letter| letter.len() == 1);
     let clustered = letter.is_some_and(|letter| {

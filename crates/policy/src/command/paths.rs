@@ -31,7 +31,29 @@ impl Sensitive {
 const HIGH: Option<Grade> = Some((Choice::Refuse, Severity::High));
 const MEDIUM: Option<Grade> = Some((Choice::Ask, Severity::Medium));
 
-struct Place(&'static str, Sensitive);
+/// A path with what it is, and how many bytes of it are the same in every path that fits.
+struct Place(&'static str, Sensitive, usize);
+
+impl Place {
+    /// What every path begins with that fits without wildcards of its own.
+    fn stem(&self) -> &'static [u8] {
+        self.0.as_bytes().get(..self.2).unwrap_or_default()
+    }
+}
+
+/// The length of what stands before the first sign that has a meaning, without a slash at its end.
+const fn stem(path: &str) -> usize {
+    let mut rest = path.as_bytes();
+    let mut length = 0;
+    while let [first, left @ ..] = rest {
+        if matches!(first, b'#' | b'*' | b'[') {
+            break;
+        }
+        length += 1;
+        rest = left;
+    }
+    if length > 0 && length < path.len() && path.as_bytes()[length - 1] == b'/' { length - 1 } else { length }
+}
 
 const fn place(
     path: &'static str,
@@ -40,7 +62,7 @@ const fn place(
     read: Option<Grade>,
     write: Option<Grade>,
 ) -> Place {
-    Place(path, Sensitive { code, what, pattern: None, read, write })
+    Place(path, Sensitive { code, what, pattern: None, read, write }, stem(path))
 }
 
 const fn named(
@@ -50,8 +72,11 @@ const fn named(
     read: Option<Grade>,
     write: Option<Grade>,
 ) -> Place {
-    Place(path, Sensitive { code: "escape_path", what, pattern: Some(pattern), read, write })
+    Place(path, Sensitive { code: "escape_path", what, pattern: Some(pattern), read, write }, stem(path))
 }
+
+/// Disks of all kinds, whose names are read by themselves.
+const DISKS: &str = "/dev/sd";
 
 /// `#` is a process, `*` any part, `**` at the end also everything below; a trailing `*` any ending.
 static PLACES: &[Place] = &[
@@ -65,7 +90,7 @@ static PLACES: &[Place] = &[
     place("/sys/kernel/uevent_helper", "kernel_setting", "a helper that the kernel runs", HIGH, HIGH),
     place("/sys/kernel/**", "kernel_setting", "the kernel's settings", MEDIUM, HIGH),
     place("/sys/**", "kernel_setting", "the machine's devices", None, HIGH),
-    named("/dev/sd", Name::RawDisk, "a raw disk", HIGH, HIGH),
+    named(DISKS, Name::RawDisk, "a raw disk", HIGH, HIGH),
     named("/dev/nvme*", Name::RawDisk, "a raw disk", HIGH, HIGH),
     named("/dev/mmcblk*", Name::RawDisk, "a raw disk", HIGH, HIGH),
     named("/dev/dm-*", Name::RawDisk, "a raw disk", HIGH, HIGH),
@@ -303,12 +328,9 @@ fn find(path: &str) -> Option<&'static Sensitive> {
     let home = home_of(path);
     let path = home.as_deref().unwrap_or(path);
     let spelt = path.contains(['*', '?', '[']);
-    let (first, second) = (path.as_bytes().first(), path.as_bytes().get(1));
-    let near =
-        |known: &str| spelt || (known.as_bytes().first() == first && known.as_bytes().get(1) == second);
+    let near = |place: &&Place| spelt || place.0 == DISKS || path.as_bytes().starts_with(place.stem());
     // The first that fits says what a path is: the more exact stand in front.
-    let mut known =
-        PLACES.iter().filter(|Place(known, _)| near(known) && fits(path, known)).map(|Place(_, found)| found);
+    let mut known = PLACES.iter().filter(near).filter(|place| fits(path, place.0)).map(|place| &place.1);
     // What wildcards spell may be several places: the worst of them.
     let known = if spelt { known.max_by_key(|found| (found.read, found.write)) } else { known.next() };
     known.or_else(|| is_device(path).then_some(&DEVICE))
@@ -377,7 +399,7 @@ fn joined(path: &str, parts: &[&str]) -> String {
 
 fn fits(path: &str, known: &str) -> bool {
     // Where a disk's name ends in letters and digits, a folder that only begins so is another thing.
-    if known == "/dev/sd" {
+    if known == DISKS {
         return is_disk(path);
     }
     let (mut path, mut known) = (path.split('/'), known.split('/'));
