@@ -1,5 +1,7 @@
 //! From text to a tree, by the calls of the parser that keep nothing of what they read.
 
+use std::borrow::Cow;
+
 use brush_parser::ast::{
     Command, CommandPrefixOrSuffixItem as Item, CompoundList, Program, SeparatorOperator,
 };
@@ -23,8 +25,8 @@ pub(super) fn parse(text: &str) -> Result<Program, String> {
     if openings > OPENINGS.saturating_mul(4) {
         return Err("it has too many groups and substitutions".into());
     }
-    let tokens =
-        uncached_tokenize_str(text, &TokenizerOptions::default()).map_err(|error| error.to_string())?;
+    let tokens = uncached_tokenize_str(&ended(text), &TokenizerOptions::default())
+        .map_err(|error| error.to_string())?;
     let opens = |token: &&Token| {
         matches!(
             token.to_str(),
@@ -57,6 +59,18 @@ pub(super) fn parse(text: &str) -> Result<Program, String> {
         return Err("the number of a descriptor is too great".into());
     }
     parse_tokens(&tokens, &options).map_err(|error| error.to_string())
+}
+
+/// The text with the end of its last line. Without it the parser never ends where a here-document's word is empty, as in
+/// `cat <<"" x`, because it looks for that word at the end of the text, again and again. A text whose end is escaped is left as it
+/// is: to bash a backslash there is one, and not the continuation of a line, and the parser refuses it.
+fn ended(text: &str) -> Cow<'_, str> {
+    let backslashes = text.bytes().rev().take_while(|byte| *byte == b'\\').count();
+    if backslashes % 2 == 1 || !text.contains("<<") {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("{text}\n"))
+    }
 }
 
 /// Refuses parentheses that do not end, and levels upon levels. It may count too many, and never too few: a `)` that ends

@@ -43,16 +43,14 @@ impl Place {
 
 /// The length of what stands before the first sign that has a meaning, without a slash at its end.
 const fn stem(path: &str) -> usize {
-    let mut rest = path.as_bytes();
-    let mut length = 0;
+    let (mut rest, mut length, mut last) = (path.as_bytes(), 0, 0);
     while let [first, left @ ..] = rest {
         if matches!(first, b'#' | b'*' | b'[') {
             break;
         }
-        length += 1;
-        rest = left;
+        (rest, length, last) = (left, length + 1, *first);
     }
-    if length > 0 && length < path.len() && path.as_bytes()[length - 1] == b'/' { length - 1 } else { length }
+    if length < path.len() && last == b'/' { length - 1 } else { length }
 }
 
 const fn place(

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use moltbot_policy::command::{Choice, Rules, judge};
+use moltbot_policy::command::{Choice, Rules, Severity, judge};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -403,6 +403,34 @@ fn a_descriptor_with_a_number_that_no_shell_has_is_refused() {
         let unreadable = review(script).reasons.iter().any(|reason| reason.code == "unreadable");
         assert_eq!(unreadable, script.contains("&1x"), "{script}");
     }
+}
+
+/// Found by the fuzzer: the parser never ended where the word of a here-document is empty and its line is the last.
+#[test]
+fn a_document_whose_word_is_empty_is_judged_in_time() {
+    for script in [
+        "cat <<\"\" a",
+        "cat <<'' a ",
+        "cat <<\"\" a <<",
+        "cat <<\"\" a \\\n",
+        "cat <<\"\" a\\",
+        "$(cat <<\"\") a ",
+        "$(cat <<  b) a ",
+        "$(cat <<-  b) a ",
+        "$(cat << \t b) a ",
+        "$(cat <<\\\n  b) a ",
+        "$(cat << ;b) a ",
+        "$(a $(cat <<  c)) d ",
+        "x=1; $(ruv << <$x) -t  ",
+    ] {
+        // That it returns is what is tried. What is only known when it runs is asked about at least.
+        let harmless = !script.contains("$(");
+        assert!(harmless || review(script).choice != Choice::Run, "{script}");
+        assert!(!harmless || review(script).severity.is_none_or(|it| it < Severity::High), "{script}");
+    }
+    // What stands in the document is still seen, and a line that goes on nowhere still refused.
+    assert_eq!(review("sh <<\"\"\nnsenter -t 1 -a sh\n").choice, Choice::Refuse);
+    assert_eq!(review("cat <<A\\").choice, Choice::Refuse);
 }
 
 /// Found by the fuzzer: the parser tries each opening in two ways, so that each level doubled its time: twenty-eight took
