@@ -32,9 +32,10 @@ use std::process::ExitCode;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitOptions};
 
+use crate::groups;
 use crate::outcome::Step;
 use crate::sys::{self, Fork};
-use crate::wire::{self, Builder, Report, Request};
+use crate::wire::{self, Builder, Handed, Report, Request};
 
 /// Runs the sandbox's helper. The program calls it before anything else, while it has one thread, when its first
 /// argument is [`HELPER`](crate::HELPER). It returns only when the command could not be started or has ended.
@@ -105,13 +106,16 @@ fn outer() -> io::Result<()> {
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )?)?;
-    let (request, filter, workspace) = wire::receive_request(socket.as_fd())?;
+    let Handed { request, filter, entrances, workspace } = wire::receive_request(socket.as_fd())?;
     let job = Job { request, filter, socket };
-    let done = match job.request.builder {
+    // Before there is anything that they would have to count.
+    let entered = entrances.iter().try_for_each(groups::enter).at(Step::Group);
+    drop(entrances);
+    let done = entered.and_then(|()| match job.request.builder {
         Builder::Bubblewrap => bubblewrap::enclose(&job, workspace),
         Builder::Helper => enclose(&job, workspace),
         Builder::Weak => weak::enclose(&job, workspace),
-    };
+    });
     tell(&job, done)
 }
 

@@ -24,6 +24,7 @@ mod docker;
 mod examine;
 mod feed;
 mod filter;
+mod groups;
 mod helper;
 mod host;
 mod memory;

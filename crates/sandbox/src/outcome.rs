@@ -79,6 +79,8 @@ impl fmt::Display for Exit {
 pub enum Step {
     /// Starting the helper and handing it the command.
     Start,
+    /// Entering the control group that counts what the command has.
+    Group,
     /// Giving the workspace of a root gateway to the sandbox's user.
     Ownership,
     /// Becoming the sandbox's user.
@@ -119,6 +121,7 @@ impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Start => "start",
+            Self::Group => "control group",
             Self::Ownership => "ownership",
             Self::Identity => "identity",
             Self::Namespaces => "namespaces",
@@ -183,6 +186,10 @@ fn fix_for(step: Step, cause: &str) -> &'static str {
             "run the gateway as an ordinary user, or give root's user namespace more than one user"
         }
         Step::Identity | Step::Start => "restart the gateway, and see its log",
+        Step::Group => {
+            "the control groups that the gateway found at its start are gone, or others than it manage them: restart the \
+             gateway, which looks again"
+        }
         Step::Landlock if cause.contains("version 6") => {
             "without namespaces the sandbox needs Linux 6.12 or later, with `landlock` in its `lsm=` parameter; boot one, \
              or set `sandbox.backend` to \"embedded\" where there are user namespaces"

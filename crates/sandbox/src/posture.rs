@@ -21,7 +21,8 @@ pub struct Posture {
     pub kernel: String,
     /// The version of Landlock's rules that hold: 1 restricts files, 4 also TCP, 6 also signals.
     pub landlock_abi: u32,
-    /// What holds the memory of all processes together: `watchdog` reads it every 200 ms.
+    /// What holds the memory of all processes together: control groups of the kernel's first or second version where this
+    /// program may make some, and `watchdog`, which reads it every 200 ms.
     pub limiter: &'static str,
     /// Whether attempts to leave the walls are seen. Where a container around the gateway watches system calls itself,
     /// they are refused all the same, and not told.
@@ -78,7 +79,7 @@ pub(crate) async fn probe(sandbox: &Sandbox, backend: &Backend) -> Result<Postur
         backend: backend.name(),
         kernel,
         landlock_abi: walls.landlock_abi,
-        limiter: "watchdog",
+        limiter: sandbox.limiter(),
         attempts_seen: walls.watched,
         uid: walls.uid,
         took,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feed;
 use crate::filter;
+use crate::groups::Group;
 use crate::outcome::{Exit, RunError, Step};
 use crate::spawner::{Spawner, Started};
 use crate::stopper::{Known, Stopper};
@@ -43,6 +44,8 @@ pub(crate) struct Running {
     stopper: Stopper,
     /// Whether the helper keeps the command's processes, and is let go of instead of killed.
     keeps: bool,
+    /// What the kernel counts of it.
+    group: Option<Group>,
     /// That a stop finds the helper, and the first process once it is there.
     known: Vec<Known>,
 }
@@ -72,7 +75,7 @@ impl Running {
         kept: Kept,
         way_out: Option<oneshot::Sender<OwnedFd>>,
     ) -> io::Result<Self> {
-        let Started { child, ended, output, reports, known, keeps, is_terminal } = started;
+        let Started { child, ended, output, reports, known, keeps, is_terminal, group } = started;
         Ok(Self {
             spawner,
             child: Some(child),
@@ -89,6 +92,7 @@ impl Running {
             attempts: Vec::new(),
             stopper,
             keeps,
+            group,
             known: vec![known],
         })
     }
@@ -121,11 +125,16 @@ impl Running {
         tokio::time::timeout(limits::COMMAND_END, self.run_dry(&mut buffer))
             .await
             .map_err(|_| RunError::Survived)?;
+        let has_run_out = self.group.as_ref().is_some_and(Group::has_run_out);
         self.bury().await;
         let walls = self.walls;
         // Killed by a stop before we were told of it.
         let lost = || if abort.is_cancelled() { Ok(Exit::Aborted) } else { Err(lost(walls)) };
-        let exit = self.end.take().unwrap_or_else(lost)?;
+        let exit = match self.end.take() {
+            // However the shell took it that one of its processes was killed.
+            None | Some(Ok(Exit::Code(_) | Exit::Signal(_))) if has_run_out => Exit::OutOfMemory,
+            end => end.unwrap_or_else(lost)?,
+        };
         Ok(Finished { exit, kept: std::mem::take(&mut self.kept), walls, container: None })
     }
 
@@ -157,7 +166,7 @@ impl Running {
             tracing::warn!(%error, "cannot wait for a helper");
         }
         if let Some(child) = self.child.take() {
-            self.spawner.bury(child);
+            self.spawner.bury(child, self.group.take());
         }
     }
 
@@ -264,7 +273,7 @@ impl Drop for Running {
             self.kill_outer();
         }
         if let Some(child) = self.child.take() {
-            self.spawner.bury(child);
+            self.spawner.bury(child, self.group.take());
         }
     }
 }

@@ -244,6 +244,11 @@ impl Sandbox {
         Ok(self.inner.spawner.get_or_init(|| spawner).clone())
     }
 
+    /// What holds the memory of all processes of a command together. Known once a command was started.
+    pub(crate) fn limiter(&self) -> &'static str {
+        self.inner.spawner.get().map_or("watchdog", Spawner::limiter)
+    }
+
     /// Writes into the book without holding up the runtime.
     async fn enter(&self, entries: Vec<Entry>) -> Result<Vec<u64>, Unrecorded> {
         self.inner.ledger.enter_soon(entries).await

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::HELPER;
 use crate::filter::{self, Beside};
+use crate::groups::{Group, Groups};
 use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Builder, Request};
 use crate::written;
@@ -26,11 +27,13 @@ use crate::written;
 #[derive(Clone, Debug)]
 pub(crate) struct Spawner {
     orders: mpsc::Sender<Order>,
+    /// What holds the memory of all processes of a command together.
+    limiter: &'static str,
 }
 
 #[derive(Debug)]
 enum Order {
-    Bury(Child),
+    Bury { child: Child, group: Option<Group> },
     Start { request: Box<Request>, workspace: Option<OwnedFd>, reply: oneshot::Sender<io::Result<Started>> },
 }
 
@@ -51,12 +54,14 @@ pub(crate) struct Started {
     pub(crate) known: Known,
     /// Whether it keeps processes that would outlive it: it is not killed but let go of, by closing the reports.
     pub(crate) keeps: bool,
+    /// What the kernel counts of it.
+    pub(crate) group: Option<Group>,
 }
 
 impl Started {
     /// Ends it, and waits for its end.
     fn end(self) -> io::Result<()> {
-        let Self { mut child, reports, keeps, known, .. } = self;
+        let Self { mut child, reports, keeps, known, group, .. } = self;
         drop(known);
         if keeps {
             // Its copy that a stop would have used is gone with `known`.
@@ -64,20 +69,28 @@ impl Started {
         } else {
             child.kill()?;
         }
-        child.wait().map(|_| ())
+        let ended = child.wait().map(|_| ());
+        drop(group);
+        ended
     }
 }
 
 impl Spawner {
     /// Starts the thread.
     pub(crate) fn start(helper: PathBuf, stopper: Stopper) -> io::Result<Self> {
-        let filters = Filters::default();
+        let (filters, groups) = (Filters::default(), Groups::find());
+        let limiter = groups.limiter();
         let (orders, received) = mpsc::channel();
         thread::Builder::new()
             .name("sandbox-spawner".into())
             .stack_size(256 * 1024)
-            .spawn(move || serve(&received, &helper, &filters, &stopper))?;
-        Ok(Self { orders })
+            .spawn(move || serve(&received, &helper, &filters, groups, &stopper))?;
+        Ok(Self { orders, limiter })
+    }
+
+    /// What holds the memory of all processes of a command together.
+    pub(crate) const fn limiter(&self) -> &'static str {
+        self.limiter
     }
 
     /// Starts a helper.
@@ -88,9 +101,9 @@ impl Spawner {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Waits for a helper that was killed, so that it does not stay as a zombie.
-    pub(crate) fn bury(&self, child: Child) {
-        if self.orders.send(Order::Bury(child)).is_err() {
+    /// Waits for a helper that was killed, so that it does not stay as a zombie, and removes its group.
+    pub(crate) fn bury(&self, child: Child, group: Option<Group>) {
+        if self.orders.send(Order::Bury { child, group }).is_err() {
             tracing::warn!(
                 "the thread that starts commands has ended; a helper that was killed stays a zombie"
             );
@@ -125,18 +138,28 @@ impl Filters {
     }
 }
 
-fn serve(orders: &mpsc::Receiver<Order>, helper: &Path, filters: &Filters, stopper: &Stopper) {
+fn serve(
+    orders: &mpsc::Receiver<Order>,
+    helper: &Path,
+    filters: &Filters,
+    mut groups: Groups,
+    stopper: &Stopper,
+) {
     for order in orders {
         match order {
-            Order::Bury(mut child) => {
+            Order::Bury { mut child, group } => {
                 if let Err(error) = child.wait() {
                     tracing::warn!(%error, "cannot wait for a helper that was killed");
                 }
+                drop(group);
             }
             Order::Start { request, workspace, reply } => {
                 let workspace = workspace.as_ref().map(AsFd::as_fd);
-                let filter = filters.of(&request);
-                let started = filter.and_then(|filter| start(helper, &request, filter, workspace, stopper));
+                let group = groups.make(&request);
+                let started = group.and_then(|group| {
+                    let filter = filters.of(&request)?;
+                    start(helper, &request, filter, group, workspace, stopper)
+                });
                 if let Err(Ok(abandoned)) = reply.send(started)
                     && let Err(error) = abandoned.end()
                 {
@@ -155,6 +178,7 @@ fn start(
     helper: &Path,
     request: &Request,
     filter: BorrowedFd<'_>,
+    group: Option<Group>,
     workspace: Option<BorrowedFd<'_>>,
     stopper: &Stopper,
 ) -> io::Result<Started> {
@@ -165,7 +189,8 @@ fn start(
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let (output, writer) = written::pair(request.terminal)?;
     // Before the start: the helper finds its request waiting, and a request that cannot be sent starts nothing.
-    wire::send_request(near.as_fd(), request, filter, workspace)?;
+    let entrances = group.as_ref().map_or(&[][..], Group::entrances);
+    wire::send_request(near.as_fd(), request, filter, entrances, workspace)?;
     let keeps = request.builder == Builder::Weak;
     let letting_go = near.try_clone()?;
     let mut child = Command::new(helper)
@@ -193,7 +218,7 @@ fn start(
     };
     let known = if keeps { stopper.know_keeper(handle, letting_go) } else { stopper.know(handle) };
     rustix::io::ioctl_fionbio(&near, true)?;
-    Ok(Started { child, ended, output, is_terminal: request.terminal, reports: near, known, keeps })
+    Ok(Started { child, ended, output, is_terminal: request.terminal, reports: near, known, keeps, group })
 }
 
 /// Why no command is started.

@@ -1,6 +1,6 @@
 //! What the gateway and its helper say to each other, over one pair of sockets.
 //!
-//! The gateway says one thing: the [`Request`], in a memory file, with two or three descriptors. The helper's
+//! The gateway says one thing: the [`Request`], in a memory file, with two to five descriptors. The helper's
 //! processes answer with [`Report`]s, one per packet.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -124,7 +124,7 @@ const REPORT_BYTES: usize = 4096;
 /// The largest request: a script of 64 kB, each byte escaped in six.
 const REQUEST_BYTES: u64 = 1024 * 1024;
 /// The most descriptors in one packet.
-const DESCRIPTORS: usize = 3;
+const DESCRIPTORS: usize = 5;
 
 /// Sends a report, and a descriptor with it.
 pub(crate) fn send_report(
@@ -204,28 +204,49 @@ pub(crate) fn await_served(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Hands the helper its request, its filter and the workspace.
+/// Hands the helper its request, its filter, the entrances of the groups that it enters, and the workspace.
 pub(crate) fn send_request(
     socket: BorrowedFd<'_>,
     request: &Request,
     filter: BorrowedFd<'_>,
+    entrances: &[OwnedFd],
     workspace: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     let request = sealed("moltbot-request", &serde_json::to_vec(request)?)?;
     let mut descriptors = vec![request.as_fd(), filter];
+    descriptors.extend(entrances.iter().map(AsFd::as_fd));
     descriptors.extend(workspace);
-    send(socket, b"request", &descriptors)
+    // What else comes along could be either: how many entrances there are is said.
+    let count = u8::try_from(entrances.len()).map_err(io::Error::other)?;
+    send(socket, &[count], &descriptors)
 }
 
-/// Takes the request, the filter's bytes and the workspace.
-pub(crate) fn receive_request(socket: BorrowedFd<'_>) -> io::Result<(Request, Vec<u8>, Option<OwnedFd>)> {
-    let (_, descriptors) = receive(socket, &mut [0; 16])?;
+/// What the helper is handed.
+pub(crate) struct Handed {
+    pub(crate) request: Request,
+    /// The bytes of the filter of system calls.
+    pub(crate) filter: Vec<u8>,
+    /// Where the control groups are entered.
+    pub(crate) entrances: Vec<OwnedFd>,
+    pub(crate) workspace: Option<OwnedFd>,
+}
+
+/// Takes what the gateway hands over.
+pub(crate) fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Handed> {
+    let mut count = [0];
+    let (_, descriptors) = receive(socket, &mut count)?;
+    let count = count.into_iter().map(usize::from).sum();
     let mut descriptors = descriptors.into_iter();
     let (Some(request), Some(filter)) = (descriptors.next(), descriptors.next()) else {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no request"));
     };
     let request = serde_json::from_slice(&contents(request.as_fd())?)?;
-    Ok((request, contents(filter.as_fd())?, descriptors.next()))
+    let entrances: Vec<OwnedFd> = descriptors.by_ref().take(count).collect();
+    if entrances.len() != count {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no entrance of a group"));
+    }
+    let filter = contents(filter.as_fd())?;
+    Ok(Handed { request, filter, entrances, workspace: descriptors.next() })
 }
 
 /// A memory file that nobody can change.
@@ -319,9 +340,14 @@ mod tests {
         let request = Request::new(&script, "src", &Profile::for_probe());
         let filter = sealed("filter", b"12345678").unwrap();
         let (workspace, _writer) = rustix::pipe::pipe().unwrap();
-        send_request(near.as_fd(), &request, filter.as_fd(), Some(workspace.as_fd())).unwrap();
-        let (received, filter, folder) = receive_request(far.as_fd()).unwrap();
-        assert_eq!((received.script, filter, folder.is_some()), (script, b"12345678".to_vec(), true));
+        let entrance = sealed("entrance", b"").unwrap();
+        send_request(near.as_fd(), &request, filter.as_fd(), &[entrance], Some(workspace.as_fd())).unwrap();
+        let handed = receive_request(far.as_fd()).unwrap();
+        assert_eq!((handed.request.script, handed.filter), (script, b"12345678".to_vec()));
+        assert_eq!((handed.entrances.len(), handed.workspace.is_some()), (1, true));
+        // Without the entrance that was announced nothing runs.
+        send(near.as_fd(), &[1], &[filter.as_fd(), filter.as_fd()]).unwrap();
+        assert!(receive_request(far.as_fd()).is_err());
     }
 
     #[test]

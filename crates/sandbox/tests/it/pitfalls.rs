@@ -2,6 +2,7 @@
 //! 3 and 4 in `workspace`, 14 in `view`, and those of containers in `docker`.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ fn siege_pitfall_17_a_command_of_most_of_a_minute_outlives_the_thread_that_asked
     outlives_its_thread(58);
 }
 
-/// What this process has: descriptors, mounts, and processes that came of it.
+/// What this process has: descriptors, mounts and control groups, and processes that came of it.
 fn belongings() -> (usize, usize, usize) {
     let count = |path: &str| std::fs::read_dir(path).unwrap().count();
     #[expect(clippy::disallowed_methods, reason = "what the kernel says of this process")]
@@ -147,7 +148,21 @@ fn belongings() -> (usize, usize, usize) {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let children = tasks.map(|task| text(&format!("{}/children", task.path().display())));
     let children = children.map(|line| line.split_ascii_whitespace().count()).sum();
-    (count("/proc/self/fd"), text("/proc/self/mountinfo").lines().count(), children)
+    let mounts = text("/proc/self/mountinfo").lines().count();
+    (count("/proc/self/fd"), mounts + groups_in(Path::new("/sys/fs/cgroup")), children)
+}
+
+/// How many control groups of this process's commands are below a folder.
+fn groups_in(folder: &Path) -> usize {
+    let namespace = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/proc/self/ns/pid").unwrap());
+    let own = format!("moltbot-{namespace}-{}-", std::process::id());
+    let folders = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = folders.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders
+        .map(|entry| {
+            usize::from(entry.file_name().to_string_lossy().starts_with(&own)) + groups_in(&entry.path())
+        })
+        .sum()
 }
 
 /// In a process of its own, because tests beside this one have descriptors and processes, too.

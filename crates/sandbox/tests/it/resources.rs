@@ -3,7 +3,7 @@
 use moltbot_policy::profile::Profile;
 use moltbot_sandbox::Exit;
 
-use crate::room::{Room, has, profile, text};
+use crate::room::{Room, backend, has, profile, text};
 
 #[tokio::test]
 async fn fifty_megabytes_of_output_are_read_and_not_kept() {
@@ -74,6 +74,33 @@ async fn memory_in_sockets_counts_although_no_process_has_it() {
         1 while syswrite($a, \"x\" x 65536) } sleep 5' & done; wait";
     let outcome = room.run_with(script, profile).await.unwrap();
     assert_eq!(outcome.exit, Exit::OutOfMemory, "{}", text(&outcome));
+}
+
+#[tokio::test]
+async fn memory_that_no_process_has_counts_where_there_are_control_groups() {
+    const NAME: &str = "memory_that_no_process_has…";
+    if !has("/usr/bin/perl") {
+        return moltbot_testkit::skip::skip(NAME, "there is no /usr/bin/perl");
+    }
+    let room = Room::new();
+    let limiter = room.sandbox.posture_of(&backend()).await.unwrap().limiter;
+    if !limiter.starts_with("cgroup") {
+        return moltbot_testkit::skip::skip(NAME, "no control groups were handed to this run");
+    }
+    // 768 MB of shared memory, each part filled by a process that is gone by then: no process has it in its table. Smaller than
+    // what a process may map, and none of them ever has as much as all may have.
+    let script = "perl -MPOSIX -e 'for (1..6) { my $p = syscall(9, 0, 128 << 20, 3, 0x21, -1, 0); \
+        if (!fork) { open(Z, \"<\", \"/dev/zero\"); \
+            for (my $n = 0; $n < 128 << 20; $n += 1 << 20) { syscall(0, fileno(Z), $p + $n, 1 << 20) } \
+            POSIX::_exit(0) } wait; print $?, \" \" } sleep 1'";
+    let profile = Profile { memory: 200 * MIB, temporary_bytes: MIB, ..profile() };
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!(outcome.exit, Exit::OutOfMemory, "{}", text(&outcome));
+    // With enough for all the same ends well: nothing else has killed it.
+    let profile = Profile { memory: 2048 * MIB, ..crate::room::profile() };
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Code(0), "0 0 0 0 0 0 "));
+    drop(room);
 }
 
 #[tokio::test]

@@ -1,0 +1,423 @@
+//! Control groups: what the kernel itself counts of a command, and the most that it may have of it.
+//!
+//! A group is made for each command where the machine gives this program groups to make, and the helper enters it before
+//! anything else. The kernel then counts what no process has mapped, too: pipes, sockets, folders in memory, shared memory
+//! whose owner is gone. Elsewhere the watchdog of the helper counts, as it does beside them.
+//!
+//! Version 2 ("unified") is used where it was handed over: `Delegate=` of a unit, or an ordinary user's own part of the tree.
+//! What is only writable because this program is root is systemd's. Version 1 is used by root alone, which has no such rule.
+//! Sources: the kernel's `admin-guide/cgroup-v2.rst` and `cgroup-v1/`, systemd's "Control Group APIs and Delegation".
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Access, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::wire::Request;
+
+/// What begins the name of every group of a command. The number of the namespace of processes follows, the gateway's process id
+/// in it, and a number of its own.
+const NAME: &str = "moltbot-";
+/// The group of the gateway itself in version 2, where no group has both processes and groups that are counted.
+const OWN: &str = "moltbot-gateway";
+/// What the helper's own processes may have beside the command's: memory in bytes, with the small folders in memory that the
+/// private root is made of, and processes.
+const HELPERS: (u64, u64) = (64 * 1024 * 1024, 8);
+/// The largest file of the kernel that is read here.
+const FILE_BYTES: usize = 1024 * 1024;
+
+/// Where the groups of commands are made.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    kind: Kind,
+    /// The number of this program's namespace of processes.
+    namespace: u64,
+    made: u64,
+    /// Folders of groups that were not empty yet when their command had ended.
+    left: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+/// Which groups this program may make.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Kind {
+    /// None.
+    None,
+    /// In two trees, below these folders.
+    One { memory: PathBuf, processes: PathBuf },
+    /// In one tree, below this folder.
+    Two { parent: PathBuf },
+}
+
+/// The group of one command. Dropped when its processes are gone, it is removed.
+#[derive(Debug)]
+pub(crate) struct Group {
+    folders: Vec<PathBuf>,
+    /// Where a process enters by writing `0`.
+    entrances: Vec<OwnedFd>,
+    /// Where the kernel says how often it has killed for memory.
+    kills: PathBuf,
+    left: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Groups {
+    /// Finds out what this program may make, and takes away what one that was killed has left.
+    pub(crate) fn find() -> Self {
+        let kind = Kind::find();
+        let namespace = rustix::fs::stat("/proc/self/ns/pid").map_or(0, |namespace| namespace.st_ino);
+        for parent in kind.parents() {
+            remove_abandoned(parent, namespace);
+        }
+        Self { kind, namespace, made: 0, left: Arc::default() }
+    }
+
+    /// What holds the memory of all processes of a command together, as `status` names it.
+    pub(crate) const fn limiter(&self) -> &'static str {
+        match self.kind {
+            Kind::None => "watchdog",
+            Kind::One { .. } => "cgroup v1, watchdog",
+            Kind::Two { .. } => "cgroup v2, watchdog",
+        }
+    }
+
+    /// Makes the group of a command, with its limits; nothing where there are none to be had.
+    ///
+    /// # Errors
+    /// When the kernel makes none, although it did at the start: then the command may not run with less.
+    pub(crate) fn make(&mut self, request: &Request) -> io::Result<Option<Group>> {
+        remove(&mut lock(&self.left));
+        self.made = self.made.saturating_add(1);
+        let name = format!("{NAME}{}-{}-{}", self.namespace, std::process::id(), self.made);
+        let memory =
+            request.memory.saturating_add(request.temporary_bytes).saturating_add(HELPERS.0).to_string();
+        let processes = request.processes.saturating_add(HELPERS.1).to_string();
+        let mut group = match &self.kind {
+            Kind::None => return Ok(None),
+            Kind::One { memory, .. } => self.group(memory.join(&name).join("memory.oom_control")),
+            Kind::Two { parent } => self.group(parent.join(&name).join("memory.events")),
+        };
+        match &self.kind {
+            Kind::None => {}
+            Kind::One { memory: above, processes: beside } => {
+                let folder = group.add(above.join(&name))?;
+                set(&folder, "memory.limit_in_bytes", &memory)?;
+                // Only where swap is counted, and only above the limit without it.
+                set_if_there(&folder, "memory.memsw.limit_in_bytes", &memory)?;
+                group.enter_by(&folder.join("tasks"))?;
+                let folder = group.add(beside.join(&name))?;
+                set(&folder, "pids.max", &processes)?;
+                group.enter_by(&folder.join("tasks"))?;
+            }
+            Kind::Two { parent } => {
+                let folder = group.add(parent.join(&name))?;
+                set(&folder, "memory.max", &memory)?;
+                set_if_there(&folder, "memory.swap.max", "0")?;
+                set_if_there(&folder, "memory.oom.group", "1")?;
+                set(&folder, "pids.max", &processes)?;
+                group.enter_by(&folder.join("cgroup.procs"))?;
+            }
+        }
+        Ok(Some(group))
+    }
+
+    fn group(&self, kills: PathBuf) -> Group {
+        Group { folders: Vec::new(), entrances: Vec::new(), kills, left: self.left.clone() }
+    }
+}
+
+impl Group {
+    /// Where a process enters.
+    pub(crate) fn entrances(&self) -> &[OwnedFd] {
+        &self.entrances
+    }
+
+    /// Whether the kernel has killed a process of the group because there was no memory left in it.
+    pub(crate) fn has_run_out(&self) -> bool {
+        read(&self.kills).is_ok_and(|text| count(&text, "oom_kill") > 0)
+    }
+
+    fn add(&mut self, folder: PathBuf) -> io::Result<PathBuf> {
+        let make = || rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o700));
+        let made = match make() {
+            // Of one that had this process id before.
+            Err(Errno::EXIST) => rustix::fs::rmdir(&folder).and_then(|()| make()),
+            made => made,
+        };
+        made.map_err(|errno| told(&folder, errno))?;
+        self.folders.push(folder.clone());
+        Ok(folder)
+    }
+
+    fn enter_by(&mut self, file: &Path) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let entrance = rustix::fs::open(file, flags, Mode::empty()).map_err(|errno| told(file, errno))?;
+        self.entrances.push(entrance);
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut folders = std::mem::take(&mut self.folders);
+        remove(&mut folders);
+        lock(&self.left).append(&mut folders);
+    }
+}
+
+/// Enters a group: called by the process itself, which has one thread.
+pub(crate) fn enter(entrance: &OwnedFd) -> io::Result<()> {
+    rustix::io::write(entrance, b"0").map(|_| ()).map_err(Into::into)
+}
+
+impl Kind {
+    fn find() -> Self {
+        let (Ok(own), Ok(mounts)) = (read("/proc/self/cgroup"), read("/proc/self/mountinfo")) else {
+            return Self::None;
+        };
+        Self::two(&own, &mounts).or_else(|| Self::one(&own, &mounts)).unwrap_or(Self::None)
+    }
+
+    fn parents(&self) -> Vec<&Path> {
+        match self {
+            Self::None => Vec::new(),
+            Self::One { memory, processes } => vec![memory, processes],
+            Self::Two { parent } => vec![parent],
+        }
+    }
+
+    fn one(own: &str, mounts: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let folder = |controller: &str| {
+            let folder = mounted(mounts, "cgroup", Some(controller), own_path(own, Some(controller))?)?;
+            (is_writable(&folder) && processes_in(&folder).contains(&std::process::id())).then_some(folder)
+        };
+        Some(Self::One { memory: folder("memory")?, processes: folder("pids")? })
+    }
+
+    fn two(own: &str, mounts: &str) -> Option<Self> {
+        let folder = mounted(mounts, "cgroup2", None, own_path(own, None)?)?;
+        if folder.ends_with(OWN) {
+            // Set up before, by this program.
+            let parent = folder.parent()?.to_path_buf();
+            return hands_on(&parent).then_some(Self::Two { parent });
+        }
+        let has_both = offers(&folder, "cgroup.controllers");
+        if !has_both || !is_handed_over(&folder) || processes_in(&folder) != [std::process::id()] {
+            return None;
+        }
+        match divide(&folder) {
+            Ok(()) => Some(Self::Two { parent: folder }),
+            Err(error) => {
+                tracing::warn!(%error, "the control group of the gateway cannot be divided; the watchdog alone counts");
+                None
+            }
+        }
+    }
+}
+
+/// Moves this program into a group of its own within its group, so that groups beside that one can be counted.
+fn divide(folder: &Path) -> io::Result<()> {
+    let own = folder.join(OWN);
+    match rustix::fs::mkdir(&own, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(told(&own, errno)),
+    }
+    set(&own, "cgroup.procs", "0")?;
+    set(folder, "cgroup.subtree_control", "+memory +pids").inspect_err(|_| {
+        // Back to where it was: nothing has changed then.
+        if let Err(error) = set(folder, "cgroup.procs", "0") {
+            tracing::warn!(%error, "the gateway stays in a control group of its own");
+        }
+    })
+}
+
+/// Whether groups within this one are counted.
+fn hands_on(folder: &Path) -> bool {
+    offers(folder, "cgroup.subtree_control")
+}
+
+fn offers(folder: &Path, list: &str) -> bool {
+    read(folder.join(list)).is_ok_and(|text| {
+        ["memory", "pids"].iter().all(|wanted| text.split_whitespace().any(|it| it == *wanted))
+    })
+}
+
+/// Whether whoever manages the tree has left this part of it to us.
+fn is_handed_over(folder: &Path) -> bool {
+    let files = ["cgroup.procs", "cgroup.subtree_control"];
+    let writable = is_writable(folder) && files.iter().all(|file| is_writable(&folder.join(file)));
+    let marked = ["user.delegate", "trusted.delegate"].iter().any(|mark| {
+        let mut value = [0; 1];
+        rustix::fs::getxattr(folder, *mark, &mut value).is_ok_and(|length| length == 1) && value == *b"1"
+    });
+    writable && (marked || !rustix::process::geteuid().is_root())
+}
+
+fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, Access::WRITE_OK).is_ok()
+}
+
+fn processes_in(folder: &Path) -> Vec<u32> {
+    let text = read(folder.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The group that this program is in, as `/proc/self/cgroup` says it: of a controller of version 1, or of version 2.
+fn own_path<'a>(own: &'a str, controller: Option<&str>) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let fits = match controller {
+            None => controllers.is_empty(),
+            Some(wanted) => controllers.split(',').any(|it| it == wanted),
+        };
+        fits.then_some(path)
+    })
+}
+
+/// The folder of a group, where its tree is mounted. `mounts` is `/proc/self/mountinfo`, see proc(5).
+fn mounted(mounts: &str, kind: &str, controller: Option<&str>, path: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (place, tree) = line.split_once(" - ")?;
+        let mut place = place.split(' ').skip(3);
+        let (root, folder) = (place.next()?, place.next()?);
+        let mut tree = tree.split(' ');
+        let (found, options) = (tree.next()?, tree.nth(1)?);
+        let fits = found == kind && controller.is_none_or(|it| options.split(',').any(|option| option == it));
+        // A name with blanks is written with backslashes; no system mounts it so.
+        let below = Path::new(path).strip_prefix(root).ok().filter(|_| fits && !folder.contains('\\'))?;
+        Some(Path::new(folder).join(below))
+    })
+}
+
+/// The number behind a name, of lines of a name and a number each.
+fn count(text: &str, name: &str) -> u64 {
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok());
+    found.unwrap_or(0)
+}
+
+/// Removes the groups of gateways of this namespace of processes that are gone. One that has processes stays.
+fn remove_abandoned(parent: &Path, namespace: u64) {
+    let before = format!("{NAME}{namespace}-");
+    let Ok(found) = std::fs::read_dir(parent) else { return };
+    for entry in found.flatten() {
+        let name = entry.file_name();
+        let gateway =
+            name.to_str().and_then(|name| name.strip_prefix(&before)?.split_once('-')?.0.parse().ok());
+        let is_abandoned = gateway
+            .and_then(Pid::from_raw)
+            .is_some_and(|gateway| rustix::process::test_kill_process(gateway) == Err(Errno::SRCH));
+        if is_abandoned {
+            remove(&mut vec![entry.path()]);
+        }
+    }
+}
+
+/// Removes groups, and keeps those that are not empty yet.
+fn remove(folders: &mut Vec<PathBuf>) {
+    folders.retain(|folder| matches!(rustix::fs::rmdir(folder), Err(Errno::BUSY)));
+}
+
+fn set_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
+    match set(folder, file, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn set(folder: &Path, file: &str, value: &str) -> io::Result<()> {
+    let path = folder.join(file);
+    rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|file| rustix::io::write(&file, value.as_bytes()))
+        .map(|_| ())
+        .map_err(|errno| told(&path, errno))
+}
+
+/// An error of the kernel, with the file that it is about.
+fn told(path: &Path, errno: Errno) -> io::Error {
+    let error = io::Error::from(errno);
+    io::Error::new(error.kind(), format!("the control group {}: {error}", path.display()))
+}
+
+fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    let file = rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = rustix::io::read(&file, &mut buffer)?;
+        if length == 0 || text.len() > FILE_BYTES {
+            return String::from_utf8(text).map_err(io::Error::other);
+        }
+        text.extend_from_slice(buffer.get(..length).unwrap_or_default());
+    }
+}
+
+fn lock(left: &Mutex<Vec<PathBuf>>) -> MutexGuard<'_, Vec<PathBuf>> {
+    left.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+25 30 0:23 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
+26 30 0:24 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+27 30 0:25 /user.slice /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+28 30 0:26 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw,nsdelegate
+";
+    const OWN: &str =
+        "9:cpu,cpuacct:/x\n8:pids:/user.slice/a\n4:memory:/b/c\n0::/user.slice/moltbot.service\n";
+
+    #[test]
+    fn the_own_group_is_found_where_its_tree_is_mounted() {
+        let found = |kind, controller| {
+            let folder = mounted(MOUNTS, kind, controller, own_path(OWN, controller)?)?;
+            Some(folder.display().to_string())
+        };
+        for (kind, controller, folder) in [
+            ("cgroup", Some("memory"), Some("/sys/fs/cgroup/memory/b/c")),
+            ("cgroup", Some("cpuacct"), Some("/sys/fs/cgroup/cpu,cpuacct/x")),
+            ("cgroup", Some("pids"), Some("/sys/fs/cgroup/pids/a")),
+            ("cgroup", Some("devices"), None),
+            ("cgroup2", None, Some("/sys/fs/cgroup/unified/user.slice/moltbot.service")),
+        ] {
+            assert_eq!(found(kind, controller).as_deref(), folder, "{kind} {controller:?}");
+        }
+        // A part of the tree is mounted in which this program is not.
+        assert_eq!(mounted(MOUNTS, "cgroup", Some("pids"), "/other"), None);
+    }
+
+    #[test]
+    fn groups_of_a_gateway_that_is_gone_are_removed_and_others_stay() {
+        let groups = Groups::find();
+        let parents = groups.kind.parents();
+        if parents.is_empty() {
+            let why = "this run may make no control groups; root may where there is version 1, and others what is delegated";
+            return moltbot_testkit::skip::skip("groups_of_a_gateway_that_is_gone…", why);
+        }
+        // No process has a number beyond 2^22.
+        let gone = parents.iter().map(|it| it.join(format!("{NAME}{}-4194305-1", groups.namespace)));
+        let other = parents.iter().map(|it| it.join(format!("{NAME}{}-4194305-1", groups.namespace + 1)));
+        let (gone, other): (Vec<_>, Vec<_>) = (gone.collect(), other.collect());
+        for folder in gone.iter().chain(&other) {
+            rustix::fs::mkdir(folder, Mode::from_raw_mode(0o700)).unwrap();
+        }
+        drop(Groups::find());
+        assert!(gone.iter().all(|folder| !folder.exists()));
+        for folder in other {
+            rustix::fs::rmdir(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_killed_is_counted_by_its_exact_name() {
+        assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "oom_kill"), 3);
+        assert_eq!(count("low 0\nhigh 0\nmax 12\noom 4\noom_kill 0\noom_group_kill 1\n", "oom_kill"), 0);
+        assert_eq!(count("", "oom_kill"), 0);
+    }
+}
