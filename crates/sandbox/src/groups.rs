@@ -11,6 +11,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, Mode, OFlags};
@@ -36,7 +37,6 @@ pub(crate) struct Groups {
     kind: Kind,
     /// The number of this program's namespace of processes.
     namespace: u64,
-    made: u64,
     /// Folders of groups that were not empty yet when their command had ended.
     left: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -71,7 +71,7 @@ impl Groups {
         for parent in kind.parents() {
             remove_abandoned(parent, namespace);
         }
-        Self { kind, namespace, made: 0, left: Arc::default() }
+        Self { kind, namespace, left: Arc::default() }
     }
 
     /// What holds the memory of all processes of a command together, as `status` names it.
@@ -87,10 +87,12 @@ impl Groups {
     ///
     /// # Errors
     /// When the kernel makes none, although it did at the start: then the command may not run with less.
-    pub(crate) fn make(&mut self, request: &Request) -> io::Result<Option<Group>> {
+    pub(crate) fn make(&self, request: &Request) -> io::Result<Option<Group>> {
         remove(&mut lock(&self.left));
-        self.made = self.made.saturating_add(1);
-        let name = format!("{NAME}{}-{}-{}", self.namespace, std::process::id(), self.made);
+        // One count for the program: it may have several sandboxes.
+        static MADE: AtomicU64 = AtomicU64::new(1);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{NAME}{}-{}-{number}", self.namespace, std::process::id());
         let memory =
             request.memory.saturating_add(request.temporary_bytes).saturating_add(HELPERS.0).to_string();
         let processes = request.processes.saturating_add(HELPERS.1).to_string();

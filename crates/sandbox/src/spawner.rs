@@ -84,7 +84,7 @@ impl Spawner {
         thread::Builder::new()
             .name("sandbox-spawner".into())
             .stack_size(256 * 1024)
-            .spawn(move || serve(&received, &helper, &filters, groups, &stopper))?;
+            .spawn(move || serve(&received, &helper, &filters, &groups, &stopper))?;
         Ok(Self { orders, limiter })
     }
 
@@ -142,7 +142,7 @@ fn serve(
     orders: &mpsc::Receiver<Order>,
     helper: &Path,
     filters: &Filters,
-    mut groups: Groups,
+    groups: &Groups,
     stopper: &Stopper,
 ) {
     for order in orders {
