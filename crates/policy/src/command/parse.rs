@@ -1,6 +1,7 @@
 //! From text to a tree, by the calls of the parser that keep nothing of what they read.
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 
 use brush_parser::ast::{
     Command, CommandPrefixOrSuffixItem as Item, CompoundList, Program, SeparatorOperator,
@@ -19,11 +20,24 @@ const DESCRIPTOR_DIGITS: usize = 9;
 
 /// The tree of a script, or why there is none.
 pub(super) fn parse(text: &str) -> Result<Program, String> {
+    caught(|| tree(text)).unwrap_or_else(|| Err("the parser gives up at it".into()))
+}
+
+/// What `read` comes to; nothing where the parser gives up the thread, as it does at texts that nobody has thought of. It keeps
+/// nothing of what it has read, so there is nothing to be wrong afterwards.
+fn caught<T>(read: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(read)).ok()
+}
+
+fn tree(text: &str) -> Result<Program, String> {
     let options = ParserOptions::default();
     // The parser calls itself for each opening: more than these could use up the stack before it says no.
     let openings = text.bytes().filter(|byte| matches!(byte, b'(' | b'`' | b'{')).count();
     if openings > OPENINGS.saturating_mul(4) {
         return Err("it has too many groups and substitutions".into());
+    }
+    if has_blank_document(text) {
+        return Err("the word of a here-document stands apart; write it right behind `<<`".into());
     }
     let tokens = uncached_tokenize_str(&ended(text), &TokenizerOptions::default())
         .map_err(|error| error.to_string())?;
@@ -71,6 +85,22 @@ fn ended(text: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(format!("{text}\n"))
     }
+}
+
+/// Whether a here-document within a substitution has no word where it should stand: the parser takes the second blank for it, and
+/// gives up the whole program at what follows. Quotes are not looked at: more is refused than has to be.
+fn has_blank_document(text: &str) -> bool {
+    let nested = text.contains("$(") || text.contains("$[");
+    nested
+        && text.match_indices("<<").any(|(at, sign)| {
+            let (_, rest) = text.split_at_checked(at.saturating_add(sign.len())).unwrap_or_default();
+            let rest = rest.strip_prefix('-').unwrap_or(rest);
+            let blanks = |text: &str| text.starts_with([' ', '\t']) || text.starts_with("\\\n");
+            let behind = rest.strip_prefix([' ', '\t']).or_else(|| rest.strip_prefix("\\\n"));
+            behind.is_some_and(|behind| {
+                blanks(behind) || behind.starts_with(['<', '>', ';', '&', '|', '(', ')'])
+            })
+        })
 }
 
 /// Refuses parentheses that do not end, and levels upon levels. It may count too many, and never too few: a `)` that ends
@@ -182,4 +212,19 @@ pub(super) fn hidden(script: &str) -> Option<&'static str> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_parser_gives_up_at_is_unreadable() {
+        let read = |text: &str| uncached_tokenize_str(text, &TokenizerOptions::default()).map(|it| it.len());
+        assert_eq!(
+            caught(|| read("$(r<v<<  e$x)=r; $(rev <<< $x) - n; $(r<v<<  e$x)=r; $(r-t 1\n").ok()),
+            None
+        );
+        assert_eq!(caught(|| read("echo x").ok()), Some(Some(2)));
+    }
 }

@@ -422,6 +422,7 @@ fn a_document_whose_word_is_empty_is_judged_in_time() {
         "$(cat << ;b) a ",
         "$(a $(cat <<  c)) d ",
         "x=1; $(ruv << <$x) -t  ",
+        "x=retnesn; $(r<v<<  e$x)=r; $(rev <<< $x) - n; $(r<v<<  e$x)=r; $(r-t 1",
     ] {
         // That it returns is what is tried. What is only known when it runs is asked about at least.
         let harmless = !script.contains("$(");
