@@ -36,6 +36,8 @@ done
 [ -x /bin/busybox ] && file_is_static /bin/busybox || missing="$missing busybox-static"
 # What makes roots of packages, for images.
 [ -x /usr/bin/mmdebstrap ] || missing="$missing mmdebstrap"
+# A kernel that is an ordinary process, for what this machine's own is not set up for. There is one for x86-64 alone.
+[ "$(uname -m)" != x86_64 ] || [ -x /usr/bin/linux.uml ] || missing="$missing user-mode-linux"
 [ -x /usr/bin/bwrap ] || missing="$missing bubblewrap"
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then
