@@ -28,6 +28,7 @@ use moltbot_config::settings::ContainerUser;
 use moltbot_ledger::Ledger;
 use moltbot_policy::command::CommandPermit;
 use moltbot_policy::container::Container;
+use moltbot_policy::incident::Attempt;
 use moltbot_policy::{Book as _, Decision, Entry};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +82,7 @@ impl Containers {
         permit: &CommandPermit,
         container: &Container,
         workspace: Option<OwnedFd>,
-        kept: Kept,
+        (kept, attempts): (Kept, &mut Vec<Attempt>),
         abort: &CancellationToken,
         stopper: &Stopper,
     ) -> Result<Finished, RunError> {
@@ -100,7 +101,9 @@ impl Containers {
         let words = warm.parts.call(LEAD);
         // A stop kills the container's first process, and the kernel the rest, also while this program is busy.
         let _known = warm.first.and_then(handle_of).map(|first| stopper.know(first));
-        match exec::run(&warm.engine, &warm.id, words, &order, Bounds { timeout, kept }, abort).await {
+        match exec::run(&warm.engine, &warm.id, words, &order, Bounds { timeout, kept, attempts }, abort)
+            .await
+        {
             Err(_) if stopper.is_stopped() => Ok(Finished::before_start(Exit::Aborted)),
             finished => Ok(Finished { container: Some(warm.id), ..finished? }),
         }
@@ -214,13 +217,21 @@ impl Containers {
         for program in &container.setup {
             let shown = program.join(" ");
             let request = Request::new("", "", profile);
-            let bounds = Bounds { timeout: limits::CONTAINER_SETUP, kept: Kept::new(4096, None) };
+            let mut attempts = Vec::new();
+            let kept = Kept::new(4096, None);
+            let bounds = Bounds { timeout: limits::CONTAINER_SETUP, kept, attempts: &mut attempts };
             let order = warm.order(container, request, Some(program.clone()), bounds.timeout);
             let words = warm.parts.call(LEAD);
             let never = CancellationToken::new();
             let finished = exec::run(&warm.engine, &warm.id, words, &order, bounds, &never)
                 .await
                 .map_err(|error| EngineError::said(format!("the setup `{shown}` failed: {error}")))?;
+            for attempt in attempts {
+                let entry = Entry::new("gateway", "command.attempt", shown.clone(), Decision::Refused)
+                    .with("call", attempt.call)
+                    .with("program", attempt.program);
+                self.enter(entry).await?;
+            }
             if finished.exit != Exit::Code(0) {
                 let said = String::from_utf8_lossy(&finished.kept.bytes).trim().to_owned();
                 return Err(EngineError::said(format!(

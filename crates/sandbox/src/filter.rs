@@ -22,7 +22,7 @@ use seccompiler::{
     TargetArch, sock_filter,
 };
 
-pub(crate) use escapes::{attempt, untold};
+pub(crate) use escapes::{attempt, told_whole, told_with, untold};
 pub(crate) use weak::{is_birth, is_mode};
 
 /// Which walls stand beside the filter.

@@ -219,7 +219,8 @@ impl Sandbox {
         match &profile.backend {
             Backend::Docker(container) => {
                 let (containers, stopper) = (&self.inner.containers, self.stopper());
-                let finished = containers.run(permit, container, workspace, kept, abort, &stopper).await;
+                let finished =
+                    containers.run(permit, container, workspace, (kept, attempts), abort, &stopper).await;
                 drop(place);
                 return finished;
             }

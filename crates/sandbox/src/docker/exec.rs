@@ -10,11 +10,13 @@ use bollard::models::ExecConfig;
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use futures_util::{Stream, StreamExt as _};
 use moltbot_config::limits;
+use moltbot_policy::incident::Attempt;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
+use crate::filter;
 use crate::helper::inside::Order;
 use crate::outcome::{Exit, RunError};
 use crate::running::{Finished, Kept};
@@ -27,14 +29,16 @@ struct Attached {
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     line: Vec<u8>,
     kept: Kept,
+    attempts: Vec<Attempt>,
     walls: Option<Walls>,
     end: Option<Result<Exit, RunError>>,
 }
 
-/// How long, and how much.
-pub(super) struct Bounds {
+/// How long, and how much; and where attempts to leave the walls are entered.
+pub(super) struct Bounds<'a> {
     pub(super) timeout: Duration,
     pub(super) kept: Kept,
+    pub(super) attempts: &'a mut Vec<Attempt>,
 }
 
 /// Runs an order in a container and waits until nothing of it is left.
@@ -43,7 +47,7 @@ pub(super) async fn run(
     container: &str,
     words: Vec<String>,
     order: &Order,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
     abort: &CancellationToken,
 ) -> Result<Finished, RunError> {
     let deadline = Instant::now() + bounds.timeout;
@@ -55,6 +59,20 @@ pub(super) async fn run(
         started = start => started.map_err(|error| error.refusal("starting a command in the container"))?,
     };
     attached.kept = bounds.kept;
+    let ended = see_to_its_end(&mut attached, engine, container, deadline, abort).await;
+    bounds.attempts.append(&mut attached.attempts);
+    ended?;
+    let exit = attached.end.take().unwrap_or(Err(RunError::Lost))?;
+    Ok(Finished { exit, kept: std::mem::take(&mut attached.kept), walls: attached.walls, container: None })
+}
+
+async fn see_to_its_end(
+    attached: &mut Attached,
+    engine: &Docker,
+    container: &str,
+    deadline: Instant,
+    abort: &CancellationToken,
+) -> Result<(), RunError> {
     loop {
         tokio::select! {
             biased;
@@ -74,8 +92,7 @@ pub(super) async fn run(
             return Err(RunError::Survived);
         }
     }
-    let exit = attached.end.take().unwrap_or(Err(RunError::Lost))?;
-    Ok(Finished { exit, kept: std::mem::take(&mut attached.kept), walls: attached.walls, container: None })
+    Ok(())
 }
 
 /// Starts the leader and hands it its order.
@@ -110,6 +127,7 @@ async fn attach(
         input: Some(input),
         line: Vec::new(),
         kept: Kept::default(),
+        attempts: Vec::new(),
         walls: None,
         end: None,
     })
@@ -179,7 +197,8 @@ impl Attached {
                 Ok(Report::Failed { step, cause }) => {
                     self.end.get_or_insert(Err(RunError::setup(step, cause)));
                 }
-                Ok(Report::Attempt { .. } | Report::Born | Report::Listening) => {}
+                Ok(Report::Attempt { call, program }) => self.attempts.extend(filter::attempt(call, program)),
+                Ok(Report::Born | Report::Listening) => {}
                 Err(_) => {
                     let text = String::from_utf8_lossy(&line).into_owned();
                     tracing::warn!(%text, "the helper in a container said what is no report");

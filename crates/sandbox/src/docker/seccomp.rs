@@ -2,6 +2,10 @@
 //!
 //! The helper puts the embedded filter itself around every command in the container. This one holds for the container's
 //! other processes, and is coarser: where the embedded filter looks at arguments, the whole call is listed, but for `clone`.
+//!
+//! Of the answers of several filters the kernel takes the strictest. So that calls which lead out are asked about by the inner filter,
+//! and seen, this one answers them with `SCMP_ACT_TRACE`, which is milder than asking, and carries nothing out either: without a
+//! tracer, and nobody can become one with `ptrace` on this very list, the call is not there (`ENOSYS`; seccomp(2)).
 
 use std::collections::BTreeMap;
 
@@ -38,15 +42,23 @@ pub(super) fn profile() -> Result<Value, c_long> {
     let plain_clone = json!({
         "index": 0, "value": filter::NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ",
     });
-    Ok(json!({
+    let mut profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": libc::EPERM,
         "architectures": ARCHITECTURES,
         "syscalls": [
             { "names": allowed, "action": "SCMP_ACT_ALLOW" },
             { "names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [plain_clone] },
+            { "names": filter::told_whole().collect::<Vec<_>>(), "action": "SCMP_ACT_TRACE" },
         ],
-    }))
+    });
+    if let Some(rules) = profile.pointer_mut("/syscalls").and_then(Value::as_array_mut) {
+        rules.extend(filter::told_with().map(|(name, index, value)| {
+            let is = json!({ "index": index, "value": value, "valueTwo": 0, "op": "SCMP_CMP_EQ" });
+            json!({ "names": [name], "action": "SCMP_ACT_TRACE", "args": [is] })
+        }));
+    }
+    Ok(profile)
 }
 
 /// The helper puts up the inner filter.
@@ -143,5 +155,15 @@ mod tests {
         ] {
             assert!(!names.iter().any(|name| name == dangerous), "{dangerous} is allowed");
         }
+        // What is told of is not allowed as well, by whichever rule.
+        let rules = profile["syscalls"].as_array().unwrap();
+        let told = |name: &&Value| {
+            rules.iter().any(|rule| {
+                rule["action"] != "SCMP_ACT_ALLOW" && rule["names"].as_array().unwrap().contains(name)
+            })
+        };
+        assert_eq!(names.iter().find(told), None);
+        assert!(rules.iter().any(|rule| rule["action"] == "SCMP_ACT_TRACE" && rule["names"][0] == "bpf"));
+        assert_eq!(rules.iter().filter(|rule| rule["names"][0] == "socket").count(), 2);
     }
 }

@@ -45,6 +45,23 @@ pub(crate) fn attempt(number: i64, program: String) -> Option<Attempt> {
     Some(Attempt { call: escape.name, severity: escape.severity, program })
 }
 
+/// The names of calls that are told of in whole: whatever their arguments, they are no part of an ordinary command.
+pub(crate) fn told_whole() -> impl Iterator<Item = &'static str> {
+    // What `unshare` does besides namespaces no command may do either.
+    let whole = |escape: &&Escape| matches!(escape.when, When::Always) || escape.number == libc::SYS_unshare;
+    ESCAPES.iter().filter(whole).map(|escape| escape.name)
+}
+
+/// Calls that are told of for one value of one argument, and are otherwise not permitted: the name, the argument's place, the value.
+pub(crate) fn told_with() -> impl Iterator<Item = (&'static str, u32, u32)> {
+    ESCAPES.iter().filter_map(|escape| match escape.when {
+        When::Is { argument, value } if escape.number == libc::SYS_socket => {
+            Some((escape.name, argument, value))
+        }
+        _ => None,
+    })
+}
+
 /// Answers "ask" for each escape; what it does not know goes on to the next part. Another architecture's numbers mean
 /// other calls, so that it is looked at first.
 pub(super) fn told() -> io::Result<BpfProgram> {

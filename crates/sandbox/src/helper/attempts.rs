@@ -24,6 +24,18 @@ pub(super) struct Watch {
     told: Vec<i64>,
 }
 
+/// Where the gateway is told.
+pub(super) trait Tell {
+    /// Tells it.
+    fn tell(&self, report: &Report) -> std::io::Result<()>;
+}
+
+impl Tell for BorrowedFd<'_> {
+    fn tell(&self, report: &Report) -> std::io::Result<()> {
+        wire::send_report(*self, report, None)
+    }
+}
+
 /// Whether the command may go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
@@ -49,7 +61,7 @@ impl Watch {
 
     /// Takes what `events` announce. The call of a high attempt is never answered: the process that made it waits in
     /// the kernel until it is killed with all others.
-    pub(super) fn take(&mut self, events: PollFlags, gateway: BorrowedFd<'_>) -> Verdict {
+    pub(super) fn take(&mut self, events: PollFlags, gateway: &impl Tell) -> Verdict {
         if events.contains(PollFlags::IN) {
             return self.next(gateway);
         }
@@ -59,7 +71,7 @@ impl Watch {
         Verdict::GoOn
     }
 
-    fn next(&mut self, gateway: BorrowedFd<'_>) -> Verdict {
+    fn next(&mut self, gateway: &impl Tell) -> Verdict {
         let Some(listener) = &self.listener else { return Verdict::GoOn };
         // A process that ended meanwhile asks nothing any more.
         let Ok(question) = sys::next_question(listener.as_fd()) else { return Verdict::GoOn };
@@ -82,7 +94,7 @@ impl Watch {
         if !self.told.contains(&question.call) {
             self.told.push(question.call);
             let report = Report::Attempt { call: question.call, program };
-            if wire::send_report(gateway, &report, None).is_err() {
+            if gateway.tell(&report).is_err() {
                 return Verdict::End; // what cannot be told is not gone on with
             }
         }

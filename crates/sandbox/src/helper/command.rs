@@ -85,11 +85,18 @@ pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedF
         Err(_missing) if container.own_kernel => 0,
         other => other?,
     };
-    let program = filter::decode(&job.filter).at(Step::Seccomp)?;
-    // The engine's own tools may ask already, and the first process of a container is not ours alone.
-    seccompiler::apply_filter(&filter::untold(&program)).at(Step::Seccomp)?;
+    let listener = match filter_calls(job) {
+        // A kernel of its own need not know how to ask.
+        Err(_) if container.own_kernel => {
+            let program = filter::decode(&job.filter).at(Step::Seccomp)?;
+            seccompiler::apply_filter(&filter::untold(&program)).at(Step::Seccomp)?;
+            None
+        }
+        other => other?,
+    };
     try_walls(&job.request, abi)?;
-    rustix::io::write(tell, &[abi, READY]).at(Step::Exec)?;
+    wire::send_bytes(tell.as_fd(), &[abi, READY], listener.as_ref().map(AsFd::as_fd)).at(Step::Exec)?;
+    drop(listener);
     let failure = match container.program.as_deref() {
         None => start_shell(&job.request, None),
         Some([program, arguments @ ..]) => {
@@ -97,7 +104,7 @@ pub(super) fn run_in_container(job: &Job, container: &InContainer, tell: &OwnedF
         }
         Some([]) => io::ErrorKind::InvalidInput.into(),
     };
-    rustix::io::write(tell, &[0]).at(Step::Exec)?;
+    wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
 }
 

@@ -149,7 +149,7 @@ fn until_end(job: &Job, command: Pid, handle: &OwnedFd, mut watch: Watch) -> Res
         rustix::event::poll(&mut waited, Some(&pause)).at(Step::Init)?;
         let asked = waited.get(1).map_or(PollFlags::empty(), PollFd::revents);
         drop(waited);
-        if watch.take(asked, job.socket.as_fd()) == Verdict::End {
+        if watch.take(asked, &job.socket.as_fd()) == Verdict::End {
             // Before the listener closes: whoever waits for an answer would go on for a moment.
             sys::kill_all_others().at(Step::Init)?;
             return Ok(Exit::Escape);

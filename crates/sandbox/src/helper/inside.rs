@@ -13,14 +13,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 
-use super::first::{READY, bury, exit_of};
+use super::attempts::{Tell, Verdict, Watch};
+use super::first::{bury, exit_of, locked_in};
 use super::{At as _, Failure, Job, command, release_output};
 use crate::outcome::{Exit, Step};
 use crate::sys::{self, Fork};
-use crate::wire::{Report, Request, Walls};
+use crate::wire::{Report, Request};
 
 /// What the gateway hands to the leader.
 #[derive(Debug, Deserialize, Serialize)]
@@ -116,7 +119,9 @@ fn enclose(order: Order, voice: &OwnedFd) -> Result<Option<Exit>, Failure> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Init)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).at(Step::Init)?;
     let filter = crate::filter::compile(crate::filter::Beside::All).at(Step::Seccomp)?;
-    let (started, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Init)?;
+    let (started, tell) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .at(Step::Init)?;
     let uid = rustix::process::geteuid().as_raw();
     let deadline = Instant::now().checked_add(Duration::from_millis(order.deadline_ms));
     match sys::fork().at(Step::Init)? {
@@ -155,30 +160,56 @@ fn watch(
     deadline: Option<Instant>,
 ) -> Result<Option<Exit>, Failure> {
     let handle = rustix::process::pidfd_open(command, PidfdFlags::empty()).at(Step::Init)?;
-    let mut told = Vec::new();
-    std::fs::File::from(started).take(64).read_to_end(&mut told).at(Step::Init)?;
-    let [abi, READY] = told.as_slice() else {
-        rustix::process::waitpid(Some(command), WaitOptions::empty()).at(Step::Init)?;
-        return Ok(None);
-    };
-    say(voice, &Report::Started(Walls { landlock_abi: u32::from(*abi), uid, watched: false }))
-        .at(Step::Init)?;
+    let Some((walls, listener)) = locked_in(command, uid, started)? else { return Ok(None) };
+    say(voice, &Report::Started(walls)).at(Step::Init)?;
+    let mut watch = Watch::new(listener);
+    let exit = until_end(command, &handle, &mut watch, voice, deadline);
+    // While the watch is still there: whoever waits for its answer would go on for a moment.
+    end_all().at(Step::Init)?;
+    exit.map(Some)
+}
+
+/// The leader's voice, by which the gateway is told.
+struct Voice<'a>(&'a OwnedFd);
+
+impl Tell for Voice<'_> {
+    fn tell(&self, report: &Report) -> io::Result<()> {
+        say(self.0, report)
+    }
+}
+
+fn until_end(
+    command: Pid,
+    handle: &OwnedFd,
+    watch: &mut Watch,
+    voice: &OwnedFd,
+    deadline: Option<Instant>,
+) -> Result<Exit, Failure> {
     let input = rustix::stdio::stdin();
     let pause = Timespec { tv_sec: 1, tv_nsec: 0 };
     loop {
-        let mut ends = [PollFd::new(&handle, PollFlags::IN), PollFd::new(&input, PollFlags::IN)];
-        rustix::event::poll(&mut ends, Some(&pause)).at(Step::Init)?;
-        let released = ends.get(1).is_some_and(|end| !end.revents().is_empty());
+        let mut ends = vec![PollFd::new(handle, PollFlags::IN), PollFd::new(&input, PollFlags::IN)];
+        ends.extend(watch.polled());
+        match rustix::event::poll(&mut ends, Some(&pause)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).at(Step::Init),
+        }
+        let event = |place: usize| ends.get(place).map_or(PollFlags::empty(), PollFd::revents);
+        let (released, asked) = (!event(1).is_empty(), event(2));
+        drop(ends);
         // Nothing is ever written after the order: whatever is there to read is the end.
         if released {
-            return Ok(Some(Exit::Aborted));
+            return Ok(Exit::Aborted);
+        }
+        if watch.take(asked, &Voice(voice)) == Verdict::End {
+            return Ok(Exit::Escape);
         }
         if deadline.is_none_or(|deadline| Instant::now() > deadline) {
-            return Ok(Some(Exit::TimedOut));
+            return Ok(Exit::TimedOut);
         }
         while let Some((pid, status)) = bury().at(Step::Init)? {
             if pid == command {
-                return Ok(Some(exit_of(status)));
+                return Ok(exit_of(status));
             }
         }
     }

@@ -306,7 +306,7 @@ fn until_end(
         if !gateway.is_empty() {
             return Ok(Exit::Aborted);
         }
-        if watch.take(asked, job.socket.as_fd()) == Verdict::End {
+        if watch.take(asked, &job.socket.as_fd()) == Verdict::End {
             return Ok(Exit::Escape);
         }
         while let Some((pid, status)) = bury().at(Step::Init)? {

@@ -1,5 +1,6 @@
 //! The walls of a container: what the engine says of them, and what is seen and tried from inside.
 
+use moltbot_policy::command::Severity;
 use moltbot_policy::container::Container;
 use moltbot_policy::profile::{Profile, WorkspaceAccess};
 use moltbot_sandbox::Exit;
@@ -128,7 +129,8 @@ async fn no_system_call_and_no_trick_leads_out_of_a_container() {
     }
     // An image has folders of its own, and a command may signal the processes that it has started itself.
     let tricks = crate::escape::tricks_without(&["the parent of every root", "signals to everybody"]);
-    for (script, expected) in [crate::escape::calls_without("x32", crate::escape::ENDING), tricks] {
+    let mut tried = 0;
+    for (script, expected) in [crate::escape::calls_without("x32", &[]), tricks] {
         berth.put("attempt.pl", &script);
         let outcome = berth.run("LANG=C perl attempt.pl").await;
         let seen = text(&outcome);
@@ -136,7 +138,18 @@ async fn no_system_call_and_no_trick_leads_out_of_a_container() {
             seen.lines().zip(expected.lines()).filter(|(seen, wanted)| seen != wanted).collect();
         let ended = (differences, seen.lines().count(), outcome.exit);
         assert_eq!(ended, (Vec::new(), expected.lines().count(), Exit::Code(0)), "{seen}");
+        tried += outcome.attempts.len();
     }
+    for (name, number, arguments) in crate::escape::ENDING {
+        // Not the shell's own process: a grandchild in a session of its own.
+        berth
+            .put("attempt.pl", &format!("$a = \"/tmp\\0\"; syscall({number}, {arguments}); print 'went on'"));
+        let outcome = berth.run("(LANG=C setsid perl attempt.pl &) ; sleep 20").await;
+        assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Escape, ""), "{name}");
+        let seen: Vec<_> = outcome.attempts.iter().map(|one| (one.call, one.severity)).collect();
+        assert_eq!(seen, [(name.split(' ').next().unwrap(), Severity::High)], "{name}");
+    }
+    assert_eq!(berth.told("command.attempt").len(), crate::escape::ENDING.len() + tried);
     // The engine's own filter knows no number of that interface at all.
     let outcome = berth.run("LANG=C exec perl -e 'syscall(0x40000000 + 39); print 1'").await;
     assert_eq!((outcome.exit, text(&outcome).as_str()), (Exit::Signal(31), ""), "x32");
