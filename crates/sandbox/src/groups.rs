@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use moltbot_config::limits;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -37,9 +38,11 @@ pub(crate) struct Groups {
     kind: Kind,
     /// The number of this program's namespace of processes.
     namespace: u64,
-    /// Folders of groups that were not empty yet when their command had ended.
-    left: Arc<Mutex<Vec<PathBuf>>>,
+    free: Free,
 }
+
+/// Groups that no command has: making one, and removing it, takes the kernel longer than all else about it.
+type Free = Arc<Mutex<Vec<Made>>>;
 
 /// Which groups this program may make.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,15 +55,26 @@ enum Kind {
     Two { parent: PathBuf },
 }
 
-/// The group of one command. Dropped when its processes are gone, it is removed.
+/// The group of one command. Dropped when its processes are gone, it is kept for another one.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// Always there until it is dropped.
+    made: Option<Made>,
+    /// How often the kernel had killed for memory when the command began.
+    killed: u64,
+    free: Free,
+}
+
+/// A group that was made, removed when this is dropped.
+#[derive(Debug, Default)]
+struct Made {
     folders: Vec<PathBuf>,
     /// Where a process enters by writing `0`.
     entrances: Vec<OwnedFd>,
     /// Where the kernel says how often it has killed for memory.
     kills: PathBuf,
-    left: Arc<Mutex<Vec<PathBuf>>>,
+    /// The most of memory, in bytes, and of processes.
+    limits: (u64, u64),
 }
 
 impl Groups {
@@ -71,7 +85,7 @@ impl Groups {
         for parent in kind.parents() {
             remove_abandoned(parent, namespace);
         }
-        Self { kind, namespace, left: Arc::default() }
+        Self { kind, namespace, free: Free::default() }
     }
 
     /// What holds the memory of all processes of a command together, as `status` names it.
@@ -83,62 +97,96 @@ impl Groups {
         }
     }
 
-    /// Makes the group of a command, with its limits; nothing where there are none to be had.
+    /// The group of a command, with its limits; nothing where there are none to be had.
     ///
     /// # Errors
     /// When the kernel makes none, although it did at the start: then the command may not run with less.
     pub(crate) fn make(&self, request: &Request) -> io::Result<Option<Group>> {
-        remove(&mut lock(&self.left));
+        let memory = request.memory.saturating_add(request.temporary_bytes).saturating_add(HELPERS.0);
+        let limits = (memory, request.processes.saturating_add(HELPERS.1));
+        let made = match self.take(limits) {
+            Some(made) => made,
+            None => match self.new_group(limits)? {
+                Some(made) => made,
+                None => return Ok(None),
+            },
+        };
+        let killed = made.killed();
+        Ok(Some(Group { made: Some(made), killed, free: self.free.clone() }))
+    }
+
+    /// One with these limits that nobody is in any more.
+    fn take(&self, limits: (u64, u64)) -> Option<Made> {
+        let mut free = lock(&self.free);
+        let at = free.iter().position(|made| made.limits == limits && made.is_empty())?;
+        Some(free.swap_remove(at))
+    }
+
+    fn new_group(&self, limits: (u64, u64)) -> io::Result<Option<Made>> {
         // One count for the program: it may have several sandboxes.
         static MADE: AtomicU64 = AtomicU64::new(1);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("{NAME}{}-{}-{number}", self.namespace, std::process::id());
-        let memory =
-            request.memory.saturating_add(request.temporary_bytes).saturating_add(HELPERS.0).to_string();
-        let processes = request.processes.saturating_add(HELPERS.1).to_string();
-        let mut group = match &self.kind {
-            Kind::None => return Ok(None),
-            Kind::One { memory, .. } => self.group(memory.join(&name).join("memory.oom_control")),
-            Kind::Two { parent } => self.group(parent.join(&name).join("memory.events")),
-        };
+        let (memory, processes) = (limits.0.to_string(), limits.1.to_string());
+        let mut made = Made::default();
+        made.limits = limits;
         match &self.kind {
-            Kind::None => {}
+            Kind::None => return Ok(None),
             Kind::One { memory: above, processes: beside } => {
-                let folder = group.add(above.join(&name))?;
+                let folder = made.add(above.join(&name))?;
+                made.kills = folder.join("memory.oom_control");
                 set(&folder, "memory.limit_in_bytes", &memory)?;
                 // Only where swap is counted, and only above the limit without it.
                 set_if_there(&folder, "memory.memsw.limit_in_bytes", &memory)?;
-                group.enter_by(&folder.join("tasks"))?;
-                let folder = group.add(beside.join(&name))?;
+                made.enter_by(&folder.join("tasks"))?;
+                let folder = made.add(beside.join(&name))?;
                 set(&folder, "pids.max", &processes)?;
-                group.enter_by(&folder.join("tasks"))?;
+                made.enter_by(&folder.join("tasks"))?;
             }
             Kind::Two { parent } => {
-                let folder = group.add(parent.join(&name))?;
+                let folder = made.add(parent.join(&name))?;
+                made.kills = folder.join("memory.events");
                 set(&folder, "memory.max", &memory)?;
                 set_if_there(&folder, "memory.swap.max", "0")?;
                 set_if_there(&folder, "memory.oom.group", "1")?;
                 set(&folder, "pids.max", &processes)?;
-                group.enter_by(&folder.join("cgroup.procs"))?;
+                made.enter_by(&folder.join("cgroup.procs"))?;
             }
         }
-        Ok(Some(group))
-    }
-
-    fn group(&self, kills: PathBuf) -> Group {
-        Group { folders: Vec::new(), entrances: Vec::new(), kills, left: self.left.clone() }
+        Ok(Some(made))
     }
 }
 
 impl Group {
     /// Where a process enters.
     pub(crate) fn entrances(&self) -> &[OwnedFd] {
-        &self.entrances
+        self.made.as_ref().map_or(&[], |made| &made.entrances)
     }
 
-    /// Whether the kernel has killed a process of the group because there was no memory left in it.
+    /// Whether the kernel has killed a process of the command because there was no memory left in the group.
     pub(crate) fn has_run_out(&self) -> bool {
-        read(&self.kills).is_ok_and(|text| count(&text, "oom_kill") > 0)
+        self.made.as_ref().is_some_and(|made| made.killed() > self.killed)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut free = lock(&self.free);
+        free.extend(self.made.take());
+        // More than there are commands at one time: limits were others, or somebody is still in one.
+        if free.len() > limits::COMMANDS {
+            drop(free.swap_remove(0));
+        }
+    }
+}
+
+impl Made {
+    fn killed(&self) -> u64 {
+        read(&self.kills).map_or(0, |text| count(&text, "oom_kill"))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.folders.iter().all(|folder| read(folder.join("cgroup.procs")).is_ok_and(|text| text.is_empty()))
     }
 
     fn add(&mut self, folder: PathBuf) -> io::Result<PathBuf> {
@@ -161,11 +209,14 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for Made {
     fn drop(&mut self) {
-        let mut folders = std::mem::take(&mut self.folders);
-        remove(&mut folders);
-        lock(&self.left).append(&mut folders);
+        // One that is not empty is removed by the next start of a gateway.
+        for folder in &self.folders {
+            if let Err(errno) = rustix::fs::rmdir(folder) {
+                tracing::debug!(folder = %folder.display(), %errno, "a control group stays");
+            }
+        }
     }
 }
 
@@ -314,15 +365,11 @@ fn remove_abandoned(parent: &Path, namespace: u64) {
         let is_abandoned = gateway
             .and_then(Pid::from_raw)
             .is_some_and(|gateway| rustix::process::test_kill_process(gateway) == Err(Errno::SRCH));
-        if is_abandoned {
-            remove(&mut vec![entry.path()]);
+        // Where somebody is still in it, it stays.
+        if is_abandoned && let Err(errno) = rustix::fs::rmdir(entry.path()) {
+            tracing::debug!(folder = %entry.path().display(), %errno, "a control group stays");
         }
     }
-}
-
-/// Removes groups, and keeps those that are not empty yet.
-fn remove(folders: &mut Vec<PathBuf>) {
-    folders.retain(|folder| matches!(rustix::fs::rmdir(folder), Err(Errno::BUSY)));
 }
 
 fn set_if_there(folder: &Path, file: &str, value: &str) -> io::Result<()> {
@@ -358,8 +405,8 @@ fn read(path: impl AsRef<Path>) -> io::Result<String> {
     }
 }
 
-fn lock(left: &Mutex<Vec<PathBuf>>) -> MutexGuard<'_, Vec<PathBuf>> {
-    left.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(free: &Mutex<Vec<Made>>) -> MutexGuard<'_, Vec<Made>> {
+    free.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -84,18 +84,24 @@ fn the_kernel_ends_what_takes_more_and_the_group_says_so() {
     (profile.memory, profile.temporary_bytes) = (1 << 20, 1 << 20);
     let request = Request::new("", "", &profile);
     let group = groups.make(&request).unwrap().unwrap();
-    let folders = group.folders.clone();
+    let folders = group.made.as_ref().unwrap().folders.clone();
     assert!(!group.has_run_out() && folders.iter().all(|folder| folder.exists()));
     fill(&group);
     assert!(group.has_run_out());
     drop(group);
-    // What has ended leaves its group within a moment.
+    // What has ended leaves its group within a moment; then the next command has it, and starts anew.
     let began = std::time::Instant::now();
-    while folders.iter().any(|folder| folder.exists()) && began.elapsed().as_secs() < 5 {
-        remove(&mut lock(&groups.left));
-    }
-    assert_eq!(folders.iter().filter(|folder| folder.exists()).count(), 0);
+    while !lock(&groups.free).iter().all(Made::is_empty) && began.elapsed().as_secs() < 5 {}
+    let next = groups.make(&request).unwrap().unwrap();
+    assert_eq!(next.made.as_ref().unwrap().folders, folders);
+    assert!(!next.has_run_out());
+    // Another one has a group of its own beside it, and other limits are not shared.
+    profile.memory += 1;
+    let other = groups.make(&Request::new("", "", &profile)).unwrap().unwrap();
+    assert_ne!(other.made.as_ref().unwrap().folders, folders);
     let limiter = groups.limiter();
+    drop((next, other, groups));
+    assert_eq!(folders.iter().filter(|folder| folder.exists()).count(), 0);
     println!("held by {limiter}");
 }
 
