@@ -43,8 +43,8 @@ pub use channels::{
 };
 pub use discovery::{DiscoveryConfig, MdnsConfig, MdnsMode};
 pub use docker::{
-    Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize, forbidden_source,
-    is_container_prefix,
+    AgentDockerConfig, Bind, ContainerUser, Cpus, DockerConfig, ForbiddenSource, MemorySize,
+    forbidden_source, is_container_prefix,
 };
 pub use endpoints::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig, HttpConfig};
 pub use env::EnvConfig;

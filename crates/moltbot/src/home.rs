@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use moltbot_config::settings::{AuthConfig, AuthMode, GatewayMode, RemoteConfig};
+use moltbot_config::settings::{AuthConfig, AuthMode, DockerConfig, GatewayMode, RemoteConfig};
 use moltbot_config::{
     ConfigErrorKind, ConfigErrors, IncludedFiles, Keeper, Loaded, NoKeys, SEALED_PREFIX, Surroundings, limits,
 };
@@ -416,7 +416,16 @@ pub(crate) fn failed(error: &dyn std::error::Error) -> anyhow::Error {
 /// Refuses a config whose containers may not be prepared as it says: before there is any container, and whichever
 /// backend is chosen.
 fn require_setup(loaded: Loaded) -> anyhow::Result<Loaded> {
-    let docker = &loaded.config.agents.defaults.sandbox.docker;
-    moltbot_policy::container::setup_of(docker).map_err(|refusal| Exit::Config.because(refusal))?;
+    let agents = &loaded.config.agents;
+    let judge = |docker: &DockerConfig, place: &str| {
+        moltbot_policy::container::setup_of(docker, place).map_err(|refusal| Exit::Config.because(refusal))
+    };
+    let all = &agents.defaults.sandbox.docker;
+    judge(all, "agents.defaults.sandbox.docker")?;
+    for (number, agent) in agents.list.iter().enumerate() {
+        if let Some(own) = agent.sandbox.as_ref().and_then(|sandbox| sandbox.docker.as_ref()) {
+            judge(&all.clone().with(own), &format!("agents.list[{number}].sandbox.docker"))?;
+        }
+    }
     Ok(loaded)
 }

@@ -49,7 +49,7 @@ impl Backend {
                 Err(Refusal::new("container_network", message))
             }
             SandboxBackend::Docker => {
-                let setup = setup_of(&sandbox.docker)?;
+                let setup = setup_of(&sandbox.docker, "sandbox.docker")?;
                 let container = Container::of(&sandbox.docker, &scope_of(sandbox.scope, session), setup);
                 let hours = |hours: u32| HOUR.saturating_mul(hours);
                 Ok(Self::Docker(Arc::new(Container {
@@ -99,17 +99,18 @@ fn scope_of(scope: SandboxScope, session: &SessionKey) -> String {
 
 /// The commands that prepare a container, judged: when the config is read, and before each container.
 ///
+/// `place` is where the settings stand, for whoever has to correct them.
+///
 /// # Errors
 /// When the config would take a wall away that the judge of configs should have refused, or a command may not run.
-pub fn setup_of(docker: &DockerConfig) -> Result<Vec<Vec<String>>, Refusal> {
+pub fn setup_of(docker: &DockerConfig, place: &str) -> Result<Vec<Vec<String>>, Refusal> {
     let drops_all = docker.cap_drop.iter().any(|name| name.trim().eq_ignore_ascii_case("all"));
     if !drops_all || docker.network != "none" || !docker.read_only_root {
         let message = "the config takes walls away from containers; run `moltbot config validate`";
         return Err(Refusal::new("container_weakened", message));
     }
     let refused = |setting: &str, refusal: Refusal| {
-        let message =
-            format!("agents.defaults.sandbox.docker.{setting}: {refusal}; correct it, or remove it");
+        let message = format!("{place}.{setting}: {refusal}; correct it, or remove it");
         Refusal::new(refusal.code, message)
     };
     let mut commands = match &docker.setup_command {
@@ -359,7 +360,7 @@ mod tests {
         sandbox.docker.setup_command = Some("wget x".into());
         let refusal = Backend::of(&sandbox, &session).unwrap_err().to_string();
         assert!(refusal.contains("Docker setup command cannot include network tools: wget"), "{refusal}");
-        assert!(refusal.starts_with("agents.defaults.sandbox.docker.setupCommand: "), "{refusal}");
+        assert!(refusal.starts_with("sandbox.docker.setupCommand: "), "{refusal}");
         sandbox.docker.setup_command = None;
         sandbox.docker.setup = vec![vec!["pip3".into(), "install".into(), "x".into()]];
         assert_eq!(Backend::of(&sandbox, &session).unwrap_err().code, "setup_network");

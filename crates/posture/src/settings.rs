@@ -54,7 +54,8 @@ pub fn credential(auth: &AuthConfig) -> Check {
 pub fn shut_off(agents: &AgentsConfig) -> Check {
     const ID: &str = "sandbox.mode";
     let of_all = agents.defaults.sandbox.mode;
-    let own = agents.list.iter().filter_map(|agent| agent.sandbox).filter_map(|sandbox| sandbox.mode);
+    let own =
+        agents.list.iter().filter_map(|agent| agent.sandbox.as_ref()).filter_map(|sandbox| sandbox.mode);
     if std::iter::once(of_all).chain(own).any(|mode| mode == SandboxMode::Off) {
         return Check::warn(
             ID,
@@ -71,7 +72,8 @@ pub fn shut_off(agents: &AgentsConfig) -> Check {
 /// Whether some agent's commands run behind fewer walls than they could.
 pub fn walls(agents: &AgentsConfig) -> Check {
     const ID: &str = "sandbox.backend";
-    let own = agents.list.iter().filter_map(|agent| agent.sandbox).filter_map(|sandbox| sandbox.backend);
+    let own =
+        agents.list.iter().filter_map(|agent| agent.sandbox.as_ref()).filter_map(|sandbox| sandbox.backend);
     let weak = SandboxBackend::EmbeddedWeak;
     if !std::iter::once(agents.defaults.sandbox.backend).chain(own).any(|backend| backend == weak) {
         return Check::ok(ID, "no agent's commands run behind the weak walls");

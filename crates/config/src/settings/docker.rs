@@ -55,6 +55,73 @@ pub struct DockerConfig {
     pub user: Option<ContainerUser>,
 }
 
+/// What is otherwise in the containers of one agent; what is absent is as in `agents.defaults.sandbox.docker`. The engine and the
+/// beginning of the names are those of all.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct AgentDockerConfig {
+    /// The AppArmor profile, by its name.
+    #[schemars(extend("x-moltbot-form" = "profile-name"))]
+    pub apparmor_profile: Option<String>,
+    /// Folders of this machine that commands see besides those of all agents.
+    pub binds: Vec<Bind>,
+    /// Capabilities that are dropped: all of them, whatever else is listed.
+    pub cap_drop: Option<Vec<String>>,
+    /// Processors that all commands of one container have together.
+    pub cpus: Option<Cpus>,
+    /// The image: its name, or its id.
+    #[schemars(extend("x-moltbot-form" = "image"))]
+    pub image: Option<String>,
+    /// Memory of all commands of one container together.
+    pub memory: Option<MemorySize>,
+    /// `none`: a container has no network.
+    pub network: Option<String>,
+    /// Processes and threads in one container at once, 16 to 100 000.
+    #[schemars(range(min = 16, max = 100_000))]
+    pub pids_limit: Option<u32>,
+    /// Whether the root is read-only: always.
+    pub read_only_root: Option<bool>,
+    /// The container runtime.
+    #[schemars(extend("x-moltbot-form" = "runtime"))]
+    pub runtime: Option<String>,
+    /// Commands that prepare a new container, each a list of a program and its arguments, in place of those of all agents.
+    pub setup: Option<Vec<Vec<String>>>,
+    /// As `setup`, in one line.
+    pub setup_command: Option<String>,
+    /// The user and group in the container.
+    pub user: Option<ContainerUser>,
+}
+
+impl DockerConfig {
+    /// The same, with what one agent says itself.
+    #[must_use]
+    pub fn with(self, own: &AgentDockerConfig) -> Self {
+        // A setup of its own is all of its setup, however it is written.
+        let has_setup = own.setup.is_some() || own.setup_command.is_some();
+        let (setup, setup_command) = match has_setup {
+            true => (own.setup.clone().unwrap_or_default(), own.setup_command.clone()),
+            false => (self.setup, self.setup_command),
+        };
+        Self {
+            apparmor_profile: own.apparmor_profile.clone().or(self.apparmor_profile),
+            binds: self.binds.into_iter().chain(own.binds.iter().cloned()).collect(),
+            cap_drop: own.cap_drop.clone().unwrap_or(self.cap_drop),
+            container_prefix: self.container_prefix,
+            cpus: own.cpus.unwrap_or(self.cpus),
+            image: own.image.clone().unwrap_or(self.image),
+            memory: own.memory.unwrap_or(self.memory),
+            network: own.network.clone().unwrap_or(self.network),
+            pids_limit: own.pids_limit.unwrap_or(self.pids_limit),
+            read_only_root: own.read_only_root.unwrap_or(self.read_only_root),
+            runtime: own.runtime.clone().or(self.runtime),
+            setup,
+            setup_command,
+            socket: self.socket,
+            user: own.user.or(self.user),
+        }
+    }
+}
+
 impl Default for DockerConfig {
     fn default() -> Self {
         Self {

@@ -4,7 +4,7 @@ use moltbot_protocol::ids::AgentId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentsConfig, DockerConfig};
+use super::{AgentDockerConfig, AgentsConfig, DockerConfig};
 
 /// The walls around what an agent's tools do. No setting runs a command without any.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -28,11 +28,13 @@ pub struct SandboxConfig {
 }
 
 /// One agent's own walls; what is absent is as in `agents.defaults.sandbox`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct AgentSandboxConfig {
     /// What builds the walls.
     pub backend: Option<SandboxBackend>,
+    /// What is otherwise in its containers. Nothing where all agents share one: then they are as for all.
+    pub docker: Option<AgentDockerConfig>,
     /// Which sessions are shut off from the agent's workspace.
     pub mode: Option<SandboxMode>,
     /// What commands reach of the network.
@@ -147,14 +149,19 @@ impl AgentsConfig {
     pub fn sandbox_of(&self, agent: &AgentId) -> SandboxConfig {
         let all = self.defaults.sandbox.clone();
         let entry = self.list.iter().find(|entry| entry.id == *agent);
-        let own = entry.and_then(|entry| entry.sandbox).unwrap_or_default();
+        let own = entry.and_then(|entry| entry.sandbox.clone()).unwrap_or_default();
+        let scope = own.scope.unwrap_or(all.scope);
+        let containers = own.docker.filter(|_| scope != SandboxScope::Shared);
         SandboxConfig {
             backend: own.backend.unwrap_or(all.backend),
-            docker: all.docker,
+            docker: match containers {
+                Some(own) => all.docker.with(&own),
+                None => all.docker,
+            },
             mode: own.mode.unwrap_or(all.mode),
             network: own.network.unwrap_or(all.network),
             prune: own.prune.unwrap_or(all.prune),
-            scope: own.scope.unwrap_or(all.scope),
+            scope,
             workspace_access: own.workspace_access.unwrap_or(all.workspace_access),
         }
     }
@@ -193,5 +200,27 @@ mod tests {
             (SandboxMode::All, SandboxScope::Shared, SandboxWorkspace::Ro)
         );
         assert_eq!(agents.sandbox_of(&AgentId::main()), agents.defaults.sandbox);
+    }
+
+    #[test]
+    fn containers_of_an_agent_have_what_it_says_and_shared_ones_what_all_say() {
+        let of = |scope: &str| {
+            let all = serde_json::json!({ "image": "all", "binds": ["/srv/a:/a"], "setupCommand": "mkdir -p /tmp/a", "pidsLimit": 99 });
+            let own = serde_json::json!({ "image": "own", "binds": ["/srv/b:/b"], "setup": [["mkdir", "/tmp/b"]], "memory": "64m" });
+            let agents: AgentsConfig = serde_json::from_value(serde_json::json!({
+                "defaults": { "sandbox": { "backend": "docker", "docker": all } },
+                "list": [{ "id": "work", "sandbox": { "scope": scope, "docker": own } }],
+            }))
+            .unwrap();
+            let work = agents.list[0].id.clone();
+            assert_eq!(agents.sandbox_of(&AgentId::main()).docker, agents.defaults.sandbox.docker);
+            agents.sandbox_of(&work).docker
+        };
+        let own = of("agent");
+        let targets: Vec<_> = own.binds.iter().map(|bind| bind.target.to_str().unwrap()).collect();
+        assert_eq!((own.image.as_str(), targets, own.pids_limit), ("own", vec!["/a", "/b"], 99));
+        assert_eq!((own.setup.len(), own.setup_command, own.memory.0), (1, None, 64 << 20));
+        let shared = of("shared");
+        assert_eq!((shared.image.as_str(), shared.binds.len(), shared.setup.len()), ("all", 1, 0));
     }
 }

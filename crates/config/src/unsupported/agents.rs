@@ -60,39 +60,26 @@ const SANDBOX: Shape = Object(&[
 
 /// `sandbox.docker`: what is not served of it, and what never is.
 const DOCKER: Shape = Object(&[
-    ("apparmorProfile", Noted(FOR_ALL, &Text)),
-    ("binds", Noted(FOR_ALL, &TEXTS)),
     ("capAdd", Shape::Refused("a container has no capability")),
-    ("capDrop", Noted(FOR_ALL, &TEXTS)),
     ("containerPrefix", Noted(FOR_ALL, &Text)),
-    ("cpus", Noted(FOR_ALL, &Shape::Number)),
     ("devices", Shape::Refused("a container has no device of this machine")),
     ("dns", Noted(NO_NETWORK, &TEXTS)),
     ("env", Noted("commands have LANG, PATH and HOME alone", &Map(&Any))),
     ("extraHosts", Noted(NO_NETWORK, &TEXTS)),
-    ("image", Noted(FOR_ALL, &Text)),
     ("ipc*", Shape::Refused("a container shares no memory with this machine")),
-    ("memory", Noted(FOR_ALL, &Any)),
     ("memorySwap", Noted("there is no swap beyond `memory`", &Any)),
-    ("network", Noted(FOR_ALL, &Text)),
     ("pid", Shape::Refused("a container sees no process of this machine")),
     ("pidMode", Shape::Refused("a container sees no process of this machine")),
-    ("pidsLimit", Noted(FOR_ALL, &COUNT)),
     ("privileged", Shape::Never("it would take every wall away")),
-    ("readOnlyRoot", Noted(FOR_ALL, &Flag)),
-    ("runtime", Noted(FOR_ALL, &Text)),
     ("seccompProfile", Noted("moltbot's own filter of system calls is always there", &Text)),
     ("securityOpt", Noted("no new privileges and moltbot's own filter are always there", &TEXTS)),
-    ("setup", Noted(FOR_ALL, &List(&TEXTS))),
-    ("setupCommand", Noted(FOR_ALL, &Text)),
     ("socket", Noted(FOR_ALL, &Text)),
     ("tmpfs", Noted("`/tmp`, `/var/tmp` and `/run` are in memory", &TEXTS)),
     ("ulimits", Noted("limits are those of every sandbox", &OBJECT)),
-    ("user", Noted(FOR_ALL, &Text)),
     ("userns*", Shape::Refused("a container's users are never this machine's root")),
     ("workdir", Noted("the workspace is at `/workspace`", &Text)),
 ]);
 
 /// What tells the owner of one agent's settings what holds instead.
-const FOR_ALL: &str = "containers of all agents are as `agents.defaults.sandbox.docker` says";
+const FOR_ALL: &str = "there is one engine for all agents, that of `agents.defaults.sandbox.docker`";
 const NO_NETWORK: &str = "a container has no network";

@@ -23,6 +23,11 @@ struct Yard {
 
 impl Yard {
     async fn new(test: &str, docker: Value) -> Option<Self> {
+        Self::with(test, docker, |_, _| {}).await
+    }
+
+    /// The same with a config that is changed further, given the folder that it stands in.
+    async fn with(test: &str, docker: Value, change: impl Fn(&mut Value, &std::path::Path)) -> Option<Self> {
         let engine = Engine::start(test)?;
         rustix::fs::chmod(engine.socket(), rustix::fs::Mode::from_raw_mode(0o666)).unwrap();
         let model = ScriptedModel::queue([]);
@@ -35,6 +40,7 @@ impl Yard {
                 settings[name] = value.clone();
             }
             config["agents"]["defaults"]["sandbox"] = json!({ "backend": "docker", "docker": settings });
+            change(config, home.path());
         });
         home.give_to(NOBODY);
         let program = program_for(&home);
@@ -212,7 +218,52 @@ fn d_90_d_91_d_92_d_96_a_gateway_does_not_start_with_containers_that_are_weakene
     ] {
         let (code, report) = judged(&docker);
         assert!(code == Some(78) && report.contains(said), "{docker}: {code:?} {report}");
+        // What an agent says of its own containers is judged as well.
+        let home = Home::with_model(&ScriptedModel::queue([]));
+        home.change_config(|config| {
+            config["agents"]["list"] =
+                json!([{ "id": "main" }, { "id": "work", "sandbox": { "docker": docker } }]);
+        });
+        let output = run(env!("CARGO_BIN_EXE_moltbot"), &home, &["config", "validate"]);
+        let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(
+            output.status.code() == Some(78) && report.contains("agents.list[1].sandbox.docker"),
+            "{docker}: {report}"
+        );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agents_own_containers_are_as_it_says_and_an_attempt_in_one_ends_the_turn() {
+    const NAME: &str = "an_agents_own_containers_are_as_it_says…";
+    let change = |config: &mut Value, folder: &std::path::Path| {
+        let data = folder.join("data");
+        rustix::fs::mkdir(&data, rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+        let bind = format!("{}:/data", data.display());
+        let own = json!({ "binds": [bind], "pidsLimit": 77, "setup": [["mkdir", "-p", "/tmp/own"]] });
+        config["agents"]["list"] = json!([{ "id": "main", "sandbox": { "docker": own } }]);
+    };
+    let Some(mut yard) = Yard::with(NAME, json!({}), change).await else { return };
+    let told = yard.exec(json!({ "command": "ls -d /data /tmp/own" })).await;
+    assert_eq!(told, "exit code 0\n\n/data\n/tmp/own\n");
+    let limit = yard.engine.ask(&["inspect", "--format", "{{.HostConfig.PidsLimit}}", &yard.names()]);
+    assert_eq!(limit, "77");
+    // In a file, where the review does not see it.
+    yard.call("write", json!({ "path": "go.sh", "content": "unshare -m true; echo went on" })).await;
+    yard.model.push(Reply::tool("exec", &json!({ "command": "sh go.sh" })));
+    yard.model.push(Reply::text("never asked for"));
+    let run = yard.client.send_chat("main", "go").await;
+    let chat = yard.client.finish_chat(run).await;
+    assert!(
+        chat.state == "error" && chat.end.to_string().contains("the system call unshare"),
+        "{}",
+        chat.end
+    );
+    let (_, book) = yard.run(&["ledger", "search", "--action", "command.attempt", "--json"]);
+    assert!(
+        book.contains("\"unshare\"") && book.contains("\"docker\"") && book.contains("\"high\""),
+        "{book}"
+    );
 }
 
 /// Packages of the release of this machine, whose keys it has.
