@@ -87,20 +87,20 @@ fn ended(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a here-document within a substitution has no word where it should stand: the parser takes the second blank for it, and
-/// gives up the whole program at what follows. Quotes are not looked at: more is refused than has to be.
+/// Whether a here-document within a substitution has no word where it should stand, or an empty one: the parser takes a blank for
+/// it, and gives up the whole program at what follows. Where quotes end is not looked at: more is refused than has to be.
 fn has_blank_document(text: &str) -> bool {
     let nested = text.contains("$(") || text.contains("$[");
-    nested
-        && text.match_indices("<<").any(|(at, sign)| {
-            let (_, rest) = text.split_at_checked(at.saturating_add(sign.len())).unwrap_or_default();
-            let rest = rest.strip_prefix('-').unwrap_or(rest);
-            let blanks = |text: &str| text.starts_with([' ', '\t']) || text.starts_with("\\\n");
-            let behind = rest.strip_prefix([' ', '\t']).or_else(|| rest.strip_prefix("\\\n"));
-            behind.is_some_and(|behind| {
-                blanks(behind) || behind.starts_with(['<', '>', ';', '&', '|', '(', ')'])
-            })
-        })
+    let is_blank = |at: usize| {
+        let (_, rest) = text.split_at_checked(at.saturating_add(2)).unwrap_or_default();
+        // A word to read, `<<<`, is none.
+        let rest = (!rest.starts_with('<')).then_some(rest)?;
+        let rest = rest.strip_prefix('-').unwrap_or(rest);
+        let rest = rest.strip_prefix([' ', '\t']).or_else(|| rest.strip_prefix("\\\n")).unwrap_or(rest);
+        let word = rest.split(|c: char| c.is_whitespace() || "<>;&|()".contains(c)).next().unwrap_or(rest);
+        word.trim_matches(['\'', '"', '\\', '$']).is_empty().then_some(())
+    };
+    nested && text.match_indices("<<").any(|(at, _)| is_blank(at).is_some())
 }
 
 /// Refuses parentheses that do not end, and levels upon levels. It may count too many, and never too few: a `)` that ends

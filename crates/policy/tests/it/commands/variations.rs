@@ -422,12 +422,23 @@ fn a_document_whose_word_is_empty_is_judged_in_time() {
         "$(cat << ;b) a ",
         "$(a $(cat <<  c)) d ",
         "x=1; $(ruv << <$x) -t  ",
+        "$(cat <<\"\" x\n) y",
+        "a[$(i\"r\"<<-\"\" \"\"\"\n\n\"\"*k\"\"\")a [$(i\"r\"<<-\"\"\"\"\"\"\ng\"\"*k\"\"\")a do ",
         "x=retnesn; $(r<v<<  e$x)=r; $(rev <<< $x) - n; $(r<v<<  e$x)=r; $(r-t 1",
     ] {
         // That it returns is what is tried. What is only known when it runs is asked about at least.
         let harmless = !script.contains("$(");
         assert!(harmless || review(script).choice != Choice::Run, "{script}");
         assert!(!harmless || review(script).severity.is_none_or(|it| it < Severity::High), "{script}");
+    }
+    for script in [
+        "x=$(cat <<< \"$y\")",
+        "x=$(cat <<'A'\nb\nA\n)",
+        "echo $((1 << 2))",
+        "git commit -m \"$(cat <<EOF\nb\nEOF\n)\"",
+    ] {
+        let unreadable = review(script).reasons.iter().any(|reason| reason.code == "unreadable");
+        assert!(!unreadable, "{script}");
     }
     // What stands in the document is still seen, and a line that goes on nowhere still refused.
     assert_eq!(review("sh <<\"\"\nnsenter -t 1 -a sh\n").choice, Choice::Refuse);
