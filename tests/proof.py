@@ -19,6 +19,7 @@ EXPECTED = {
     "SEC": [f"{number:02}" for number in range(1, 11)],
     "breaking": [str(number) for number in range(1, 8)],
     "layer": [str(number) for number in range(1, 8)],
+    "ASI": [f"{number:02}" for number in range(1, 11)],
     "suite": ["auth-hardening", "rate-limiter", "secrets-encryption", "audit-scoring", "escape-detection", "dm-policy"],
 }
 # The ids of the requirements of ASVS 5.0, levels 2 and 3.

@@ -9,17 +9,21 @@ use serde::Deserialize;
 use thiserror::Error;
 
 /// The tables. Their rows are described at their heads.
-const TABLES: [&str; 2] =
-    [include_str!("../../../proof/hardening.toml"), include_str!("../../../proof/asvs.toml")];
+const TABLES: [&str; 3] = [
+    include_str!("../../../proof/hardening.toml"),
+    include_str!("../../../proof/asvs.toml"),
+    include_str!("../../../proof/agentic.toml"),
+];
 
 /// The kinds of promises in the order in which they are told, with what each is.
-pub const KINDS: [(&str, &str); 6] = [
+pub const KINDS: [(&str, &str); 7] = [
     ("line", "the acceptance list of the hardening report"),
     ("SEC", "its ten controls"),
     ("breaking", "the changes that break configs of the original"),
     ("layer", "the seven layers"),
     ("suite", "the suites that the report names"),
     ("asvs", "OWASP ASVS 5.0, levels 2 and 3"),
+    ("ASI", "OWASP Top 10 for Agentic Applications 2026"),
 ];
 
 /// The table cannot be read, which is a fault of the build.
@@ -141,7 +145,7 @@ mod tests {
     fn every_promise_is_there_in_order_with_what_shows_it_or_why_nothing_does() {
         let all = promises().unwrap();
         let ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
-        assert_eq!(ids.len(), 53 + 10 + 7 + 7 + 6 + 275);
+        assert_eq!(ids.len(), 53 + 10 + 7 + 7 + 6 + 275 + 10);
         assert_eq!((ids[0], ids[9], ids[52], ids[53]), ("line.1", "line.10", "line.53", "SEC.01"));
         for one in &all {
             assert!(!one.promise.is_empty(), "{}", one.id);

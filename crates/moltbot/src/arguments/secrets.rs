@@ -233,6 +233,8 @@ pub(crate) enum ComplianceForm {
     Csv,
     /// JSON
     Json,
+    /// A component definition of OSCAL 1.1.2, as JSON
+    Oscal,
     /// Lines for people
     Table,
 }

@@ -455,5 +455,13 @@ fn what_is_promised_is_listed_with_the_tests_that_show_it_and_without_any_state(
         "{}",
         table.out
     );
+    let oscal = program.run(&["security", "compliance", "--format", "oscal"]);
+    let oscal: Value = serde_json::from_str(&oscal.out).unwrap();
+    let kinds = oscal.pointer("/component-definition/components/0/control-implementations").unwrap();
+    let kinds = kinds.as_array().unwrap().iter();
+    let told: Vec<&Value> =
+        kinds.flat_map(|kind| kind["implemented-requirements"].as_array().unwrap()).collect();
+    let ids: BTreeSet<&str> = told.iter().map(|one| one["uuid"].as_str().unwrap()).collect();
+    assert_eq!((told.len(), ids.len()), (rows.len(), rows.len()));
     assert!(!program.state().exists());
 }

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Compliance, ComplianceForm};
 use crate::exit::Exit;
-use crate::{home, output};
+use crate::{clock, home, output};
+
+mod oscal;
 
 /// What may be said of it, and no more.
 const SENTENCE: &str = "`make test` fails where a test that is named here did not run and pass. Nobody has certified this program.";
@@ -16,6 +18,7 @@ pub(super) fn run(options: &Compliance) -> anyhow::Result<Exit> {
         _ if options.json => output::json(&as_json(&promises))?,
         ComplianceForm::Csv => csv(&promises)?,
         ComplianceForm::Json => output::json(&as_json(&promises))?,
+        ComplianceForm::Oscal => output::json(&oscal::component(&promises, SENTENCE, clock::now_ms()))?,
         ComplianceForm::Table => table(&promises)?,
     }
     Ok(Exit::Done)
