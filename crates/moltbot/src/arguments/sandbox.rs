@@ -17,6 +17,15 @@ Example:
 
 Exit codes: 0, 1 there is no engine or no such container, 75 the book is busy")]
     Containers(Containers),
+    /// Try the walls of all agents, and say what would keep their commands from running
+    #[command(after_help = "\
+A gateway that runs is asked what it found for its own walls; containers are looked up in their engine.
+
+Example:
+  moltbot sandbox doctor
+
+Exit codes: 0, 1 no command could run for some agent, 78 invalid config")]
+    Doctor(Facts),
     /// Say which walls stand around a session's tools, why, and what would change them
     #[command(after_help = "\
 Example:

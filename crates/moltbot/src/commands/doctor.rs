@@ -32,13 +32,56 @@ pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit
         Ok(home) => checks.extend(serve::block_on(examine(&home))?),
         Err(error) => checks.push(posture::state_unusable(&format!("{error:#}"))),
     }
+    tell(&checks, facts, "moltbot")
+}
+
+/// Tries the walls of all agents, each kind of them once.
+pub(super) fn sandbox(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
+    let config = home.load_text(&home.text()?)?.config;
+    let mut checks = vec![posture::shut_off(&config.agents), posture::walls(&config.agents)];
+    let own = config.agents.list.iter().map(|agent| config.agents.sandbox_of(&agent.id));
+    let mut kinds: Vec<SandboxConfig> = Vec::new();
+    for kind in std::iter::once(config.agents.defaults.sandbox.clone()).chain(own) {
+        let is_same = |other: &SandboxConfig| match kind.backend {
+            SandboxBackend::Docker => other.backend == kind.backend && other.docker == kind.docker,
+            _ => other.backend == kind.backend,
+        };
+        if !kinds.iter().any(is_same) {
+            kinds.push(kind);
+        }
+    }
+    let is_running = home.running()?.is_some();
+    let tried = async {
+        for kind in &kinds {
+            checks.extend(
+                try_walls(home, kind, is_running && kind.backend == config.agents.defaults.sandbox.backend)
+                    .await,
+            );
+        }
+        checks
+    };
+    let checks = serve::block_on(async { Ok(tried.await) })?;
+    tell(&checks, facts, "a command")
+}
+
+/// Prints what was found, with the verdict on what would be stopped.
+fn tell(checks: &[Check], facts: Facts, subject: &str) -> anyhow::Result<Exit> {
+    let ok = posture::worst(checks) < Level::Fail;
     if facts.json {
-        let ok = posture::worst(&checks) < Level::Fail;
         output::json(&json!({"ok": ok, "checks": checks}))?;
     } else {
-        print(&checks)?;
+        print_rows(checks)?;
+        output::line(&format!("{} would stop {subject} here", if ok { "nothing" } else { "something" }))?;
     }
-    Ok(if posture::worst(&checks) == Level::Fail { Exit::Failed } else { Exit::Done })
+    Ok(if ok { Exit::Done } else { Exit::Failed })
+}
+
+/// Tries the walls that a config asks for.
+async fn try_walls(home: &Home, sandbox: &SandboxConfig, is_running: bool) -> Vec<Check> {
+    match tried_here(sandbox.backend) {
+        None => try_engine(home, sandbox).await,
+        Some(backend) => vec![posture::sandbox(try_sandbox(home, &backend, is_running).await)],
+    }
 }
 
 /// Who can get at what is kept. Nothing is repaired.
@@ -73,12 +116,7 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
         let found = if running.is_some() { PortUse::Ours } else { knock(number).await };
         checks.push(posture::port(number, found));
         let sandbox = &config.agents.defaults.sandbox;
-        match tried_here(sandbox.backend) {
-            None => checks.extend(try_engine(home, sandbox).await),
-            Some(backend) => {
-                checks.push(posture::sandbox(try_sandbox(home, &backend, running.is_some()).await));
-            }
-        }
+        checks.extend(try_walls(home, sandbox, running.is_some()).await);
     }
     Ok(checks)
 }
@@ -203,15 +241,5 @@ pub(crate) fn print_rows(checks: &[Check]) -> anyhow::Result<()> {
             output::line(&format!("      {:17} {fix}", "to do:"))?;
         }
     }
-    Ok(())
-}
-
-fn print(checks: &[Check]) -> anyhow::Result<()> {
-    print_rows(checks)?;
-    let verdict = match posture::worst(checks) {
-        Level::Fail => "something would stop moltbot here",
-        Level::Ok | Level::Warn => "nothing would stop moltbot here",
-    };
-    output::line(verdict)?;
     Ok(())
 }

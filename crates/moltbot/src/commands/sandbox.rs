@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Explain, Facts, Recreate, Sandbox};
 use crate::book::{CommandBook, OWNER};
-use crate::commands::image;
+use crate::commands::{doctor, image};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::serve::block_on;
@@ -23,6 +23,7 @@ use crate::{clock, output};
 pub(crate) fn run(home: &Home, command: &Sandbox) -> anyhow::Result<Exit> {
     match command {
         Sandbox::Containers(options) => image::containers(home, options),
+        Sandbox::Doctor(facts) => doctor::sandbox(home, *facts),
         Sandbox::Explain(asked) => explain(home, asked),
         Sandbox::Image(command) => image::run(home, command),
         Sandbox::List(facts) => list(home, *facts),

@@ -82,3 +82,29 @@ fn a_session_that_may_only_read_the_workspace_changes_nothing_in_it() {
     let kept = std::fs::read_to_string(workspace.join("mine.txt")).unwrap();
     assert_eq!((kept.as_str(), workspace.join("new.txt").exists()), ("the owner's\n", false));
 }
+
+#[test]
+fn the_walls_of_every_agent_are_tried() {
+    let home = Home::with_model(&ScriptedModel::queue([]));
+    let looked = || {
+        let output = run(PROGRAM, &home, &["sandbox", "doctor", "--json"]);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let levels = |level: &str| {
+            let checks = told["checks"].as_array().unwrap().iter();
+            checks.filter(|check| check["id"] == "sandbox" && check["level"] == level).count()
+        };
+        (output.status.code(), told["ok"].clone(), levels("ok"), levels("fail"))
+    };
+    assert_eq!(looked(), (Some(0), json!(true), 1, 0));
+    let nowhere = home.path().join("no-engine.sock");
+    home.change_config(|config| {
+        config["agents"]["defaults"]["sandbox"] = json!({"docker": {"socket": nowhere}});
+        config["agents"]["list"] = json!([
+            {"id": "main"},
+            {"id": "work", "sandbox": {"backend": "docker"}},
+            {"id": "play", "sandbox": {"backend": "docker", "docker": {"image": "another"}}},
+        ]);
+    });
+    // The embedded walls once, and each of two images that no engine has.
+    assert_eq!(looked(), (Some(1), json!(false), 1, 2));
+}

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 62] = [
+const COMMANDS: [&str; 63] = [
     "",
     "up",
     "gateway",
@@ -55,6 +55,7 @@ const COMMANDS: [&str; 62] = [
     "logs",
     "sandbox",
     "sandbox containers",
+    "sandbox doctor",
     "sandbox image",
     "sandbox image build",
     "sandbox image list",
