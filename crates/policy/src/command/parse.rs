@@ -15,6 +15,8 @@ const OPENINGS: usize = 400;
 /// How deep parentheses and `case` may stand in each other. The parser tries each in two ways, arithmetic and a group, a
 /// pattern and a command, so that its time doubles with every level of a script that is wrong.
 const LEVELS: usize = 8;
+/// How many variables may have a subscript in which something is put in, where an element of an array may be set.
+const SUBSCRIPTS: usize = 2;
 /// Digits of the number of a descriptor. The parser does not survive one that does not fit; no program has so many.
 const DESCRIPTOR_DIGITS: usize = 9;
 
@@ -35,6 +37,9 @@ fn tree(text: &str) -> Result<Program, String> {
     let openings = text.bytes().filter(|byte| matches!(byte, b'(' | b'`' | b'{')).count();
     if openings > OPENINGS.saturating_mul(4) {
         return Err("it has too many groups and substitutions".into());
+    }
+    if sets_element(text) && subscripts(text) > SUBSCRIPTS {
+        return Err("subscripts stand too deep in subscripts".into());
     }
     if has_blank_document(text) {
         return Err("the word of a here-document stands apart; write it right behind `<<`".into());
@@ -73,6 +78,31 @@ fn tree(text: &str) -> Result<Program, String> {
         return Err("the number of a descriptor is too great".into());
     }
     parse_tokens(&tokens, &options).map_err(|error| error.to_string())
+}
+
+/// Whether a name with a subscript stands outside `${…}`, as where an element of an array is set.
+fn sets_element(text: &str) -> bool {
+    let is_one = |at: usize| {
+        let (before, _) = text.split_at_checked(at).unwrap_or_default();
+        let head = before.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        head.len() < before.len() && !head.ends_with(['{', '!', '#', '$'])
+    };
+    text.match_indices('[').any(|(at, _)| is_one(at))
+}
+
+/// How many variables have a subscript in which something is put in. The parser tries each within another, in the subscript of an
+/// assignment, in so many ways that six of them take it a quarter of a minute. Those in a row are counted as well: more than has to
+/// be is refused.
+fn subscripts(text: &str) -> usize {
+    let is_one = |at: usize| {
+        let (_, rest) = text.split_at_checked(at.saturating_add(2))?;
+        let (name, subscript) = rest.split_once('[')?;
+        let inner = subscript.split('}').next().unwrap_or(subscript);
+        let ends = subscript.contains('}');
+        let is_plain = ends && !inner.contains(['$', '"', '\'', '\\', '`', '\n']);
+        (!name.contains(['}', '{', '$']) && !is_plain).then_some(())
+    };
+    text.match_indices("${").filter(|(at, _)| is_one(*at).is_some()).count()
 }
 
 /// The text with the end of its last line. Without it the parser never ends where a here-document's word is empty, as in

@@ -405,6 +405,29 @@ fn a_descriptor_with_a_number_that_no_shell_has_is_refused() {
     }
 }
 
+/// Found by the fuzzer: the parser's time grew fifteenfold with each subscript within a subscript of an assignment.
+#[test]
+fn subscripts_within_subscripts_are_judged_in_time() {
+    for (open, close) in
+        [("${x[", "]}"), ("\"${x[\"", "\"]}\""), ("${!x[", "]}"), ("${x\\\n[", "]}"), ("${x['a}'", "]}")]
+    {
+        for levels in [4, 6, 12, 60] {
+            let script = format!("z[{}0{}]=1", open.repeat(levels), close.repeat(levels));
+            assert_eq!(review(&script).choice, Choice::Refuse, "{script}");
+            assert_eq!(review(&format!("z[{}", open.repeat(levels))).choice, Choice::Refuse, "{script}");
+        }
+    }
+    // Those that people write: any number with plain subscripts, and some with a variable in them.
+    for script in [
+        "a=(1 2); echo ${a[0]} ${a[1]} ${a[@]} ${#a[@]} ${!a[@]} ${a[i+1]} ${a[-1]}",
+        "for i in 1 2; do echo \"${a[$i]}\" \"${b[$i]}\" \"${c[$i]}\" \"${d[$i]}\"; done",
+        "a[0]=1; b[$i]=\"${a[$i]}${c[$i]}\"",
+    ] {
+        let unreadable = review(script).reasons.iter().any(|reason| reason.code == "unreadable");
+        assert!(!unreadable, "{script}");
+    }
+}
+
 /// Found by the fuzzer: the parser never ended where the word of a here-document is empty and its line is the last.
 #[test]
 fn a_document_whose_word_is_empty_is_judged_in_time() {
