@@ -94,15 +94,14 @@ fn sets_element(text: &str) -> bool {
 /// assignment, in so many ways that six of them take it a quarter of a minute. Those in a row are counted as well: more than has to
 /// be is refused.
 fn subscripts(text: &str) -> usize {
-    let is_one = |at: usize| {
-        let (_, rest) = text.split_at_checked(at.saturating_add(2))?;
-        let (name, subscript) = rest.split_once('[')?;
-        let inner = subscript.split('}').next().unwrap_or(subscript);
-        let ends = subscript.contains('}');
-        let is_plain = ends && !inner.contains(['$', '"', '\'', '\\', '`', '\n']);
-        (!name.contains(['}', '{', '$']) && !is_plain).then_some(())
+    // Each ends where the next begins: what is put in is seen by that as well.
+    let is_one = |rest: &&str| {
+        let Some((name, subscript)) = rest.split_once('[') else { return false };
+        let plain = subscript.split_once('}').map(|(inner, _)| inner);
+        let is_plain = plain.is_some_and(|inner| !inner.contains(['$', '"', '\'', '\\', '`', '\n']));
+        !name.contains(['}', '{', '$']) && !is_plain
     };
-    text.match_indices("${").filter(|(at, _)| is_one(*at).is_some()).count()
+    text.split("${").skip(1).filter(is_one).count()
 }
 
 /// The text with the end of its last line. Without it the parser never ends where a here-document's word is empty, as in
@@ -121,16 +120,16 @@ fn ended(text: &str) -> Cow<'_, str> {
 /// it, and gives up the whole program at what follows. Where quotes end is not looked at: more is refused than has to be.
 fn has_blank_document(text: &str) -> bool {
     let nested = text.contains("$(") || text.contains("$[");
-    let is_blank = |at: usize| {
-        let (_, rest) = text.split_at_checked(at.saturating_add(2)).unwrap_or_default();
-        // A word to read, `<<<`, is none.
-        let rest = (!rest.starts_with('<')).then_some(rest)?;
+    let is_blank = |rest: &str| {
         let rest = rest.strip_prefix('-').unwrap_or(rest);
         let rest = rest.strip_prefix([' ', '\t']).or_else(|| rest.strip_prefix("\\\n")).unwrap_or(rest);
         let word = rest.split(|c: char| c.is_whitespace() || "<>;&|()".contains(c)).next().unwrap_or(rest);
-        word.trim_matches(['\'', '"', '\\', '$']).is_empty().then_some(())
+        word.trim_matches(['\'', '"', '\\', '$']).is_empty()
     };
-    nested && text.match_indices("<<").any(|(at, _)| is_blank(at).is_some())
+    let documents =
+        text.match_indices("<<").filter_map(|(at, sign)| text.get(at.saturating_add(sign.len())..));
+    // A word to read, `<<<`, is none.
+    nested && documents.filter(|rest| !rest.starts_with('<')).any(is_blank)
 }
 
 /// Refuses parentheses that do not end, and levels upon levels. It may count too many, and never too few: a `)` that ends
