@@ -90,7 +90,7 @@ impl Containers {
         let warm = tokio::select! {
             biased;
             () = abort.cancelled() => return Ok(Finished::before_start(Exit::Aborted)),
-            warm = self.ready(permit, container, workspace.as_ref()) => {
+            warm = self.ready(permit, container, workspace.as_ref(), attempts) => {
                 warm.map_err(|error| error.refusal("there is no container"))?
             }
         };
@@ -121,6 +121,7 @@ impl Containers {
         permit: &CommandPermit,
         container: &Container,
         workspace: Option<&OwnedFd>,
+        attempts: &mut Vec<Attempt>,
     ) -> Result<Warm, EngineError> {
         let turn = self.turn(&container.name);
         let building = turn.lock().await;
@@ -137,7 +138,7 @@ impl Containers {
         let id = self.make(&engine, container, &image, recipe).await?;
         let made = engine.inspect_container(&id, None::<InspectContainerOptions>).await?;
         let warm = warm((id, made.state.and_then(|state| state.pid)));
-        if let Err(error) = self.set_up(&warm, container, permit).await {
+        if let Err(error) = self.set_up(&warm, container, permit, attempts).await {
             self.remove(&engine, &container.name, "setup failed").await?;
             return Err(error);
         }
@@ -212,26 +213,20 @@ impl Containers {
         warm: &Warm,
         container: &Container,
         permit: &CommandPermit,
+        attempts: &mut Vec<Attempt>,
     ) -> Result<(), EngineError> {
         let profile = permit.profile();
         for program in &container.setup {
             let shown = program.join(" ");
             let request = Request::new("", "", profile);
-            let mut attempts = Vec::new();
             let kept = Kept::new(4096, None);
-            let bounds = Bounds { timeout: limits::CONTAINER_SETUP, kept, attempts: &mut attempts };
+            let bounds = Bounds { timeout: limits::CONTAINER_SETUP, kept, attempts };
             let order = warm.order(container, request, Some(program.clone()), bounds.timeout);
             let words = warm.parts.call(LEAD);
             let never = CancellationToken::new();
             let finished = exec::run(&warm.engine, &warm.id, words, &order, bounds, &never)
                 .await
                 .map_err(|error| EngineError::said(format!("the setup `{shown}` failed: {error}")))?;
-            for attempt in attempts {
-                let entry = Entry::new("gateway", "command.attempt", shown.clone(), Decision::Refused)
-                    .with("call", attempt.call)
-                    .with("program", attempt.program);
-                self.enter(entry).await?;
-            }
             if finished.exit != Exit::Code(0) {
                 let said = String::from_utf8_lossy(&finished.kept.bytes).trim().to_owned();
                 return Err(EngineError::said(format!(

@@ -101,7 +101,7 @@ impl Spawner {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Waits for a helper that was killed, so that it does not stay as a zombie, and removes its group.
+    /// Waits for a helper that was killed, so that it does not stay as a zombie, and gives its group back.
     pub(crate) fn bury(&self, child: Child, group: Option<Group>) {
         if self.orders.send(Order::Bury { child, group }).is_err() {
             tracing::warn!(
