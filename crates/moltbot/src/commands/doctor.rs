@@ -50,17 +50,14 @@ pub(super) fn sandbox(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
             kinds.push(kind);
         }
     }
-    let is_running = home.running()?.is_some();
-    let tried = async {
+    let (is_running, of_all) = (home.running()?.is_some(), config.agents.defaults.sandbox.backend);
+    let checks = serve::block_on(async {
         for kind in &kinds {
-            checks.extend(
-                try_walls(home, kind, is_running && kind.backend == config.agents.defaults.sandbox.backend)
-                    .await,
-            );
+            // A gateway that runs knows of its own walls alone.
+            checks.extend(try_walls(home, kind, is_running && kind.backend == of_all).await);
         }
-        checks
-    };
-    let checks = serve::block_on(async { Ok(tried.await) })?;
+        Ok(checks)
+    })?;
     tell(&checks, facts, "a command")
 }
 

@@ -28,16 +28,19 @@ fn of_kind<'a>(promises: &'a [Promise], kind: &'a str) -> impl Iterator<Item = &
     promises.iter().filter(move |one| one.id.split_once('.').is_some_and(|(of, _)| of == kind))
 }
 
+/// What has to be said of a promise besides its status.
+fn notes(one: &Promise) -> impl Iterator<Item = String> {
+    let notes = [("", &one.open), ("", &one.not_applicable), ("differs: ", &one.differs)];
+    notes.into_iter().filter_map(|(head, note)| Some(format!("{head}{}", note.as_ref()?)))
+}
+
 fn table(promises: &[Promise]) -> anyhow::Result<()> {
     for (kind, what) in KINDS {
         output::line(&in_a_sentence(what, of_kind(promises, kind)))?;
         for one in of_kind(promises, kind) {
             output::line(&format!("  {:<15} {:<22} {}", one.status().name(), one.id, one.promise))?;
-            let notes = [("", &one.open), ("", &one.not_applicable), ("differs: ", &one.differs)];
-            for (head, note) in notes {
-                if let Some(note) = note {
-                    output::line(&format!("{:41}{head}{note}", ""))?;
-                }
+            for note in notes(one) {
+                output::line(&format!("{:41}{note}", ""))?;
             }
         }
         output::line("")?;

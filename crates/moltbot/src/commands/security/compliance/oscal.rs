@@ -10,6 +10,8 @@ use moltbot_posture::proof::{KINDS, Promise};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
+use super::{notes, of_kind};
+
 /// The namespace of our properties, and what names of controls begin with.
 const OURS: &str = "urn:moltbot:proof";
 /// The namespace of names that are URLs or URNs (RFC 9562, section 6.6).
@@ -41,12 +43,11 @@ pub(super) fn component(promises: &[Promise], note: &str, now_ms: u64) -> Value 
 }
 
 fn implementation(kind: &str, what: &str, promises: &[Promise]) -> Value {
-    let own = promises.iter().filter(|one| one.id.split_once('.').is_some_and(|(of, _)| of == kind));
     json!({
         "uuid": id(kind),
         "source": format!("{OURS}:{kind}"),
         "description": what,
-        "implemented-requirements": own.map(requirement).collect::<Vec<_>>(),
+        "implemented-requirements": of_kind(promises, kind).map(requirement).collect::<Vec<_>>(),
     })
 }
 
@@ -55,9 +56,7 @@ fn requirement(one: &Promise) -> Value {
     let mut properties = vec![property("status", one.status().name())];
     properties.extend(one.level.map(|level| property("level", &level.to_string())));
     properties.extend(one.shown_by.iter().map(|shown| property("shown-by", shown)));
-    let notes = [("", &one.open), ("", &one.not_applicable), ("differs: ", &one.differs)];
-    let notes: Vec<String> =
-        notes.into_iter().filter_map(|(head, note)| Some(format!("{head}{}", note.as_ref()?))).collect();
+    let notes: Vec<String> = notes(one).collect();
     let mut requirement = json!({
         "uuid": id(&one.id),
         "control-id": one.id,
