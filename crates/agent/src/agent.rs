@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use moltbot_config::Config;
 use moltbot_config::settings::{AgentConfig, AgentDefaults};
+use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::incident::Incident;
 use moltbot_protocol::ids::{AgentId, SessionKey};
@@ -156,6 +156,15 @@ impl Agent {
     /// What holds for every agent that does not say otherwise.
     pub fn defaults(&self) -> &AgentDefaults {
         &self.parts.config.agents.defaults
+    }
+
+    /// What the agent is to look for by itself: its `HEARTBEAT.md`, when there is one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn heartbeat_file(&self, agent: &AgentId) -> Result<Option<String>, FileError> {
+        let Some(workspace) = self.parts.workspace_of(agent) else { return Ok(None) };
+        workspace.read_text("HEARTBEAT.md", limits::TOOL_FILE_BYTES)
     }
 
     /// What is set of a session, what it used, and the walls around it: a line for each.

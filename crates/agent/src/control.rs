@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use moltbot_protocol::sender::Origin;
 use moltbot_store::PendingTurn;
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +23,13 @@ pub struct Control {
     /// Told of an incident that puts the session into quarantine and that a command of the turn made after the turn had
     /// ended. Without it none outlives the turn.
     pub later: Option<Later>,
+    /// Who on channels hears what a turn says that nobody asked for: told in the commit that ends it.
+    pub hears: Vec<Origin>,
 }
 
 impl From<CancellationToken> for Control {
     fn from(abort: CancellationToken) -> Self {
-        Self { abort, steer: None, later: None }
+        Self { abort, steer: None, later: None, hears: Vec::new() }
     }
 }
 

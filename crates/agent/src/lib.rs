@@ -9,6 +9,7 @@ mod agent;
 mod approvals;
 mod control;
 mod external;
+mod heartbeat;
 mod history;
 pub mod model;
 mod patch;

@@ -17,6 +17,7 @@ mod endpoints;
 mod env;
 mod exec;
 mod front;
+mod heartbeat;
 mod hooks;
 mod irc;
 mod ledger;
@@ -50,6 +51,7 @@ pub use endpoints::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig, Http
 pub use env::EnvConfig;
 pub use exec::{ApplyPatchConfig, ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
+pub use heartbeat::{ActiveHours, Every, HeartbeatConfig, HeartbeatTarget, TimeOfDay};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
     ToolName,
@@ -266,6 +268,8 @@ pub struct AgentDefaults {
     /// absent.
     #[schemars(range(min = 1000, max = 10_000_000))]
     pub context_tokens: Option<u64>,
+    /// How the default agent looks by itself whether there is something to do.
+    pub heartbeat: HeartbeatConfig,
     /// How many turns may run at once, over all conversations, 1 to 64; others wait. Four, as upstream.
     #[schemars(range(min = 1, max = 64))]
     pub max_concurrent: u32,
@@ -299,6 +303,7 @@ impl Default for AgentDefaults {
         Self {
             bootstrap_max_chars: 20_000,
             context_tokens: None,
+            heartbeat: HeartbeatConfig::default(),
             max_concurrent: 4,
             model: None,
             models: BTreeMap::new(),

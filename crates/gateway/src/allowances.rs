@@ -428,10 +428,12 @@ impl Allowances {
 
 /// By whose allowances a message counts. What the owner says is his alone.
 fn holders(principal: &Principal) -> Vec<Holder> {
-    let own = Holder::Principal(principal.clone());
     match principal {
-        Principal::Owner => vec![own],
-        Principal::Hook(_) | Principal::Sender(_) => vec![own, Holder::Together],
+        // What a heartbeat costs, its owner pays.
+        Principal::Heartbeat | Principal::Owner => vec![Holder::Principal(Principal::Owner)],
+        Principal::Hook(_) | Principal::Sender(_) => {
+            vec![Holder::Principal(principal.clone()), Holder::Together]
+        }
     }
 }
 

@@ -41,7 +41,7 @@ use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::{Entrances, Shared};
 use crate::tailnet::{TailnetError, Tailscale};
-use crate::{announcing, http, inbound, stop};
+use crate::{announcing, heartbeat, http, inbound, stop};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
 /// descriptors: other connections end meanwhile.
@@ -85,6 +85,8 @@ pub struct Parts {
     pub clock: fn() -> u64,
     /// What time it is where the owner lives.
     pub zone: TimeZone,
+    /// What time it is where the hours of heartbeats count.
+    pub heartbeat_zone: TimeZone,
 }
 
 /// Why a gateway does not start.
@@ -157,7 +159,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     listener: Listener,
     announced: Option<Announcer>,
-    ticking: [JoinHandle<()>; 3],
+    ticking: [JoinHandle<()>; 4],
     addresses: Vec<IpAddr>,
     fingerprint: Option<Fingerprint>,
 }
@@ -220,6 +222,7 @@ impl Gateway {
             tokio::spawn(tick(Arc::clone(&shared))),
             tokio::spawn(look(Arc::clone(&shared))),
             tokio::spawn(reload::watch(Arc::clone(&shared))),
+            tokio::spawn(heartbeat::keep_looking(Arc::clone(&shared))),
         ];
         Ok(Self { shared, listener, announced, ticking, addresses, fingerprint })
     }

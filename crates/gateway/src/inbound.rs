@@ -3,7 +3,7 @@
 //! A message is acknowledged only after it is on disk. Within a session one turn runs at a time, in the
 //! order of acceptance; sessions do not wait for each other.
 
-mod freshness;
+pub(crate) mod freshness;
 mod progress;
 mod queue;
 pub(crate) mod queueing;
@@ -23,6 +23,7 @@ use moltbot_store::{Accepted, PendingTurn, RunStatus, StoreError};
 use thiserror::Error;
 
 use crate::allowances::{Allowances, Spent};
+use crate::heartbeat;
 use crate::methods::sessions;
 use crate::quarantine;
 use crate::shared::{Shared, lock};
@@ -187,10 +188,12 @@ fn refuse(shared: &Shared, from: &str, why: &'static str, refusal: &Refusal) {
 fn require_same(message: &InboundMessage, status: RunStatus) -> Result<RunStatus, InboundError> {
     match message.principal {
         Principal::Hook(_) if status.external_id != message.external_id => Err(InboundError::Reused),
-        Principal::Owner | Principal::Sender(_) if status.session != message.session => {
+        Principal::Heartbeat | Principal::Owner | Principal::Sender(_)
+            if status.session != message.session =>
+        {
             Err(InboundError::Elsewhere(status.session))
         }
-        Principal::Hook(_) | Principal::Owner | Principal::Sender(_) => Ok(status),
+        Principal::Heartbeat | Principal::Hook(_) | Principal::Owner | Principal::Sender(_) => Ok(status),
     }
 }
 
@@ -294,6 +297,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
             Allowances::not_allowed(&spent)
         })
     };
+    let hears = if run.is_asked_for { Vec::new() } else { heartbeat::hearers(shared).await };
     let message = Arc::new(turn.message.clone());
     let (gateway, asked) = (Arc::clone(shared), Arc::clone(&message));
     let responder = move |incident| -> moltbot_agent::Responding {
@@ -307,7 +311,12 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
         Box::pin(async move { queueing::steering(&shared, &message).await })
     };
     let later: Option<moltbot_agent::Later> = Some(responder.clone());
-    let control = moltbot_agent::Control { abort: run.abort_token(), steer: Some(Arc::new(steer)), later };
+    let control = moltbot_agent::Control {
+        abort: run.abort_token(),
+        steer: Some(Arc::new(steer)),
+        later,
+        hears: hears.clone(),
+    };
     let taking = shared.agent.take_turn(turn, &watcher, &allowance, responder.as_ref(), control, &clock);
     let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
         tracing::error!(run = %run.id, "a turn broke; it is taken up again at the next start");
@@ -321,8 +330,14 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     run.end(End::Report(Arc::clone(&report)));
     lock(&progress).tell_end(&shared.hub, &report);
     sessions::ended(shared, &report, &run.session_id);
-    shared.channels.wake(&channel, &account);
+    wake(shared, (&channel, &account), &hears);
     shared.health.touch();
+}
+
+/// Has sent what a turn says: where its message came from, and to who hears it besides.
+fn wake(shared: &Shared, (channel, account): (&str, &str), hears: &[Origin]) {
+    shared.channels.wake(channel, account);
+    hears.iter().for_each(|chat| shared.channels.wake(chat.sender.channel(), chat.sender.account()));
 }
 
 /// How much is told of the tools of a session's turns. What cannot be read is as the config says.
@@ -341,6 +356,6 @@ async fn verbose(shared: &Shared, session: &SessionKey) -> VerboseLevel {
 fn actor_of(principal: &Principal) -> String {
     match principal {
         Principal::Sender(id) => id.clone(),
-        Principal::Hook(_) | Principal::Owner => principal.to_string(),
+        Principal::Heartbeat | Principal::Hook(_) | Principal::Owner => principal.to_string(),
     }
 }

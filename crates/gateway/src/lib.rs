@@ -16,6 +16,7 @@ mod dispatch;
 mod gate;
 mod gateway;
 mod handshake;
+mod heartbeat;
 pub mod hooks;
 mod http;
 mod hub;

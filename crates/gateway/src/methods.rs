@@ -10,6 +10,7 @@ mod clients;
 mod config;
 pub(crate) mod devices;
 pub(crate) mod health;
+mod heartbeats;
 mod hooks;
 mod ledger;
 mod listing;
@@ -119,7 +120,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::ExecApprovalsSet => approvals::set(shared, call).await,
         Method::Health => Ok(shared.health.current(shared).await.value().clone()),
         Method::HooksReload => hooks::reload(shared, call).await,
-        Method::LastHeartbeat => absent::last_heartbeat(call),
+        Method::LastHeartbeat => heartbeats::last(shared, call),
         Method::LedgerRelay => ledger::relay(shared, call).await,
         Method::LogsTail => logs::tail(shared, call).await,
         Method::ModelsList => listing::models(shared, call),
@@ -154,9 +155,11 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SessionsReset => sessions::reset(shared, call).await,
         Method::SessionsResolve => sessions::resolve(shared, call).await,
         Method::SessionsSubscribe => sessions::subscribe(call, place),
+        Method::SetHeartbeats => heartbeats::set(shared, call).await,
         Method::SkillsBins => nodes::bins(call),
         Method::SkillsStatus => absent::skills(call),
         Method::Status => Ok(shared.health.current(shared).await.status().clone()),
+        Method::SystemEvent => heartbeats::event(shared, call).await,
         Method::SystemPresence => listing::presence(shared, call),
         Method::TaskSuggestionsList => absent::task_suggestions(call),
         Method::TtsStatus => absent::tts(call),
@@ -165,6 +168,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::UsageCost => usage::cost(shared, call).await,
         Method::UsageStatus => usage::status(shared, call),
         Method::VoicewakeGet => absent::voicewake(call),
+        Method::Wake => heartbeats::wake(shared, call).await,
     }
 }
 
@@ -271,7 +275,9 @@ const fn acts(method: Method) -> bool {
         | Method::SessionsPatch
         | Method::SessionsRelease
         | Method::SessionsReset
-        | Method::TurnsResume => true,
+        | Method::SystemEvent
+        | Method::TurnsResume
+        | Method::Wake => true,
         Method::AgentIdentityGet
         | Method::AgentWait
         | Method::AgentsList
@@ -323,6 +329,8 @@ const fn acts(method: Method) -> bool {
         | Method::SessionsPreview
         | Method::SessionsResolve
         | Method::SessionsSubscribe
+        // A look is a turn, which is refused by itself.
+        | Method::SetHeartbeats
         | Method::SkillsBins
         | Method::SkillsStatus
         | Method::Status

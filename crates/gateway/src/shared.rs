@@ -29,6 +29,7 @@ use crate::clients::Clients;
 use crate::devices::Devices;
 use crate::gate::Gate;
 use crate::gateway::Parts;
+use crate::heartbeat::Heartbeats;
 use crate::hooks::Hooks;
 use crate::http::route::Routes;
 use crate::hub::Hub;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     /// What builds the walls of agents that do not say it themselves.
     pub(crate) backend: SandboxBackend,
     pub(crate) clock: fn() -> u64,
+    /// How the agent looks by itself whether there is something to do.
+    pub(crate) heartbeats: Heartbeats,
     /// What time it is where the owner lives.
     pub(crate) zone: TimeZone,
     /// The name of this machine, for whoever may read.
@@ -143,6 +146,7 @@ impl Shared {
             sandbox,
             backend: config.agents.defaults.sandbox.backend,
             clock,
+            heartbeats: Heartbeats::new(&config.agents.defaults.heartbeat, parts.heartbeat_zone),
             zone: parts.zone,
             host,
             port,

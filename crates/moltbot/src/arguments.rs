@@ -16,6 +16,7 @@ mod nodes;
 mod sandbox;
 mod secrets;
 mod senders;
+mod system;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -34,6 +35,7 @@ pub(crate) use secrets::{
     Audit, Compliance, ComplianceForm, Drills, FailOn, Place, ScoreOptions, Secrets, Security, WrapKind,
 };
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
+pub(crate) use system::{Event, Heartbeat, System};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -243,6 +245,16 @@ Example:
 
 Exit codes: 0, 69 no gateway, 77 refused")]
     Usage(Usage),
+    /// Tell the agent something, and see what comes of its looking around by itself
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot system event --text \"the parcel is here\" --mode now
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    System(System),
     /// Check, read or change the config
     #[command(
         subcommand,

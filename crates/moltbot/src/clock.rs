@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
+use moltbot_config::settings::HeartbeatConfig;
 
 /// Milliseconds since the epoch; zero on a machine whose clock is before it.
 #[expect(clippy::disallowed_methods, reason = "the program's edge: time is an argument everywhere below")]
@@ -25,6 +26,20 @@ pub(crate) fn zone(named: Option<&str>) -> TimeZone {
             TimeZone::UTC
         }),
         None => file(Path::new(HERE)).unwrap_or(TimeZone::UTC),
+    }
+}
+
+/// The time zone in which the hours of heartbeats count.
+///
+/// # Errors
+/// When it is not known here: in another zone the agent would wake its owner.
+pub(crate) fn zone_of_hours(config: &HeartbeatConfig, here: &TimeZone) -> Result<TimeZone, String> {
+    let named = config.active_hours.as_ref().and_then(|hours| hours.timezone.as_deref());
+    match named {
+        None | Some("local" | "user") => Ok(here.clone()),
+        Some(name) => described(name).ok_or_else(|| format!(
+            "agents.defaults.heartbeat.activeHours.timezone is {name:?}, which this machine does not know; write a name such as \"Europe/Vienna\" that is in {ZONES}, or \"local\""
+        )),
     }
 }
 

@@ -24,6 +24,7 @@ mod senders;
 mod sessions;
 mod status;
 mod stop;
+mod system;
 mod up;
 mod usage;
 
@@ -102,6 +103,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         }
         Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
         Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
+        Command::System(command) => serve::block_on(system::run(&open(environment)?, &command)),
         Command::Usage(options) => serve::block_on(usage::run(&open(environment)?, &options)),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }

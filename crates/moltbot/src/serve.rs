@@ -340,6 +340,9 @@ async fn compose(
     let own_addresses = certificate::own_addresses(&config.gateway)?;
     let identity = certificate::identity(home, &config.gateway, &own_addresses, ledger)?;
     let channels = channels::of(&config.channels, &bots, &book)?;
+    let zone = clock::zone(home.environment.zone.as_deref());
+    let heartbeat_zone = clock::zone_of_hours(&config.agents.defaults.heartbeat, &zone)
+        .map_err(|message| Exit::Config.because(message))?;
     let gateway = Gateway::start(Parts {
         channels,
         config,
@@ -358,7 +361,8 @@ async fn compose(
         own_addresses,
         owner: rustix::process::geteuid().as_raw(),
         clock: clock::now_ms,
-        zone: clock::zone(home.environment.zone.as_deref()),
+        zone,
+        heartbeat_zone,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))
 }

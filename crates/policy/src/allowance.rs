@@ -96,7 +96,8 @@ pub fn limits(config: &AllowancesConfig, holder: &Holder, own: OwnLimits) -> Lim
     }
     match holder {
         Holder::Principal(Principal::Hook(_)) => of!(config.hook),
-        Holder::Principal(Principal::Owner) => of!(config.owner),
+        // What a heartbeat costs, its owner pays.
+        Holder::Principal(Principal::Heartbeat | Principal::Owner) => of!(config.owner),
         Holder::Principal(Principal::Sender(_)) => of!(config.sender),
         Holder::Together => of!(config.together),
     }

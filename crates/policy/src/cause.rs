@@ -1,10 +1,10 @@
 //! Who caused a turn, and which tools the turn has for that.
 //!
 //! A turn of the owner, or of a sender that the owner paired, has every tool that the config's policies leave. A turn of a
-//! hook has those that only read, or those that its mapping names. Each step takes tools away and none gives any.
+//! hook, or of a heartbeat, has those that only read, or those that its mapping or the config names. Each step takes tools away and none gives any.
 
 use moltbot_config::Config;
-use moltbot_config::settings::{HooksConfig, ToolName};
+use moltbot_config::settings::{HeartbeatConfig, HooksConfig, ToolName};
 use moltbot_protocol::ids::{AgentId, HookName, RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
 
@@ -97,6 +97,7 @@ impl Cause {
         let steps = tools::of_session(config, &session);
         let denied = |tool: Tool| steps.iter().any(|step| !tools::leaves(step, tool));
         let granted = |tool: Tool| match &principal {
+            Principal::Heartbeat => granted_to_heartbeat(&config.agents.defaults.heartbeat, tool),
             Principal::Hook(name) => granted_to_hook(&config.hooks, name, tool),
             Principal::Owner | Principal::Sender(_) => true,
         };
@@ -158,6 +159,9 @@ impl Cause {
         }
         let name = wanted.first().map_or("this", |tool| tool.name());
         let message = match &self.principal {
+            Principal::Heartbeat => format!(
+                "a heartbeat has no tool `{name}`; its owner can name it in `agents.defaults.heartbeat.tools`"
+            ),
             Principal::Hook(hook) => format!(
                 "a turn of the hook {hook} has no tool `{name}`; its owner can name it in `tools` of the hook's mapping"
             ),
@@ -176,6 +180,14 @@ impl Cause {
     /// Says in an entry for which conversation it is, and who caused it.
     pub fn tell(&self, entry: Entry) -> Entry {
         entry.in_session(self.session.as_str()).with("cause", self.principal.to_string())
+    }
+}
+
+/// Nobody looks on when the agent looks around by itself, and what it reads then may be an attack.
+fn granted_to_heartbeat(config: &HeartbeatConfig, tool: Tool) -> bool {
+    match &config.tools {
+        None => tool.only_reads(),
+        Some(named) => named.iter().any(|one| Tool::from(*one) == tool),
     }
 }
 
@@ -219,6 +231,7 @@ mod tests {
             ("hook:github", "read"),
             ("hook:wake", "read"),
             ("hook:gone", "read"),
+            ("heartbeat", "read session_status"),
         ] {
             assert_eq!(tools(&plain, principal), expected, "{principal}");
         }
@@ -232,6 +245,12 @@ mod tests {
         patching.tools.exec.apply_patch.enabled = true;
         assert_eq!(tools(&patching, "hook:github"), "apply_patch");
         assert_eq!(tools(&patching, "owner"), "apply_patch edit exec process read session_status write");
+        let mut granted = config(None);
+        granted.agents.defaults.heartbeat.tools = Some(vec![ToolName::Exec, ToolName::Write]);
+        assert_eq!(tools(&granted, "heartbeat"), "exec write");
+        assert_eq!(tools(&granted, "hook:github"), "read", "what a heartbeat has no hook has");
+        granted.tools.deny = vec!["write".into()];
+        assert_eq!(tools(&granted, "heartbeat"), "exec");
         let mut denied = named.clone();
         denied.tools.deny = vec!["exec".into()];
         assert_eq!(tools(&denied, "hook:github"), "read", "what the config denies no mapping gives");

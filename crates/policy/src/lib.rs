@@ -16,6 +16,7 @@ pub mod command;
 pub mod container;
 pub mod drill;
 pub mod file;
+pub mod heartbeat;
 pub mod hook;
 pub mod incident;
 pub mod network;

@@ -18,6 +18,8 @@ pub const EXEC_APPROVAL_REQUESTED: &str = "exec.approval.requested";
 pub const EXEC_APPROVAL_RESOLVED: &str = "exec.approval.resolved";
 /// The gateway's health.
 pub const HEALTH: &str = "health";
+/// The agent looked by itself whether there is something to do, or did not. For who may read.
+pub const HEARTBEAT: &str = "heartbeat";
 /// A session is in quarantine, or goes on. For who may read.
 pub const SESSION_QUARANTINE: &str = "session.quarantine";
 /// A session was changed by a person, or a turn of it is at its end on disk. For who asked for it with `sessions.subscribe`.
@@ -47,6 +49,7 @@ pub const ALL: &[&str] = &[
     EXEC_APPROVAL_REQUESTED,
     EXEC_APPROVAL_RESOLVED,
     HEALTH,
+    HEARTBEAT,
     NODE_INVOKE_REQUEST,
     NODE_PAIR_REQUESTED,
     NODE_PAIR_RESOLVED,

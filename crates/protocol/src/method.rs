@@ -145,12 +145,16 @@ pub enum Method {
     SessionsResolve,
     /// Asks to be told when sessions change.
     SessionsSubscribe,
+    /// Whether the agent looks by itself whether there is something to do.
+    SetHeartbeats,
     /// The programs that skills need.
     SkillsBins,
     /// The skills and whether they can be used.
     SkillsStatus,
     /// What runs, since when, with what.
     Status,
+    /// Tells the agent something when it looks around next.
+    SystemEvent,
     /// The gateway and the clients that are connected.
     SystemPresence,
     /// Tasks that the agent suggests.
@@ -167,6 +171,8 @@ pub enum Method {
     UsageStatus,
     /// The words that wake a listening device.
     VoicewakeGet,
+    /// Has the agent look around, now or when it would anyway.
+    Wake,
 }
 
 impl Method {
@@ -242,9 +248,11 @@ impl Method {
         Self::SessionsReset,
         Self::SessionsResolve,
         Self::SessionsSubscribe,
+        Self::SetHeartbeats,
         Self::SkillsBins,
         Self::SkillsStatus,
         Self::Status,
+        Self::SystemEvent,
         Self::SystemPresence,
         Self::TaskSuggestionsList,
         Self::TtsStatus,
@@ -253,6 +261,7 @@ impl Method {
         Self::UsageCost,
         Self::UsageStatus,
         Self::VoicewakeGet,
+        Self::Wake,
     ];
 
     /// The name on the wire.
@@ -329,9 +338,11 @@ impl Method {
             Self::SessionsReset => "sessions.reset",
             Self::SessionsResolve => "sessions.resolve",
             Self::SessionsSubscribe => "sessions.subscribe",
+            Self::SetHeartbeats => "set-heartbeats",
             Self::SkillsBins => "skills.bins",
             Self::SkillsStatus => "skills.status",
             Self::Status => "status",
+            Self::SystemEvent => "system-event",
             Self::SystemPresence => "system-presence",
             Self::TaskSuggestionsList => "taskSuggestions.list",
             Self::TtsStatus => "tts.status",
@@ -340,6 +351,7 @@ impl Method {
             Self::UsageCost => "usage.cost",
             Self::UsageStatus => "usage.status",
             Self::VoicewakeGet => "voicewake.get",
+            Self::Wake => "wake",
         }
     }
 
@@ -370,6 +382,8 @@ impl Method {
             | Self::SessionsPatch
             | Self::SessionsRelease
             | Self::SessionsReset
+            | Self::SetHeartbeats
+            | Self::SystemEvent
             | Self::TurnsResume => Scope::Admin,
             Self::ExecApprovalList
             | Self::ExecApprovalRequest
@@ -430,7 +444,8 @@ impl Method {
             | Self::ChatAbort
             | Self::ChatSend
             | Self::NodeInvoke
-            | Self::TurnsStop => Scope::Write,
+            | Self::TurnsStop
+            | Self::Wake => Scope::Write,
         }
     }
 }
@@ -446,8 +461,8 @@ mod tests {
         assert!(names.is_sorted_by(|one, next| one < next), "{names:?}");
         // The last variant counts them: each is in the list because none is in it twice.
         let last = Method::ALL.iter().max().copied();
-        assert_eq!(last, Some(Method::VoicewakeGet), "a variant after it needs a place in the list");
-        assert_eq!(Method::ALL.len(), Method::VoicewakeGet as usize + 1);
+        assert_eq!(last, Some(Method::Wake), "a variant after it needs a place in the list");
+        assert_eq!(Method::ALL.len(), Method::Wake as usize + 1);
         for method in Method::ALL {
             assert_eq!(Method::parse(method.name()), Some(*method));
         }

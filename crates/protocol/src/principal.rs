@@ -1,4 +1,4 @@
-//! Who caused a turn: the owner, a sender that the owner paired, or a hook.
+//! Who caused a turn: the owner, a sender that the owner paired, a hook, or the clock.
 //!
 //! What a principal may is decided in `policy`. Here is its name alone, as it stands in transcripts and in the book.
 
@@ -12,10 +12,12 @@ use crate::ids::HookName;
 /// The longest id of a sender, in bytes: more than any [`crate::sender::SenderId`] has.
 const SENDER_MAX: usize = 512;
 
-/// Who caused a turn. As text: `owner`, `hook:<name>`, `sender:<id>`.
+/// Who caused a turn. As text: `owner`, `heartbeat`, `hook:<name>`, `sender:<id>`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Principal {
+    /// Nobody: the gateway looks by itself whether there is something to do.
+    Heartbeat,
     /// A program that called a hook. What it says is content from outside, whoever owns the program.
     Hook(HookName),
     /// The person whose assistant this is.
@@ -44,6 +46,7 @@ impl Principal {
         let unknown = || InvalidPrincipal(text.chars().take(SENDER_MAX).collect());
         match text.split_once(':') {
             None if text == "owner" => Ok(Self::Owner),
+            None if text == "heartbeat" => Ok(Self::Heartbeat),
             Some(("hook", name)) => HookName::parse(name).map(Self::Hook).map_err(|_| unknown()),
             Some(("sender", id)) if is_sender(id) => Ok(Self::Sender(id.into())),
             None | Some(_) => Err(unknown()),
@@ -58,6 +61,7 @@ fn is_sender(id: &str) -> bool {
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Heartbeat => f.write_str("heartbeat"),
             Self::Hook(name) => write!(f, "hook:{name}"),
             Self::Owner => f.write_str("owner"),
             Self::Sender(id) => write!(f, "sender:{id}"),
@@ -85,10 +89,21 @@ mod tests {
 
     #[test]
     fn a_principal_is_read_as_it_is_written_and_nothing_else_is_one() {
-        for text in ["owner", "hook:git-hub", "sender:telegram:default:user:42"] {
+        for text in ["owner", "heartbeat", "hook:git-hub", "sender:telegram:default:user:42"] {
             assert_eq!(Principal::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "Owner", "owner:x", "hook", "hook:", "hook:A b", "sender:", "sender:a b", "root"] {
+        for text in [
+            "",
+            "Owner",
+            "owner:x",
+            "heartbeat:x",
+            "hook",
+            "hook:",
+            "hook:A b",
+            "sender:",
+            "sender:a b",
+            "root",
+        ] {
             assert!(Principal::parse(text).is_err(), "{text:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Layer 6 in the state db: which columns hold words, and what binds a word to its row.
 //!
 //! Sealed is what people, models and tools said: messages, replies, titles, extra prompts, and errors, which may quote
-//! any of them; and what tells which people write: senders, holders of allowances, and the origins of messages and notices. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
+//! any of them; and what tells which people write: senders, holders of allowances, and the origins of messages and notices; and what the agent is to be told. Not sealed is what rows are found, counted and ordered by: keys and ids of sessions, channels,
 //! accounts, the vendors' message ids, runs, models, usage, times, states. It can be read by whoever reads the file,
 //! and changed by whoever may write it.
 //!
@@ -29,6 +29,7 @@ pub(crate) enum Column {
     Sender,
     /// What a model wrote in place of older turns.
     Summary,
+    SystemEvent,
     Title,
 }
 
@@ -51,13 +52,14 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Canary,
         Self::Allowance,
         Self::Sender,
         Self::Quarantine,
         Self::NoticeOrigin,
         Self::NoticeText,
+        Self::SystemEvent,
         Self::Title,
         Self::Label,
         Self::LastMessage,
@@ -86,6 +88,7 @@ impl Column {
             Self::Reply => "outbox.text",
             Self::Sender => "senders.body",
             Self::Summary => "summaries.body",
+            Self::SystemEvent => "system_events.text",
             Self::Title => "sessions.title",
         }
     }
@@ -107,6 +110,7 @@ impl Column {
             | Self::Reply
             | Self::Sender
             | Self::Summary
+            | Self::SystemEvent
             | Self::Title => 1,
         }
     }
@@ -158,6 +162,7 @@ impl Column {
                  FROM summaries CROSS JOIN sessions ON sessions.id = session
                  WHERE summaries.id > ?1 ORDER BY summaries.id"
             }
+            Self::SystemEvent => "SELECT id, 0, 0, '', '', text FROM system_events WHERE id > ?1 ORDER BY id",
             Self::Title => {
                 "SELECT id, 0, 0, session_id, key, title FROM sessions
                  WHERE id > ?1 AND title IS NOT NULL ORDER BY id"
@@ -182,6 +187,7 @@ impl Column {
             Self::Reply => "UPDATE outbox SET text = ?4 WHERE turn = ?1",
             Self::Sender => "UPDATE senders SET body = ?4 WHERE id = ?1",
             Self::Summary => "UPDATE summaries SET body = ?4 WHERE id = ?1",
+            Self::SystemEvent => "UPDATE system_events SET text = ?4 WHERE id = ?1",
             Self::Title => "UPDATE sessions SET title = ?4 WHERE id = ?1",
         }
     }
@@ -200,7 +206,8 @@ impl fmt::Display for Place<'_> {
             | Column::NoticeOrigin
             | Column::NoticeText
             | Column::Quarantine
-            | Column::Sender => Ok(()),
+            | Column::Sender
+            | Column::SystemEvent => Ok(()),
             Column::Body
             | Column::Error
             | Column::Label

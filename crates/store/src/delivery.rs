@@ -136,6 +136,23 @@ pub(crate) fn deliver(database: &Connection, what: &Outbound, delivery: Delivery
     Ok(())
 }
 
+/// Where the messages of the last `turns` turns came from, newest first; those of no channel are left out.
+pub(crate) fn last_origins(database: &Database, turns: u32) -> Result<Vec<Origin>, Failure> {
+    let mut statement = database.prepare_cached(
+        "SELECT session, session_id, key, turns.id, origin
+         FROM turns CROSS JOIN sessions ON sessions.id = session
+         WHERE turns.id > (SELECT max(id) FROM turns) - ?1 AND origin IS NOT NULL ORDER BY turns.id DESC",
+    )?;
+    let mut rows = statement.query([turns])?;
+    let mut origins = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (session, turn) = (session::in_row(row)?, TurnId(row.get(3)?));
+        let origin = database.unseal(&session.turn(Column::Origin, turn), row.get_ref(4)?)?;
+        origins.push(database::from_json("an origin", &*origin)?);
+    }
+    Ok(origins)
+}
+
 /// Where a driver was.
 pub(crate) fn cursor(database: &Connection, channel: &str, account: &str) -> Result<Option<String>, Failure> {
     let mut read =

@@ -70,7 +70,8 @@ pub(crate) fn hold(database: &Database, held: &Quarantine, notices: &[Notice]) -
     notices.iter().try_for_each(|notice| put(database, notice))
 }
 
-fn put(database: &Database, notice: &Notice) -> Result<(), Failure> {
+/// Puts what is to be told into the outbox.
+pub(crate) fn put(database: &Database, notice: &Notice) -> Result<(), Failure> {
     let Notice { origin, text } = notice;
     let mut insert = database
         .prepare_cached("INSERT INTO notices (channel, account, origin, text) VALUES (?1, ?2, x'', x'')")?;

@@ -195,6 +195,7 @@ const fn removal(column: Column) -> Option<&'static str> {
         | Column::NoticeText
         | Column::Quarantine
         | Column::Summary
+        | Column::SystemEvent
         | Column::Title => None,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
+use moltbot_protocol::sender::Origin;
 use moltbot_vault::{StateDir, Vault};
 
 use crate::allowance::{self, Allowance, AllowanceChange, AllowanceHolder};
@@ -12,6 +13,7 @@ use crate::database;
 use crate::delivery::{self, Delivery, Outbound, WaitingReply};
 use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
+use crate::event::{self, SystemEvent};
 use crate::quarantine::{self, Notice, Quarantine};
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
@@ -347,6 +349,14 @@ impl Store {
         self.0.readers.read(move |database| delivery::waiting(database, &channel, &account, limit)).await
     }
 
+    /// Where the newest messages came from that came from a channel, newest first: of the last `turns` turns.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn last_origins(&self, turns: u32) -> Result<Vec<Origin>, StoreError> {
+        self.0.readers.read(move |database| delivery::last_origins(database, turns)).await
+    }
+
     /// Keeps how far an answer or a notice is that waits to be sent; one that does not wait stays as it is.
     ///
     /// # Errors
@@ -381,6 +391,30 @@ impl Store {
     pub async fn release(&self, session: &SessionKey) -> Result<bool, StoreError> {
         let session = session.clone();
         self.0.writer.write(move |database| quarantine::release(database, &session)).await
+    }
+
+    /// Keeps something that the agent is told when it looks around next. `false` when `most` wait already.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn keep_event(&self, text: String, most: u32, now_ms: u64) -> Result<bool, StoreError> {
+        self.0.writer.write(move |database| event::keep(database, &text, most, now_ms)).await
+    }
+
+    /// What the agent is to be told, in the order in which it was said.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn events(&self) -> Result<Vec<SystemEvent>, StoreError> {
+        self.0.readers.read(event::all).await
+    }
+
+    /// Forgets what the agent was told: all up to that number.
+    ///
+    /// # Errors
+    /// When that cannot be kept: it is told again.
+    pub async fn forget_events(&self, last: i64) -> Result<(), StoreError> {
+        self.0.writer.write(move |database| event::forget(database, last)).await
     }
 
     /// Where the driver of an account of a channel was.

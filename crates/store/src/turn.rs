@@ -9,6 +9,8 @@ use std::fmt;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message, Usage};
 
+use crate::quarantine::Notice;
+
 mod accept;
 mod finish;
 mod read;
@@ -86,6 +88,10 @@ pub struct TurnEnd {
     pub messages: Vec<Message>,
     /// What is to be delivered through the channel of the message: the outbox row.
     pub reply: Option<String>,
+    /// What others are told besides, in the same commit.
+    pub notices: Vec<Notice>,
+    /// Whether nothing of it stays in the transcript: nobody asked for it, and it has nothing to say.
+    pub is_silent: bool,
     /// Why it failed.
     pub error: Option<String>,
     /// What all its model calls used.

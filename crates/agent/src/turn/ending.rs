@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use moltbot_policy::incident::QUARANTINED;
 use moltbot_protocol::message::{Message, Part, StopReason, Usage};
-use moltbot_store::{Ending, PendingTurn, Store, StoreError, TurnEnd, TurnId};
+use moltbot_protocol::principal::Principal;
+use moltbot_protocol::sender::Origin;
+use moltbot_store::{Ending, Notice, PendingTurn, Store, StoreError, TurnEnd, TurnId};
 use serde_json::Value;
 
 use super::{Halt, Turn};
 use crate::agent::Inside;
 use crate::control::PassedOver;
+use crate::heartbeat;
 use crate::report::{ToolCallReport, TurnEvent, TurnReport};
 use crate::tools::sentence;
 
@@ -33,18 +36,32 @@ impl Turn<'_> {
             Err(Halt::Quarantined(why)) => (Ending::Error, Some(why), Some(QUARANTINED)),
             Err(Halt::Refused(refused)) => (Ending::Error, Some(refused.why), refused.reply),
         };
+        let is_quarantined = failed == Some(QUARANTINED);
         if ending != Ending::Done {
             self.keep_fragment(ending, error.clone(), ended_ms);
         }
-        let Self { inside, pending, watcher, transcript, speech, mut report, .. } = self;
+        let Self { inside, pending, watcher, control, transcript, speech, mut report, .. } = self;
         report.text = speech.into_text();
+        let is_asked_for = pending.message.principal != Principal::Heartbeat;
+        if !is_asked_for {
+            let most = inside.config.agents.defaults.heartbeat.ack_max_chars;
+            let answer = if ending == Ending::Done { report.text.as_str() } else { "" };
+            report.text = heartbeat::told(answer, usize::try_from(most).unwrap_or(usize::MAX));
+        }
         report.ended_ms = ended_ms;
         report.state = ending.into();
         report.error = error;
         let end = TurnEnd {
             ending,
             messages: transcript.into_unsaved(),
-            reply: reply(ending, &report.text, failed.filter(|_| pending.message.origin.is_some())),
+            reply: reply(
+                ending,
+                &report.text,
+                failed.filter(|_| pending.message.origin.is_some() && is_asked_for),
+            ),
+            notices: told_besides(&control.hears, ending, &report.text),
+            // What an attempt came from stays, to be looked at.
+            is_silent: !is_asked_for && report.text.is_empty() && !is_quarantined,
             error: report.error.clone(),
             usage: report.usage,
             cost: report.cost,
@@ -56,7 +73,11 @@ impl Turn<'_> {
             report.not_kept(&sentence(&error));
             // What was told is what is kept: the turn failed.
             let (ending, error) = (Ending::Error, report.error.clone());
-            keep_later(inside.store.clone(), pending.id, TurnEnd { ending, error, reply: None, ..end });
+            keep_later(
+                inside.store.clone(),
+                pending.id,
+                TurnEnd { ending, error, reply: None, notices: Vec::new(), ..end },
+            );
         }
         log(&report);
         watcher(TurnEvent::Ended(&report));
@@ -107,6 +128,8 @@ pub(crate) async fn pass_over(
         ending,
         messages: Vec::new(),
         reply: tells.then(|| TOO_MANY.to_owned()),
+        notices: Vec::new(),
+        is_silent: false,
         error: None,
         usage: Usage::default(),
         cost: 0,
@@ -129,6 +152,14 @@ fn reply(ending: Ending, text: &str, failed: Option<&str>) -> Option<String> {
         Ending::Error => failed.map(str::to_owned),
         Ending::Aborted => None,
     }
+}
+
+/// What those are told who hear an answer without having asked.
+fn told_besides(hears: &[Origin], ending: Ending, text: &str) -> Vec<Notice> {
+    if ending != Ending::Done || text.is_empty() {
+        return Vec::new();
+    }
+    hears.iter().map(|origin| Notice { origin: origin.clone(), text: text.to_owned() }).collect()
 }
 
 /// Puts an end on disk. The turn before may have its own end still to be kept: it is waited for.

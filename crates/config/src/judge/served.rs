@@ -8,7 +8,7 @@ use super::{Judge, Verdict, member_shape, nearest};
 use crate::path::Step;
 use crate::report::ConfigErrorKind;
 use crate::schema::{FORM, SERVED, alternatives};
-use crate::settings::{Network, NodeCommand};
+use crate::settings::{Every, Network, NodeCommand, TimeOfDay};
 use crate::shape::Shape;
 use crate::substitution::expand;
 use crate::tree::{Kind, Member, Node, Number};
@@ -260,9 +260,23 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
             "an address that begins with https://, or with http:// and names this machine",
             "write it as \"https://collector.example.org:4318/v1/logs\"",
         ),
-        _ => return super::hooks::misses_form(form, text),
+        _ => return misses_time(form, text).or_else(|| super::hooks::misses_form(form, text)),
     };
     (!fits).then_some((expected, fix))
+}
+
+/// The same of times.
+fn misses_time(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
+    match form {
+        "interval" if Every::parse(text).is_none() => Some((
+            "a number and a unit, `s`, `m` or `h`, from a second to a day, or \"0m\" for never",
+            "write it as \"30m\"",
+        )),
+        "time-of-day" if TimeOfDay::parse(text).is_none() => {
+            Some(("a time of day with two digits each, \"00:00\" to \"24:00\"", "write it as \"08:00\""))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a text is a SHA-256 fingerprint.

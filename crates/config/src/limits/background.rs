@@ -1,4 +1,4 @@
-//! Of commands that go on without their turn.
+//! Of commands that go on without their turn, and of what waits for the agent's next look around.
 
 use std::time::Duration;
 
@@ -14,3 +14,7 @@ pub const PROCESSES_ENDED: usize = 16;
 pub const PROCESSES_ENDED_ALL: usize = 64;
 /// How long one call of `process` waits for something new.
 pub const PROCESS_POLL: Duration = Duration::from_secs(30);
+/// What waits to be told to the agent when it looks around next: a hundred lines are as much as it should be told at once.
+pub const SYSTEM_EVENTS: u32 = 100;
+/// The longest of them, in bytes: two pages.
+pub const SYSTEM_EVENT_BYTES: usize = 4096;

@@ -11,7 +11,15 @@ const DEFAULTS: Shape = Object(&[
     ("compaction", OBJECT),
     ("contextPruning", OBJECT),
     ("elevatedDefault", OneOf(&["ask", "full", "off", "on"])),
-    ("heartbeat", HEARTBEAT),
+    (
+        "heartbeat",
+        Object(&[
+            ("includeReasoning", Flag),
+            ("model", Text),
+            ("session", Noted("it is in the main conversation", &Text)),
+            ("to", Noted("`commands.ownerAllowFrom` says who hears it", &Text)),
+        ]),
+    ),
     ("imageModel", MODEL),
     ("mediaMaxMb", Shape::Number),
     ("memorySearch", OBJECT),
@@ -25,7 +33,7 @@ const DEFAULTS: Shape = Object(&[
 const AGENT: Shape = Object(&[
     ("agentDir", Text),
     ("groupChat", Object(&[("historyLimit", COUNT), ("mentionPatterns", TEXTS)])),
-    ("heartbeat", HEARTBEAT),
+    ("heartbeat", Noted("`agents.defaults.heartbeat` is for the default agent alone", &HEARTBEAT)),
     ("identity", Object(&[("avatar", Text), ("emoji", Text), ("name", Text), ("theme", Text)])),
     ("memorySearch", OBJECT),
     ("sandbox", SANDBOX),

@@ -14,7 +14,7 @@ use crate::methods::sessions;
 use crate::shared::Shared;
 
 /// The channel of turns that nobody asked for: they keep no conversation alive, and end none.
-const SILENT: &str = "heartbeat";
+pub(crate) const SILENT: &str = "heartbeat";
 
 /// Begins the session of a message anew, when it is time.
 pub(super) async fn freshen(shared: &Shared, message: &InboundMessage) -> Result<(), InboundError> {

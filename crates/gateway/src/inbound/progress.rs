@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     told: usize,
     /// How much is told of tools.
     verbose: VerboseLevel,
+    /// Whether nobody asked for it: what it says is told at its end, and nothing when it says nothing.
+    is_quiet: bool,
 }
 
 impl Progress {
@@ -40,6 +42,7 @@ impl Progress {
             last_delta: None,
             told: 0,
             verbose: VerboseLevel::default(),
+            is_quiet: !run.is_asked_for,
         }
     }
 
@@ -50,6 +53,9 @@ impl Progress {
 
     /// Tells of something that happens in the run.
     pub(super) fn tell(&mut self, hub: &Hub, run: &Run, event: TurnEvent<'_>, now_ms: u64) {
+        if self.is_quiet {
+            return;
+        }
         match event {
             TurnEvent::Started { started_ms, .. } => {
                 self.agent(hub, "lifecycle", now_ms, json!({"phase": "start", "startedAt": started_ms}));
@@ -103,6 +109,9 @@ impl Progress {
 
     /// Tells how the run ended.
     pub(super) fn tell_end(&mut self, hub: &Hub, report: &TurnReport) {
+        if self.is_quiet {
+            return self.tell_unasked(hub, report);
+        }
         let ended = report.ended_ms;
         let error = report.error.as_deref().unwrap_or("the turn failed without saying why");
         let (data, chat) = match report.state {
@@ -121,6 +130,14 @@ impl Progress {
         };
         self.agent(hub, "lifecycle", ended, data);
         hub.broadcast(event::CHAT, &chat, Delivery::Must);
+    }
+
+    /// Tells what was said that nobody asked for.
+    fn tell_unasked(&mut self, hub: &Hub, report: &TurnReport) {
+        if report.state == TurnState::Done && !report.text.is_empty() {
+            let chat = self.chat.finished(&report.text, stop_reason(report), report.ended_ms);
+            hub.broadcast(event::CHAT, &chat, Delivery::Must);
+        }
     }
 
     fn agent(&mut self, hub: &Hub, stream: &'static str, ts: u64, data: Value) {

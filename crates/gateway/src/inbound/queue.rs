@@ -114,6 +114,20 @@ impl Inbound {
         lines.sessions.get(session).is_some_and(|line| line.working.is_some() || line.waiting.len() > 1)
     }
 
+    /// Whether a run works or waits in the session, or a message is on its way there.
+    pub(crate) fn is_at_work(&self, session: &SessionKey) -> bool {
+        lock(&self.lines).sessions.get(session).is_some_and(|line| !line.is_empty())
+    }
+
+    /// Stops the run that works in the session, when nobody asked for it.
+    pub(super) fn abort_heartbeat(&self, session: &SessionKey) {
+        let lines = lock(&self.lines);
+        let working = lines.sessions.get(session).and_then(|line| line.working.as_ref());
+        if let Some(run) = working.filter(|run| !run.is_asked_for) {
+            run.abort();
+        }
+    }
+
     /// Stops the run that works in the session, when it began before that turn.
     pub(super) fn abort_working(&self, session: &SessionKey, before: TurnId) {
         let lines = lock(&self.lines);

@@ -64,7 +64,7 @@ pub(super) fn is_loose(turn: &PendingTurn, run: &Run) -> bool {
         && message.extra_system_prompt.is_none()
         && message.timeout_ms.is_none()
         && message.thinking.is_none()
-        && !matches!(message.principal, Principal::Hook(_))
+        && !matches!(message.principal, Principal::Heartbeat | Principal::Hook(_))
         && !message.text.trim_start().starts_with('/')
 }
 
@@ -96,8 +96,14 @@ pub(super) async fn attend(shared: &Arc<Shared>, turn: &PendingTurn) {
     if !shared.inbound.is_busy(session) {
         return;
     }
+    // Who writes does not wait for what nobody asked for.
+    if turn.message.principal != Principal::Heartbeat {
+        shared.inbound.abort_heartbeat(session);
+    }
     let policy = policy(shared, session, &turn.message.channel).await;
-    if policy.mode == QueueMode::Interrupt && !matches!(turn.message.principal, Principal::Hook(_)) {
+    if policy.mode == QueueMode::Interrupt
+        && !matches!(turn.message.principal, Principal::Heartbeat | Principal::Hook(_))
+    {
         shared.inbound.abort_working(session, turn.id);
     }
     if !policy.gathers() {

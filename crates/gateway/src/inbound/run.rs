@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use moltbot_agent::TurnReport;
 use moltbot_protocol::ids::{RunId, SessionKey};
+use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::SenderId;
 use moltbot_store::{PendingTurn, TurnId};
 use tokio::sync::{Notify, watch};
@@ -42,6 +43,8 @@ pub(crate) struct Run {
     pub(super) turn: TurnId,
     /// Whether its message may be answered together with others.
     pub(super) may_be_gathered: bool,
+    /// Whether somebody asked for it.
+    pub(crate) is_asked_for: bool,
     /// The person on a channel that it answers.
     pub(super) sender: Option<SenderId>,
     abort: CancellationToken,
@@ -70,6 +73,7 @@ impl Run {
             accepted_ms: turn.accepted_ms,
             turn: turn.id,
             may_be_gathered: hearing == Hearing::End,
+            is_asked_for: turn.message.principal != Principal::Heartbeat,
             sender: turn.message.origin.as_ref().map(|origin| origin.sender.clone()),
             abort: CancellationToken::new(),
             end: watch::Sender::new(None),

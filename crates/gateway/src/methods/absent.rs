@@ -3,7 +3,7 @@
 //! Parameters are read, so that a call that is wrong elsewhere is wrong here too.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Call, Outcome};
 
@@ -50,12 +50,6 @@ pub(super) fn cron_list(call: &Call) -> Outcome {
 pub(super) fn cron_status(call: &Call) -> Outcome {
     let Nothing {} = call.params()?;
     Ok(json!({"enabled": false, "storePath": null, "jobs": 0, "nextWakeAtMs": null}))
-}
-
-/// The agent never looks around by itself.
-pub(super) fn last_heartbeat(call: &Call) -> Outcome {
-    let Nothing {} = call.params()?;
-    Ok(Value::Null)
 }
 
 /// Plugins do not exist. The answer is the list itself, as clients expect it.

@@ -204,7 +204,7 @@ async fn look(shared: &Arc<Shared>, sandbox: Value, number: u64) -> Answers {
     };
     let health = health(shared, &sessions, store, sandbox.clone(), began);
     let score = last_score(shared).await;
-    let status = status(shared, &sessions, sandbox, &score);
+    let status = status(shared, &sessions, sandbox, &score, &queued(shared).await);
     let text = |value: &Value| Arc::from(value.to_string());
     Answers {
         health: (health.clone(), text(&health)),
@@ -231,7 +231,7 @@ fn health(
             json!({
                 "agentId": agent.id.as_str(),
                 "isDefault": agent.default,
-                "heartbeat": {"enabled": false},
+                "heartbeat": shared.heartbeats.describe(agent.default),
                 "sessions": told(sessions.iter().filter(|row| row.key.agent() == agent.id), now),
             })
         })
@@ -243,7 +243,7 @@ fn health(
         "channels": {},
         "channelOrder": [],
         "channelLabels": {},
-        "heartbeatSeconds": 0,
+        "heartbeatSeconds": shared.heartbeats.seconds(),
         "defaultAgentId": shared.default_agent().as_str(),
         "agents": agents,
         "sessions": told(sessions.iter(), now),
@@ -293,7 +293,13 @@ async fn last_score(shared: &Arc<Shared>) -> Option<ScoreFact> {
     read.await.unwrap_or_default()
 }
 
-fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value, score: &Option<ScoreFact>) -> Value {
+fn status(
+    shared: &Arc<Shared>,
+    sessions: &[SessionRow],
+    sandbox: Value,
+    score: &Option<ScoreFact>,
+    events: &[String],
+) -> Value {
     let now = shared.now_ms();
     let agents = shared.agent.agents();
     let by_agent: Vec<Value> = agents
@@ -323,9 +329,9 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value, score: 
         "ledger": ledger(shared),
         "ledgerFlushes": shared.sign_in.flushes(),
         "storeCommits": shared.store.commits(),
-        "heartbeat": {"defaultAgentId": shared.default_agent().as_str(), "agents": []},
+        "heartbeat": heartbeat(shared),
         "channelSummary": [],
-        "queuedSystemEvents": [],
+        "queuedSystemEvents": events,
         "sessions": {
             "paths": ["state.db"],
             "count": sessions.get("count"),
@@ -339,6 +345,29 @@ fn status(shared: &Arc<Shared>, sessions: &[SessionRow], sandbox: Value, score: 
         members.insert("sending".into(), sending);
     }
     status
+}
+
+/// How each agent looks by itself whether there is something to do.
+fn heartbeat(shared: &Shared) -> Value {
+    let agents = shared.agent.agents().into_iter().map(|agent| {
+        let mut told = shared.heartbeats.describe(agent.default);
+        if let Some(members) = told.as_object_mut() {
+            members.insert("agentId".into(), json!(agent.id.as_str()));
+        }
+        told
+    });
+    json!({"defaultAgentId": shared.default_agent().as_str(), "agents": agents.collect::<Vec<_>>()})
+}
+
+/// What waits to be told to the agent.
+async fn queued(shared: &Shared) -> Vec<String> {
+    match shared.store.events().await {
+        Ok(events) => events.into_iter().map(|event| event.text).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "what the agent is to be told cannot be read");
+            Vec::new()
+        }
+    }
 }
 
 /// The model of an agent and how much it reads, as upstream's clients look for them.

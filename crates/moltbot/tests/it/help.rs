@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 63] = [
+const COMMANDS: [&str; 70] = [
     "",
     "up",
     "gateway",
@@ -44,6 +44,13 @@ const COMMANDS: [&str; 63] = [
     "models fallbacks add",
     "models fallbacks clear",
     "usage",
+    "system",
+    "system event",
+    "system heartbeat",
+    "system heartbeat disable",
+    "system heartbeat enable",
+    "system heartbeat last",
+    "system presence",
     "config",
     "config validate",
     "config get",

@@ -49,6 +49,8 @@ mod full_disk;
 #[cfg(test)]
 mod generations;
 #[cfg(test)]
+mod heartbeat;
+#[cfg(test)]
 mod help;
 #[cfg(test)]
 mod hooks;

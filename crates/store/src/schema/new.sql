@@ -130,3 +130,9 @@ CREATE TABLE summaries (
     body    BLOB NOT NULL
 ) STRICT;
 CREATE INDEX summaries_by_session ON summaries (session);
+
+CREATE TABLE system_events (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    said_ms INTEGER NOT NULL,
+    text    BLOB NOT NULL
+) STRICT;

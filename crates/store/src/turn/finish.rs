@@ -8,6 +8,7 @@ use crate::allowance;
 use crate::column::Column;
 use crate::database::{self, Failure};
 use crate::error::StoreError;
+use crate::quarantine;
 use crate::sealed::Database;
 use crate::session::{self, Session};
 
@@ -59,7 +60,12 @@ pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result
     if end.ending == Ending::Done {
         require_first(database, turn, session.row)?;
     }
-    session::append(database, &session, turn, &end.messages, end.ended_ms)?;
+    if end.is_silent {
+        session::forget_turn(database, &session, turn)?;
+        session::describe_anew(database, &session)?;
+    } else {
+        session::append(database, &session, turn, &end.messages, end.ended_ms)?;
+    }
     if let Some(reply) = &end.reply {
         let mut statement = database.prepare_cached(
             "INSERT INTO outbox (turn, text, state)
@@ -68,6 +74,7 @@ pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result
         let reply = database.seal(&session.turn(Column::Reply, turn), reply.as_bytes())?;
         statement.execute((turn.0, reply))?;
     }
+    end.notices.iter().try_for_each(|notice| quarantine::put(database, notice))?;
     let mut statement = database.prepare_cached(
         "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage, cost = :cost
          WHERE id = :turn",

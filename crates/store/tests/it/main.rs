@@ -147,6 +147,8 @@ fn done(text: &str, ended_ms: u64) -> TurnEnd {
         ending: Ending::Done,
         messages: vec![assistant(vec![Part::text(text)], ended_ms)],
         reply: Some(text.into()),
+        notices: Vec::new(),
+        is_silent: false,
         error: None,
         usage: usage(1),
         cost: 0,

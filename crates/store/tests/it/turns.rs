@@ -175,6 +175,8 @@ async fn a_failed_turn_tells_why_and_what_it_said_last() {
     let end = TurnEnd {
         ending: Ending::Error,
         reply: None,
+        notices: Vec::new(),
+        is_silent: false,
         error: Some("the provider is gone".into()),
         ..done("half an ans", 2)
     };
