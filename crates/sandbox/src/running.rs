@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Feed;
@@ -105,12 +105,15 @@ impl Running {
     ) -> Result<Finished, RunError> {
         let deadline = Instant::now() + timeout;
         let mut buffer = vec![0; BUFFER];
+        let mut looks = tokio::time::interval_at(Instant::now() + limits::MEMORY_WATCH, limits::MEMORY_WATCH);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.reports_open {
             tokio::select! {
                 biased;
                 () = abort.cancelled(), if self.end.is_none() => self.stop(Exit::Aborted),
                 () = tokio::time::sleep_until(deadline), if self.end.is_none() => self.stop(Exit::TimedOut),
                 report = next_report(&self.reports) => self.note(report),
+                () = run_out(self.group.as_ref(), &mut looks), if self.end.is_none() => self.stop(Exit::OutOfMemory),
                 read = self.output.read(&mut buffer), if self.output_open => self.keep(&buffer, read),
             }
             if self.end.is_some() {
@@ -274,6 +277,18 @@ impl Drop for Running {
         }
         if let Some(child) = self.child.take() {
             self.spawner.bury(child, self.group.take());
+        }
+    }
+}
+
+/// Waits until the kernel has killed a process of the group for memory. Control groups of version 1 lose one process at a
+/// time, and what is left of the command would go on without it; where there is no group this waits for ever.
+async fn run_out(group: Option<&Group>, looks: &mut Interval) {
+    let Some(group) = group else { return std::future::pending().await };
+    loop {
+        looks.tick().await;
+        if group.has_run_out() {
+            return;
         }
     }
 }

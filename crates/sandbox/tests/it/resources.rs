@@ -104,6 +104,28 @@ async fn memory_that_no_process_has_counts_where_there_are_control_groups() {
 }
 
 #[tokio::test]
+async fn what_the_kernel_kills_for_memory_ends_the_whole_command() {
+    const NAME: &str = "what_the_kernel_kills_for_memory_ends…";
+    if !has("/usr/bin/perl") {
+        return moltbot_testkit::skip::skip(NAME, "there is no /usr/bin/perl");
+    }
+    let room = Room::new();
+    let limiter = room.sandbox.posture_of(&backend()).await.unwrap().limiter;
+    if !limiter.starts_with("cgroup") {
+        return moltbot_testkit::skip::skip(NAME, "no control groups were handed to this run");
+    }
+    // The watchdog of the helper counts only what is left of the hog, which is nothing: the kernel is faster, and the shell
+    // waits for another process.
+    // It says something all the time, so that nothing is looked at only while it is quiet.
+    let script =
+        "while :; do echo; sleep 0.05; done & (perl -e 'my $x = \"a\" x (700 << 20)'; echo gone) & sleep 600";
+    let profile = Profile { memory: 100 * MIB, temporary_bytes: MIB, ..profile() };
+    let began = std::time::Instant::now();
+    let outcome = room.run_with(script, profile).await.unwrap();
+    assert_eq!(outcome.exit, Exit::OutOfMemory, "{} after {:?}", text(&outcome), began.elapsed());
+}
+
+#[tokio::test]
 async fn files_and_folders_in_memory_are_bounded() {
     let room = Room::new();
     let profile = Profile { file_size: 3 * MIB, temporary_bytes: 2 * MIB, ..profile() };
