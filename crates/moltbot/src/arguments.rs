@@ -6,9 +6,11 @@ mod allowance;
 mod approvals;
 mod clients;
 mod commands;
+mod config;
 mod devices;
 #[cfg(test)]
 mod documents;
+mod gateway;
 mod image;
 mod ledger;
 mod models;
@@ -16,6 +18,7 @@ mod nodes;
 mod sandbox;
 mod secrets;
 mod senders;
+mod sessions;
 mod system;
 
 use clap::{Args, Parser, Subcommand};
@@ -25,7 +28,9 @@ pub(crate) use allowance::{Allowance, Limiting, OneHolder};
 pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
 pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, RulesTest};
+pub(crate) use config::Config;
 pub(crate) use devices::{Device, Devices, Request};
+pub(crate) use gateway::{Gateway, Run};
 pub(crate) use image::{BuildImage, Containers, Image};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use models::{Aliases, Fallbacks, Models, Usage, UsageBy};
@@ -35,6 +40,7 @@ pub(crate) use secrets::{
     Audit, Compliance, ComplianceForm, Drills, FailOn, Place, ScoreOptions, Secrets, Security, WrapKind,
 };
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
+pub(crate) use sessions::{Key, Sessions};
 pub(crate) use system::{Event, Heartbeat, System};
 
 const EXIT_CODES: &str = "\
@@ -380,83 +386,6 @@ pub(crate) struct Up {
     pub(crate) chat: bool,
 }
 
-/// Commands of `gateway`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Gateway {
-    /// Run the gateway in the foreground
-    #[command(after_help = "\
-Example:
-  moltbot gateway run --port 18789
-
-Exit codes: 0 stopped by a signal, 75 the port or the lock is taken, 78 invalid config, 130 stopped at once")]
-    Run(Run),
-    /// Say whether the gateway runs
-    #[command(after_help = "\
-Example:
-  moltbot gateway status --json
-
-Exit codes: 0 it runs and answers, 69 it does not")]
-    Status(Facts),
-    /// Print the fingerprint of the gateway's certificate, for clients to pin
-    #[command(after_help = "\
-Example:
-  moltbot gateway fingerprint
-
-Exit codes: 0, 1 it does not speak TLS, 69 none runs")]
-    Fingerprint,
-    /// Stop the gateway; running answers are finished first
-    #[command(after_help = "\
-Example:
-  moltbot gateway stop
-
-Exit codes: 0 stopped, or none was running; 77 it belongs to another user, 124 it did not stop in time")]
-    Stop,
-    /// Stop the gateway, then start it in the background
-    #[command(after_help = "\
-Example:
-  moltbot gateway restart
-
-Exit codes: as `gateway stop` and `up`")]
-    Restart,
-    /// Draw a new token, and end what the old one has opened
-    #[command(after_help = "\
-Example:
-  moltbot gateway rotate-token
-
-Exit codes: 0, 1 the token is not in the config, 69 the gateway did not take it up, 75 it cannot be recorded")]
-    RotateToken(Facts),
-    /// Call a method of the gateway and print its result
-    #[command(after_help = "\
-Example:
-  moltbot gateway call chat.history '{\"sessionKey\":\"main\",\"limit\":5}'
-
-Exit codes: 0, 1 the method failed, 2 the parameters are not JSON, 69 no gateway, 75 busy, 77 refused")]
-    Call {
-        /// The method
-        method: String,
-        /// Its parameters
-        #[arg(value_name = "JSON")]
-        params: Option<String>,
-    },
-}
-
-/// Options of `gateway run`.
-#[derive(Args, Debug, Default)]
-pub(crate) struct Run {
-    /// The port to listen on, instead of the config's; 0 takes a free one
-    #[arg(long, value_name = "N")]
-    pub(crate) port: Option<u16>,
-    /// Start with the config that worked last, whatever the file says now; the file stays as it is
-    #[arg(long)]
-    pub(crate) last_known_good: bool,
-    /// Started by `up --detach`: leaves the terminal, and says on standard output when it is ready
-    #[arg(long, hide = true)]
-    pub(crate) detached: bool,
-    /// Started by a drill: ends with the program that started it
-    #[arg(long, hide = true, requires = "detached")]
-    pub(crate) throwaway: bool,
-}
-
 /// Options of `chat`.
 #[derive(Args, Debug)]
 pub(crate) struct Chat {
@@ -486,193 +415,6 @@ pub(crate) struct Agent {
     /// The longest time it may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
-}
-
-/// Commands of `sessions`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Sessions {
-    /// List conversations, the latest first
-    #[command(after_help = "\
-Example:
-  moltbot sessions list --json
-
-Exit codes: 0, 69 no gateway, 77 refused")]
-    List(Facts),
-    /// Show a conversation
-    #[command(after_help = "\
-Example:
-  moltbot sessions show main
-
-Exit codes: 0, 1 there is no such key, 69 no gateway, 77 refused")]
-    Show {
-        /// The conversation's key
-        key: String,
-        /// How many messages
-        #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Begin a conversation anew under the same key
-    #[command(after_help = "\
-Example:
-  moltbot sessions reset main
-
-Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
-    Reset(Key),
-    /// Let a conversation go on that is in quarantine after an attempt to leave the sandbox
-    ///
-    /// Nothing runs in it before that. What was said stays in it: `sessions reset` begins it anew without.
-    #[command(after_help = "\
-Example:
-  moltbot sessions release agent:main:telegram:group:-100
-
-Exit codes: 0, 1 it is not in quarantine, 69 no gateway, 77 refused")]
-    Release(Key),
-    /// Write a whole conversation to standard output as JSON lines, as earlier programs kept it
-    #[command(after_help = "\
-Example:
-  moltbot sessions export main > main.jsonl
-
-Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
-    Export {
-        /// The conversation's key, or its session id
-        key: String,
-    },
-    /// Look for a text in every conversation; upper and lower case are the same
-    ///
-    /// Everything that is kept is opened and read: there is no index on the disk.
-    #[command(after_help = "\
-Example:
-  moltbot sessions search \"the blue door\"
-
-Exit codes: 0, 1 nothing was found, 69 no gateway, 77 refused")]
-    Search {
-        /// The text
-        text: String,
-        /// Print JSON lines of {key, role, timestamp, text}
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete a conversation and its transcript
-    #[command(after_help = "\
-Example:
-  moltbot sessions delete agent:main:notes
-
-Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
-    Delete(Key),
-}
-
-/// One conversation.
-#[derive(Args, Debug)]
-pub(crate) struct Key {
-    /// The conversation's key
-    pub(crate) key: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Commands of `config`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Check the config; list every error, and what is not supported yet
-    #[command(after_help = "\
-Example:
-  moltbot config validate
-
-Exit codes: 0 valid, 78 not")]
-    Validate(Facts),
-    /// Print a value, or all; secrets are shown as ***
-    #[command(after_help = "\
-Example:
-  moltbot config get gateway.port
-
-Exit codes: 0, 1 there is no such value, 78 invalid config")]
-    Get {
-        /// Where, such as gateway.port
-        path: Option<String>,
-    },
-    /// Change a value; comments stay, and a change that makes the config invalid is not written
-    #[command(after_help = "\
-Example:
-  moltbot config set agents.defaults.model '\"anthropic/claude-opus-4-5\"'
-
-Exit codes: 0, 1 the value cannot be set there, 2 it is secret: use `moltbot secrets set`, 78 the config would not be \
-valid")]
-    Set {
-        /// Where, such as gateway.port
-        path: String,
-        /// The value, in JSON5
-        #[arg(value_name = "JSON5", allow_hyphen_values = true)]
-        value: String,
-    },
-    /// Take a value out, so that its default counts again; comments stay
-    #[command(after_help = "\
-Example:
-  moltbot config unset agents.defaults.timeoutSeconds
-
-Exit codes: 0, 1 it is not set, 75 it cannot be recorded, 78 the config would not be valid")]
-    Unset {
-        /// Where, such as gateway.port
-        path: String,
-    },
-    /// List the versions of the config that are kept, newest first
-    #[command(after_help = "\
-Example:
-  moltbot config history --json
-
-Exit codes: 0, 78 the history does not open")]
-    History(Facts),
-    /// Show what changed between an earlier version and now; secrets are shown as ***
-    #[command(after_help = "\
-Example:
-  moltbot config diff 4
-
-Exit codes: 0, 1 there is no such version, 78 one of the two is no config")]
-    Diff {
-        /// The version, as `history` numbers it; the last one when absent
-        version: Option<u64>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Write keys of older generations where they belong now; comments stay
-    #[command(after_help = "\
-Example:
-  moltbot config migrate --dry-run
-
-Exit codes: 0, 75 it cannot be recorded, 78 the config is not valid")]
-    Migrate {
-        /// Tell what would be moved, and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Put back the config as it was before the last change; what is replaced is kept as well
-    #[command(after_help = "\
-Example:
-  moltbot config undo
-
-Exit codes: 0, 1 there is no such version, 75 it cannot be recorded, 78 that version is not valid")]
-    Undo {
-        /// The version, as `history` numbers it; the last one when absent
-        version: Option<u64>,
-    },
-    /// Print where the config is
-    #[command(after_help = "\
-Example:
-  ${EDITOR:-vi} \"$(moltbot config path)\"
-
-Exit codes: 0")]
-    Path,
-    /// Print the JSON Schema of the config
-    #[command(after_help = "\
-Example:
-  moltbot config schema > moltbot.schema.json
-
-Exit codes: 0")]
-    Schema,
 }
 
 /// Options of `status`.
