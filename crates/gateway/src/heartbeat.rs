@@ -158,8 +158,11 @@ async fn look(shared: &Arc<Shared>, is_asked: bool) -> Looked {
         members.insert("ts".into(), json!(shared.now_ms()));
         members.insert("durationMs".into(), json!(took));
     }
-    *lock(&shared.heartbeats.last) = Some(told.clone());
-    shared.hub.broadcast(event::HEARTBEAT, &told, Delivery::MayDrop);
+    let before = lock(&shared.heartbeats.last).replace(told.clone());
+    // While it waits for its conversation it is told once, not at each try.
+    if looked == Looked::Done || before.is_none_or(|before| before["reason"] != told["reason"]) {
+        shared.hub.broadcast(event::HEARTBEAT, &told, Delivery::MayDrop);
+    }
     looked
 }
 
@@ -214,7 +217,7 @@ async fn try_look(shared: &Arc<Shared>, is_asked: bool) -> Result<Beat, String> 
             if let Some(last) = events.last() {
                 shared.store.forget_events(last.id).await.map_err(|error| error.to_string())?;
             }
-            Ok(Beat::Ended(report, hearers(shared).await))
+            Ok(Beat::Ended(report, run.hearers().to_vec()))
         }
         TurnState::Error | TurnState::Received => Ok(Beat::Ended(report, Vec::new())),
     }

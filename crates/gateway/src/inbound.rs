@@ -297,7 +297,9 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
             Allowances::not_allowed(&spent)
         })
     };
-    let hears = if run.is_asked_for { Vec::new() } else { heartbeat::hearers(shared).await };
+    if !run.is_asked_for {
+        run.is_heard_by(heartbeat::hearers(shared).await);
+    }
     let message = Arc::new(turn.message.clone());
     let (gateway, asked) = (Arc::clone(shared), Arc::clone(&message));
     let responder = move |incident| -> moltbot_agent::Responding {
@@ -315,7 +317,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
         abort: run.abort_token(),
         steer: Some(Arc::new(steer)),
         later,
-        hears: hears.clone(),
+        hears: run.hearers().to_vec(),
     };
     let taking = shared.agent.take_turn(turn, &watcher, &allowance, responder.as_ref(), control, &clock);
     let Ok(report) = AssertUnwindSafe(taking).catch_unwind().await else {
@@ -330,7 +332,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     run.end(End::Report(Arc::clone(&report)));
     lock(&progress).tell_end(&shared.hub, &report);
     sessions::ended(shared, &report, &run.session_id);
-    wake(shared, (&channel, &account), &hears);
+    wake(shared, (&channel, &account), run.hearers());
     shared.health.touch();
 }
 

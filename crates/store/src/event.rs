@@ -3,7 +3,7 @@
 
 use crate::column::Column;
 use crate::database::{self, Failure};
-use crate::quarantine::place;
+use crate::quarantine::{place, seal_row};
 use crate::sealed::Database;
 
 /// Something that the agent is to be told.
@@ -25,9 +25,8 @@ pub(crate) fn keep(database: &Database, text: &str, most: u32, now_ms: u64) -> R
     }
     let mut insert = database.prepare_cached("INSERT INTO system_events (said_ms, text) VALUES (?1, x'')")?;
     let id = insert.insert([database::whole(now_ms)])?;
-    // Its place has the number that the row has just got.
-    let text = database.seal(&place(Column::SystemEvent, id), text.as_bytes())?;
-    database.prepare_cached("UPDATE system_events SET text = ?2 WHERE id = ?1")?.execute((id, text))?;
+    let update = "UPDATE system_events SET text = ?2 WHERE id = ?1";
+    seal_row(database, id, update, &[(Column::SystemEvent, text.as_bytes())])?;
     Ok(true)
 }
 

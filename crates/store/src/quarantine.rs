@@ -5,6 +5,8 @@
 
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::sender::Origin;
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
 
 use crate::column::{Column, Place, row};
 use crate::database::{self, Failure};
@@ -63,10 +65,8 @@ pub(crate) fn hold(database: &Database, held: &Quarantine, notices: &[Notice]) -
     if insert.execute((held.session.as_str(), since, held.run.as_str()))? == 0 {
         return Ok(());
     }
-    // Its place has the number that the row has just got.
-    let id = database.last_insert_rowid();
-    let why = database.seal(&place(Column::Quarantine, id), held.why.as_bytes())?;
-    database.prepare_cached("UPDATE quarantine SET why = ?2 WHERE id = ?1")?.execute((id, why))?;
+    let update = "UPDATE quarantine SET why = ?2 WHERE id = ?1";
+    seal_row(database, database.last_insert_rowid(), update, &[(Column::Quarantine, held.why.as_bytes())])?;
     notices.iter().try_for_each(|notice| put(database, notice))
 }
 
@@ -76,10 +76,24 @@ pub(crate) fn put(database: &Database, notice: &Notice) -> Result<(), Failure> {
     let mut insert = database
         .prepare_cached("INSERT INTO notices (channel, account, origin, text) VALUES (?1, ?2, x'', x'')")?;
     let id = insert.insert((origin.sender.channel(), origin.sender.account()))?;
-    let origin = database.seal(&place(Column::NoticeOrigin, id), database::to_json(origin)?.as_bytes())?;
-    let text = database.seal(&place(Column::NoticeText, id), text.as_bytes())?;
-    let mut update = database.prepare_cached("UPDATE notices SET origin = ?2, text = ?3 WHERE id = ?1")?;
-    update.execute((id, origin, text))?;
+    let origin = database::to_json(origin)?;
+    let words = [(Column::NoticeOrigin, origin.as_bytes()), (Column::NoticeText, text.as_bytes())];
+    seal_row(database, id, "UPDATE notices SET origin = ?2, text = ?3 WHERE id = ?1", &words)
+}
+
+/// Fills in the words of a row that was just inserted without them: the place that they are sealed for has the number that the
+/// row has only now. `update` takes the number first, and then the words.
+pub(crate) fn seal_row(
+    database: &Database,
+    id: i64,
+    update: &str,
+    words: &[(Column, &[u8])],
+) -> Result<(), Failure> {
+    let mut values = vec![Value::Integer(id)];
+    for (column, words) in words {
+        values.push(Value::Blob(database.seal(&place(*column, id), words)?));
+    }
+    database.prepare_cached(update)?.execute(params_from_iter(values))?;
     Ok(())
 }
 

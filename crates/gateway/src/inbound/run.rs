@@ -1,11 +1,11 @@
 //! A run: a turn that somebody watches.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use moltbot_agent::TurnReport;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::principal::Principal;
-use moltbot_protocol::sender::SenderId;
+use moltbot_protocol::sender::{Origin, SenderId};
 use moltbot_store::{PendingTurn, TurnId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,8 @@ pub(crate) struct Run {
     pub(super) may_be_gathered: bool,
     /// Whether somebody asked for it.
     pub(crate) is_asked_for: bool,
+    /// Who on channels hears what it says without having asked, once that is known.
+    hears: OnceLock<Vec<Origin>>,
     /// The person on a channel that it answers.
     pub(super) sender: Option<SenderId>,
     abort: CancellationToken,
@@ -74,11 +76,22 @@ impl Run {
             turn: turn.id,
             may_be_gathered: hearing == Hearing::End,
             is_asked_for: turn.message.principal != Principal::Heartbeat,
+            hears: OnceLock::new(),
             sender: turn.message.origin.as_ref().map(|origin| origin.sender.clone()),
             abort: CancellationToken::new(),
             end: watch::Sender::new(None),
             words,
         }
+    }
+
+    /// Has these hear what it says. Whoever was told first hears it.
+    pub(super) fn is_heard_by(&self, hearers: Vec<Origin>) {
+        self.hears.get_or_init(|| hearers);
+    }
+
+    /// Who on channels hears what it says without having asked.
+    pub(crate) fn hearers(&self) -> &[Origin] {
+        self.hears.get().map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn is_aborted(&self) -> bool {
