@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::inbound::freshness::SILENT;
-use crate::inbound::{self, End, Hearing, Received};
+use crate::inbound::{self, End, Hearing, Received, Run};
 use crate::outbox::Delivery;
 use crate::shared::{Shared, lock};
 
@@ -160,7 +160,7 @@ async fn look(shared: &Arc<Shared>, is_asked: bool) -> Looked {
     }
     let before = lock(&shared.heartbeats.last).replace(told.clone());
     // While it waits for its conversation it is told once, not at each try.
-    if looked == Looked::Done || before.is_none_or(|before| before["reason"] != told["reason"]) {
+    if looked == Looked::Done || before.is_none_or(|before| before.get("reason") != told.get("reason")) {
         shared.hub.broadcast(event::HEARTBEAT, &told, Delivery::MayDrop);
     }
     looked
@@ -260,8 +260,15 @@ fn message(shared: &Shared, session: SessionKey, events: &[SystemEvent]) -> Resu
     })
 }
 
+/// Finds who on channels hears what a run says that nobody asked for.
+pub(crate) async fn find_hearers(shared: &Shared, run: &Run) {
+    if !run.is_asked_for {
+        run.is_heard_by(hearers(shared).await);
+    }
+}
+
 /// Who on channels hears what a look says: the owner in his own chats, and nobody else.
-pub(crate) async fn hearers(shared: &Shared) -> Vec<Origin> {
+async fn hearers(shared: &Shared) -> Vec<Origin> {
     let chats = || shared.channels.owner_chats();
     let on = |channel: &str| chats().filter(|chat| chat.sender.channel() == channel).collect();
     match shared.heartbeats.config.target {

@@ -297,9 +297,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
             Allowances::not_allowed(&spent)
         })
     };
-    if !run.is_asked_for {
-        run.is_heard_by(heartbeat::hearers(shared).await);
-    }
+    heartbeat::find_hearers(shared, run).await;
     let message = Arc::new(turn.message.clone());
     let (gateway, asked) = (Arc::clone(shared), Arc::clone(&message));
     let responder = move |incident| -> moltbot_agent::Responding {

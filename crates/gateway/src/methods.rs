@@ -148,6 +148,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::SessionsCompact => sessions::compact(shared, call).await,
         Method::SessionsDelete => sessions::delete(shared, call).await,
         Method::SessionsDescribe => sessions::describe(shared, call).await,
+        Method::SessionsImport => sessions::import(shared, call).await,
         Method::SessionsList => sessions::list(shared, call).await,
         Method::SessionsPatch => sessions::patch(shared, call).await,
         Method::SessionsPreview => sessions::preview(shared, call).await,
@@ -272,6 +273,7 @@ const fn acts(method: Method) -> bool {
         | Method::SendersUnblock
         | Method::SessionsCompact
         | Method::SessionsDelete
+        | Method::SessionsImport
         | Method::SessionsPatch
         | Method::SessionsRelease
         | Method::SessionsReset

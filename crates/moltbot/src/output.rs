@@ -77,6 +77,15 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// Shows how far something long is, in one line that the next one takes the place of; on a terminal alone. An empty text ends it.
+pub(crate) fn progress(text: &str) {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        err.write_all(format!("\r\u{1b}[K{text}").as_bytes()).ok();
+        err.flush().ok();
+    }
+}
+
 /// What strangers wrote, without what a terminal would obey: control characters but line ends and tabs.
 pub(crate) fn harmless(text: &str) -> String {
     let visible = |c: char| c == '\n' || c == '\t' || !(c.is_control() || is_direction(c));

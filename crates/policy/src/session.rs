@@ -19,6 +19,9 @@ const SET: &str = "session.set";
 /// What it is called in the book that a conversation is begun anew.
 const RESET: &str = "session.reset";
 
+/// What it is called in the book that a conversation comes from elsewhere.
+const IMPORT: &str = "session.import";
+
 /// Proof that somebody who may sets something of a session. Made only here.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped sets nothing"]
@@ -188,6 +191,40 @@ impl Permit for ResetPermit {
         Entry::new(self.actor.clone(), RESET, self.session.as_str(), Decision::Allowed)
             .in_session(self.session.as_str())
             .with("reason", self.because)
+    }
+}
+
+/// Proof that somebody who may adds a conversation that was had elsewhere: its words are read to models as said here. Made only
+/// here.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped adds nothing"]
+pub struct ImportPermit {
+    session: SessionKey,
+    actor: String,
+    messages: usize,
+}
+
+impl ImportPermit {
+    /// Judges a client.
+    ///
+    /// # Errors
+    /// When it is no administrator.
+    pub fn by_client(grant: &Grant, session: SessionKey, messages: usize) -> Result<Self, Refusal> {
+        grant.require(Scope::Admin)?;
+        Ok(Self { session, actor: grant.actor().to_owned(), messages })
+    }
+
+    /// The session.
+    pub const fn session(&self) -> &SessionKey {
+        &self.session
+    }
+}
+
+impl Permit for ImportPermit {
+    fn entry(&self) -> Entry {
+        Entry::new(self.actor.clone(), IMPORT, self.session.as_str(), Decision::Allowed)
+            .in_session(self.session.as_str())
+            .with("messages", self.messages.to_string())
     }
 }
 

@@ -131,6 +131,8 @@ pub enum Method {
     SessionsDelete,
     /// One session.
     SessionsDescribe,
+    /// Adds a conversation that was had elsewhere.
+    SessionsImport,
     /// Lists sessions.
     SessionsList,
     /// Changes what is kept of a session besides its transcript.
@@ -241,6 +243,7 @@ impl Method {
         Self::SessionsCompact,
         Self::SessionsDelete,
         Self::SessionsDescribe,
+        Self::SessionsImport,
         Self::SessionsList,
         Self::SessionsPatch,
         Self::SessionsPreview,
@@ -331,6 +334,7 @@ impl Method {
             Self::SessionsCompact => "sessions.compact",
             Self::SessionsDelete => "sessions.delete",
             Self::SessionsDescribe => "sessions.describe",
+            Self::SessionsImport => "sessions.import",
             Self::SessionsList => "sessions.list",
             Self::SessionsPatch => "sessions.patch",
             Self::SessionsPreview => "sessions.preview",
@@ -379,6 +383,7 @@ impl Method {
             | Self::ModelsTest
             | Self::SessionsCompact
             | Self::SessionsDelete
+            | Self::SessionsImport
             | Self::SessionsPatch
             | Self::SessionsRelease
             | Self::SessionsReset

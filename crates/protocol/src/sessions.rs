@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::Usage;
+use crate::message::{Message, Usage};
 
 /// Parameters of `sessions.list`. Filters for sessions that cannot exist here yet are accepted.
 #[derive(Debug, Default, Deserialize)]
@@ -128,4 +128,20 @@ pub struct SessionKeyParams {
     /// Whether a deleted session's transcript goes too; true when absent.
     #[serde(default)]
     pub delete_transcript: Option<bool>,
+}
+
+/// Parameters of `sessions.import`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionsImportParams {
+    /// The key.
+    pub key: String,
+    /// The agent that a key without one is of.
+    #[serde(default)]
+    pub agent_id: Option<String>,
+    /// How many messages the conversation has already, which is where these go on: 0 for one that is not there.
+    #[serde(default)]
+    pub skip: u64,
+    /// What was said, oldest first, in whole turns.
+    pub messages: Vec<Message>,
 }

@@ -42,7 +42,9 @@ pub use event::SystemEvent;
 pub use quarantine::{Notice, Quarantine};
 pub use reseal::Resealed;
 pub use sender::{Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, WrongCodes};
-pub use session::{Context, History, SessionFilter, SessionOptions, SessionPatch, SessionRow, Summary};
+pub use session::{
+    Context, History, Imported, SessionFilter, SessionOptions, SessionPatch, SessionRow, Summary,
+};
 pub use store::Store;
 pub use turn::{
     Accepted, DayUsage, Ending, PendingTurn, RUNS, RunStatus, RunUsage, Step, TurnEnd, TurnId, TurnState,

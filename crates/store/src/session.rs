@@ -17,12 +17,15 @@ use crate::sealed::Database;
 use crate::turn::{TurnEnd, TurnId};
 
 mod freshness;
+mod import;
 mod options;
 mod patch;
 mod silence;
 mod summary;
 
 pub(crate) use freshness::{last_said, reset_since};
+pub use import::Imported;
+pub(crate) use import::import;
 pub use options::SessionOptions;
 pub use patch::SessionPatch;
 pub(crate) use patch::{get, patch};

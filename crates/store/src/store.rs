@@ -23,6 +23,8 @@ use crate::session::{self, Context, History, SessionFilter, SessionPatch, Sessio
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId, UsageReport};
 use crate::writer::Writer;
 
+mod import;
+
 /// State that outlives the process. A clone is another handle of the same store.
 ///
 /// Every method that writes answers after the commit: what it said is on the disk. The methods need a Tokio

@@ -85,7 +85,7 @@ impl Run {
     }
 
     /// Has these hear what it says. Whoever was told first hears it.
-    pub(super) fn is_heard_by(&self, hearers: Vec<Origin>) {
+    pub(crate) fn is_heard_by(&self, hearers: Vec<Origin>) {
         self.hears.get_or_init(|| hearers);
     }
 

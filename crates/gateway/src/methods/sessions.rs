@@ -21,10 +21,12 @@ use crate::quarantine::{self, ReleaseError};
 use crate::shared::Shared;
 
 mod find;
+mod import;
 mod patch;
 mod settings;
 
 pub(super) use find::{describe, resolve};
+pub(super) use import::import;
 pub(super) use patch::{compact, patch, queue_by_text, subscribe};
 pub(crate) use patch::{ended, set_queue};
 pub(super) use settings::by_text as settings_by_text;

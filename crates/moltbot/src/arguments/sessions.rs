@@ -1,5 +1,7 @@
 //! The commands of `sessions`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Facts;
@@ -55,6 +57,24 @@ Exit codes: 0, 1 there is no such session, 69 no gateway, 77 refused")]
     Export {
         /// The conversation's key, or its session id
         key: String,
+    },
+    /// Add a conversation from a file of JSON lines, as `sessions export` and other programs of this kind write it
+    ///
+    /// It begins under that key, which must not be there yet. Pictures, and branches of a conversation that were left, are not
+    /// taken; what was left out is told.
+    #[command(after_help = "\
+Example:
+  moltbot sessions import agent:main:old ~/.clawdbot/agents/main/sessions/ID.jsonl
+
+Exit codes: 0, 1 the file is no transcript, or the key is there, 69 no gateway, 77 refused")]
+    Import {
+        /// The conversation's key
+        key: String,
+        /// The file
+        file: PathBuf,
+        /// Print JSON: {key, sessionId, messages, leftOut}
+        #[arg(long)]
+        json: bool,
     },
     /// Look for a text in every conversation; upper and lower case are the same
     ///

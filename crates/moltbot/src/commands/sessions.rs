@@ -1,5 +1,7 @@
 //! `moltbot sessions …`: conversations, as the gateway keeps them.
 
+mod foreign;
+mod import;
 mod transcript;
 
 use moltbot_protocol::method::Method;
@@ -18,6 +20,7 @@ pub(crate) async fn run(home: &Home, command: Sessions) -> anyhow::Result<Exit> 
     match command {
         Sessions::Delete(key) => change(home, Method::SessionsDelete, &key, "deleted").await,
         Sessions::Export { key } => transcript::export(home, &key).await,
+        Sessions::Import { key, file, json } => import::run(home, &key, &file, json).await,
         Sessions::List(facts) => list(home, facts).await,
         Sessions::Release(key) => release(home, &key).await,
         Sessions::Reset(key) => change(home, Method::SessionsReset, &key, "begun anew").await,

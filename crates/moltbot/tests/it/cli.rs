@@ -41,6 +41,7 @@ fn any_command_may_be_the_first() {
         (vec!["sessions", "delete", "main"], 69),
         (vec!["sessions", "export", "main"], 69),
         (vec!["sessions", "search", "x"], 69),
+        (vec!["sessions", "import", "x", "/nowhere/x.jsonl"], 1),
         (vec!["chat"], 69),
         (vec!["agent", "--message", "hello"], 69),
     ] {

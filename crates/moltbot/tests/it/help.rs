@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 70] = [
+const COMMANDS: [&str; 71] = [
     "",
     "up",
     "gateway",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 70] = [
     "sessions list",
     "sessions show",
     "sessions export",
+    "sessions import",
     "sessions search",
     "sessions release",
     "sessions reset",

@@ -103,6 +103,10 @@ async fn require_lockdown(home: &Home, gateway: &Gateway, interrupted: &str) {
         ("models.test", json!({})),
         ("sessions.reset", json!({"key": "main"})),
         ("sessions.delete", json!({"key": "other"})),
+        (
+            "sessions.import",
+            json!({"key": "other", "messages": [{"role": "user", "content": [], "timestamp": 1}]}),
+        ),
     ] {
         let refused = client.call(method, params).await.unwrap_err();
         assert_eq!(refused.details, Some(json!({"code": "ledger_tampered"})), "{method}: {refused:?}");

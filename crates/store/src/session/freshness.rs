@@ -32,7 +32,7 @@ pub(crate) fn last_said(
     Ok(Some(created.query_row([session.row], |row| row.get(0))?))
 }
 
-fn is_waited_in(database: &Connection, session: &Session) -> rusqlite::Result<bool> {
+pub(super) fn is_waited_in(database: &Connection, session: &Session) -> rusqlite::Result<bool> {
     let mut waiting =
         database.prepare_cached("SELECT 1 FROM turns WHERE session = ?1 AND state = 'received' LIMIT 1")?;
     waiting.exists([session.row])
