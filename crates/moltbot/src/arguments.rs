@@ -37,7 +37,8 @@ pub(crate) use models::{Aliases, Fallbacks, Models, Usage, UsageBy};
 pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
 pub(crate) use secrets::{
-    Audit, Compliance, ComplianceForm, Drills, FailOn, Place, ScoreOptions, Secrets, Security, WrapKind,
+    Audit, Compliance, ComplianceForm, Drills, FailOn, Migrate, Place, ScoreOptions, Secrets, Security,
+    WrapKind,
 };
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 pub(crate) use sessions::{Key, Sessions};

@@ -155,10 +155,18 @@ fn config_path(home: &Path, state: &Path, notes: &mut Vec<String>) -> anyhow::Re
     if let Some(text) = ours("CONFIG_PATH", notes) {
         return absolute("MOLTBOT_CONFIG_PATH", &text, home).map(Some);
     }
-    let found = CONFIGS.into_iter().find(|name| state.join(name).symlink_metadata().is_ok());
-    let Some(name) = found.filter(|name| *name != CONFIG) else { return Ok(None) };
+    let Some(name) = config_name(state).filter(|name| *name != CONFIG) else { return Ok(None) };
     notes.push(format!("note: {name} is read; the name of a config here is {CONFIG}"));
     Ok(Some(state.join(name)))
+}
+
+fn config_name(state: &Path) -> Option<&'static str> {
+    CONFIGS.into_iter().find(|name| state.join(name).symlink_metadata().is_ok())
+}
+
+/// The config in a state folder of whatever generation.
+pub(crate) fn config_in(state: &Path) -> Option<PathBuf> {
+    config_name(state).map(|name| state.join(name))
 }
 
 /// Reads the file of variables in the state folder, and no other: not one of the folder that a command is run in, which

@@ -174,6 +174,19 @@ Example:
 
 Exit codes: 0 nothing critical or high is left, 1 something is, or could not be put right")]
     Fix(Fix),
+    /// Make an installation of an earlier generation one of moltbot: its config safe and sealed, its conversations in the state db
+    ///
+    /// Without --from it is the installation in the state folder, and it is changed in place. With it the folder of another program
+    /// is read and left as it is, and the state folder is to have no config yet. What is changed is kept first, sealed, and
+    /// --rollback brings it back as it was. No gateway may run meanwhile.
+    #[command(after_help = "\
+Example:
+  moltbot security migrate --dry-run
+  moltbot security migrate --from ~/.clawdbot
+  moltbot security migrate --rollback
+
+Exit codes: 0 nothing critical or high is left, 1 something is or could not be done, 75 a gateway runs, 78 the config cannot be read")]
+    Migrate(Migrate),
     /// Attack this installation to see whether its controls hold; each attack ends by itself and is told to the book
     #[command(after_help = "\
 What would keep you out, stop your work or leave something behind is tried on a gateway of this very program that is thrown
@@ -308,6 +321,23 @@ pub(crate) struct Drills {
     #[arg(long)]
     pub(crate) list: bool,
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `security migrate`.
+#[derive(Args, Debug)]
+pub(crate) struct Migrate {
+    /// Say what would be done, and change nothing
+    #[arg(long, conflicts_with = "rollback")]
+    pub(crate) dry_run: bool,
+    /// The state folder of another program, which is read alone
+    #[arg(long, value_name = "DIR", conflicts_with = "rollback")]
+    pub(crate) from: Option<PathBuf>,
+    /// Bring back what the last migration changed
+    #[arg(long)]
+    pub(crate) rollback: bool,
+    /// Print what came of it as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,6 +6,7 @@ mod compliance;
 mod drill;
 mod fix;
 mod gather;
+mod migrate;
 pub(super) mod scores;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub(crate) fn run(environment: Environment, command: &Security) -> anyhow::Resul
         Security::Decrypt { export } => decrypt(&super::open(environment)?, export),
         Security::Drill(options) => drill::run(&super::open(environment)?, options),
         Security::Fix(options) => audit::fix(&environment, options.dry_run, options.json),
+        Security::Migrate(options) => migrate::run(&environment, options),
         Security::Score(options) => audit::score(&environment, options),
     }
 }

@@ -1,6 +1,6 @@
 //! `moltbot sessions …`: conversations, as the gateway keeps them.
 
-mod foreign;
+pub(super) mod foreign;
 mod import;
 mod transcript;
 

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 71] = [
+const COMMANDS: [&str; 72] = [
     "",
     "up",
     "gateway",
@@ -73,6 +73,7 @@ const COMMANDS: [&str; 71] = [
     "security decrypt",
     "security drill",
     "security fix",
+    "security migrate",
     "security score",
 ];
 

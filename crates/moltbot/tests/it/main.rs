@@ -77,6 +77,8 @@ mod lockdown;
 #[cfg(test)]
 mod methods;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod models;
 #[cfg(test)]
 mod modes;

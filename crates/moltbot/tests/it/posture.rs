@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::program::{Program, Ran};
 
 /// A config as the original wrote it, with everything in it that its users were warned of.
-const LEGACY: &str = r#"{
+pub(crate) const LEGACY: &str = r#"{
   // written by another program
   "gateway": {
     "mode": "local",
@@ -49,11 +49,11 @@ const LEGACY_IDS: [&str; 13] = [
 ];
 
 #[expect(clippy::disallowed_methods, reason = "the test plays the careless user")]
-fn chmod(path: &Path, mode: u32) {
+pub(crate) fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn legacy() -> Program {
+pub(crate) fn legacy() -> Program {
     let program = Program::new();
     program.write_config(LEGACY);
     chmod(&program.state(), 0o755);
@@ -61,7 +61,7 @@ fn legacy() -> Program {
     program
 }
 
-fn report(ran: &Ran) -> Value {
+pub(crate) fn report(ran: &Ran) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
 
@@ -72,7 +72,7 @@ fn ids(report: &Value) -> BTreeSet<String> {
 
 /// Every file and folder with its mode, its owner and what is in it.
 #[expect(clippy::disallowed_methods, reason = "a test reads what the program left")]
-fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

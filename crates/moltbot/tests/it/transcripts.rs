@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::paths::write;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
+/// Turns of one that is brought back: more than fits into one request.
+const BROUGHT: usize = 40;
 /// Turns of the long conversation: more messages than a page has.
 const TURNS: usize = 260;
 
@@ -84,8 +86,8 @@ async fn a_conversation_is_brought_back_and_goes_on_where_it_was() {
     let home = Home::with_model(&model);
     let gateway = Gateway::start(PROGRAM, &home);
     let mut client = gateway.connect().open().await.unwrap();
-    for number in 0..TURNS {
-        client.chat("notes", &format!("line {number} of it{}", " and more".repeat(500))).await;
+    for number in 0..BROUGHT {
+        client.chat("notes", &format!("line {number} of it{}", " and more".repeat(1000))).await;
     }
     let exported = printed(&home, &["sessions", "export", "notes"]).1;
     let file = home.path().join("notes.jsonl");
@@ -96,7 +98,7 @@ async fn a_conversation_is_brought_back_and_goes_on_where_it_was() {
     let (code, told) = printed(&home, &["sessions", "import", "brought", file, "--json"]);
     assert_eq!(code, 0, "{told}");
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told["messages"], &told["leftOut"]), (&json!(2 * TURNS), &json!({})));
+    assert_eq!((&told["messages"], &told["leftOut"]), (&json!(2 * BROUGHT), &json!({})));
     let messages = |lines: &str| -> Vec<Value> {
         let lines = lines.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.map(|mut line| line["message"].take()).collect()
@@ -111,9 +113,9 @@ async fn a_conversation_is_brought_back_and_goes_on_where_it_was() {
     let ran = run(PROGRAM, &home, &["sessions", "import", "brought", file]);
     let complaint = String::from_utf8(ran.stderr).unwrap();
     assert_eq!(ran.status.code(), Some(1));
-    assert!(complaint.contains("has 520 messages and not 0: nothing was added"), "{complaint}");
+    assert!(complaint.contains("has 80 messages and not 0: nothing was added"), "{complaint}");
     assert_eq!(printed(&home, &["sessions", "export", "brought"]).1, again);
-    let book = printed(&home, &["ledger", "search", "action:session.import"]).1;
+    let book = printed(&home, &["ledger", "search", "--action", "session.import"]).1;
     assert!(book.contains("agent:main:brought"), "{book}");
 }
 

@@ -4,7 +4,7 @@ use moltbot_posture::audit::baseline::Baseline;
 use moltbot_posture::audit::{self, Finding, Report, Severity};
 use serde_json::{Value, json};
 
-use super::fix::{self, Fixed};
+use super::fix::{self, Fixed, Reach};
 use super::gather::{config_path, gather};
 use super::scores;
 use crate::arguments::{Audit, FailOn, ScoreOptions};
@@ -26,7 +26,7 @@ pub(super) fn run(environment: &Environment, options: &Audit) -> anyhow::Result<
     let mut report = look(environment, options.deep);
     let mut fixed = None;
     if options.fix {
-        fixed = Some(fix::all(environment, &report, options.dry_run)?);
+        fixed = Some(fix::all(environment, &report, Reach::Fix, options.dry_run)?);
         if !options.dry_run {
             report = look(environment, options.deep);
         }
@@ -45,7 +45,7 @@ pub(super) fn run(environment: &Environment, options: &Audit) -> anyhow::Result<
 /// Puts right what can be.
 pub(super) fn fix(environment: &Environment, dry_run: bool, json: bool) -> anyhow::Result<Exit> {
     let before = look(environment, false);
-    let fixed = fix::all(environment, &before, dry_run)?;
+    let fixed = fix::all(environment, &before, Reach::Fix, dry_run)?;
     let after = if dry_run { before } else { look(environment, false) };
     if !dry_run {
         scores::keep(environment, &after, false);
@@ -83,7 +83,7 @@ pub(super) fn score(environment: &Environment, options: &ScoreOptions) -> anyhow
     Ok(if is_blind { Exit::Failed } else { Exit::Done })
 }
 
-fn look(environment: &Environment, deep: bool) -> Report {
+pub(super) fn look(environment: &Environment, deep: bool) -> Report {
     gather(environment, deep).facts(audit::audit)
 }
 
@@ -121,7 +121,7 @@ fn show(
     Ok(())
 }
 
-fn headline(report: &Report) -> String {
+pub(super) fn headline(report: &Report) -> String {
     let score = report.score.score;
     let paint = match report.score.rating {
         audit::Rating::Excellent | audit::Rating::Good => Paint::Good,

@@ -100,9 +100,28 @@ enum Step {
     Close,
 }
 
+/// What a migration decides, and a fix leaves to its owner.
+const DECIDED: [&str; 1] = ["gateway.bind_without_tls"];
+
+/// What may be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    /// What everybody would do.
+    Fix,
+    /// That, and what closes what an earlier generation had open.
+    Migration,
+}
+
 /// Plans, and unless that is all, does it.
-pub(super) fn all(environment: &Environment, report: &Report, dry_run: bool) -> anyhow::Result<Fixed> {
-    let mut items: Vec<Item> = report.findings.iter().filter(|one| one.auto_fixable).flat_map(plan).collect();
+pub(super) fn all(
+    environment: &Environment,
+    report: &Report,
+    reach: Reach,
+    dry_run: bool,
+) -> anyhow::Result<Fixed> {
+    let is_meant =
+        |one: &&Finding| one.auto_fixable || reach == Reach::Migration && DECIDED.contains(&one.check);
+    let mut items: Vec<Item> = report.findings.iter().filter(is_meant).flat_map(plan).collect();
     if dry_run || items.is_empty() {
         return Ok(Fixed { items });
     }
@@ -173,6 +192,7 @@ fn plan(finding: &Finding) -> Vec<Item> {
         "channels.<provider>.dm.open" | "channels.<provider>.dm.open_invalid" => each(&set("pairing")),
         "channels.<provider>.groups.open" => each(&set("allowlist")),
         "sandbox.mode_off" => each(&set("non-main")),
+        "gateway.bind_without_tls" => each(&set("loopback")),
         "gateway.control_ui.insecure_auth" | "gateway.control_ui.device_auth_disabled" => {
             each(&|one| (Step::Unset(one.place.clone()), format!("remove {}", one.place)))
         }

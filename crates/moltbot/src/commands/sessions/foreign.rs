@@ -15,11 +15,11 @@ const PICTURE: &str = "[a picture, which was not imported]";
 
 /// What a file holds.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
     /// What was said, oldest first, beginning with what somebody said.
-    pub(super) messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// What could not be kept: what it is, and how often it was there.
-    pub(super) left_out: BTreeMap<String, u64>,
+    pub(crate) left_out: BTreeMap<String, u64>,
 }
 
 /// One line but the first.
@@ -36,7 +36,7 @@ struct Entry {
 ///
 /// # Errors
 /// With the number of a line that is no such line. The last one may be cut, as a crash leaves it.
-pub(super) fn read(text: &str) -> Result<Transcript, String> {
+pub(crate) fn read(text: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript::default();
     let mut entries = Vec::new();
     let lines: Vec<(usize, &str)> =

@@ -1,0 +1,211 @@
+//! What a migration changes, as it was before: sealed, in the state folder, until it is brought back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
+use moltbot_store::Store;
+use moltbot_vault::{Lock, OwnerFile, StateDir, config_backups};
+use secrecy::zeroize::{Zeroize as _, Zeroizing};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Source;
+use super::data::{self, Conversation};
+use crate::book::{CommandBook, OWNER};
+use crate::environment::Environment;
+use crate::exit::Exit;
+use crate::home::{self, Home, LOCK, Running};
+use crate::serve::block_on;
+use crate::{clock, output};
+
+/// The file in the state folder, and what it is sealed for.
+const FILE: &str = "migration.sealed";
+/// The largest, in bytes.
+const BYTES: u64 = 64 * 1024 * 1024;
+/// The largest file that is kept, in bytes.
+const FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// What stands in the book of it.
+const COMMAND: &str = "security migrate --rollback";
+
+/// What was there.
+#[derive(Deserialize, Serialize)]
+struct Backup {
+    /// The foreign folder that was read.
+    from: Option<PathBuf>,
+    at_ms: u64,
+    /// Files that the migration writes anew, byte for byte.
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Files of the state folder that were not there.
+    made: Vec<String>,
+    /// Conversations that were not there, with the messages that they get.
+    conversations: BTreeMap<String, u64>,
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        self.files.values_mut().for_each(Vec::zeroize);
+    }
+}
+
+/// Whether what is kept is of a migration from that source: then this is the same one again.
+pub(super) fn is_of(environment: &Environment, source: &Source) -> anyhow::Result<bool> {
+    let state = StateDir::find(&environment.state_dir).map_err(|error| home::failed(&error))?;
+    let names = state.as_ref().map(StateDir::list).transpose().map_err(|error| home::failed(&error))?;
+    if !names.unwrap_or_default().iter().any(|name| name == FILE) {
+        return Ok(false);
+    }
+    let home = Home::ensure(environment.clone())?;
+    Ok(read(&home)?.is_some_and(|backup| backup.from.as_deref() == Some(source.state.path())))
+}
+
+/// Keeps what a migration changes. Of one that was begun before, what was kept then stays.
+pub(super) fn keep(
+    home: &Home,
+    source: &Source,
+    made: Vec<String>,
+    conversations: &[Conversation],
+) -> anyhow::Result<()> {
+    let from = source.is_foreign.then(|| source.state.path().to_owned());
+    let earlier = read(home)?;
+    if earlier.as_ref().is_some_and(|earlier| earlier.from != from) {
+        return Err(Exit::Failed.because(
+            "another migration of this installation is kept; bring it back first (`moltbot security migrate --rollback`)",
+        ));
+    }
+    let mut backup = match earlier {
+        Some(earlier) => earlier,
+        None => Backup {
+            files: if source.is_foreign { BTreeMap::new() } else { files(home)? },
+            from,
+            at_ms: clock::now_ms(),
+            made,
+            conversations: BTreeMap::new(),
+        },
+    };
+    let is_new = new_conversations(home, conversations)?;
+    for conversation in conversations.iter().filter(|one| is_new.contains(&one.key.as_str().to_owned())) {
+        backup.conversations.entry(conversation.key.as_str().to_owned()).or_insert(conversation.messages);
+    }
+    write(home, &backup)
+}
+
+/// The folder's lock: one program at a time has the state db open.
+fn locked(home: &Home) -> anyhow::Result<Lock> {
+    let contents = serde_json::to_vec(&Running::starting())?;
+    home.state.lock(LOCK, &contents).map_err(|error| home::failed(&error))
+}
+
+fn new_conversations(home: &Home, conversations: &[Conversation]) -> anyhow::Result<Vec<String>> {
+    let _lock = locked(home)?;
+    let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
+    let found = block_on(async {
+        let mut found = Vec::new();
+        for one in conversations {
+            if store.session(&one.key).await.map_err(|error| home::failed(&error))?.is_none() {
+                found.push(one.key.as_str().to_owned());
+            }
+        }
+        Ok(found)
+    });
+    store.close();
+    found
+}
+
+/// The config, its backups, and the files that the gateway takes over.
+fn files(home: &Home) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut paths = vec![home.config_path.clone()];
+    paths.extend(config_backups(home.state.path(), &home.config_path));
+    paths.extend(data::files(&home.state)?.iter().map(|name| home.state.path().join(name)));
+    let mut files = BTreeMap::new();
+    for path in paths {
+        if let Some(bytes) = OwnerFile::at(&path).look(FILE_BYTES).map_err(|error| home::failed(&error))? {
+            files.insert(path, bytes);
+        }
+    }
+    Ok(files)
+}
+
+fn write(home: &Home, backup: &Backup) -> anyhow::Result<()> {
+    let book = CommandBook::open(home)?;
+    drop(book.record(SecretPermit::for_owner(SecretAct::Seal, FILE, OWNER))?);
+    book.close();
+    let plain = Zeroizing::new(serde_json::to_vec(backup)?);
+    let sealed = home.vault()?.seal(FILE, &plain).map_err(|error| home::failed(&error))?;
+    home.state.write(FILE, &sealed).map_err(|error| home::failed(&error))
+}
+
+fn read(home: &Home) -> anyhow::Result<Option<Backup>> {
+    let Some(sealed) = home.state.read(FILE, BYTES).map_err(|error| home::failed(&error))? else {
+        return Ok(None);
+    };
+    let plain = home.vault()?.unseal(FILE, &sealed).map_err(|error| home::failed(&error))?;
+    let wrong = |error: serde_json::Error| Exit::Failed.because(format!("{FILE} cannot be read: {error}"));
+    serde_json::from_slice(&plain).map(Some).map_err(wrong)
+}
+
+/// Brings back what the migration changed, byte for byte, and takes away what it made. Conversations that somebody went on with
+/// stay.
+pub(super) fn roll_back(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
+    let Some(backup) = read(home)? else {
+        return Err(Exit::Failed.because("there is no migration to bring back"));
+    };
+    let book = CommandBook::open(home)?;
+    let mut told = Vec::new();
+    for (path, bytes) in &backup.files {
+        let place = path.display().to_string();
+        drop(book.record(ConfigPermit::for_owner(place.clone(), COMMAND, Vec::new(), OWNER))?);
+        OwnerFile::at(path).write(bytes).map_err(|error| home::failed(&error))?;
+        told.push(format!("{place} is as it was"));
+    }
+    take_away(home, &backup, &mut told)?;
+    for name in &backup.made {
+        drop(book.record(ConfigPermit::for_owner(name.clone(), COMMAND, Vec::new(), OWNER))?);
+        remove(home, name)?;
+        told.push(format!("{name} is removed"));
+    }
+    home.state.remove(FILE).map_err(|error| home::failed(&error))?;
+    book.close();
+    if as_json {
+        output::json(&json!({"broughtBack": told}))?;
+    } else {
+        told.iter().try_for_each(|line| output::line(&output::harmless(line)))?;
+        output::note(
+            "secrets stand in those files as the other program wrote them; moltbot refuses plaintext until they are migrated again",
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn remove(home: &Home, name: &str) -> anyhow::Result<()> {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let mut state = home.state.clone();
+    for part in folder.split('/').filter(|part| !part.is_empty()) {
+        state = state.folder(part).map_err(|error| home::failed(&error))?;
+    }
+    let is_there = state.list().map_err(|error| home::failed(&error))?.iter().any(|one| one == file);
+    if is_there { state.remove(file).map_err(|error| home::failed(&error)) } else { Ok(()) }
+}
+
+/// Removes conversations that the migration brought and nobody has gone on with.
+fn take_away(home: &Home, backup: &Backup, told: &mut Vec<String>) -> anyhow::Result<()> {
+    let _lock = locked(home)?;
+    let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
+    let done = block_on(async {
+        for (key, messages) in &backup.conversations {
+            let Ok(session) = data::session_key(key) else { continue };
+            let row = store.session(&session).await.map_err(|error| home::failed(&error))?;
+            match row {
+                Some(row) if row.message_count == *messages => {
+                    store.delete_session(&session, true).await.map_err(|error| home::failed(&error))?;
+                    told.push(format!("conversation {key} is removed"));
+                }
+                Some(_) => told.push(format!("conversation {key} stays: somebody went on with it")),
+                None => {}
+            }
+        }
+        Ok(())
+    });
+    store.close();
+    done
+}

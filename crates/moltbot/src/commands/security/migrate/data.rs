@@ -1,0 +1,321 @@
+//! What an installation holds besides its config: conversations are carried, credentials are brought, the rest is told.
+
+use std::collections::BTreeSet;
+
+use moltbot_policy::session::ImportPermit;
+use moltbot_protocol::ids::{AgentId, SessionKey};
+use moltbot_protocol::message::Message;
+use moltbot_store::{Imported, Store};
+use moltbot_vault::{FileError, LockError, StateDir};
+use serde_json::{Map, Value};
+
+use super::super::fix::Done;
+use super::{FILE_BYTES, Line, Source};
+use crate::book::{CommandBook, OWNER};
+use crate::commands::sessions::foreign::{self, Transcript};
+use crate::exit::Exit;
+use crate::home::{self, Home, LOCK, Running};
+use crate::serve::block_on;
+use crate::{clock, output};
+
+/// The largest list of conversations, and the largest transcript, in bytes.
+const BYTES: u64 = 64 * 1024 * 1024;
+/// Names that are told of one list.
+const NAMES: usize = 20;
+/// The list of devices, which the gateway takes over when it starts.
+const DEVICES: &str = "paired.json";
+/// The list of commands that were allowed, which the gateway uses as it is.
+const APPROVALS: &str = "exec-approvals.json";
+/// The end of the name of a list of senders, which the gateway takes over when it starts.
+const LET_IN: &str = "-allowFrom.json";
+/// Channels whose lists it takes over.
+const CHANNELS: [&str; 2] = ["irc", "telegram"];
+
+/// A conversation of the source.
+pub(super) struct Conversation {
+    pub(super) key: SessionKey,
+    /// Its messages, as far as they can be kept.
+    pub(super) messages: u64,
+    folder: StateDir,
+    file: String,
+    updated_ms: u64,
+}
+
+/// The key of a conversation, which is of the default agent when it names none.
+pub(super) fn session_key(text: &str) -> Result<SessionKey, String> {
+    SessionKey::parse(text, &AgentId::main()).map_err(|error| error.to_string())
+}
+
+/// The folder of that path in it, as it is.
+fn folder(state: &StateDir, path: &str) -> anyhow::Result<Option<StateDir>> {
+    state.find_folder(path).map_err(|error| home::failed(&error))
+}
+
+fn names(folder: Option<&StateDir>) -> anyhow::Result<Vec<String>> {
+    let names = folder.map(StateDir::list).transpose().map_err(|error| home::failed(&error))?;
+    Ok(names.unwrap_or_default())
+}
+
+fn json(folder: &StateDir, name: &str, most: u64) -> Result<Option<Value>, String> {
+    let told = |error: FileError| home::chain(&error);
+    let Some(bytes) = folder.read(name, most).map_err(told)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{name} is no JSON: {error}"))
+}
+
+/// The names of the agents' folders.
+fn agents(state: &StateDir) -> anyhow::Result<Vec<String>> {
+    names(folder(state, "agents")?.as_ref())
+}
+
+/// Every conversation that a list of sessions names and whose transcript is there.
+pub(super) fn conversations(source: &Source) -> anyhow::Result<Vec<Conversation>> {
+    let mut found = Vec::new();
+    for agent in agents(&source.state)? {
+        let Some(folder) = folder(&source.state, &format!("agents/{agent}/sessions"))? else { continue };
+        let Ok(Some(Value::Object(listed))) = json(&folder, "sessions.json", BYTES) else { continue };
+        found.extend(listed.iter().filter_map(|(key, entry)| conversation(&agent, &folder, key, entry)));
+    }
+    Ok(found)
+}
+
+fn conversation(agent: &str, folder: &StateDir, key: &str, entry: &Value) -> Option<Conversation> {
+    let key = SessionKey::parse(key, &AgentId::parse(agent).ok()?).ok()?;
+    let file = format!("{}.jsonl", entry.get("sessionId")?.as_str()?);
+    let messages = transcript(folder, &file).ok()?.messages.len();
+    let updated_ms = entry.get("updatedAt").and_then(Value::as_u64).unwrap_or_default();
+    let messages = u64::try_from(messages).ok().filter(|messages| *messages > 0)?;
+    Some(Conversation { key, messages, folder: folder.clone(), file, updated_ms })
+}
+
+fn transcript(folder: &StateDir, file: &str) -> Result<Transcript, String> {
+    // A name of another folder is no name of a file here.
+    if file.contains('/') {
+        return Err(format!("{file:?} is no name of a file"));
+    }
+    let bytes = folder.read(file, BYTES).map_err(|error| home::chain(&error))?.ok_or("it is not there")?;
+    foreign::read(&String::from_utf8(bytes).map_err(|error| error.to_string())?)
+}
+
+/// What a migration would do with the data.
+pub(super) fn planned(source: &Source) -> anyhow::Result<Vec<Line>> {
+    let mut lines: Vec<Line> = conversations(source)?
+        .iter()
+        .map(|one| {
+            Line::of_data(format!("bring {} with {} messages", one.key.as_str(), one.messages), Done::Planned)
+        })
+        .collect();
+    lines.extend(besides(source, &Done::Planned)?);
+    Ok(lines)
+}
+
+/// Carries the conversations over, and tells what is left.
+pub(super) fn import(
+    home: &Home,
+    source: &Source,
+    conversations: Vec<Conversation>,
+) -> anyhow::Result<Vec<Line>> {
+    let book = CommandBook::open(home)?;
+    let _lock =
+        home.state.lock(LOCK, &serde_json::to_vec(&Running::starting())?).map_err(|error| match error {
+            LockError::Held { .. } => {
+                Exit::Busy.because("a gateway was started meanwhile; stop it, and migrate again")
+            }
+            error => home::failed(&error),
+        })?;
+    let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
+    let mut lines = Vec::new();
+    let count = conversations.len();
+    for (number, one) in conversations.into_iter().enumerate() {
+        output::progress(&format!("{} of {count} conversations", number.saturating_add(1)));
+        let outcome = carry(&store, &book, &one).unwrap_or_else(|because| Done::Failed { because });
+        lines.push(Line::of_data(format!("{} with {} messages", one.key.as_str(), one.messages), outcome));
+    }
+    store.close();
+    book.close();
+    let carried = lines.iter().filter(|line| matches!(line.outcome, Done::Ok)).count();
+    if carried > 0 {
+        let because =
+            "they are in the state db now, sealed; remove the files when you have seen that all is there";
+        let act =
+            format!("{carried} transcripts in {}/agents stay in plaintext", source.state.path().display());
+        lines.push(Line::of_data(act, Done::Skipped { because: because.into() }));
+    }
+    lines.extend(besides(source, &Done::Ok)?);
+    Ok(lines)
+}
+
+/// Brings one conversation, in one commit, and reads it back.
+fn carry(store: &Store, book: &CommandBook, one: &Conversation) -> Result<Done, String> {
+    let transcript = transcript(&one.folder, &one.file)?;
+    let turns: Vec<Vec<Message>> = transcript
+        .messages
+        .chunk_by(|_, next| !matches!(next, Message::User { .. }))
+        .map(<[Message]>::to_vec)
+        .collect();
+    let permit = ImportPermit::for_owner(one.key.clone(), transcript.messages.len(), OWNER);
+    let permit = book.record(permit).map_err(|error| format!("{error:#}"))?;
+    let key = permit.permit().session();
+    let at_ms = if one.updated_ms == 0 { clock::now_ms() } else { one.updated_ms.min(clock::now_ms()) };
+    let imported = block_on(async {
+        let imported = store.import(key, 0, turns, at_ms).await.map_err(|error| home::failed(&error))?;
+        let row = store.session(key).await.map_err(|error| home::failed(&error))?;
+        Ok((imported, row.map_or(0, |row| row.message_count)))
+    });
+    match imported.map_err(|error| format!("{error:#}"))? {
+        (Imported::Elsewhere(has), _) => {
+            Ok(Done::Skipped { because: format!("it is there already, with {has} messages") })
+        }
+        (Imported::Kept { messages, .. }, read) if read == messages => Ok(Done::Ok),
+        (Imported::Kept { messages, .. }, read) => {
+            Err(format!("{messages} messages were written and {read} are there"))
+        }
+    }
+}
+
+/// The files that a gateway uses, or takes over and removes, besides the config: as far as they are there.
+pub(super) fn files(state: &StateDir) -> anyhow::Result<Vec<String>> {
+    let mut files: Vec<String> =
+        agents(state)?.into_iter().map(|agent| format!("agents/{agent}/agent/auth-profiles.json")).collect();
+    let lists = names(folder(state, "credentials")?.as_ref())?.into_iter();
+    let is_known =
+        |name: &String| name == "oauth.json" || name.ends_with(LET_IN) || name.ends_with("-pairing.json");
+    files.extend(lists.filter(is_known).map(|name| format!("credentials/{name}")));
+    files.extend([DEVICES, "pending.json"].map(|name| format!("devices/{name}")));
+    files.push(APPROVALS.to_owned());
+    Ok(files)
+}
+
+/// Brings those files; what is secret in them is sealed when the config is, or when they are taken over. Those that are new.
+pub(super) fn bring_files(source: &Source, state: &StateDir) -> anyhow::Result<Vec<String>> {
+    let mut made = Vec::new();
+    for name in files(&source.state)? {
+        let (path, file) = name.rsplit_once('/').unwrap_or(("", &name));
+        let Some(from) =
+            (if path.is_empty() { Some(source.state.clone()) } else { folder(&source.state, path)? })
+        else {
+            continue;
+        };
+        let Some(bytes) = from.read(file, FILE_BYTES).map_err(|error| home::failed(&error))? else {
+            continue;
+        };
+        let mut to = state.clone();
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            to = to.folder(part).map_err(|error| home::failed(&error))?;
+        }
+        if to.create(file, &bytes).map_err(|error| home::failed(&error))? {
+            made.push(name);
+        }
+    }
+    Ok(made)
+}
+
+/// What the gateway takes over when it starts, what it uses as it is, and what cannot be carried. `done` is what came of what can.
+fn besides(source: &Source, done: &Done) -> anyhow::Result<Vec<Line>> {
+    let state = &source.state;
+    let mut lines = Vec::new();
+    for (channel, senders) in let_in(state)? {
+        let shown = senders.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ");
+        let more = senders.len().saturating_sub(NAMES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let act = format!("{} senders who were let in on {channel}: {shown}{more}", senders.len());
+        let because = "there is no such channel here; who writes elsewhere is asked for a code";
+        let skipped = Done::Skipped { because: because.into() };
+        lines.push(Line::of_data(act, if CHANNELS.contains(&&*channel) { done.clone() } else { skipped }));
+    }
+    let jobs = Done::Skipped { because: "nothing runs jobs at set times yet".into() };
+    for (path, file, what, outcome) in [
+        ("devices", DEVICES, "paired devices", done),
+        ("", APPROVALS, "agents with commands that were allowed", done),
+        ("cron", "jobs.json", "jobs", &jobs),
+    ] {
+        let folder = if path.is_empty() { Some(state.clone()) } else { folder(state, path)? };
+        let Some(folder) = folder else { continue };
+        match json(&folder, file, BYTES) {
+            Ok(Some(value)) if entries(&value) > 0 => {
+                lines.push(Line::of_data(format!("{} {what} of {file}", entries(&value)), outcome.clone()));
+            }
+            Ok(_) => {}
+            Err(because) => lines.push(Line::of_data(format!("{what} of {file}"), Done::Failed { because })),
+        }
+    }
+    let folders =
+        [("skills", "the agent has none of that kind"), ("extensions", "programs of others are not loaded")];
+    for (path, because) in folders {
+        let count = names(folder(state, path)?.as_ref())?.len();
+        if count > 0 {
+            let skipped = Done::Skipped { because: because.into() };
+            lines.push(Line::of_data(format!("{count} entries of {path}/"), skipped));
+        }
+    }
+    let unlisted = unlisted(source)?.into_iter();
+    lines.extend(unlisted.map(|(act, because)| Line::of_data(act, Done::Skipped { because })));
+    Ok(lines)
+}
+
+/// Who was let in, by channel.
+fn let_in(state: &StateDir) -> anyhow::Result<Vec<(String, Vec<String>)>> {
+    let Some(folder) = folder(state, "credentials")? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for name in names(Some(&folder))? {
+        let Some(channel) = name.strip_suffix(LET_IN) else { continue };
+        let listed = json(&folder, &name, FILE_BYTES).ok().flatten();
+        let senders = listed.as_ref().and_then(|listed| listed.get("allowFrom")).and_then(Value::as_array);
+        let senders: Vec<String> =
+            senders.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        if !senders.is_empty() {
+            found.push((channel.to_owned(), senders));
+        }
+    }
+    Ok(found)
+}
+
+/// How much a file of a list has: the entries of its one list, or its members.
+fn entries(value: &Value) -> usize {
+    let of_member = |members: &Map<String, Value>| {
+        let lists = ["jobs", "agents", "devices"].iter().find_map(|name| members.get(*name));
+        lists.map_or_else(|| members.len(), entries)
+    };
+    match value {
+        Value::Array(list) => list.len(),
+        Value::Object(members) => of_member(members),
+        _ => 0,
+    }
+}
+
+/// Transcripts that no list names, and those of which nothing can be read.
+fn unlisted(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
+    let mut told = Vec::new();
+    for agent in agents(&source.state)? {
+        let Some(folder) = folder(&source.state, &format!("agents/{agent}/sessions"))? else { continue };
+        let listed = match json(&folder, "sessions.json", BYTES) {
+            Ok(listed) => listed.unwrap_or_default(),
+            Err(why) => {
+                told.push((format!("the conversations of {agent}"), why));
+                continue;
+            }
+        };
+        let id = |entry: &Value| entry.get("sessionId")?.as_str().map(|id| format!("{id}.jsonl"));
+        let members = listed.as_object().cloned().unwrap_or_default();
+        let named: BTreeSet<String> = members.values().filter_map(id).collect();
+        for (key, entry) in &members {
+            let why = match id(entry).map(|file| transcript(&folder, &file)) {
+                Some(Ok(read)) if read.messages.is_empty() => "nothing was said in it".to_owned(),
+                Some(Ok(_)) => match SessionKey::parse(key, &AgentId::main()) {
+                    Ok(_) => continue,
+                    Err(error) => error.to_string(),
+                },
+                Some(Err(why)) => why,
+                None => "it names no transcript".to_owned(),
+            };
+            told.push((format!("the conversation {key}"), why));
+        }
+        let files = names(Some(&folder))?;
+        let is_left = |name: &&String| name.ends_with(".jsonl") && !named.contains(*name);
+        let count = files.iter().filter(is_left).count();
+        if count > 0 {
+            let because = "no list names them; bring one with `moltbot sessions import KEY FILE`";
+            told.push((format!("{count} transcripts of {agent}"), because.to_owned()));
+        }
+    }
+    Ok(told)
+}

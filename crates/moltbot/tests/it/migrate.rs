@@ -1,0 +1,246 @@
+//! `moltbot security migrate` through the real binary: an installation that another program wrote becomes one of ours, in place or
+//! from a folder that stays as it is, and goes back byte for byte.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use moltbot_testkit::client::Device;
+use serde_json::{Value, json};
+
+use crate::posture::{LEGACY, chmod, legacy, report, tree};
+use crate::program::Program;
+
+/// A transcript of a conversation with two turns.
+const TRANSCRIPT: &str = r#"{"type":"session","version":3,"id":"s1","timestamp":"2026-01-02T03:04:05.000Z","cwd":"/home/me/clawd"}
+{"type":"message","id":"a1","parentId":null,"timestamp":"2026-01-02T03:04:06.000Z","message":{"role":"user","content":"My cat is called Quillfeather."}}
+{"type":"message","id":"a2","parentId":"a1","timestamp":"2026-01-02T03:04:07.000Z","message":{"role":"assistant","provider":"p","model":"m","stopReason":"stop","content":[{"type":"text","text":"A fine name."}]}}
+{"type":"message","id":"a3","parentId":"a2","timestamp":"2026-01-02T03:04:08.000Z","message":{"role":"user","content":"Is it?"}}
+"#;
+
+/// What the other program had in its folder besides the config.
+const FILES: [(&str, &str); 7] = [
+    ("agents/main/sessions/s1.jsonl", TRANSCRIPT),
+    ("agents/main/sessions/s2.jsonl", "{\"role\":\"user\",\"content\":\"of no list\"}\n"),
+    (
+        "agents/main/sessions/sessions.json",
+        r#"{"agent:main:main":{"sessionId":"s1","updatedAt":1767323048000},
+            "agent:main:gone":{"sessionId":"s9","updatedAt":1},
+            "agent:main:away":{"sessionId":"../../../moltbot.json\u0000/etc/passwd","updatedAt":1}}"#,
+    ),
+    (
+        "agents/main/agent/auth-profiles.json",
+        r#"{"version":1,"profiles":{"anthropic:default":{"type":"api_key","provider":"anthropic","key":"sk-ant-old-plain-000"}}}"#,
+    ),
+    ("credentials/telegram-allowFrom.json", r#"{"version":1,"allowFrom":["4711","4712\u001b[2J"]}"#),
+    ("cron/jobs.json", r#"{"version":1,"jobs":[{"id":"a"},{"id":"b"}]}"#),
+    ("moltbot.json.bak", r#"{"gateway":{"auth":{"token":"an-older-plain-token"}}}"#),
+];
+
+#[expect(clippy::disallowed_methods, reason = "the test plays the other program")]
+fn write(root: &Path, name: &str, text: &str) {
+    let path = root.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    chmod(&path, 0o644);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test reads what the program left")]
+fn bytes(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_default()
+}
+
+/// An installation of the original, whole.
+fn whole() -> Program {
+    let program = legacy();
+    let config = LEGACY.replace("\"mode\": \"local\",", "\"mode\": \"local\", \"bind\": \"lan\",");
+    assert_ne!(config, LEGACY);
+    write(&program.state(), "moltbot.json", &config);
+    FILES.iter().for_each(|(name, text)| write(&program.state(), name, text));
+    let device = Device::from_seed(41);
+    let paired = json!({device.id(): {
+        "deviceId": device.id(), "publicKey": device.public_key(), "role": "operator", "scopes": ["operator.read"],
+        "createdAtMs": 1, "approvedAtMs": 2,
+        "tokens": {"operator": {"token": "0f3c9a7be2d54c1f8a6b7d90e1f2a3b4", "role": "operator", "scopes": ["operator.read"], "createdAtMs": 1}},
+    }});
+    write(&program.state(), "devices/paired.json", &paired.to_string());
+    program
+}
+
+/// What came of each item of the data, by its beginning.
+fn outcome<'a>(told: &'a Value, begins: &str) -> (&'a str, &'a str) {
+    let items = told["items"].as_array().unwrap();
+    let found = items.iter().find(|item| item["act"].as_str().unwrap().starts_with(begins));
+    let found = found.unwrap_or_else(|| panic!("nothing begins with {begins:?}: {told:#}"));
+    (found["outcome"].as_str().unwrap(), found["because"].as_str().unwrap_or_default())
+}
+
+fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    tree(root).into_iter().map(|(path, (_, sum))| (path, sum)).filter(|(_, sum)| !sum.is_empty()).collect()
+}
+
+/// Every file below that has one of these words in plaintext.
+fn with_words(root: &Path, words: &[&str]) -> Vec<PathBuf> {
+    let has = |path: &PathBuf| {
+        let found = bytes(path);
+        words.iter().any(|word| found.windows(word.len()).any(|part| part == word.as_bytes()))
+    };
+    contents(root).into_keys().filter(has).collect()
+}
+
+#[test]
+fn d_142_a_dry_run_tells_all_parts_in_order_and_changes_nothing() {
+    let program = whole();
+    let state = program.state();
+    let before = tree(&state);
+    let dry = program.run(&["security", "migrate", "--dry-run", "--json"]);
+    assert_eq!(dry.code, 0, "{dry:?}");
+    assert_eq!(tree(&state), before, "a dry run changes nothing");
+    assert_eq!(outcome(&report(&dry), "bring agent:main:main with 3 messages").0, "planned");
+    let shown = program.run(&["security", "migrate", "--dry-run"]).out;
+    let categories = ["Sandbox", "DM Policy", "Gateway Auth", "Logging", "Encryption", "Permissions", "Data"];
+    let places = categories.map(|category| shown.find(&format!("[{category}] ")));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {shown}");
+    assert_eq!(tree(&state), before, "a dry run changes nothing");
+}
+
+#[test]
+fn d_140_d_141_d_146_d_147_an_install_becomes_one_of_ours_and_goes_back_byte_for_byte() {
+    let program = whole();
+    let state = program.state();
+    let before = tree(&state);
+    let ran = program.run(&["security", "migrate", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = report(&ran);
+    assert!(told["before"]["score"].as_u64().unwrap() <= 39, "{told:#}");
+    assert!(told["after"]["score"].as_u64().unwrap() >= 90, "{told:#}");
+    assert!(told["items"].as_array().unwrap().iter().all(|item| item["outcome"] != "failed"), "{told:#}");
+    assert_eq!(outcome(&told, "agent:main:main with 3 messages").0, "ok");
+    assert!(outcome(&told, "the conversation agent:main:gone").1.contains("not there"), "{told:#}");
+    assert_eq!(outcome(&told, "the conversation agent:main:away").0, "skipped");
+    assert!(outcome(&told, "1 transcripts of main").1.contains("moltbot sessions import"), "{told:#}");
+    assert_eq!(outcome(&told, "2 senders who were let in on telegram: 4711").0, "ok");
+    assert_eq!(outcome(&told, "2 jobs of jobs.json").0, "skipped");
+    assert_eq!(outcome(&told, "1 paired devices of paired.json").0, "ok");
+    let secrets = [
+        "my-clawdbot-token",
+        "AAE-not-a-real-token",
+        "sk-plain-and-old-000000",
+        "sk-ant-old-plain-000",
+        "an-older-plain-token",
+    ];
+    for secret in secrets {
+        assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "{secret} is shown");
+    }
+    assert_eq!(with_words(&state, &secrets), Vec::<PathBuf>::new(), "a secret is in plaintext");
+    let bind = program.run(&["config", "get", "gateway.bind"]).out;
+    assert_eq!(bind.trim().trim_matches('"'), "loopback", "{told:#}");
+
+    // Once more: nothing is to be done, and nothing is brought twice.
+    let again = report(&program.run(&["security", "migrate", "--json"]));
+    assert!(outcome(&again, "agent:main:main").1.contains("there already, with 3 messages"), "{again:#}");
+
+    // The gateway starts with it, has the conversation, and is not migrated while it runs.
+    let up = program.start();
+    assert_eq!(up.code, 0, "{up:?}");
+    let history = program.run(&["sessions", "show", "main"]).out;
+    for taken_over in ["devices/paired.json", "credentials/telegram-allowFrom.json"] {
+        assert!(!state.join(taken_over).exists(), "{taken_over} is still there");
+    }
+    assert!(program.run(&["senders", "list"]).out.contains("4711"));
+    assert!(history.contains("Quillfeather") && history.contains("A fine name."), "{history}");
+    let busy = program.run(&["security", "migrate"]);
+    assert!(busy.code == 75 && busy.err.contains("moltbot gateway stop"), "{busy:?}");
+    assert_eq!(program.run(&["security", "migrate", "--rollback"]).code, 75);
+    assert_eq!(program.run(&["gateway", "stop"]).code, 0);
+    let recorded = program.run(&["ledger", "search", "--action", "session.import"]).out;
+    assert!(recorded.contains("agent:main:main"), "{recorded}");
+
+    let back = program.run(&["security", "migrate", "--rollback"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    let after = tree(&state);
+    for (path, (_, sum)) in &before {
+        assert_eq!(&after[path].1, sum, "{} is not as it was: {back:?}", path.display());
+    }
+    let twice = program.run(&["security", "migrate", "--rollback"]);
+    assert!(twice.code == 1 && twice.err.contains("no migration"), "{twice:?}");
+    // And forth again.
+    let forth = program.run(&["security", "migrate"]);
+    assert_eq!(forth.code, 0, "{forth:?}");
+}
+
+#[test]
+fn a_foreign_folder_is_read_and_stays_as_it_is() {
+    let source = whole();
+    let before = tree(&source.state());
+    let program = Program::new();
+    let from = source.state().display().to_string();
+    let dry = program.run(&["security", "migrate", "--from", &from, "--dry-run", "--json"]);
+    assert_eq!(dry.code, 0, "{dry:?}");
+    assert!(!program.state().exists(), "a dry run makes nothing");
+    let ran = program.run(&["security", "migrate", "--from", &from, "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(tree(&source.state()), before, "the source stays as it is");
+    let told = report(&ran);
+    assert!(told["after"]["score"].as_u64().unwrap() >= 90, "{told:#}");
+    assert_eq!(outcome(&told, "agent:main:main with 3 messages").0, "ok");
+    let secrets = ["my-clawdbot-token", "sk-plain-and-old-000000", "sk-ant-old-plain-000", "Quillfeather"];
+    assert_eq!(with_words(&program.state(), &secrets), Vec::<PathBuf>::new());
+    let listed = program.run(&["secrets", "list"]).out;
+    assert!(listed.contains("auth-profiles.json#profiles"), "the credentials came with it: {listed}");
+    // A second time it is the same migration; that of another folder is not.
+    assert_eq!(program.run(&["security", "migrate", "--from", &from]).code, 0);
+    let other = whole();
+    let refused = program.run(&["security", "migrate", "--from", &other.state().display().to_string()]);
+    assert!(refused.code == 1 && refused.err.contains("has a config already"), "{refused:?}");
+    // Taken back, what it made is gone.
+    assert_eq!(program.run(&["security", "migrate", "--rollback"]).code, 0);
+    for name in
+        ["moltbot.json", "agents/main/agent/auth-profiles.json", "devices/paired.json", "migration.sealed"]
+    {
+        assert!(!program.state().join(name).exists(), "{name} is still there");
+    }
+}
+
+#[test]
+fn what_an_installation_says_of_files_elsewhere_is_not_followed() {
+    let program = whole();
+    let outside = program.state().join("../outside.jsonl");
+    write(&program.state(), "../outside.jsonl", TRANSCRIPT);
+    let sessions = program.state().join("agents/main/sessions");
+    std::os::unix::fs::symlink(&outside, sessions.join("linked.jsonl")).unwrap();
+    let listed = json!({
+        "agent:main:up": {"sessionId": "../../../../outside"},
+        "agent:main:linked": {"sessionId": "linked"},
+        "agent:nobody at all:x": {"sessionId": "s1"},
+    });
+    write(&program.state(), "agents/main/sessions/sessions.json", &listed.to_string());
+    let ran = program.run(&["security", "migrate"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(!ran.out.contains('\u{1b}'), "a terminal would obey it: {ran:?}");
+    program.start();
+    assert_eq!(report(&program.run(&["sessions", "list", "--json"]))["count"], 0, "{ran:?}");
+    for key in ["agent:main:up", "agent:main:linked", "agent:nobody at all:x"] {
+        assert!(ran.out.contains(&format!("the conversation {key}")), "{key} is not told of: {}", ran.out);
+    }
+}
+
+#[test]
+fn d_143_what_cannot_be_read_is_not_migrated_and_stays() {
+    for text in ["{ not JSON", r#"{"gateway": {"port": "high"}}"#] {
+        let program = Program::new();
+        program.write_config(text);
+        let before = contents(&program.state());
+        let ran = program.run(&["security", "migrate"]);
+        assert_ne!(ran.code, 0, "{text}: {ran:?}");
+        for (path, sum) in before {
+            assert_eq!(contents(&program.state()).get(&path), Some(&sum), "{text}: {}", path.display());
+        }
+    }
+    let nowhere = Program::new().run(&["security", "migrate", "--from", "/nowhere/at/all"]);
+    assert!(nowhere.code == 78 && nowhere.err.contains("there is no installation"), "{nowhere:?}");
+    let source = Program::new();
+    source.write_config(r#"{"$include": "other.json5"}"#);
+    let from = source.state().display().to_string();
+    let refused = Program::new().run(&["security", "migrate", "--from", &from]);
+    assert!(refused.code == 78 && refused.err.contains("other"), "{refused:?}");
+}
