@@ -19,6 +19,7 @@ mod sandbox;
 mod secrets;
 mod senders;
 mod sessions;
+mod support;
 mod system;
 
 use clap::{Args, Parser, Subcommand};
@@ -42,6 +43,7 @@ pub(crate) use secrets::{
 };
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 pub(crate) use sessions::{Key, Sessions};
+pub(crate) use support::{Bundle, Support};
 pub(crate) use system::{Event, Heartbeat, System};
 
 const EXIT_CODES: &str = "\
@@ -331,6 +333,16 @@ Example:
 
 Exit codes: 0 nothing would stop it, 1 something would")]
     Doctor(Facts),
+    /// Gather what somebody who helps needs to know
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot support bundle --out support.json
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Support(Support),
     /// Print the completion script of a shell
     #[command(after_help = "\
 Example:

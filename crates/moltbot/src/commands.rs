@@ -24,6 +24,7 @@ mod senders;
 mod sessions;
 mod status;
 mod stop;
+mod support;
 mod system;
 mod up;
 mod usage;
@@ -56,10 +57,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
     output::plain(environment.no_color);
     environment.notes.iter().for_each(|note| output::note(note));
     match command {
-        Command::Agent(options) => {
-            let home = open(environment)?;
-            serve::block_on(agent::run(&home, options))
-        }
+        Command::Agent(options) => serve::block_on(agent::run(&open(environment)?, options)),
         Command::Allowance(command) => allowance::run(&open(environment)?, &command),
         Command::Chat(options) => {
             let home = open(environment)?;
@@ -103,6 +101,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         }
         Command::Resume(facts) => stop::resume(&Home::ensure(environment)?, facts),
         Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
+        Command::Support(command) => support::run(&environment, &command),
         Command::System(command) => serve::block_on(system::run(&open(environment)?, &command)),
         Command::Usage(options) => serve::block_on(usage::run(&open(environment)?, &options)),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),

@@ -111,6 +111,19 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// Our own folder for state, where no variable names another.
+    pub(crate) fn own_folder(&self) -> Option<PathBuf> {
+        let suffix = match self.profile.as_deref() {
+            None | Some("default") => String::new(),
+            Some(name) => format!("-{name}"),
+        };
+        let [name, ..] = FOLDERS;
+        let is_named = ours("STATE_DIR", &mut Vec::new()).is_some();
+        (!is_named).then(|| self.home.join(format!("{name}{suffix}")))
+    }
+}
+
 /// Where state is kept: what a variable names, else the folder of the profile, else ours in the home. Where there is none
 /// of ours yet, that of an older generation is used as it is.
 fn state_dir(home: &Path, profile: Option<&str>, notes: &mut Vec<String>) -> anyhow::Result<PathBuf> {

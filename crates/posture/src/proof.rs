@@ -162,6 +162,6 @@ mod tests {
         let of = |id: &str| promises().unwrap().into_iter().find(|one| one.id == id).unwrap();
         assert_eq!(of("SEC.03").shown_by, ["line.8", "line.9", "line.10"]);
         assert_eq!(of("SEC.03").status(), Status::Tested);
-        assert_eq!(of("line.39").open.as_deref(), Some("There is no `security migrate` yet."));
+        assert_eq!(of("ASI.07").open.as_deref(), Some("Agents do not talk to each other yet."));
     }
 }

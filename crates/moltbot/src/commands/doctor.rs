@@ -24,6 +24,11 @@ use crate::{clock, serve};
 
 /// Checks, and says what would stop moltbot here.
 pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit> {
+    tell(&checks(environment)?, facts, "moltbot")
+}
+
+/// Everything that is looked at.
+pub(super) fn checks(environment: Environment) -> anyhow::Result<Vec<Check>> {
     // Looked at before it is opened, because opening repairs it.
     let mut checks = vec![posture::state_folder(&environment.state_dir), posture::clock(clock::now_ms())];
     checks.extend(files(&environment));
@@ -32,7 +37,7 @@ pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit
         Ok(home) => checks.extend(serve::block_on(examine(&home))?),
         Err(error) => checks.push(posture::state_unusable(&format!("{error:#}"))),
     }
-    tell(&checks, facts, "moltbot")
+    Ok(checks)
 }
 
 /// Tries the walls of all agents, each kind of them once.

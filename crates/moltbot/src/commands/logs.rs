@@ -32,6 +32,17 @@ pub(crate) fn run(home: &Home, options: &Logs) -> anyhow::Result<Exit> {
     if options.follow { follow(&folder, u64::try_from(length)?, options.json) } else { Ok(Exit::Done) }
 }
 
+/// The last lines, as they are; none where nothing was logged.
+pub(super) fn last(state: &StateDir, count: usize) -> anyhow::Result<Vec<String>> {
+    let Some(folder) = state.find_folder(FOLDER).map_err(|error| home::failed(&error))? else {
+        return Ok(Vec::new());
+    };
+    let bytes = read(&folder)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines.iter().skip(lines.len().saturating_sub(count)).map(|line| (*line).to_owned()).collect())
+}
+
 /// Prints whole lines as they are added, until it is interrupted or nobody reads. Of a log that grew only what was added is
 /// read.
 fn follow(folder: &StateDir, mut seen: u64, as_json: bool) -> anyhow::Result<Exit> {

@@ -35,6 +35,11 @@ pub(crate) fn run(environment: Environment, command: &Security) -> anyhow::Resul
     }
 }
 
+/// What an audit finds, as JSON.
+pub(super) fn report(environment: &Environment) -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::to_value(audit::look(environment, false))?)
+}
+
 fn decrypt(home: &Home, export: &Path) -> anyhow::Result<Exit> {
     let text = change::text(home)?;
     let book = CommandBook::open(home)?;

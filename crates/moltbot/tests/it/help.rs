@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 72] = [
+const COMMANDS: [&str; 74] = [
     "",
     "up",
     "gateway",
@@ -45,6 +45,8 @@ const COMMANDS: [&str; 72] = [
     "models fallbacks add",
     "models fallbacks clear",
     "usage",
+    "support",
+    "support bundle",
     "system",
     "system event",
     "system heartbeat",

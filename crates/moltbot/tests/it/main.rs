@@ -127,6 +127,8 @@ mod settings;
 mod stop;
 mod strict;
 #[cfg(test)]
+mod support;
+#[cfg(test)]
 mod talk;
 #[cfg(test)]
 mod telegram;

@@ -191,7 +191,7 @@ fn a_foreign_folder_is_read_and_stays_as_it_is() {
     assert_eq!(program.run(&["security", "migrate", "--from", &from]).code, 0);
     let other = whole();
     let refused = program.run(&["security", "migrate", "--from", &other.state().display().to_string()]);
-    assert!(refused.code == 1 && refused.err.contains("has a config already"), "{refused:?}");
+    assert!(refused.code == 1 && refused.err.contains("is a config already"), "{refused:?}");
     // Taken back, what it made is gone.
     assert_eq!(program.run(&["security", "migrate", "--rollback"]).code, 0);
     for name in
@@ -199,6 +199,29 @@ fn a_foreign_folder_is_read_and_stays_as_it_is() {
     {
         assert!(!program.state().join(name).exists(), "{name} is still there");
     }
+}
+
+#[test]
+fn the_folder_of_an_older_generation_is_read_and_ours_is_made_beside_it() {
+    let program = Program::new();
+    let old = program.state().with_file_name(".clawdbot");
+    write(&old, "clawdbot.json", LEGACY);
+    FILES.iter().for_each(|(name, text)| write(&old, name, text));
+    let before = tree(&old);
+    let from = old.display().to_string();
+    let ran = program.run(&["security", "migrate", "--from", &from, "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(tree(&old), before, "the source stays as it is");
+    assert!(program.state().join("moltbot.json").exists(), "{ran:?}");
+    let brought = program.run(&["ledger", "search", "--action", "config.change"]);
+    assert!(brought.out.contains("moltbot.json"), "{brought:?}");
+    let own = program.state().display().to_string();
+    let itself = program.run(&["security", "migrate", "--from", &own]);
+    assert!(itself.code == 2 && itself.err.contains("leave it out"), "{itself:?}");
+    // What is broken off before the config is there is begun again.
+    assert_eq!(program.run(&["security", "migrate", "--rollback"]).code, 0);
+    assert!(!program.state().join("moltbot.json").exists());
+    assert_eq!(program.run(&["security", "migrate", "--from", &from]).code, 0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use moltbot_posture::audit::{Report, Severity};
 use moltbot_vault::{LockError, StateDir};
+use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -86,14 +87,26 @@ impl Source {
         }
         Ok(Self { environment, state, is_foreign })
     }
+
+    /// The text of its config.
+    fn config(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        let path = self.environment.config_path.as_deref().and_then(Path::file_name);
+        let name = path.map_or(CONFIG.into(), |name| name.to_string_lossy());
+        let text = self.state.read(&name, FILE_BYTES).map_err(|error| home::failed(&error))?;
+        Ok(Zeroizing::new(text.unwrap_or_default()))
+    }
 }
 
 /// Does what the command says.
 pub(super) fn run(environment: &Environment, options: &Migrate) -> anyhow::Result<Exit> {
     if options.rollback {
+        if !backup::is_there(environment)? {
+            return Err(Exit::Failed.because("there is no migration to bring back"));
+        }
         require_alone(&environment.state_dir)?;
         return backup::roll_back(&Home::ensure(environment.clone())?, options.json);
     }
+    let environment = &target(environment, options.from.as_deref())?;
     let source = Source::of(environment, options.from.as_deref())?;
     let before = audit::look(&source.environment, false);
     let blind =
@@ -115,6 +128,27 @@ pub(super) fn run(environment: &Environment, options: &Migrate) -> anyhow::Resul
     Ok(if is_left || lines.iter().any(Line::has_failed) { Exit::Failed } else { Exit::Done })
 }
 
+/// The environment of the installation that is made. Where there is no folder of ours, that of an older generation is used as it
+/// is; it is not to be read and written at once.
+fn target(environment: &Environment, from: Option<&Path>) -> anyhow::Result<Environment> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut target = environment.clone();
+    if from.is_none_or(|from| real(from) != real(&environment.state_dir)) {
+        return Ok(target);
+    }
+    match environment.own_folder() {
+        Some(own) if own != environment.state_dir => {
+            target.state_dir = own;
+            target.config_path = None;
+            Ok(target)
+        }
+        _ => Err(Exit::Usage.because(
+            "--from names the state folder itself; leave it out to change that in place, or name another state folder with \
+             MOLTBOT_STATE_DIR",
+        )),
+    }
+}
+
 /// A gateway would go on with the old config, and write while this writes.
 fn require_alone(state: &Path) -> anyhow::Result<()> {
     let state = StateDir::open_or_create(state).map_err(|error| home::failed(&error))?;
@@ -128,15 +162,23 @@ fn require_alone(state: &Path) -> anyhow::Result<()> {
 
 fn apply(environment: &Environment, source: &Source) -> anyhow::Result<(Vec<Line>, Report)> {
     require_alone(&environment.state_dir)?;
-    let made = if source.is_foreign { bring(environment, source)? } else { Vec::new() };
+    if source.is_foreign {
+        require_room(environment, source)?;
+    }
     let conversations = data::conversations(source)?;
     {
         let home = Home::ensure(environment.clone())?;
-        backup::keep(&home, source, made, &conversations)?;
+        let book = CommandBook::open(&home)?;
+        let backup = backup::keep(&home, &book, source, &conversations)?;
+        backup::bring(&home, &book, source, backup)?;
+        book.close();
     }
     output::progress("the config");
     let mut lines: Vec<Line> = put_right(environment)?.into_iter().map(Line::of).collect();
-    seal(&Home::ensure(environment.clone())?)?;
+    if let Err(error) = seal(&Home::ensure(environment.clone())?) {
+        let outcome = Done::Failed { because: format!("{error:#}") };
+        lines.push(Line { category: "Encryption", act: "seal what stands in the config".into(), outcome });
+    }
     lines.extend(data::import(&Home::ensure(environment.clone())?, source, conversations)?);
     output::progress("");
     let after = audit::look(environment, false);
@@ -173,41 +215,25 @@ fn seal(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings the config and the credentials of a foreign folder into ours. The names of the files that are there now.
-fn bring(environment: &Environment, source: &Source) -> anyhow::Result<Vec<String>> {
-    let config_path = source.environment.config_path.clone().unwrap_or_default();
-    let name = config_path.file_name().unwrap_or_default().to_string_lossy();
-    let text = source.state.read(&name, FILE_BYTES).map_err(|error| home::failed(&error))?;
-    let text = text.unwrap_or_default();
+/// A foreign installation is brought to where none is, or where this one was begun; and only as one file.
+fn require_room(environment: &Environment, source: &Source) -> anyhow::Result<()> {
+    let there = environment.config_path.clone().unwrap_or_else(|| environment.state_dir.join(CONFIG));
+    if there.exists() && !backup::is_of(environment, source)? {
+        return Err(Exit::Failed.because(format!(
+            "{} is a config already; move that folder away, or name another with MOLTBOT_STATE_DIR",
+            there.display()
+        )));
+    }
+    let text = source.config()?;
     let value = std::str::from_utf8(&text).ok().and_then(|text| moltbot_config::value(text).ok());
     if value.as_ref().is_none_or(includes) {
         return Err(Exit::Config.because(format!(
-            "{} cannot be brought: it is not valid, or it includes other files; migrate that folder in place \
-             (MOLTBOT_STATE_DIR={}), or write it as one file",
-            config_path.display(),
+            "the config in {} cannot be brought: it is not valid, or it includes other files; migrate that folder in place \
+             (MOLTBOT_STATE_DIR), or write it as one file",
             source.state.path().display()
         )));
     }
-    let state = StateDir::open_or_create(&environment.state_dir).map_err(|error| home::failed(&error))?;
-    if environment.config_path.is_some() {
-        return Err(
-            Exit::Config.because("MOLTBOT_CONFIG_PATH names a config; a migration writes its own: unset it")
-        );
-    }
-    let there = state.read(CONFIG, FILE_BYTES).map_err(|error| home::failed(&error))?;
-    let is_begun = there.as_ref().is_some_and(|there| *there == text);
-    if there.is_some() && !is_begun && !backup::is_of(environment, source)? {
-        return Err(Exit::Failed.because(format!(
-            "{} has a config already; move that folder away, or name another with MOLTBOT_STATE_DIR",
-            environment.state_dir.display()
-        )));
-    }
-    let mut made = data::bring_files(source, &state)?;
-    // The last: without it, nothing of this is an installation.
-    if state.create(CONFIG, &text).map_err(|error| home::failed(&error))? || is_begun {
-        made.push(CONFIG.to_owned());
-    }
-    Ok(made)
+    Ok(())
 }
 
 fn includes(value: &Value) -> bool {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
 use moltbot_store::Store;
-use moltbot_vault::{Lock, OwnerFile, StateDir, config_backups};
+use moltbot_vault::{FileError, Lock, OwnerFile, StateDir, config_backups};
 use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::data::{self, Conversation};
 use crate::book::{CommandBook, OWNER};
 use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::home::{self, Home, LOCK, Running};
+use crate::home::{self, CONFIG, Home, LOCK, Running};
 use crate::serve::block_on;
 use crate::{clock, output};
 
@@ -30,14 +30,16 @@ const COMMAND: &str = "security migrate --rollback";
 
 /// What was there.
 #[derive(Deserialize, Serialize)]
-struct Backup {
+pub(super) struct Backup {
     /// The foreign folder that was read.
     from: Option<PathBuf>,
     at_ms: u64,
     /// Files that the migration writes anew, byte for byte.
     files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Files of the state folder that were not there.
+    /// Files of the state folder that were not there, and are brought from the foreign one.
     made: Vec<String>,
+    /// Whether they were.
+    is_brought: bool,
     /// Conversations that were not there, with the messages that they get.
     conversations: BTreeMap<String, u64>,
 }
@@ -48,24 +50,29 @@ impl Drop for Backup {
     }
 }
 
-/// Whether what is kept is of a migration from that source: then this is the same one again.
-pub(super) fn is_of(environment: &Environment, source: &Source) -> anyhow::Result<bool> {
+/// Whether a migration can be brought back. Nothing is opened.
+pub(super) fn is_there(environment: &Environment) -> anyhow::Result<bool> {
     let state = StateDir::find(&environment.state_dir).map_err(|error| home::failed(&error))?;
     let names = state.as_ref().map(StateDir::list).transpose().map_err(|error| home::failed(&error))?;
-    if !names.unwrap_or_default().iter().any(|name| name == FILE) {
+    Ok(names.unwrap_or_default().iter().any(|name| name == FILE))
+}
+
+/// Whether what is kept is of a migration from that source: then this is the same one again.
+pub(super) fn is_of(environment: &Environment, source: &Source) -> anyhow::Result<bool> {
+    if !is_there(environment)? {
         return Ok(false);
     }
     let home = Home::ensure(environment.clone())?;
     Ok(read(&home)?.is_some_and(|backup| backup.from.as_deref() == Some(source.state.path())))
 }
 
-/// Keeps what a migration changes. Of one that was begun before, what was kept then stays.
+/// Keeps what a migration changes, before it does. Of one that was begun before, what was kept then stays.
 pub(super) fn keep(
     home: &Home,
+    book: &CommandBook,
     source: &Source,
-    made: Vec<String>,
     conversations: &[Conversation],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Backup> {
     let from = source.is_foreign.then(|| source.state.path().to_owned());
     let earlier = read(home)?;
     if earlier.as_ref().is_some_and(|earlier| earlier.from != from) {
@@ -77,17 +84,61 @@ pub(super) fn keep(
         Some(earlier) => earlier,
         None => Backup {
             files: if source.is_foreign { BTreeMap::new() } else { files(home)? },
+            made: if source.is_foreign { new_files(home, source)? } else { Vec::new() },
+            is_brought: !source.is_foreign,
             from,
             at_ms: clock::now_ms(),
-            made,
             conversations: BTreeMap::new(),
         },
     };
-    let is_new = new_conversations(home, conversations)?;
-    for conversation in conversations.iter().filter(|one| is_new.contains(&one.key.as_str().to_owned())) {
-        backup.conversations.entry(conversation.key.as_str().to_owned()).or_insert(conversation.messages);
+    for (key, messages) in new_conversations(home, conversations)? {
+        backup.conversations.entry(key).or_insert(messages);
     }
-    write(home, &backup)
+    write(home, book, &backup)?;
+    Ok(backup)
+}
+
+/// The files of the source that are not here. The config is: it was just made, to be replaced.
+fn new_files(home: &Home, source: &Source) -> anyhow::Result<Vec<String>> {
+    let mut made = Vec::new();
+    for name in data::files(&source.state)? {
+        if data::file(&source.state, &name)?.is_some() && data::file(&home.state, &name)?.is_none() {
+            made.push(name);
+        }
+    }
+    made.push(CONFIG.to_owned());
+    Ok(made)
+}
+
+/// Brings the files of a foreign installation, the config last, unless that was done before.
+pub(super) fn bring(
+    home: &Home,
+    book: &CommandBook,
+    source: &Source,
+    mut backup: Backup,
+) -> anyhow::Result<()> {
+    if backup.is_brought {
+        return Ok(());
+    }
+    let command = format!("security migrate --from {}", source.state.path().display());
+    for name in &backup.made {
+        let bytes = if name == CONFIG { Some(source.config()?) } else { data::file(&source.state, name)? };
+        let Some(bytes) = bytes else { continue };
+        drop(book.record(ConfigPermit::for_owner(name.clone(), command.clone(), Vec::new(), OWNER))?);
+        let (path, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let folder = made_folder(&home.state, path)?;
+        folder.write(file, &bytes).map_err(|error| home::failed(&error))?;
+    }
+    backup.is_brought = true;
+    write(home, book, &backup)
+}
+
+/// The folder of that path in the state folder, made where it is missing.
+fn made_folder(state: &StateDir, path: &str) -> anyhow::Result<StateDir> {
+    let parts = path.split('/').filter(|part| !part.is_empty());
+    parts
+        .into_iter()
+        .try_fold(state.clone(), |folder, part| folder.folder(part).map_err(|error| home::failed(&error)))
 }
 
 /// The folder's lock: one program at a time has the state db open.
@@ -96,14 +147,15 @@ fn locked(home: &Home) -> anyhow::Result<Lock> {
     home.state.lock(LOCK, &contents).map_err(|error| home::failed(&error))
 }
 
-fn new_conversations(home: &Home, conversations: &[Conversation]) -> anyhow::Result<Vec<String>> {
+/// Conversations that are not here, with the messages that they get.
+fn new_conversations(home: &Home, conversations: &[Conversation]) -> anyhow::Result<Vec<(String, u64)>> {
     let _lock = locked(home)?;
     let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let found = block_on(async {
         let mut found = Vec::new();
         for one in conversations {
             if store.session(&one.key).await.map_err(|error| home::failed(&error))?.is_none() {
-                found.push(one.key.as_str().to_owned());
+                found.push((one.key.as_str().to_owned(), one.messages));
             }
         }
         Ok(found)
@@ -126,10 +178,8 @@ fn files(home: &Home) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(files)
 }
 
-fn write(home: &Home, backup: &Backup) -> anyhow::Result<()> {
-    let book = CommandBook::open(home)?;
+fn write(home: &Home, book: &CommandBook, backup: &Backup) -> anyhow::Result<()> {
     drop(book.record(SecretPermit::for_owner(SecretAct::Seal, FILE, OWNER))?);
-    book.close();
     let plain = Zeroizing::new(serde_json::to_vec(backup)?);
     let sealed = home.vault()?.seal(FILE, &plain).map_err(|error| home::failed(&error))?;
     home.state.write(FILE, &sealed).map_err(|error| home::failed(&error))
@@ -178,13 +228,12 @@ pub(super) fn roll_back(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
 }
 
 fn remove(home: &Home, name: &str) -> anyhow::Result<()> {
-    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let mut state = home.state.clone();
-    for part in folder.split('/').filter(|part| !part.is_empty()) {
-        state = state.folder(part).map_err(|error| home::failed(&error))?;
+    let (path, file) = name.rsplit_once('/').unwrap_or(("", name));
+    match made_folder(&home.state, path)?.remove(file) {
+        // A gateway has taken it over.
+        Ok(()) | Err(FileError::Missing { .. }) => Ok(()),
+        Err(error) => Err(home::failed(&error)),
     }
-    let is_there = state.list().map_err(|error| home::failed(&error))?.iter().any(|one| one == file);
-    if is_there { state.remove(file).map_err(|error| home::failed(&error)) } else { Ok(()) }
 }
 
 /// Removes conversations that the migration brought and nobody has gone on with.

@@ -7,6 +7,7 @@ use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::Message;
 use moltbot_store::{Imported, Store};
 use moltbot_vault::{FileError, LockError, StateDir};
+use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
 
 use super::super::fix::Done;
@@ -185,28 +186,12 @@ pub(super) fn files(state: &StateDir) -> anyhow::Result<Vec<String>> {
     Ok(files)
 }
 
-/// Brings those files; what is secret in them is sealed when the config is, or when they are taken over. Those that are new.
-pub(super) fn bring_files(source: &Source, state: &StateDir) -> anyhow::Result<Vec<String>> {
-    let mut made = Vec::new();
-    for name in files(&source.state)? {
-        let (path, file) = name.rsplit_once('/').unwrap_or(("", &name));
-        let Some(from) =
-            (if path.is_empty() { Some(source.state.clone()) } else { folder(&source.state, path)? })
-        else {
-            continue;
-        };
-        let Some(bytes) = from.read(file, FILE_BYTES).map_err(|error| home::failed(&error))? else {
-            continue;
-        };
-        let mut to = state.clone();
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            to = to.folder(part).map_err(|error| home::failed(&error))?;
-        }
-        if to.create(file, &bytes).map_err(|error| home::failed(&error))? {
-            made.push(name);
-        }
-    }
-    Ok(made)
+/// A file of a state folder, by its path in it, as it is.
+pub(super) fn file(state: &StateDir, name: &str) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
+    let (path, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let found = if path.is_empty() { Some(state.clone()) } else { folder(state, path)? };
+    let bytes = found.map(|folder| folder.read(file, FILE_BYTES)).transpose();
+    Ok(bytes.map_err(|error| home::failed(&error))?.flatten().map(Zeroizing::new))
 }
 
 /// What the gateway takes over when it starts, what it uses as it is, and what cannot be carried. `done` is what came of what can.
