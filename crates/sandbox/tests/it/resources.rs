@@ -76,17 +76,22 @@ async fn memory_in_sockets_counts_although_no_process_has_it() {
     assert_eq!(outcome.exit, Exit::OutOfMemory, "{}", text(&outcome));
 }
 
-#[tokio::test]
-async fn memory_that_no_process_has_counts_where_there_are_control_groups() {
-    const NAME: &str = "memory_that_no_process_has…";
-    if !has("/usr/bin/perl") {
-        return moltbot_testkit::skip::skip(NAME, "there is no /usr/bin/perl");
-    }
+/// A room whose commands the kernel counts; none where the test of that name is to be skipped.
+async fn grouped(name: &str) -> Option<Room> {
     let room = Room::new();
     let limiter = room.sandbox.posture_of(&backend()).await.unwrap().limiter;
-    if !limiter.starts_with("cgroup") {
-        return moltbot_testkit::skip::skip(NAME, "no control groups were handed to this run");
-    }
+    let because = match (has("/usr/bin/perl"), limiter.starts_with("cgroup")) {
+        (true, true) => return Some(room),
+        (false, _) => "there is no /usr/bin/perl",
+        (true, false) => "no control groups were handed to this run",
+    };
+    moltbot_testkit::skip::skip(name, because);
+    None
+}
+
+#[tokio::test]
+async fn memory_that_no_process_has_counts_where_there_are_control_groups() {
+    let Some(room) = grouped("memory_that_no_process_has…").await else { return };
     // 768 MB of shared memory, each part filled by a process that is gone by then: no process has it in its table. Smaller than
     // what a process may map, and none of them ever has as much as all may have.
     let script = "perl -MPOSIX -e 'for (1..6) { my $p = syscall(9, 0, 128 << 20, 3, 0x21, -1, 0); \
@@ -105,15 +110,7 @@ async fn memory_that_no_process_has_counts_where_there_are_control_groups() {
 
 #[tokio::test]
 async fn what_the_kernel_kills_for_memory_ends_the_whole_command() {
-    const NAME: &str = "what_the_kernel_kills_for_memory_ends…";
-    if !has("/usr/bin/perl") {
-        return moltbot_testkit::skip::skip(NAME, "there is no /usr/bin/perl");
-    }
-    let room = Room::new();
-    let limiter = room.sandbox.posture_of(&backend()).await.unwrap().limiter;
-    if !limiter.starts_with("cgroup") {
-        return moltbot_testkit::skip::skip(NAME, "no control groups were handed to this run");
-    }
+    let Some(room) = grouped("what_the_kernel_kills_for_memory_ends…").await else { return };
     // The watchdog of the helper counts only what is left of the hog, which is nothing: the kernel is faster, and the shell
     // waits for another process.
     // It says something all the time, so that nothing is looked at only while it is quiet.
