@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use moltbot_testkit::client::Device;
+use moltbot_testkit::client::{Connect, Device, SignatureVersion};
 use serde_json::{Value, json};
 
+use crate::hooks::block_on;
 use crate::posture::{LEGACY, chmod, legacy, report, tree};
 use crate::program::Program;
 
@@ -16,6 +17,9 @@ const TRANSCRIPT: &str = r#"{"type":"session","version":3,"id":"s1","timestamp":
 {"type":"message","id":"a2","parentId":"a1","timestamp":"2026-01-02T03:04:07.000Z","message":{"role":"assistant","provider":"p","model":"m","stopReason":"stop","content":[{"type":"text","text":"A fine name."}]}}
 {"type":"message","id":"a3","parentId":"a2","timestamp":"2026-01-02T03:04:08.000Z","message":{"role":"user","content":"Is it?"}}
 "#;
+
+/// The token of a device that is paired with the other program.
+const DEVICE_TOKEN: &str = "0f3c9a7be2d54c1f8a6b7d90e1f2a3b4";
 
 /// What the other program had in its folder besides the config.
 const FILES: [(&str, &str); 7] = [
@@ -60,7 +64,7 @@ fn whole() -> Program {
     let paired = json!({device.id(): {
         "deviceId": device.id(), "publicKey": device.public_key(), "role": "operator", "scopes": ["operator.read"],
         "createdAtMs": 1, "approvedAtMs": 2,
-        "tokens": {"operator": {"token": "0f3c9a7be2d54c1f8a6b7d90e1f2a3b4", "role": "operator", "scopes": ["operator.read"], "createdAtMs": 1}},
+        "tokens": {"operator": {"token": DEVICE_TOKEN, "role": "operator", "scopes": ["operator.read"], "createdAtMs": 1}},
     }});
     write(&program.state(), "devices/paired.json", &paired.to_string());
     program
@@ -199,6 +203,24 @@ fn a_foreign_folder_is_read_and_stays_as_it_is() {
     {
         assert!(!program.state().join(name).exists(), "{name} is still there");
     }
+}
+
+#[test]
+fn after_a_migration_clients_of_an_earlier_generation_sign_in_with_the_new_token_alone() {
+    let program = whole();
+    assert_eq!(program.run(&["security", "migrate"]).code, 0);
+    program.start();
+    let token = program.run(&["secrets", "get", "gateway.auth.token", "--raw"]).out;
+    let lock: Value = serde_json::from_slice(&bytes(&program.state().join("gateway.lock"))).unwrap();
+    let port = u16::try_from(lock["port"].as_u64().unwrap()).unwrap();
+    let open = |token: &str| block_on(Connect::to(port).protocols(3, 3).token(token).open());
+    assert!(open(token.trim()).is_ok());
+    assert!(open("my-clawdbot-token").is_err());
+    // A device that was paired with the other program still is, by its own token.
+    let device = Device::from_seed(41);
+    let paired = Connect::to(port).protocols(3, 3).device(&device, SignatureVersion::V2).token(DEVICE_TOKEN);
+    let asks = ["operator.read"];
+    block_on(async { paired.scopes(&asks).open().await.unwrap().call("health", json!({})).await.unwrap() });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder};
 use bytes::Bytes;
@@ -14,6 +15,10 @@ use tokio::sync::mpsc;
 
 use super::engine::{ContainerEngine, EngineError};
 use super::packages;
+
+/// How long an engine may take for one image: it answers when it has all of it, and that is made meanwhile, of packages that are
+/// fetched.
+const IMPORT: Duration = Duration::from_secs(60 * 60);
 
 /// What an image is made from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,7 +63,8 @@ impl ContainerEngine {
         let body = futures_util::stream::poll_fn(move |context| parts.poll_recv(context));
         let (name, tag) = permit.tag().rsplit_once(':').unwrap_or((permit.tag(), "latest"));
         let options = CreateImageOptionsBuilder::default().from_src("-").repo(name).tag(tag).build();
-        let answers = self.docker().create_image(Some(options), Some(bollard::body_try_stream(body)), None);
+        let patient = self.docker().clone().with_timeout(IMPORT);
+        let answers = patient.create_image(Some(options), Some(bollard::body_try_stream(body)), None);
         let told: Result<Vec<_>, _> = answers.try_collect().await;
         reading.await.map_err(|error| EngineError::said(error.to_string()))?;
         let last = told?.into_iter().filter_map(|answer| answer.status).next_back();

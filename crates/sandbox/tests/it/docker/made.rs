@@ -233,3 +233,33 @@ async fn an_image_is_made_from_a_folder_or_a_tar_and_a_broken_one_makes_none() {
     let permit = permit_removal("somebody-elses", RemovalReason::Asked, "owner:cli");
     assert!(engine.remove(moltbot_policy::record(permit, &berth.room.ledger).unwrap()).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "the test plays a program that makes a root slowly")]
+async fn an_image_may_take_longer_than_an_answer_of_the_engine() {
+    const NAME: &str = "an_image_may_take_longer_than_an_answer_of_the_engine";
+    let Some(berth) = Berth::new(NAME) else { return };
+    let root = moltbot_testkit::engine::busybox_root();
+    let (tar, pipe) = (berth.room.home.path().join("root.tar"), berth.room.home.path().join("pipe"));
+    let made =
+        std::process::Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(root.path()).arg(".").status();
+    assert!(made.unwrap().success());
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (bytes, end) = (std::fs::read(&tar).unwrap(), pipe.clone());
+    let slow = std::thread::spawn(move || {
+        use std::io::Write as _;
+        let mut end = std::fs::OpenOptions::new().write(true).open(end).unwrap();
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        end.write_all(first).unwrap();
+        std::thread::sleep(moltbot_config::limits::CONTAINER_ENGINE + std::time::Duration::from_secs(2));
+        end.write_all(rest).unwrap();
+    });
+    let engine = ContainerEngine::open(berth.engine.socket(), &berth.room.ledger.hash_of(INSTALLATION_OF));
+    let tag = format!("moltbot-test-{}:slow", std::process::id());
+    let permit = moltbot_policy::container::permit_image(&tag, "a test", "owner:cli");
+    let permit = moltbot_policy::record(permit, &berth.room.ledger).unwrap();
+    let id = engine.await.unwrap().import(permit, RootSource::Archive(pipe)).await.unwrap();
+    slow.join().unwrap();
+    assert!(id.starts_with("sha256:"), "{id}");
+    berth.engine.ask(&["rmi", "--force", &tag]);
+}
