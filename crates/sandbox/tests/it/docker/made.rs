@@ -254,11 +254,12 @@ async fn an_image_may_take_longer_than_an_answer_of_the_engine() {
         std::thread::sleep(moltbot_config::limits::CONTAINER_ENGINE + std::time::Duration::from_secs(2));
         end.write_all(rest).unwrap();
     });
-    let engine = ContainerEngine::open(berth.engine.socket(), &berth.room.ledger.hash_of(INSTALLATION_OF));
+    let installation = berth.room.ledger.hash_of(INSTALLATION_OF);
+    let engine = ContainerEngine::open(berth.engine.socket(), &installation).await.unwrap();
     let tag = format!("moltbot-test-{}:slow", std::process::id());
     let permit = moltbot_policy::container::permit_image(&tag, "a test", "owner:cli");
     let permit = moltbot_policy::record(permit, &berth.room.ledger).unwrap();
-    let id = engine.await.unwrap().import(permit, RootSource::Archive(pipe)).await.unwrap();
+    let id = engine.import(permit, RootSource::Archive(pipe)).await.unwrap();
     slow.join().unwrap();
     assert!(id.starts_with("sha256:"), "{id}");
     berth.engine.ask(&["rmi", "--force", &tag]);
