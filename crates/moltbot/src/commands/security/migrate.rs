@@ -9,7 +9,7 @@ mod data;
 use std::path::Path;
 
 use moltbot_posture::audit::{Report, Severity};
-use moltbot_vault::{LockError, StateDir};
+use moltbot_vault::{Lock, LockError, StateDir};
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -149,15 +149,20 @@ fn target(environment: &Environment, from: Option<&Path>) -> anyhow::Result<Envi
     }
 }
 
-/// A gateway would go on with the old config, and write while this writes.
+/// Sees that no gateway runs: it would go on with the old config, and write while this writes.
 fn require_alone(state: &Path) -> anyhow::Result<()> {
     let state = StateDir::open_or_create(state).map_err(|error| home::failed(&error))?;
-    match state.lock(LOCK, &serde_json::to_vec(&Running::starting())?) {
-        Ok(_) => Ok(()),
-        Err(LockError::Held { .. }) => Err(Exit::Busy
-            .because("a gateway runs with this state folder; stop it first: `moltbot gateway stop`")),
-        Err(error) => Err(home::failed(&error)),
-    }
+    alone(&state).map(drop)
+}
+
+/// The folder's lock: one program at a time has the state db open.
+fn alone(state: &StateDir) -> anyhow::Result<Lock> {
+    state.lock(LOCK, &serde_json::to_vec(&Running::starting())?).map_err(|error| match error {
+        LockError::Held { .. } => {
+            Exit::Busy.because("a gateway runs with this state folder; stop it first: `moltbot gateway stop`")
+        }
+        error => home::failed(&error),
+    })
 }
 
 fn apply(environment: &Environment, source: &Source) -> anyhow::Result<(Vec<Line>, Report)> {
@@ -165,11 +170,11 @@ fn apply(environment: &Environment, source: &Source) -> anyhow::Result<(Vec<Line
     if source.is_foreign {
         require_room(environment, source)?;
     }
-    let conversations = data::conversations(source)?;
+    let listed = data::listed(source)?;
     {
         let home = Home::ensure(environment.clone())?;
         let book = CommandBook::open(&home)?;
-        let backup = backup::keep(&home, &book, source, &conversations)?;
+        let backup = backup::keep(&home, &book, source, &listed.conversations)?;
         backup::bring(&home, &book, source, backup)?;
         book.close();
     }
@@ -179,7 +184,7 @@ fn apply(environment: &Environment, source: &Source) -> anyhow::Result<(Vec<Line
         let outcome = Done::Failed { because: format!("{error:#}") };
         lines.push(Line { category: "Encryption", act: "seal what stands in the config".into(), outcome });
     }
-    lines.extend(data::import(&Home::ensure(environment.clone())?, source, conversations)?);
+    lines.extend(data::import(&Home::ensure(environment.clone())?, source, listed)?);
     output::progress("");
     let after = audit::look(environment, false);
     scores::keep(environment, &after, false);

@@ -89,6 +89,11 @@ fn path(entries: &[Entry]) -> Vec<bool> {
 }
 
 impl Transcript {
+    /// The messages by turns: each begins with what somebody said.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = &[Message]> {
+        self.messages.chunk_by(|_, next| !matches!(next, Message::User { .. }))
+    }
+
     fn leave_out(&mut self, what: &str) {
         let count = self.left_out.entry(what.to_owned()).or_default();
         *count = count.saturating_add(1);

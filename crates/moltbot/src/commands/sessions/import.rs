@@ -34,7 +34,7 @@ pub(super) async fn run(home: &Home, key: &str, file: &Path, as_json: bool) -> a
     let mut connection = Connection::open(home, &[Scope::Admin, Scope::Read]).await?;
     let mut done: usize = 0;
     let mut answer = Value::Null;
-    for part in parts(&transcript.messages)? {
+    for part in parts(&transcript)? {
         let params = json!({"key": key, "skip": done, "messages": part});
         answer = connection.ask(Method::SessionsImport.name(), params).await?;
         done = done.saturating_add(part.len());
@@ -47,10 +47,10 @@ pub(super) async fn run(home: &Home, key: &str, file: &Path, as_json: bool) -> a
 }
 
 /// The messages in whole turns, as many as fit into one request.
-fn parts(messages: &[Message]) -> anyhow::Result<Vec<Vec<&Message>>> {
+fn parts(transcript: &Transcript) -> anyhow::Result<Vec<Vec<&Message>>> {
     let mut parts: Vec<Vec<&Message>> = Vec::new();
     let mut bytes = REQUEST;
-    for turn in messages.chunk_by(|_, next| !matches!(next, Message::User { .. })) {
+    for turn in transcript.turns() {
         let size = serde_json::to_vec(turn)?.len();
         if size > TURN {
             let at = parts.iter().map(Vec::len).sum::<usize>().saturating_add(1);

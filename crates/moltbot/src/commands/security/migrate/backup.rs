@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
 use moltbot_store::Store;
-use moltbot_vault::{FileError, Lock, OwnerFile, StateDir, config_backups};
+use moltbot_vault::{FileError, OwnerFile, StateDir, config_backups};
 use secrecy::zeroize::{Zeroize as _, Zeroizing};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Source;
 use super::data::{self, Conversation};
+use super::{Source, alone};
 use crate::book::{CommandBook, OWNER};
 use crate::environment::Environment;
 use crate::exit::Exit;
-use crate::home::{self, CONFIG, Home, LOCK, Running};
+use crate::home::{self, CONFIG, Home};
 use crate::serve::block_on;
 use crate::{clock, output};
 
@@ -141,15 +141,9 @@ fn made_folder(state: &StateDir, path: &str) -> anyhow::Result<StateDir> {
         .try_fold(state.clone(), |folder, part| folder.folder(part).map_err(|error| home::failed(&error)))
 }
 
-/// The folder's lock: one program at a time has the state db open.
-fn locked(home: &Home) -> anyhow::Result<Lock> {
-    let contents = serde_json::to_vec(&Running::starting())?;
-    home.state.lock(LOCK, &contents).map_err(|error| home::failed(&error))
-}
-
 /// Conversations that are not here, with the messages that they get.
 fn new_conversations(home: &Home, conversations: &[Conversation]) -> anyhow::Result<Vec<(String, u64)>> {
-    let _lock = locked(home)?;
+    let _lock = alone(&home.state)?;
     let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let found = block_on(async {
         let mut found = Vec::new();
@@ -238,7 +232,7 @@ fn remove(home: &Home, name: &str) -> anyhow::Result<()> {
 
 /// Removes conversations that the migration brought and nobody has gone on with.
 fn take_away(home: &Home, backup: &Backup, told: &mut Vec<String>) -> anyhow::Result<()> {
-    let _lock = locked(home)?;
+    let _lock = alone(&home.state)?;
     let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let done = block_on(async {
         for (key, messages) in &backup.conversations {

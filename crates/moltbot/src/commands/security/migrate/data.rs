@@ -6,16 +6,15 @@ use moltbot_policy::session::ImportPermit;
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::Message;
 use moltbot_store::{Imported, Store};
-use moltbot_vault::{FileError, LockError, StateDir};
+use moltbot_vault::{FileError, StateDir};
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
 
 use super::super::fix::Done;
-use super::{FILE_BYTES, Line, Source};
+use super::{FILE_BYTES, Line, Source, alone};
 use crate::book::{CommandBook, OWNER};
 use crate::commands::sessions::foreign::{self, Transcript};
-use crate::exit::Exit;
-use crate::home::{self, Home, LOCK, Running};
+use crate::home::{self, Home};
 use crate::serve::block_on;
 use crate::{clock, output};
 
@@ -68,24 +67,62 @@ fn agents(state: &StateDir) -> anyhow::Result<Vec<String>> {
     names(folder(state, "agents")?.as_ref())
 }
 
-/// Every conversation that a list of sessions names and whose transcript is there.
-pub(super) fn conversations(source: &Source) -> anyhow::Result<Vec<Conversation>> {
-    let mut found = Vec::new();
+/// What the lists of sessions name.
+#[derive(Default)]
+pub(super) struct Listed {
+    /// What can be carried.
+    pub(super) conversations: Vec<Conversation>,
+    /// What cannot, and why.
+    left: Vec<(String, String)>,
+}
+
+/// Reads the lists of sessions of all agents, and each transcript that they name.
+pub(super) fn listed(source: &Source) -> anyhow::Result<Listed> {
+    let mut found = Listed::default();
     for agent in agents(&source.state)? {
         let Some(folder) = folder(&source.state, &format!("agents/{agent}/sessions"))? else { continue };
-        let Ok(Some(Value::Object(listed))) = json(&folder, "sessions.json", BYTES) else { continue };
-        found.extend(listed.iter().filter_map(|(key, entry)| conversation(&agent, &folder, key, entry)));
+        let members = match json(&folder, "sessions.json", BYTES) {
+            Ok(Some(Value::Object(members))) => members,
+            Ok(_) => Map::new(),
+            Err(why) => {
+                found.left.push((format!("the conversations of {agent}"), why));
+                continue;
+            }
+        };
+        for (key, entry) in &members {
+            match conversation(&agent, &folder, key, entry) {
+                Ok(one) => found.conversations.push(one),
+                Err(why) => found.left.push((format!("the conversation {key}"), why)),
+            }
+        }
+        let named: BTreeSet<String> = members.values().filter_map(file_of).collect();
+        let files = names(Some(&folder))?;
+        let is_left = |name: &&String| name.ends_with(".jsonl") && !named.contains(*name);
+        let count = files.iter().filter(is_left).count();
+        if count > 0 {
+            let because = "no list names them; bring one with `moltbot sessions import KEY FILE`";
+            found.left.push((format!("{count} transcripts of {agent}"), because.to_owned()));
+        }
     }
     Ok(found)
 }
 
-fn conversation(agent: &str, folder: &StateDir, key: &str, entry: &Value) -> Option<Conversation> {
-    let key = SessionKey::parse(key, &AgentId::parse(agent).ok()?).ok()?;
-    let file = format!("{}.jsonl", entry.get("sessionId")?.as_str()?);
-    let messages = transcript(folder, &file).ok()?.messages.len();
+/// The file that an entry of a list of sessions names.
+fn file_of(entry: &Value) -> Option<String> {
+    entry.get("sessionId")?.as_str().map(|id| format!("{id}.jsonl"))
+}
+
+fn conversation(agent: &str, folder: &StateDir, key: &str, entry: &Value) -> Result<Conversation, String> {
+    let agent = AgentId::parse(agent).map_err(|error| error.to_string())?;
+    let key = SessionKey::parse(key, &agent).map_err(|error| error.to_string())?;
+    let file = file_of(entry).ok_or("it names no transcript")?;
+    let messages = transcript(folder, &file)?.messages.len();
+    if messages == 0 {
+        return Err("nothing was said in it".into());
+    }
+    let messages = u64::try_from(messages).unwrap_or(u64::MAX);
     let updated_ms = entry.get("updatedAt").and_then(Value::as_u64).unwrap_or_default();
-    let messages = u64::try_from(messages).ok().filter(|messages| *messages > 0)?;
-    Some(Conversation { key, messages, folder: folder.clone(), file, updated_ms })
+    Ok(Conversation { key, messages, folder: folder.clone(), file, updated_ms })
 }
 
 fn transcript(folder: &StateDir, file: &str) -> Result<Transcript, String> {
@@ -99,30 +136,22 @@ fn transcript(folder: &StateDir, file: &str) -> Result<Transcript, String> {
 
 /// What a migration would do with the data.
 pub(super) fn planned(source: &Source) -> anyhow::Result<Vec<Line>> {
-    let mut lines: Vec<Line> = conversations(source)?
+    let Listed { conversations, left } = listed(source)?;
+    let mut lines: Vec<Line> = conversations
         .iter()
         .map(|one| {
             Line::of_data(format!("bring {} with {} messages", one.key.as_str(), one.messages), Done::Planned)
         })
         .collect();
-    lines.extend(besides(source, &Done::Planned)?);
+    lines.extend(besides(source, left, &Done::Planned)?);
     Ok(lines)
 }
 
 /// Carries the conversations over, and tells what is left.
-pub(super) fn import(
-    home: &Home,
-    source: &Source,
-    conversations: Vec<Conversation>,
-) -> anyhow::Result<Vec<Line>> {
+pub(super) fn import(home: &Home, source: &Source, listed: Listed) -> anyhow::Result<Vec<Line>> {
+    let Listed { conversations, left } = listed;
     let book = CommandBook::open(home)?;
-    let _lock =
-        home.state.lock(LOCK, &serde_json::to_vec(&Running::starting())?).map_err(|error| match error {
-            LockError::Held { .. } => {
-                Exit::Busy.because("a gateway was started meanwhile; stop it, and migrate again")
-            }
-            error => home::failed(&error),
-        })?;
+    let _lock = alone(&home.state)?;
     let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let mut lines = Vec::new();
     let count = conversations.len();
@@ -141,18 +170,14 @@ pub(super) fn import(
             format!("{carried} transcripts in {}/agents stay in plaintext", source.state.path().display());
         lines.push(Line::of_data(act, Done::Skipped { because: because.into() }));
     }
-    lines.extend(besides(source, &Done::Ok)?);
+    lines.extend(besides(source, left, &Done::Ok)?);
     Ok(lines)
 }
 
 /// Brings one conversation, in one commit, and reads it back.
 fn carry(store: &Store, book: &CommandBook, one: &Conversation) -> Result<Done, String> {
     let transcript = transcript(&one.folder, &one.file)?;
-    let turns: Vec<Vec<Message>> = transcript
-        .messages
-        .chunk_by(|_, next| !matches!(next, Message::User { .. }))
-        .map(<[Message]>::to_vec)
-        .collect();
+    let turns: Vec<Vec<Message>> = transcript.turns().map(<[Message]>::to_vec).collect();
     let permit = ImportPermit::for_owner(one.key.clone(), transcript.messages.len(), OWNER);
     let permit = book.record(permit).map_err(|error| format!("{error:#}"))?;
     let key = permit.permit().session();
@@ -195,7 +220,7 @@ pub(super) fn file(state: &StateDir, name: &str) -> anyhow::Result<Option<Zeroiz
 }
 
 /// What the gateway takes over when it starts, what it uses as it is, and what cannot be carried. `done` is what came of what can.
-fn besides(source: &Source, done: &Done) -> anyhow::Result<Vec<Line>> {
+fn besides(source: &Source, left: Vec<(String, String)>, done: &Done) -> anyhow::Result<Vec<Line>> {
     let state = &source.state;
     let mut lines = Vec::new();
     for (channel, senders) in let_in(state)? {
@@ -232,8 +257,7 @@ fn besides(source: &Source, done: &Done) -> anyhow::Result<Vec<Line>> {
             lines.push(Line::of_data(format!("{count} entries of {path}/"), skipped));
         }
     }
-    let unlisted = unlisted(source)?.into_iter();
-    lines.extend(unlisted.map(|(act, because)| Line::of_data(act, Done::Skipped { because })));
+    lines.extend(left.into_iter().map(|(act, because)| Line::of_data(act, Done::Skipped { because })));
     Ok(lines)
 }
 
@@ -265,42 +289,4 @@ fn entries(value: &Value) -> usize {
         Value::Object(members) => of_member(members),
         _ => 0,
     }
-}
-
-/// Transcripts that no list names, and those of which nothing can be read.
-fn unlisted(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
-    let mut told = Vec::new();
-    for agent in agents(&source.state)? {
-        let Some(folder) = folder(&source.state, &format!("agents/{agent}/sessions"))? else { continue };
-        let listed = match json(&folder, "sessions.json", BYTES) {
-            Ok(listed) => listed.unwrap_or_default(),
-            Err(why) => {
-                told.push((format!("the conversations of {agent}"), why));
-                continue;
-            }
-        };
-        let id = |entry: &Value| entry.get("sessionId")?.as_str().map(|id| format!("{id}.jsonl"));
-        let members = listed.as_object().cloned().unwrap_or_default();
-        let named: BTreeSet<String> = members.values().filter_map(id).collect();
-        for (key, entry) in &members {
-            let why = match id(entry).map(|file| transcript(&folder, &file)) {
-                Some(Ok(read)) if read.messages.is_empty() => "nothing was said in it".to_owned(),
-                Some(Ok(_)) => match SessionKey::parse(key, &AgentId::main()) {
-                    Ok(_) => continue,
-                    Err(error) => error.to_string(),
-                },
-                Some(Err(why)) => why,
-                None => "it names no transcript".to_owned(),
-            };
-            told.push((format!("the conversation {key}"), why));
-        }
-        let files = names(Some(&folder))?;
-        let is_left = |name: &&String| name.ends_with(".jsonl") && !named.contains(*name);
-        let count = files.iter().filter(is_left).count();
-        if count > 0 {
-            let because = "no list names them; bring one with `moltbot sessions import KEY FILE`";
-            told.push((format!("{count} transcripts of {agent}"), because.to_owned()));
-        }
-    }
-    Ok(told)
 }
