@@ -209,26 +209,42 @@ async fn a_fork_bomb_is_bounded_and_the_gateway_answers_meanwhile() {
     {
         let mut stage = Stage::new(user).await;
         let marker = marker(10 + u32::try_from(tag).unwrap());
-        let bomb = format!("bomb() {{ bomb | bomb & sleep {marker}; }}; bomb & sleep {marker}");
-        let other = stage.gateway.connect().open().await.unwrap();
-        let run = stage.begin("exec", json!({"command": bomb, "timeout": 2})).await;
-        let (mut most, mut slowest, mut asked) = (0, Duration::ZERO, 0);
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(2000) {
-            let before = Instant::now();
-            other.call("health", json!({})).await.unwrap();
-            slowest = slowest.max(before.elapsed());
-            asked += 1;
-            most = most.max(processes_with(&marker).len());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut seen = Vec::new();
+        // A busy machine may need longer until there are enough of them that a limit is worth the name.
+        for seconds in [2, 8, 30] {
+            let most = bomb(&mut stage, &marker, seconds).await;
+            // The limit is 128; the helper's own processes have the marker in their memory only.
+            assert!(most <= 130, "{most} processes as {user:?}");
+            none_survives(&marker).await;
+            seen.push((seconds, most));
+            if most >= 20 {
+                break;
+            }
         }
-        let told = stage.end(run).await;
-        assert!(told.starts_with("killed: "), "{told}");
-        // The limit is 128; the helper's own processes have the marker in their memory only.
-        assert!((20..=130).contains(&most), "{most} processes as {user:?}");
-        assert!(asked >= 5 && slowest < Duration::from_secs(3), "{asked} answers, the slowest {slowest:?}");
-        none_survives(&marker).await;
+        assert!(seen.iter().any(|(_, most)| *most >= 20), "seconds and processes: {seen:?}, as {user:?}");
     }
+}
+
+/// Lets a fork bomb run for so long, asks the gateway for its health meanwhile, and counts the most processes that
+/// there were at once.
+async fn bomb(stage: &mut Stage, marker: &str, seconds: u64) -> usize {
+    let bomb = format!("bomb() {{ bomb | bomb & sleep {marker}; }}; bomb & sleep {marker}");
+    let other = stage.gateway.connect().open().await.unwrap();
+    let run = stage.begin("exec", json!({"command": bomb, "timeout": seconds})).await;
+    let (mut most, mut slowest, mut asked) = (0, Duration::ZERO, 0);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let before = Instant::now();
+        other.call("health", json!({})).await.unwrap();
+        slowest = slowest.max(before.elapsed());
+        asked += 1;
+        most = most.max(processes_with(marker).len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let told = stage.end(run).await;
+    assert!(told.starts_with(&format!("killed: it was still running after {seconds} s")), "{told}");
+    assert!(asked >= 5 && slowest < Duration::from_secs(3), "{asked} answers, the slowest {slowest:?}");
+    most
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
