@@ -8,6 +8,8 @@
 //! Where `bwrap` makes the namespaces, [`bubblewrap`] stands in the outer one's place; where there are none, [`weak`] does,
 //! and there is no first process.
 //!
+//! Walls may be built ahead: the first process then waits, before it takes the workspace, until the gateway says what is run.
+//!
 //! Each step fails with its name, over the socket that came as standard input; nothing is skipped.
 
 mod attempts;
@@ -107,13 +109,13 @@ fn outer() -> io::Result<()> {
         Mode::empty(),
     )?)?;
     let Handed { request, filter, entrances, workspace } = wire::receive_request(socket.as_fd())?;
-    let job = Job { request, filter, socket };
+    let mut job = Job { request, filter, socket };
     // Before there is anything that they would have to count.
     let entered = entrances.iter().try_for_each(groups::enter).at(Step::Group);
     drop(entrances);
     let done = entered.and_then(|()| match job.request.builder {
         Builder::Bubblewrap => bubblewrap::enclose(&job, workspace),
-        Builder::Helper => enclose(&job, workspace),
+        Builder::Helper => enclose(&mut job, workspace),
         Builder::Weak => weak::enclose(&job, workspace),
     });
     tell(&job, done)
@@ -135,7 +137,7 @@ fn tell(job: &Job, done: Result<(), Failure>) -> io::Result<()> {
 const CAUSE_CHARS: usize = 500;
 
 /// The steps of the outer process.
-fn enclose(job: &Job, workspace: Option<OwnedFd>) -> Result<(), Failure> {
+fn enclose(job: &mut Job, workspace: Option<OwnedFd>) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     identity::die_with_gateway(job.request.gateway)?;
     let workspace = identity::own_workspace(workspace, job.request.access)?;
@@ -153,6 +155,9 @@ fn enclose(job: &Job, workspace: Option<OwnedFd>) -> Result<(), Failure> {
             let handle =
                 rustix::process::pidfd_open(first, rustix::process::PidfdFlags::empty()).at(Step::Init)?;
             wire::send_report(job.socket.as_fd(), &Report::Born, Some(handle.as_fd())).at(Step::Init)?;
+            // The first process reports from now on. The gateway need not wait for the end of this one.
+            job.socket = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .at(Step::Init)?;
             rustix::io::write(&word, b".").at(Step::Init)?;
             release_output().at(Step::Init)?;
             rustix::process::waitpid(Some(first), WaitOptions::empty()).at(Step::Init)?;

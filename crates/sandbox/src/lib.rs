@@ -34,6 +34,7 @@ mod program;
 mod protected;
 mod running;
 mod sandbox;
+mod spare;
 mod spawner;
 mod stopper;
 #[expect(unsafe_code, reason = "calls without a safe wrapper, but for two for the single-threaded helper")]

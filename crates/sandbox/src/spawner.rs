@@ -1,7 +1,8 @@
 //! The one thread that starts helpers.
 //!
 //! A helper dies when the thread that started it does, so this must not be a thread of a pool, which ends when idle.
-//! It lives as long as the [`Sandbox`](crate::Sandbox) and its clones; when they are gone, so are the commands.
+//! It lives as long as the [`Sandbox`](crate::Sandbox) and its clones; when they are gone, so are the commands. It also
+//! has the walls built that stand ready ([`Spare`]).
 
 use std::cell::OnceCell;
 use std::io;
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::HELPER;
 use crate::filter::{self, Beside};
 use crate::groups::{Group, Groups};
+use crate::spare::{Shape, Spare};
 use crate::stopper::{Known, Stopper};
 use crate::wire::{self, Builder, Request};
 use crate::written;
@@ -81,10 +83,11 @@ impl Spawner {
         let (filters, groups) = (Filters::default(), Groups::find());
         let limiter = groups.limiter();
         let (orders, received) = mpsc::channel();
-        thread::Builder::new()
-            .name("sandbox-spawner".into())
-            .stack_size(256 * 1024)
-            .spawn(move || serve(&received, &helper, &filters, &groups, &stopper))?;
+        thread::Builder::new().name("sandbox-spawner".into()).stack_size(256 * 1024).spawn(move || {
+            let (helper, filters) = (helper.as_path(), &filters);
+            let (groups, stopper) = (&groups, &stopper);
+            Server { helper, filters, groups, stopper, spare: None, next: None }.serve(&received);
+        })?;
         Ok(Self { orders, limiter })
     }
 
@@ -138,35 +141,94 @@ impl Filters {
     }
 }
 
-fn serve(
-    orders: &mpsc::Receiver<Order>,
-    helper: &Path,
-    filters: &Filters,
-    groups: &Groups,
-    stopper: &Stopper,
-) {
-    for order in orders {
-        match order {
-            Order::Bury { mut child, group } => {
-                if let Err(error) = child.wait() {
-                    tracing::warn!(%error, "cannot wait for a helper that was killed");
+/// What the thread has.
+struct Server<'a> {
+    helper: &'a Path,
+    filters: &'a Filters,
+    groups: &'a Groups,
+    stopper: &'a Stopper,
+    spare: Option<Spare>,
+    /// What the next walls are built for: those of the command that began last.
+    next: Option<(Shape, Option<OwnedFd>)>,
+}
+
+impl Server<'_> {
+    fn serve(&mut self, orders: &mpsc::Receiver<Order>) {
+        loop {
+            let order = match &self.spare {
+                None => orders.recv().map_err(Into::into),
+                Some(spare) => orders.recv_timeout(spare.left()),
+            };
+            match order {
+                Ok(Order::Bury { child, group }) => {
+                    bury(child, group);
+                    self.prepare();
                 }
-                drop(group);
-            }
-            Order::Start { request, workspace, reply } => {
-                let workspace = workspace.as_ref().map(AsFd::as_fd);
-                let group = groups.make(&request);
-                let started = group.and_then(|group| {
-                    let filter = filters.of(&request)?;
-                    start(helper, &request, filter, group, workspace, stopper)
-                });
-                if let Err(Ok(abandoned)) = reply.send(started)
-                    && let Err(error) = abandoned.end()
-                {
-                    tracing::warn!(%error, "cannot end a helper that nobody waits for");
+                Ok(Order::Start { request, workspace, reply }) => {
+                    let started = self.start(&request, workspace);
+                    if let Err(Ok(abandoned)) = reply.send(started)
+                        && let Err(error) = abandoned.end()
+                    {
+                        tracing::warn!(%error, "cannot end a helper that nobody waits for");
+                    }
                 }
+                Err(RecvTimeoutError::Timeout) => end(self.spare.take()),
+                Err(RecvTimeoutError::Disconnected) => return end(self.spare.take()),
             }
         }
+    }
+
+    /// A helper for a command: the one that waits, or another.
+    fn start(&mut self, request: &Request, workspace: Option<OwnedFd>) -> io::Result<Started> {
+        if self.stopper.is_stopped() {
+            return Err(io::Error::other(STOPPED));
+        }
+        let Some(shape) = Shape::of(request, workspace.as_ref().map(AsFd::as_fd)) else {
+            // What stands ready is of no use to it, and will be to another.
+            return self.helper(request, workspace.as_ref());
+        };
+        let started = match self.spare.take().map(|spare| spare.give(&shape, request)) {
+            Some(Ok(started)) => Ok(started),
+            other => {
+                let started = self.helper(request, workspace.as_ref());
+                end(other.and_then(Result::err).map(|spare| *spare));
+                started
+            }
+        };
+        self.next = Some((shape, workspace));
+        started
+    }
+
+    /// Has walls built for a command like the last one.
+    fn prepare(&mut self) {
+        if self.spare.is_some() || self.stopper.is_stopped() {
+            return;
+        }
+        let Some((shape, workspace)) = self.next.take() else { return };
+        match self.helper(shape.request(), workspace.as_ref()) {
+            Ok(started) => self.spare = Some(Spare::new(shape, started)),
+            // The next command then says what is wrong.
+            Err(error) => tracing::debug!(%error, "no walls are built ahead"),
+        }
+    }
+
+    fn helper(&self, request: &Request, workspace: Option<&OwnedFd>) -> io::Result<Started> {
+        let group = self.groups.make(request)?;
+        let filter = self.filters.of(request)?;
+        start(self.helper, request, filter, group, workspace.map(AsFd::as_fd), self.stopper)
+    }
+}
+
+fn bury(mut child: Child, group: Option<Group>) {
+    if let Err(error) = child.wait() {
+        tracing::warn!(%error, "cannot wait for a helper that was killed");
+    }
+    drop(group);
+}
+
+fn end(spare: Option<Spare>) {
+    if let Some(Err(error)) = spare.map(Spare::end) {
+        tracing::warn!(%error, "cannot end a helper that has no command");
     }
 }
 
@@ -182,9 +244,6 @@ fn start(
     workspace: Option<BorrowedFd<'_>>,
     stopper: &Stopper,
 ) -> io::Result<Started> {
-    if stopper.is_stopped() {
-        return Err(io::Error::other(STOPPED));
-    }
     let (near, far) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let (output, writer) = written::pair(request.terminal)?;
@@ -216,7 +275,11 @@ fn start(
             return Err(error);
         }
     };
-    let known = if keeps { stopper.know_keeper(handle, letting_go) } else { stopper.know(handle) };
+    let known = match (keeps, request.ahead) {
+        (true, _) => stopper.know_keeper(handle, letting_go),
+        (false, true) => stopper.know_empty(handle),
+        (false, false) => stopper.know(handle),
+    };
     rustix::io::ioctl_fionbio(&near, true)?;
     Ok(Started { child, ended, output, is_terminal: request.terminal, reports: near, known, keeps, group })
 }
@@ -229,4 +292,48 @@ pub(crate) fn pidfd_of(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("the helper has no process id"))?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use moltbot_policy::profile::Profile;
+
+    use super::*;
+
+    /// A process that ends when the gateway lets go of it, in a helper's place.
+    fn waits() -> Started {
+        let (reports, far) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let (output, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "stands in for a helper")]
+        let child = Command::new("cat").stdin(Stdio::from(far)).stdout(Stdio::from(writer)).spawn().unwrap();
+        let ended = pidfd_of(&child).unwrap();
+        let known = Stopper::default().know_empty(ended.try_clone().unwrap());
+        let (is_terminal, keeps, group) = (false, false, None);
+        Started { child, ended, output, is_terminal, reports, known, keeps, group }
+    }
+
+    #[test]
+    fn walls_whose_time_is_over_are_let_go_of_while_nothing_is_ordered() {
+        let started = waits();
+        let ended = started.ended.try_clone().unwrap();
+        let shape = Shape::of(&Request::new("", "", &Profile::for_probe()), None).unwrap();
+        let (orders, received) = mpsc::channel();
+        let serving = thread::spawn(move || {
+            let (filters, groups, stopper) = (Filters::default(), Groups::find(), Stopper::default());
+            let spare = Some(Spare::until(shape, started, Instant::now() + Duration::from_millis(50)));
+            let helper = Path::new("/nonexistent");
+            let (filters, groups, stopper) = (&filters, &groups, &stopper);
+            Server { helper, filters, groups, stopper, spare, next: None }.serve(&received);
+        });
+        // The way stays open: it is the time alone that ends it.
+        let mut polled = [rustix::event::PollFd::new(&ended, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut polled, None).unwrap(), 1, "it ends");
+        assert!(!serving.is_finished());
+        drop(orders);
+        serving.join().unwrap();
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ struct State {
 #[derive(Debug)]
 struct Living {
     process: OwnedFd,
+    /// Whether it has a command.
+    runs: AtomicBool,
     /// Where it keeps a family that would outlive it when it were killed: the socket that says so. It kills them all when
     /// nobody holds, or writes to, the other end any more.
     keeps_by: Option<OwnedFd>,
@@ -42,14 +45,15 @@ pub struct Dying(Vec<Arc<Living>>);
 impl Dying {
     /// Waits for their end, `patience` at most.
     pub fn wait(self, patience: Duration) -> Killed {
-        Killed { killed: self.0.len(), left: wait(&self.0, patience) }
+        let killed = self.0.iter().filter(|living| living.runs.load(Ordering::Relaxed)).count();
+        Killed { killed, left: wait(&self.0, patience) }
     }
 }
 
 /// What a stop found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Killed {
-    /// Processes that were killed, each with all that came of it.
+    /// Processes that were killed, each with all that came of it. Walls that stood empty do not count.
     pub killed: usize,
     /// Those of them that had not ended when the time was over.
     pub left: usize,
@@ -86,12 +90,17 @@ impl Stopper {
 
     /// Makes a process known, before it can do anything. While commands are stopped it is killed.
     pub(crate) fn know(&self, process: OwnedFd) -> Known {
-        self.enlist(Living { process, keeps_by: None })
+        self.enlist(Living { process, runs: true.into(), keeps_by: None })
+    }
+
+    /// The same for walls that have no command yet.
+    pub(crate) fn know_empty(&self, process: OwnedFd) -> Known {
+        self.enlist(Living { process, runs: false.into(), keeps_by: None })
     }
 
     /// The same for a keeper, which is not killed but let go of: it then kills all that it keeps, and ends.
     pub(crate) fn know_keeper(&self, process: OwnedFd, socket: OwnedFd) -> Known {
-        self.enlist(Living { process, keeps_by: Some(socket) })
+        self.enlist(Living { process, runs: true.into(), keeps_by: Some(socket) })
     }
 
     fn enlist(&self, process: Living) -> Known {
@@ -110,6 +119,15 @@ impl Stopper {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Walls that stood empty have a command now.
+    pub(crate) fn begin(&self) {
+        if let Some(living) = self.stopper.lock().living.get(&self.number) {
+            living.runs.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the gateway and its helper say to each other, over one pair of sockets.
 //!
-//! The gateway says one thing: the [`Request`], in a memory file, with two to five descriptors. The helper's
-//! processes answer with [`Report`]s, one per packet.
+//! The gateway says one thing: the [`Request`], in a memory file, with two to five descriptors; where the walls are built
+//! ahead, the [`Task`] follows when there is one. The helper's processes answer with [`Report`]s, one per packet.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 use crate::outcome::{Exit, Step};
 
 /// What to run, and behind which walls.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Request {
     pub(crate) builder: Builder,
+    /// Whether the walls are built ahead: script and directory are empty, and come as a [`Task`].
+    pub(crate) ahead: bool,
     pub(crate) script: String,
     pub(crate) directory: String,
     pub(crate) access: Access,
@@ -39,6 +41,13 @@ pub(crate) struct Request {
     pub(crate) disk: u64,
     /// The gateway's process id: a helper with another parent has lost it.
     pub(crate) gateway: u32,
+}
+
+/// What is run within walls that were built ahead.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Task {
+    pub(crate) script: String,
+    pub(crate) directory: String,
 }
 
 /// What makes the walls that the helper works in.
@@ -69,6 +78,7 @@ impl Request {
                 Backend::EmbeddedWeak => Builder::Weak,
                 Backend::Docker(_) | Backend::Embedded => Builder::Helper,
             },
+            ahead: false,
             script: script.into(),
             directory: directory.into(),
             access: match profile.workspace {
@@ -88,6 +98,11 @@ impl Request {
             disk: profile.disk,
             gateway: std::process::id(),
         }
+    }
+
+    /// The same walls, built ahead of a command that is not known yet.
+    pub(crate) fn ahead(&self) -> Self {
+        Self { ahead: true, script: String::new(), directory: String::new(), ..self.clone() }
     }
 }
 
@@ -247,6 +262,21 @@ pub(crate) fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Handed> {
     }
     let filter = contents(filter.as_fd())?;
     Ok(Handed { request, filter, entrances, workspace: descriptors.next() })
+}
+
+/// Hands walls that were built ahead what is run within them.
+pub(crate) fn send_task(socket: BorrowedFd<'_>, task: &Task) -> io::Result<()> {
+    let task = sealed("moltbot-task", &serde_json::to_vec(task)?)?;
+    send(socket, b".", &[task.as_fd()])
+}
+
+/// Takes what is run. Fails when the gateway has let go instead.
+pub(crate) fn receive_task(socket: BorrowedFd<'_>) -> io::Result<Task> {
+    let (_, descriptors) = receive(socket, &mut [0; 1])?;
+    match descriptors.into_iter().next() {
+        Some(task) => Ok(serde_json::from_slice(&contents(task.as_fd())?)?),
+        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no task")),
+    }
 }
 
 /// A memory file that nobody can change.

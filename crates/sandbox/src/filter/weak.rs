@@ -25,6 +25,11 @@ pub(super) fn told() -> io::Result<BpfProgram> {
     Ok(program)
 }
 
+/// Whether a call is asked about here, besides the escapes.
+pub(super) fn is_told_of(number: i64) -> bool {
+    BIRTHS.contains(&number) || MODES.contains(&number)
+}
+
 /// Whether a call that was asked about changes the mode of a file that it names.
 pub(crate) fn is_mode(number: i64) -> bool {
     MODES.contains(&number)

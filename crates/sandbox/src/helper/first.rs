@@ -16,10 +16,15 @@ use super::identity::Workspace;
 use super::{At as _, Failure, Job, command, die_with_parent, network, release_output, root};
 use crate::outcome::{Exit, Step};
 use crate::sys::{self, Fork};
-use crate::wire::{self, Report, Walls, Word};
+use crate::wire::{self, Report, Task, Walls, Word};
 
 /// The steps of the first process. `life` ends when the outer process does.
-pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &OwnedFd) -> Result<(), Failure> {
+pub(super) fn run(
+    job: &mut Job,
+    workspace: Option<Workspace>,
+    uid: u32,
+    life: &OwnedFd,
+) -> Result<(), Failure> {
     die_with_parent().at(Step::Init)?;
     // The word comes after the gateway has a handle of this process. An end instead means that the outer process
     // died before the line above, and would not be noticed any more.
@@ -29,10 +34,18 @@ pub(super) fn run(job: &Job, workspace: Option<Workspace>, uid: u32, life: &Owne
     rustix::system::sethostname(b"sandbox").at(Step::Init)?;
     if job.request.proxy {
         network::bring_up().at(Step::Network)?;
+    }
+    let workspace = root::begin(&job.request, workspace)?;
+    // Up to here it is the same for every command.
+    if job.request.ahead {
+        let Task { script, directory } = wire::receive_task(job.socket.as_fd()).at(Step::Start)?;
+        (job.request.script, job.request.directory) = (script, directory);
+    }
+    if job.request.proxy {
         offer_way_out(job)?;
     }
     // Keeps the root together.
-    let _built = root::build(&job.request, workspace)?;
+    let _built = root::complete(&job.request, workspace)?;
     begin(job, uid)
 }
 
@@ -50,7 +63,7 @@ pub(super) fn run_in_bubblewrap(job: &Job, word: Word, outer: &OwnedFd) -> Resul
     if job.request.proxy {
         offer_way_out(job)?;
     }
-    root::complete(&job.request, word.workspace)?;
+    root::complete_bubblewrap(&job.request, word.workspace)?;
     begin(job, word.uid)
 }
 

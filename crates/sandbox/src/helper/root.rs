@@ -22,9 +22,8 @@ use crate::protected;
 use crate::sys::{self, Reach};
 use crate::wire::{Access, Request};
 
-/// Builds the root and moves into it; nothing of the host's tree can be reached afterwards. What is returned keeps the
-/// root together as long as it is open.
-pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<OwnedFd, Failure> {
+/// Builds what is the same for every command. What is returned is the workspace's mount, which stands nowhere yet.
+pub(super) fn begin(request: &Request, workspace: Option<Workspace>) -> Result<Option<OwnedFd>, Failure> {
     let whole = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", whole).doing(Step::Root, "making the mounts private")?;
     let workspace = match workspace {
@@ -41,6 +40,13 @@ pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<O
     // Empty for good: `/tmp` itself will cover it. It hides what must not be seen.
     folder("tmp").doing(Step::Root, "/tmp")?;
     processes()?;
+    Ok(workspace)
+}
+
+/// Adds what may differ from command to command, and moves into it; nothing of the host's tree can be reached afterwards.
+/// The workspace is only looked at now: an earlier command may have made what has to be protected. What is returned keeps
+/// the root together as long as it is open.
+pub(super) fn complete(request: &Request, workspace: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
     folders(request, workspace)?;
     enter().doing(Step::Root, "moving into it")?;
     hide_mounts().doing(Step::Root, "hiding the list of mounts")
@@ -48,7 +54,7 @@ pub(super) fn build(request: &Request, workspace: Option<Workspace>) -> Result<O
 
 /// Completes what `bwrap` has built, which is the root already: what it has no words for. `workspace` is what it must have
 /// put there, by device and number.
-pub(super) fn complete(request: &Request, workspace: Option<(u64, u64)>) -> Result<(), Failure> {
+pub(super) fn complete_bubblewrap(request: &Request, workspace: Option<(u64, u64)>) -> Result<(), Failure> {
     rustix::process::chdir("/").at(Step::Root)?;
     hide_programs().doing(Step::Root, "hiding parts of /usr")?;
     own_settings().doing(Step::Root, "filling /etc")?;

@@ -10,9 +10,13 @@ use crate::room::{BACKEND_VARIABLE, HELPER_VARIABLE, has};
 /// A test that does not hold for a backend, and why.
 type Missing = (&'static str, &'static str);
 
+const NOTHING_AHEAD: &str = "only the embedded backend builds walls ahead";
+
 /// `bwrap` has all walls of the embedded backend, but that its processes are told what is mounted.
-const BUBBLEWRAP: &[Missing] =
-    &[("view::no_process_tells_what_is_mounted", "the root stays in the namespace that bubblewrap made")];
+const BUBBLEWRAP: &[Missing] = &[
+    ("ahead::", NOTHING_AHEAD),
+    ("view::no_process_tells_what_is_mounted", "the root stays in the namespace that bubblewrap made"),
+];
 
 /// What is otherwise in a run as an ordinary user, who can only nest within a user namespace.
 const BUBBLEWRAP_NESTED: &[Missing] = &[
@@ -31,6 +35,7 @@ const NOT_HELD: &str = "without mounts no path of a workspace can be held";
 
 /// The walls that `embedded-weak` does not have (`moltbot_policy::profile::missing_walls`), and what follows.
 const WEAK: &[Missing] = &[
+    ("ahead::", NOTHING_AHEAD),
     ("network::a_command_reaches_its_proxy_and_programs_find_it", NO_NETWORK),
     ("network::nothing_but_the_proxy_is_reached", NO_NETWORK),
     ("pitfalls::pitfall_08_18", "no /proc is mounted, so that nothing fails where parts of it are hidden"),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a failure stops it")]
 
 mod actions;
+mod ahead;
 mod backends;
 mod docker;
 mod escape;
