@@ -164,6 +164,27 @@ pub struct Gateway {
     fingerprint: Option<Fingerprint>,
 }
 
+/// What a gateway that serves knows of itself, for the audit of its start.
+#[derive(Clone)]
+pub struct View(Arc<Shared>);
+
+impl View {
+    /// Devices that wait and devices that are known, as `device.pair.list` has them.
+    pub fn devices(&self) -> serde_json::Value {
+        self.0.devices.list()
+    }
+
+    /// What came of trying the sandbox, as `status` has it.
+    pub fn sandbox(&self) -> serde_json::Value {
+        self.0.health.sandbox()
+    }
+
+    /// That something `status` says has changed.
+    pub fn touch(&self) {
+        self.0.health.touch();
+    }
+}
+
 impl Gateway {
     /// Binds the port and takes up the unfinished turns of the last run, in their order and before any new
     /// message. The sandbox is probed beside, so that clients need not wait for it. Must be called inside a
@@ -240,6 +261,11 @@ impl Gateway {
     /// The fingerprint of its certificate, when it speaks TLS.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint
+    }
+
+    /// What it can be asked while it serves.
+    pub fn view(&self) -> View {
+        View(Arc::clone(&self.shared))
     }
 
     /// Serves until `stop` says why not to, then drains: no new connections and messages, a `shutdown` event

@@ -41,7 +41,7 @@ pub use approvals::{ApprovalError, Approvals, Messenger, Notice, Reached, Revisi
 pub use channels::{ChannelParts, WebhookError};
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
-pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped};
+pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped, View};
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use reload::{ConfigFile, ReadAnew};
 pub use score::ScoreFact;

@@ -19,7 +19,7 @@ mod nodes;
 mod review;
 mod sandbox;
 mod secrets;
-mod security;
+pub(crate) mod security;
 mod senders;
 mod sessions;
 mod status;

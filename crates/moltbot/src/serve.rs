@@ -29,6 +29,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::background::Ready;
 use crate::bots::BotTokens;
+use crate::commands::security::at_start;
 use crate::desk::Desk;
 use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
@@ -111,6 +112,7 @@ pub(crate) fn run(
         }
         started(&Ready { running, model, notes })?;
         keep_when_good(home, text);
+        at_start::rate(home, &ledger, gateway.view());
         Ok(signals.serve(gateway).await)
     });
     if exit.is_ok() {

@@ -152,7 +152,8 @@ impl Health {
         answers
     }
 
-    fn sandbox(&self) -> Value {
+    /// What came of trying the sandbox.
+    pub(crate) fn sandbox(&self) -> Value {
         match &*lock(&self.sandbox) {
             None => json!({"state": "probing"}),
             Some(Ok(posture)) => json!({

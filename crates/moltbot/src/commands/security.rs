@@ -1,6 +1,7 @@
 //! `moltbot security …`.
 
 mod ages;
+pub(crate) mod at_start;
 mod audit;
 mod compliance;
 mod drill;

@@ -377,6 +377,36 @@ fn a_score_is_kept_by_what_the_book_is_told_of_and_shown_where_people_look() {
 }
 
 #[test]
+fn a_gateway_looks_at_itself_once_it_serves_and_tells_what_is_grave() {
+    let program = Program::new();
+    program.run(&["config", "set", "agents.defaults.sandbox.mode", "\"off\""]);
+    program.start();
+    let status = || report(&program.run(&["status", "--json"]))["heard"]["status"]["security"].clone();
+    assert_eq!(status(), Value::Null, "nobody waits for it at the start");
+    let began = std::time::Instant::now();
+    while status().is_null() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "no score");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    let (kept, asked) = (status(), report(&program.run(&["security", "score", "--json"])));
+    assert!(kept["score"].as_u64().unwrap() <= 39, "there is a critical finding: {kept}");
+    assert_eq!(
+        (&kept["score"], &kept["coverage"]),
+        (&asked["score"], &asked["coverage"]),
+        "as the owner has it"
+    );
+    let records = program.run(&["ledger", "search", "--action", "security.score", "--json"]);
+    let record: Value = serde_json::from_str(records.out.trim()).unwrap();
+    assert_eq!(
+        (&record["actor"], &record["details"]["score"]),
+        (&json!("gateway"), &json!(kept["score"].to_string()))
+    );
+    let log = program.run(&["logs"]);
+    let told = log.out.lines().filter(|line| line.contains("sandbox.mode_off")).count();
+    assert!(told == 1 && log.out.contains("the security score"), "{log:?}");
+}
+
+#[test]
 fn a_unit_that_leaves_the_gateway_too_much_is_found() {
     let program = Program::new();
     program.run(&["config", "set", "logging.level", "\"info\""]);

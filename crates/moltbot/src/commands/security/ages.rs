@@ -29,12 +29,13 @@ const UNIT_BYTES: u64 = 64 * 1024;
 const UNITS: [&str; 2] = [".config/systemd/user", "/etc/systemd/system"];
 const NAMES: [&str; 2] = ["moltbot.service", "moltbot-gateway.service"];
 
-/// Looks.
+/// Looks. `devices` is what a gateway that is this very program knows of them.
 pub(super) fn gather(
     environment: &Environment,
     state: Option<&StateDir>,
     settings: Option<&Config>,
     deep: bool,
+    devices: Option<&Value>,
 ) -> AgeFacts {
     let has_config = state.zip(settings);
     AgeFacts {
@@ -44,9 +45,10 @@ pub(super) fn gather(
         },
         certificate_ends_ms: has_config
             .and_then(|(state, config)| certificate::end(&config.gateway.tls, state)),
-        pairings: match has_config {
-            None => Err("there is no valid config".into()),
-            Some((state, _)) => pairings(environment, state),
+        pairings: match (has_config, devices) {
+            (None, _) => Err("there is no valid config".into()),
+            (Some(_), Some(devices)) => Ok(never_used(devices)),
+            (Some((state, _)), None) => pairings(environment, state),
         },
         units: units(&environment.home),
     }
@@ -85,9 +87,12 @@ fn pairings(environment: &Environment, state: &StateDir) -> Result<Vec<(String, 
             Ok(devices)
         })
     });
-    let devices = asked.map_err(|error| format!("{error:#}"))?;
+    asked.map(|devices| never_used(&devices)).map_err(|error| format!("{error:#}"))
+}
+
+fn never_used(devices: &Value) -> Vec<(String, u64)> {
     let paired = devices.get("paired").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    Ok(paired.iter().flat_map(unused).collect())
+    paired.iter().flat_map(unused).collect()
 }
 
 fn unused(device: &Value) -> Vec<(String, u64)> {

@@ -86,8 +86,20 @@ pub(super) fn config_path(environment: &Environment) -> PathBuf {
     environment.config_path.clone().unwrap_or_else(|| environment.state_dir.join(CONFIG))
 }
 
+/// What a gateway that is this very program knows, and would otherwise be asked for.
+pub(super) struct Within {
+    pub(super) devices: Value,
+    pub(super) ledger: LedgerFact,
+    pub(super) sandbox: SandboxFact,
+}
+
 /// Looks. `deep` also tries the walls and asks the engine, which the book is told.
 pub(super) fn gather(environment: &Environment, deep: bool) -> Gathered {
+    gather_within(environment, deep, None)
+}
+
+/// The same, where the gateway itself looks.
+pub(super) fn gather_within(environment: &Environment, deep: bool, within: Option<Within>) -> Gathered {
     let state_path = environment.state_dir.clone();
     let config_path = config_path(environment);
     let places = Places { config: &config_path, extra: &environment.credentials_folders };
@@ -114,9 +126,14 @@ pub(super) fn gather(environment: &Environment, deep: bool) -> Gathered {
         copies: plain_copies(&state_path, &config_path),
         credentials: state.as_ref().map(plain_credentials).unwrap_or_default(),
     };
-    let age = ages::gather(environment, state.as_ref(), config.settings.as_deref(), deep);
+    let settings = config.settings.as_deref();
+    let devices = within.as_ref().map(|within| &within.devices);
+    let age = ages::gather(environment, state.as_ref(), settings, deep, devices);
     let drills = deep.then(|| drills(environment, state.as_ref(), config.settings.is_some()));
-    let (sandbox, engine) = walls(environment, state.as_ref(), config.settings.as_deref(), deep);
+    let (ledger, (sandbox, engine)) = match within {
+        Some(Within { ledger, sandbox, .. }) => (ledger, (sandbox, silent_engine(settings))),
+        None => (ledger(state.as_ref(), deep), walls(environment, state.as_ref(), settings, deep)),
+    };
     Gathered {
         home: environment.home.clone(),
         credential: worth_of(&auth),
@@ -125,7 +142,7 @@ pub(super) fn gather(environment: &Environment, deep: bool) -> Gathered {
         files,
         plain,
         keys,
-        ledger: ledger(state.as_ref(), deep),
+        ledger,
         sandbox,
         engine,
         stopped_by: state.as_ref().and_then(|state| StopFact::read(state).ok().flatten()).map(|fact| fact.by),
@@ -395,8 +412,7 @@ fn walls(
 ) -> (SandboxFact, Option<EngineFact>) {
     let untried = |why: &str| SandboxFact::Untried(why.to_owned());
     let Some(settings) = settings else { return (untried("there is no valid config"), None) };
-    let is_docker = settings.agents.defaults.sandbox.backend == SandboxBackend::Docker;
-    let silent = is_docker.then(|| EngineFact::Silent("`--deep` asks the engine".to_owned()));
+    let silent = silent_engine(Some(settings));
     let is_running = state.is_some_and(|state| state.peek_lock(LOCK).is_ok_and(|found| found.is_some()));
     if !is_running && !deep {
         return (untried("no gateway runs that has tried it; `--deep` tries it"), silent);
@@ -411,4 +427,10 @@ fn walls(
         Err(error) => (SandboxFact::Untried(format!("{error:#}")), silent),
         Ok((sandbox, engine)) => (sandbox, engine.or(silent)),
     }
+}
+
+/// The engine, where it builds the walls and nobody asks it.
+fn silent_engine(settings: Option<&Config>) -> Option<EngineFact> {
+    let backend = settings?.agents.defaults.sandbox.backend;
+    (backend == SandboxBackend::Docker).then(|| EngineFact::Silent("`--deep` asks the engine".to_owned()))
 }

@@ -28,18 +28,22 @@ fn kept(environment: &Environment, report: &Report, deep: bool) -> anyhow::Resul
     let home = Home::ensure(environment.clone())?;
     let book = CommandBook::open(&home)?;
     drop(book.record(ScorePermit::for_owner(report.score.score, OWNER))?);
+    fact(report, deep).keep(&home.state).map_err(|error| home::failed(&error))?;
+    book.close();
+    Ok(())
+}
+
+/// What is kept of a report.
+pub(super) fn fact(report: &Report, deep: bool) -> ScoreFact {
     let counts = report.summary;
-    let fact = ScoreFact {
+    ScoreFact {
         at_ms: clock::now_ms(),
         score: report.score.score,
         rating: report.score.rating.name().to_owned(),
         coverage: report.score.coverage,
         deep,
         findings: [counts.critical, counts.high, counts.warn, counts.info],
-    };
-    fact.keep(&home.state).map_err(|error| home::failed(&error))?;
-    book.close();
-    Ok(())
+    }
 }
 
 /// Shows those that are kept, the newest last.
