@@ -38,6 +38,8 @@ done
 [ -x /usr/bin/mmdebstrap ] || missing="$missing mmdebstrap"
 # A kernel that is an ordinary process, for what this machine's own is not set up for. There is one for x86-64 alone.
 [ "$(uname -m)" != x86_64 ] || [ -x /usr/bin/linux.uml ] || missing="$missing user-mode-linux"
+# A service manager, which a test starts in namespaces of its own.
+[ -x /usr/lib/systemd/systemd ] || missing="$missing systemd"
 [ -x /usr/bin/bwrap ] || missing="$missing bubblewrap"
 python3 -c 'import ensurepip' 2> /dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then

@@ -18,6 +18,7 @@ mod nodes;
 mod sandbox;
 mod secrets;
 mod senders;
+mod service;
 mod sessions;
 mod support;
 mod system;
@@ -42,6 +43,7 @@ pub(crate) use secrets::{
     WrapKind,
 };
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
+pub(crate) use service::{Service, ServiceInstall, ServicePrint};
 pub(crate) use sessions::{Key, Sessions};
 pub(crate) use support::{Bundle, Support};
 pub(crate) use system::{Event, Heartbeat, System};
@@ -333,6 +335,16 @@ Example:
 
 Exit codes: 0 nothing would stop it, 1 something would")]
     Doctor(Facts),
+    /// Have systemd start the gateway
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot service install
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Service(Service),
     /// Gather what somebody who helps needs to know
     #[command(
         subcommand,

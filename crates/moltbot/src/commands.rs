@@ -21,6 +21,7 @@ mod sandbox;
 mod secrets;
 pub(crate) mod security;
 mod senders;
+mod service;
 mod sessions;
 mod status;
 mod stop;
@@ -91,6 +92,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
         Command::Secrets(command) => secrets::run(&open(environment)?, command),
         Command::Security(command) => security::run(environment, &command),
+        Command::Service(command) => service::run(environment, &command),
         Command::Sessions(command) => {
             let home = open(environment)?;
             serve::block_on(sessions::run(&home, command))

@@ -277,6 +277,18 @@ fn absolute(name: &str, text: &str, home: &Path) -> anyhow::Result<PathBuf> {
     Err(Exit::Config.because(format!("{name} is {text:?}, which is not absolute; give the whole path")))
 }
 
+/// Where a service manager waits for word (sd_notify(3)).
+pub(crate) fn notify_socket() -> Option<String> {
+    variable("NOTIFY_SOCKET")
+}
+
+/// How often a service manager wants to hear that this process, and no other, is alive (sd_watchdog_enabled(3)).
+pub(crate) fn watchdog(process: u32) -> Option<std::time::Duration> {
+    let is_other = variable("WATCHDOG_PID").is_some_and(|id| id.parse() != Ok(process));
+    let microseconds = variable("WATCHDOG_USEC").filter(|_| !is_other)?.parse().ok()?;
+    Some(std::time::Duration::from_micros(microseconds)).filter(|wanted| !wanted.is_zero())
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

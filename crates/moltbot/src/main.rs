@@ -19,6 +19,7 @@ mod home;
 mod keeper;
 mod keys;
 mod log;
+mod manager;
 mod output;
 mod prompt;
 mod redacted;

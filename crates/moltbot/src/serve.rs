@@ -35,7 +35,7 @@ use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{certificate, channels, clock, credentials, environment, output};
+use crate::{certificate, channels, clock, credentials, environment, manager, output};
 
 /// One worker answers two hundred thousand calls a second, and what takes long has threads of its own. A second one would be
 /// woken for nothing with every connection: a fifth of what a sign-in costs.
@@ -461,6 +461,7 @@ impl Signals {
             reason = self.next() => reason,
         };
         tracing::info!(?reason, "the gateway stops");
+        manager::stopping();
         output::note("stopping: running answers are finished first; a second Ctrl-C stops at once");
         if first.send(reason).is_err() {
             return Exit::Done;

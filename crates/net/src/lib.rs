@@ -25,6 +25,7 @@ mod owner;
 mod pin;
 mod proxy;
 mod recording;
+mod service_manager;
 mod stream;
 mod wire;
 
@@ -43,6 +44,7 @@ pub use local_socket::{LocalAnswer, LocalSocket, LocalSocketError};
 pub use own_socket::OwnSocketError;
 pub use proxy::{Proxy, Traffic};
 pub use recording::SharedBook;
+pub use service_manager::{ServiceManager, ServiceWord};
 pub use stream::{Stream, StreamClient, StreamReader, StreamWriter};
 pub use url::Url;
 pub use wire::{Accepted, Wire};

@@ -31,6 +31,7 @@ mod refusal;
 pub mod score;
 pub mod secret;
 pub mod senders;
+pub mod service;
 pub mod session;
 pub mod shown;
 pub mod strictness;

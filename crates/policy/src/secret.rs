@@ -5,7 +5,7 @@ pub mod program;
 use std::collections::BTreeMap;
 
 use crate::record::{Decision, Entry, Permit};
-use crate::{container, drill, network, score, surroundings};
+use crate::{container, drill, network, score, service, surroundings};
 
 /// The action of a changed config in the book.
 const CONFIG: &str = "config.change";
@@ -199,6 +199,9 @@ pub fn relayed(action: &str, target: &str, details: &BTreeMap<String, String>, a
         return Some(entry);
     }
     if let Some(entry) = score::relayed(action, details, actor) {
+        return Some(entry);
+    }
+    if let Some(entry) = service::relayed(action, target, actor) {
         return Some(entry);
     }
     let acts = SecretAct::ALL.into_iter().map(SecretAct::name).chain([CONFIG, KEYS]);

@@ -17,11 +17,12 @@ use moltbot_config::settings::DockerConfig;
 use moltbot_ledger::{Ledger, LedgerOptions};
 use moltbot_policy::command::{permit_own, permit_probe};
 use moltbot_policy::container::{Backend, Container};
-use moltbot_policy::profile::Profile;
+use moltbot_policy::profile::{Profile, WorkspaceAccess};
 use moltbot_sandbox::Sandbox;
 use moltbot_testkit::engine::{Engine, IMAGE};
 use moltbot_testkit::figure::{Figure, Limit, Reference, milliseconds_of, timed};
 use moltbot_vault::StateDir;
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 const RUNS: usize = 200;
@@ -36,14 +37,15 @@ fn main() {
     let helper = given.unwrap_or_else(|| env!("CARGO_BIN_EXE_moltbot-sandbox-helper").into());
     let helper = PathBuf::from(helper);
     let sandbox = Sandbox::with_helper(helper.clone(), ledger.clone());
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let (mut plain, mut shell, mut walls) = (Vec::new(), Vec::new(), Vec::new());
     let (mut book, mut bubblewrap) = (Vec::new(), Vec::new());
     let has_bubblewrap = runtime.block_on(sandbox.posture_of(&Backend::Bwrap)).is_ok();
-    let spawn = |backend: Backend| {
-        let permit = moltbot_policy::record(permit_probe("true", backend), &ledger).unwrap();
-        runtime.block_on(sandbox.run(permit, None, CancellationToken::new())).unwrap();
-    };
+    // As the agent's commands: with a workspace, and so within walls that were built ahead after the first.
+    let folder = home.path().join("workspace");
+    rustix::fs::mkdir(&folder, rustix::fs::Mode::RWXU).unwrap();
+    let spawn = |backend| run_in(&folder, backend, &sandbox, &ledger, &runtime);
+    let cold = timed(|| spawn(Backend::Embedded));
     // In turns, so that a busy moment of the machine falls on all of them.
     for _ in 0..RUNS {
         plain.push(timed(|| start("/bin/true", &[])));
@@ -77,6 +79,8 @@ fn main() {
             ratio,
             Limit::AtMost(GATE),
         ),
+        figure("the first sandbox spawn of `true`, recorded", milliseconds_of(&mut [cold], 500))
+            .beside(beside()),
         figure("plain fork and exec of `true`", plain),
         figure("plain `bash -c true`", milliseconds_of(&mut shell, 500)).beside(beside()),
         figure("sandbox spawn of `true`, recorded", walls_ms).beside(beside()),
@@ -84,6 +88,13 @@ fn main() {
     ] {
         println!("{}", figure.to_line());
     }
+}
+
+fn run_in(folder: &Path, backend: Backend, sandbox: &Sandbox, ledger: &Ledger, runtime: &Runtime) {
+    let walls = Profile { backend, workspace: WorkspaceAccess::ReadWrite, ..Profile::for_probe() };
+    let permit = moltbot_policy::record(permit_own("true", walls), ledger).unwrap();
+    let workspace = rustix::fs::open(folder, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+    runtime.block_on(sandbox.run(permit, Some(workspace), CancellationToken::new())).unwrap();
 }
 
 /// A command in a warm container, where the run has an engine.
@@ -98,7 +109,7 @@ fn containers(ledger: &Ledger, helper: &Path, plain: f64) {
     let container = Container::of(&docker, "bench", Vec::new());
     let name = container.name.clone();
     let backend = Backend::Docker(Arc::new(container));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let sandbox = Sandbox::with_helper(helper.to_owned(), ledger.clone());
     let run = || {
         let walls = Profile { backend: backend.clone(), ..Profile::for_probe() };

@@ -28,7 +28,7 @@ const END: Duration = Duration::from_secs(1);
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Shape {
     request: Request,
-    workspace: Option<Place>,
+    workspace: Place,
 }
 
 /// A folder, and where it was found. One that was moved since, or replaced, is another one.
@@ -42,11 +42,12 @@ struct Place {
 impl Shape {
     /// What a request needs; nothing where it cannot be built ahead.
     pub(crate) fn of(request: &Request, workspace: Option<BorrowedFd<'_>>) -> Option<Self> {
-        // A terminal is one command's own, and the other builders do not wait.
+        // A terminal is one command's own, the other builders do not wait, and what sees no workspace is no command of the
+        // agent but one that tries the walls.
         if request.builder != Builder::Helper || request.terminal {
             return None;
         }
-        let workspace = workspace.map(Place::of).transpose().ok()?;
+        let workspace = workspace.map(Place::of)?.ok()?;
         Some(Self { request: request.ahead(), workspace })
     }
 
@@ -147,12 +148,12 @@ mod tests {
         assert!(one == shape("b", "c", &profile, &open(&first)), "whatever the command is");
         let more = Profile { memory: profile.memory + 1, ..profile.clone() };
         assert!(one != shape("a", "b", &more, &folder));
-        assert!(one != Shape::of(&Request::new("a", "b", &profile), None).unwrap());
+        assert!(Shape::of(&Request::new("a", "b", &profile), None).is_none());
         rustix::fs::rename(&first, &second).unwrap();
         assert!(one != shape("a", "b", &profile, &folder), "it was moved");
         rustix::fs::mkdir(&first, rustix::fs::Mode::RWXU).unwrap();
         assert!(one != shape("a", "b", &profile, &open(&first)), "it was replaced");
         let terminal = Profile { terminal: true, ..profile };
-        assert!(Shape::of(&Request::new("a", "b", &terminal), None).is_none());
+        assert!(Shape::of(&Request::new("a", "b", &terminal), Some(folder.as_fd())).is_none());
     }
 }

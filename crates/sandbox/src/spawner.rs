@@ -320,7 +320,8 @@ mod tests {
     fn walls_whose_time_is_over_are_let_go_of_while_nothing_is_ordered() {
         let started = waits();
         let ended = started.ended.try_clone().unwrap();
-        let shape = Shape::of(&Request::new("", "", &Profile::for_probe()), None).unwrap();
+        let folder = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let shape = Shape::of(&Request::new("", "", &Profile::for_probe()), Some(folder.as_fd())).unwrap();
         let (orders, received) = mpsc::channel();
         let serving = thread::spawn(move || {
             let (filters, groups, stopper) = (Filters::default(), Groups::find(), Stopper::default());

@@ -25,6 +25,7 @@ mod reading;
 mod root;
 mod scratch;
 mod secret_store;
+mod service_files;
 mod session_folders;
 mod state_dir;
 mod unlock;
@@ -49,6 +50,7 @@ pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::{DiskSpace, ReadFile};
 pub use scratch::Scratch;
 pub use secret_store::{NamedSecret, SecretStore, StoreError};
+pub use service_files::ServiceFiles;
 pub use session_folders::{
     SessionFolder, SessionFolderError, remove_session_folder, session_folder, session_folder_name,
     session_folders,

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::home::{Home, Running};
 use crate::log::{self, Console};
 use crate::serve::{Source, Start};
-use crate::{background, clock, output, serve};
+use crate::{background, clock, manager, output, serve};
 
 /// How long a stop may take: the drain, and the closing of the files after it.
 const STOP: Duration = limits::DRAIN.saturating_add(Duration::from_secs(5));
@@ -69,6 +69,7 @@ fn foreground(home: &Home, options: &Run) -> anyhow::Result<Exit> {
         ));
         started.running.reached().iter().for_each(|(name, told)| output::note(&format!("{name}: {told}")));
         started.notes.iter().for_each(|note| output::note(note));
+        manager::ready();
         Ok(())
     })
 }

@@ -6,7 +6,7 @@ mod audit;
 mod compliance;
 mod drill;
 mod fix;
-mod gather;
+pub(super) mod gather;
 mod migrate;
 pub(super) mod scores;
 

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 74] = [
+const COMMANDS: [&str; 79] = [
     "",
     "up",
     "gateway",
@@ -45,6 +45,11 @@ const COMMANDS: [&str; 74] = [
     "models fallbacks add",
     "models fallbacks clear",
     "usage",
+    "service",
+    "service install",
+    "service print",
+    "service status",
+    "service uninstall",
     "support",
     "support bundle",
     "system",

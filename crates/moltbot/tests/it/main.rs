@@ -122,6 +122,8 @@ mod secrets;
 #[cfg(test)]
 mod sending;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod stop;

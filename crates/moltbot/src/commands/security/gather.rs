@@ -82,7 +82,7 @@ impl Gathered {
 }
 
 /// Where the config is.
-pub(super) fn config_path(environment: &Environment) -> PathBuf {
+pub(in crate::commands) fn config_path(environment: &Environment) -> PathBuf {
     environment.config_path.clone().unwrap_or_else(|| environment.state_dir.join(CONFIG))
 }
 
