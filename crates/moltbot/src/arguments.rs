@@ -45,7 +45,7 @@ pub(crate) use secrets::{
 pub(crate) use senders::{OneSender, Pairing, PairingRequest, Senders};
 pub(crate) use service::{Service, ServiceInstall, ServicePrint};
 pub(crate) use sessions::{Key, Sessions};
-pub(crate) use support::{Bundle, Support};
+pub(crate) use support::{Bundle, DoctorOptions, Support};
 pub(crate) use system::{Event, Heartbeat, System};
 
 const EXIT_CODES: &str = "\
@@ -331,10 +331,10 @@ Exit codes: 0, 1 the log cannot be read, 130 interrupted")]
     /// Find what would stop moltbot here, and how to fix it
     #[command(after_help = "\
 Example:
-  moltbot doctor
+  moltbot doctor --fix
 
-Exit codes: 0 nothing would stop it, 1 something would")]
-    Doctor(Facts),
+Exit codes: 0 nothing would stop it, 1 something would, or could not be put right")]
+    Doctor(DoctorOptions),
     /// Have systemd start the gateway
     #[command(
         subcommand,

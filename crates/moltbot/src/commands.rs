@@ -73,7 +73,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Approvals(command) => approvals::run(&open(environment)?, &command),
         Command::Config(command) => config::run(environment, command),
         Command::Devices(command) => devices::run(&open(environment)?, &command),
-        Command::Doctor(facts) => doctor::run(environment, facts),
+        Command::Doctor(options) => doctor::run(environment, &options),
         Command::Gateway(command) => gateway::run(&Home::ensure(environment)?, command),
         Command::Health(facts) => {
             let home = open(environment)?;

@@ -1,4 +1,4 @@
-//! The arguments of `moltbot support`.
+//! The arguments of `moltbot support` and `moltbot doctor`.
 
 use std::path::PathBuf;
 
@@ -28,6 +28,18 @@ pub(crate) struct Bundle {
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(0..=5_000))]
     pub(crate) lines: u32,
     /// Print JSON: {file, bytes}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorOptions {
+    /// Put right what stands in the way or lets others at what is kept: close files, draw a token where it is weak or missing,
+    /// seal what stands in plaintext. No setting that you chose is changed
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Print JSON: {ok, checks[]}, and with --fix {fix}
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -12,19 +12,32 @@ use moltbot_sandbox::{EngineVersions, Sandbox};
 use moltbot_vault::Places;
 use serde_json::{Value, json};
 
-use crate::arguments::Facts;
+use crate::arguments::{DoctorOptions, Facts};
 use crate::client::Connection;
 use crate::commands::status::sandbox_in_a_line;
-use crate::commands::{image, models};
+use crate::commands::{image, models, security};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::home::{self, CONFIG, Home};
 use crate::output::{self, Paint};
 use crate::{clock, serve};
 
-/// Checks, and says what would stop moltbot here.
-pub(crate) fn run(environment: Environment, facts: Facts) -> anyhow::Result<Exit> {
-    tell(&checks(environment)?, facts, "moltbot")
+/// Checks, and says what would stop moltbot here. What can be put right is put right before, when that is wanted.
+pub(crate) fn run(environment: Environment, options: &DoctorOptions) -> anyhow::Result<Exit> {
+    let facts = Facts { json: options.json };
+    if !options.fix {
+        return tell(&checks(environment)?, facts, "moltbot");
+    }
+    let fixed = security::cure(&environment)?;
+    let checks = checks(environment)?;
+    let ok = posture::worst(&checks) < Level::Fail && !fixed.has_failed();
+    if options.json {
+        output::json(&json!({"ok": ok, "fix": fixed, "checks": checks}))?;
+        return Ok(if ok { Exit::Done } else { Exit::Failed });
+    }
+    security::audit::print_fixed(&fixed, false)?;
+    let exit = tell(&checks, facts, "moltbot")?;
+    Ok(if ok { exit } else { Exit::Failed })
 }
 
 /// Everything that is looked at.

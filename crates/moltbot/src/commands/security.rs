@@ -2,7 +2,7 @@
 
 mod ages;
 pub(crate) mod at_start;
-mod audit;
+pub(super) mod audit;
 mod compliance;
 mod drill;
 mod fix;
@@ -39,6 +39,11 @@ pub(crate) fn run(environment: Environment, command: &Security) -> anyhow::Resul
 /// What an audit finds, as JSON.
 pub(super) fn report(environment: &Environment) -> anyhow::Result<serde_json::Value> {
     Ok(serde_json::to_value(audit::look(environment, false))?)
+}
+
+/// Puts right what `doctor` may put right.
+pub(super) fn cure(environment: &Environment) -> anyhow::Result<fix::Fixed> {
+    fix::all(environment, &audit::look(environment, false), fix::Reach::Doctor, false)
 }
 
 fn decrypt(home: &Home, export: &Path) -> anyhow::Result<Exit> {

@@ -42,21 +42,41 @@ fn children() -> Vec<i32> {
     lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>()).collect()
 }
 
-/// The walls that stand ready: the helper's outer process, once it has made the first one.
+/// The walls that stand ready: the helper's outer process, once the first one waits. The helper of the command before is there
+/// for a moment after its end was told, and has a first process that does not wait any more.
 fn ready() -> i32 {
-    let mut found = 0;
+    let stands = || match children().as_slice() {
+        [outer] => first_of(*outer).filter(|first| waits(*first)).map(|_| *outer),
+        _ => None,
+    };
+    let mut found = None;
     until("walls stand ready", || {
-        let all = children();
-        found = all.first().copied().unwrap_or(0);
-        all.len() == 1 && first_of(found).is_some()
+        found = stands();
+        std::thread::sleep(Duration::from_millis(100));
+        found.is_some() && stands() == found
     });
-    found
+    found.unwrap()
 }
 
+fn waits(process: i32) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "what the kernel says of the helper")]
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:\tS"))
+}
+
+/// The first process of the namespace that the outer one has made. Before that it has another child for a moment, which
+/// lends the workspace.
 fn first_of(outer: i32) -> Option<i32> {
     #[expect(clippy::disallowed_methods, reason = "what the kernel says of the helper")]
-    let list = std::fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
-    list.split_whitespace().next()?.parse().ok()
+    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+    let list = read(format!("/proc/{outer}/task/{outer}/children"));
+    let is_first = |child: &&str| {
+        let status = read(format!("/proc/{child}/status"));
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        let numbers: Vec<&str> = numbers.split_whitespace().collect();
+        numbers.len() > 1 && numbers.last() == Some(&"1")
+    };
+    list.split_whitespace().find(is_first)?.parse().ok()
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {

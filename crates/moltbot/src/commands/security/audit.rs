@@ -198,7 +198,7 @@ fn print_finding(finding: &Finding, explain: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_fixed(fixed: &Fixed, dry_run: bool) -> anyhow::Result<()> {
+pub(in crate::commands) fn print_fixed(fixed: &Fixed, dry_run: bool) -> anyhow::Result<()> {
     if fixed.items.is_empty() {
         output::line("nothing to do")?;
     }

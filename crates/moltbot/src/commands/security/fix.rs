@@ -18,14 +18,14 @@ use crate::{change, clock};
 
 /// What was done.
 #[derive(Serialize)]
-pub(super) struct Fixed {
+pub(in crate::commands) struct Fixed {
     /// Each thing, in the order in which it was found.
     pub(super) items: Vec<Item>,
 }
 
 impl Fixed {
     /// Whether something was tried and did not work.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::commands) fn has_failed(&self) -> bool {
         self.items.iter().any(|item| matches!(item.outcome, Done::Failed { .. }))
     }
 }
@@ -106,6 +106,8 @@ const DECIDED: [&str; 1] = ["gateway.bind_without_tls"];
 /// What may be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reach {
+    /// What stands in the way, or lets others at what is kept: no setting that somebody has chosen.
+    Doctor,
     /// What everybody would do.
     Fix,
     /// That, and what closes what an earlier generation had open.
@@ -121,7 +123,10 @@ pub(super) fn all(
 ) -> anyhow::Result<Fixed> {
     let is_meant =
         |one: &&Finding| one.auto_fixable || reach == Reach::Migration && DECIDED.contains(&one.check);
-    let mut items: Vec<Item> = report.findings.iter().filter(is_meant).flat_map(plan).collect();
+    let is_in_reach =
+        |item: &Item| reach != Reach::Doctor || matches!(item.step, Step::Close | Step::Draw | Step::Seal);
+    let mut items: Vec<Item> =
+        report.findings.iter().filter(is_meant).flat_map(plan).filter(is_in_reach).collect();
     if dry_run || items.is_empty() {
         return Ok(Fixed { items });
     }

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use moltbot_config::settings::{AuthConfig, Config, SandboxBackend};
-use moltbot_config::{ConfigErrors, IncludedFiles, Keeper, Loaded, NoKeys, Surroundings, limits};
+use moltbot_config::{
+    ConfigErrors, IncludedFiles, Keeper, Loaded, NoKeys, SecretState, Surroundings, limits,
+};
 use moltbot_gateway::StopFact;
 use moltbot_ledger::{LEDGER_FOLDER, Outcome, VerifyOptions, anchor, verify};
 use moltbot_policy::authentication::{Credential, WeakCredential};
@@ -128,7 +130,7 @@ pub(super) fn gather_within(environment: &Environment, deep: bool, within: Optio
     };
     let settings = config.settings.as_deref();
     let devices = within.as_ref().map(|within| &within.devices);
-    let age = ages::gather(environment, state.as_ref(), settings, deep, devices);
+    let age = ages::gather(environment, state.as_ref(), settings, &config.sealed(), deep, devices);
     let drills = deep.then(|| drills(environment, state.as_ref(), config.settings.is_some()));
     let (ledger, (sandbox, engine)) = match within {
         Some(Within { ledger, sandbox, .. }) => (ledger, (sandbox, silent_engine(settings))),
@@ -253,6 +255,13 @@ fn plain_in(text: &str) -> Vec<String> {
 type Found = Result<Option<SecretString>, String>;
 
 impl ReadConfig {
+    /// Places at which a secret stands sealed.
+    fn sealed(&self) -> Vec<String> {
+        let text = self.text.as_deref().map_or("", String::as_str);
+        let found = moltbot_config::secrets(text).unwrap_or_default().into_iter();
+        found.filter(|entry| entry.state == SecretState::Sealed).map(|entry| entry.path).collect()
+    }
+
     /// The secret at `path`, as the gateway would have it.
     fn secret(&self, path: &str, keeper: &dyn Keeper) -> Found {
         if self.withheld.iter().any(|withheld| withheld == path) {
