@@ -267,14 +267,16 @@ fn parse_port(text: &str) -> anyhow::Result<u16> {
 }
 
 fn absolute(name: &str, text: &str, home: &Path) -> anyhow::Result<PathBuf> {
-    let path = match text.strip_prefix("~/") {
-        Some(rest) => home.join(rest),
-        None => PathBuf::from(text),
-    };
+    let path = expanded(text, home);
     if path.is_absolute() {
         return Ok(path);
     }
     Err(Exit::Config.because(format!("{name} is {text:?}, which is not absolute; give the whole path")))
+}
+
+/// A path, whose `~/` is the home.
+pub(crate) fn expanded(text: &str, home: &Path) -> PathBuf {
+    text.strip_prefix("~/").map_or_else(|| PathBuf::from(text), |rest| home.join(rest))
 }
 
 /// Where a service manager waits for word (sd_notify(3)).

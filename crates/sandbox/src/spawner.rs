@@ -149,7 +149,7 @@ struct Server<'a> {
     stopper: &'a Stopper,
     spare: Option<Spare>,
     /// What the next walls are built for: those of the command that began last.
-    next: Option<(Shape, Option<OwnedFd>)>,
+    next: Option<(Shape, OwnedFd)>,
 }
 
 impl Server<'_> {
@@ -195,7 +195,7 @@ impl Server<'_> {
                 started
             }
         };
-        self.next = Some((shape, workspace));
+        self.next = workspace.map(|workspace| (shape, workspace));
         started
     }
 
@@ -205,7 +205,7 @@ impl Server<'_> {
             return;
         }
         let Some((shape, workspace)) = self.next.take() else { return };
-        match self.helper(shape.request(), workspace.as_ref()) {
+        match self.helper(shape.request(), Some(&workspace)) {
             Ok(started) => self.spare = Some(Spare::new(shape, started)),
             // The next command then says what is wrong.
             Err(error) => tracing::debug!(%error, "no walls are built ahead"),

@@ -16,13 +16,15 @@ use serde_json::{Value, json};
 use self::unit::{MARK, Unit};
 use crate::arguments::{Facts, Service, ServiceInstall, ServicePrint};
 use crate::book::{CommandBook, OWNER};
-use crate::environment::Environment;
+use crate::environment::{Environment, expanded};
 use crate::exit::Exit;
 use crate::home::{self, Home};
 use crate::output::{self, harmless};
 
 /// Where an owner's units are, below the home.
-const UNITS: &str = ".config/systemd/user";
+pub(super) const OWN_UNITS: &str = ".config/systemd/user";
+/// What the gateway's unit is called.
+pub(super) const UNIT: &str = "moltbot.service";
 /// The largest list of users that is read, in bytes.
 const USERS_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -159,7 +161,7 @@ fn print_status(told: &Value) -> anyhow::Result<()> {
 }
 
 fn files(environment: &Environment) -> ServiceFiles {
-    ServiceFiles::new(&environment.home.join(UNITS), "moltbot.service", "default.target")
+    ServiceFiles::new(&environment.home.join(OWN_UNITS), UNIT, "default.target")
 }
 
 /// The unit for this installation.
@@ -197,10 +199,6 @@ fn workspaces(environment: &Environment) -> anyhow::Result<Vec<PathBuf>> {
     let all = value.pointer("/agents/defaults").into_iter().chain(agents);
     let named = all.filter_map(|agent| agent.get("workspace").and_then(Value::as_str));
     Ok(named.map(|path| expanded(path, &environment.home)).collect())
-}
-
-fn expanded(path: &str, home: &Path) -> PathBuf {
-    path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest))
 }
 
 /// The home of a user of this machine.

@@ -15,6 +15,7 @@ use moltbot_vault::{StateDir, read_public};
 use serde_json::{Value, json};
 
 use crate::client::Connection;
+use crate::commands::service::{OWN_UNITS, UNIT};
 use crate::environment::Environment;
 use crate::home::{Home, LOCK};
 use crate::{certificate, serve};
@@ -24,8 +25,8 @@ const BOOK_BYTES: u64 = 4 * 1024 * 1024;
 /// The largest unit that is read.
 const UNIT_BYTES: u64 = 64 * 1024;
 /// Where units of services are, below the home when they do not begin with a slash, and what those of the gateway are called.
-const UNITS: [&str; 2] = [".config/systemd/user", "/etc/systemd/system"];
-const NAMES: [&str; 2] = ["moltbot.service", "moltbot-gateway.service"];
+const UNITS: [&str; 2] = [OWN_UNITS, "/etc/systemd/system"];
+const NAMES: [&str; 2] = [UNIT, "moltbot-gateway.service"];
 
 /// Looks. `sealed` are the places of the config at which a secret stands sealed, and `devices` is what a gateway that is
 /// this very program knows of them.
