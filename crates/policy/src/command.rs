@@ -21,6 +21,7 @@ mod outputs;
 mod parse;
 mod paths;
 pub mod patterns;
+mod plain;
 mod programs;
 mod review;
 mod rules;

@@ -1,4 +1,4 @@
-//! From text to a tree, by the calls of the parser that keep nothing of what they read.
+//! From text to a tree: everyday scripts at once, all others by the calls of the parser that keep nothing of what they read.
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
@@ -8,6 +8,7 @@ use brush_parser::ast::{
 };
 use brush_parser::{ParserOptions, Token, TokenizerOptions, parse_tokens, uncached_tokenize_str};
 
+use super::plain;
 use super::word::{self, Variables, Word};
 
 /// How many openings of groups, loops and substitutions one script may have: the parser descends into each.
@@ -22,6 +23,11 @@ const DESCRIPTOR_DIGITS: usize = 9;
 
 /// The tree of a script, or why there is none.
 pub(super) fn parse(text: &str) -> Result<Program, String> {
+    plain::tree(text).map_or_else(|| parsed(text), Ok)
+}
+
+/// The same, by the parser.
+pub(super) fn parsed(text: &str) -> Result<Program, String> {
     caught(|| tree(text)).unwrap_or_else(|| Err("the parser gives up at it".into()))
 }
 
