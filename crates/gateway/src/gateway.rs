@@ -11,7 +11,8 @@ use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_ledger::export::Origin;
 use moltbot_net::{
-    Accepted, AnnounceError, Announcer, Fingerprint, ListenError, Listener, ServerIdentity, SharedBook,
+    Accepted, AnnounceError, Announcer, Fingerprint, HandedSockets, ListenError, Listener, ServerIdentity,
+    SharedBook,
 };
 use moltbot_policy::admission::Crowded;
 use moltbot_policy::authentication::{Credential, WeakCredential};
@@ -77,6 +78,8 @@ pub struct Parts {
     pub origin: Origin,
     /// Who it is over TLS, when that is spoken.
     pub identity: Option<ServerIdentity>,
+    /// Sockets that a service manager has opened for it.
+    pub handed: HandedSockets,
     /// The addresses that this machine has.
     pub own_addresses: Vec<IpAddr>,
     /// The user that the gateway runs as: its owner.
@@ -217,7 +220,8 @@ impl Gateway {
         let config = parts.config.allowances.clone();
         let allowances = Allowances::open(store, ledger, parts.clock, config).await?;
         let quarantine = Quarantines::open(&parts.store).await.map_err(StartError::Resume)?;
-        let listener = moltbot_net::listen(recorded, parts.identity.as_ref())?;
+        let handed = std::mem::take(&mut parts.handed);
+        let listener = moltbot_net::listen(recorded, parts.identity.as_ref(), handed)?;
         for address in plaintext {
             tracing::warn!(%address, "gateway.dangerouslyAllowPlaintextBind: the credential and every message can be read on that network");
         }

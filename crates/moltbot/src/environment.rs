@@ -284,6 +284,12 @@ pub(crate) fn notify_socket() -> Option<String> {
     variable("NOTIFY_SOCKET")
 }
 
+/// Whether a service manager has opened sockets for this process (sd_listen_fds(3)). Those for another one are not ours.
+pub(crate) fn is_handed_sockets(process: u32) -> bool {
+    let is_ours = variable("LISTEN_PID").is_some_and(|id| id.parse() == Ok(process));
+    is_ours && variable("LISTEN_FDS").is_some()
+}
+
 /// How often a service manager wants to hear that this process, and no other, is alive (sd_watchdog_enabled(3)).
 pub(crate) fn watchdog(process: u32) -> Option<std::time::Duration> {
     let is_other = variable("WATCHDOG_PID").is_some_and(|id| id.parse() != Ok(process));

@@ -2,9 +2,22 @@
 
 use std::time::Duration;
 
-use moltbot_net::{ServiceManager, ServiceWord};
+use moltbot_net::{HandedSockets, ServiceManager, ServiceWord};
 
 use crate::environment;
+use crate::exit::Exit;
+
+/// The sockets that it has opened for this process. Called once, before anything else has a descriptor.
+pub(crate) fn sockets() -> anyhow::Result<HandedSockets> {
+    if !environment::is_handed_sockets(std::process::id()) {
+        return Ok(HandedSockets::default());
+    }
+    HandedSockets::take().map_err(|error| {
+        Exit::Failed.because(format!(
+            "what the service manager hands over is no listening TCP socket: {error}; correct its socket unit"
+        ))
+    })
+}
 
 /// Tells that the gateway serves, and from now on that it is alive as often as is wanted. Called on the gateway's runtime: one
 /// that hangs tells nothing any more.

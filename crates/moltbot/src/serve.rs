@@ -14,7 +14,7 @@ use moltbot_gateway::{
     Approvals, ConfigFile, Gateway, Parts, SenderError, StartError, StopReason, TailnetError, sending,
 };
 use moltbot_ledger::{Ledger, anchor};
-use moltbot_net::{ListenError, SharedBook};
+use moltbot_net::{HandedSockets, ListenError, SharedBook};
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Decision, Entry, record};
@@ -81,6 +81,7 @@ pub(crate) fn run(
     start: Start<'_>,
     started: impl FnOnce(&Ready) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
+    let handed = manager::sockets()?;
     let mut running = Running::starting();
     let lock = take_lock(home, &running)?;
     require_private(home, &lock, running.started_at_ms)?;
@@ -99,7 +100,7 @@ pub(crate) fn run(
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let desk = Desk::new(home, &ledger, start.levels, &stamp, &loaded, known);
-        let own = Own { keys, bots, config_file: Arc::new(desk) };
+        let own = Own { keys, bots, handed, config_file: Arc::new(desk) };
         let (gateway, model) = compose(home, loaded, own, &ledger, &store).await?;
         running.port = gateway.port();
         running.addresses = gateway.addresses().iter().copied().take(limits::ADDRESSES_TOLD).collect();
@@ -308,6 +309,7 @@ fn warn_of(unsupported: &[Unsupported]) -> Option<String> {
 struct Own {
     keys: ProviderKeys,
     bots: BotTokens,
+    handed: HandedSockets,
     config_file: Arc<dyn ConfigFile>,
 }
 
@@ -319,7 +321,7 @@ async fn compose(
     ledger: &Ledger,
     store: &Store,
 ) -> anyhow::Result<(Gateway, String)> {
-    let Own { keys, bots, config_file } = own;
+    let Own { keys, bots, handed, config_file } = own;
     let config = Arc::new(loaded.config);
     let sandbox = Sandbox::new(ledger.clone());
     let models = choose_models(&config, keys, ledger).await?;
@@ -360,6 +362,7 @@ async fn compose(
         servers,
         origin: home.origin()?,
         identity,
+        handed,
         own_addresses,
         owner: rustix::process::geteuid().as_raw(),
         clock: clock::now_ms,
@@ -405,7 +408,9 @@ fn take_lock(home: &Home, running: &Running) -> anyhow::Result<Lock> {
 /// A taken port is a reason to try again; a refused bind is a matter of the config.
 fn not_started(error: &StartError) -> anyhow::Error {
     let exit = match error {
-        StartError::Listen(ListenError::Foreign { .. } | ListenError::OwnSocket(_))
+        StartError::Listen(
+            ListenError::Foreign { .. } | ListenError::NotAsked { .. } | ListenError::OwnSocket(_),
+        )
         | StartError::Tailnet(TailnetError::Denied | TailnetError::Forwards(_) | TailnetError::Refused(_)) => {
             Exit::Config
         }

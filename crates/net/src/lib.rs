@@ -16,6 +16,7 @@ mod environment_proxy;
 mod error;
 mod fetch;
 pub mod gateway_client;
+mod handed;
 mod http_client;
 mod identity;
 mod listener;
@@ -35,6 +36,7 @@ pub use discovery::{LoopbackModel, loopback_answers};
 pub use environment_proxy::EnvironmentProxy;
 pub use error::FetchError;
 pub use fetch::{Body, Client, Door, Method, Request, Response};
+pub use handed::HandedSockets;
 pub use identity::{
     ClientIdentity, Fingerprint, IdentityError, MadeCertificate, ServerIdentity, certificate_end,
     make_certificate,

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::handed::HandedSockets;
 use crate::identity::ServerIdentity;
 use crate::own_socket::{OwnSocket, OwnSocketError};
 use crate::wire::Accepted;
@@ -35,6 +36,11 @@ pub enum ListenError {
         "cannot listen on {address}: another program is using that port; stop it or choose another with `--port`"
     )]
     InUse { address: SocketAddr, source: io::Error },
+    /// The service manager hands over a socket that the permit does not name.
+    #[error(
+        "the service manager hands over a socket at {address}, where the gateway is not to listen; correct ListenStream= in its socket unit, or gateway.bind and gateway.port"
+    )]
+    NotAsked { address: SocketAddr },
     /// The permit asks for TLS, and there is no certificate.
     #[error("cannot listen on {address} over TLS: there is no certificate")]
     NoCertificate { address: SocketAddr },
@@ -77,14 +83,15 @@ pub fn own_addresses() -> io::Result<Vec<IpAddr>> {
 }
 
 /// Listens on every address of the permit, and at its socket; `identity` is shown where it asks for TLS. Port 0 becomes one free port, the
-/// same on each of them. Must be called inside a tokio runtime.
+/// same on each of them. Where a socket was handed over, that one is used. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// When one of the addresses cannot be bound: then none is. The one exception is `::1` on a machine without
-/// IPv6, which is logged and left out.
+/// When one of the addresses cannot be bound, or a socket was handed over for another: then none is. The one exception is
+/// `::1` on a machine without IPv6, which is logged and left out.
 pub fn listen(
     permit: Recorded<BindPermit>,
     identity: Option<&ServerIdentity>,
+    mut handed: HandedSockets,
 ) -> Result<Listener, ListenError> {
     let permit = permit.into_permit();
     let endpoints = permit.endpoints();
@@ -97,7 +104,7 @@ pub fn listen(
     let mut tries = limits::FREE_PORT_TRIES;
     loop {
         tries = tries.saturating_sub(1);
-        match listen_on_all(endpoints, acceptor.clone()) {
+        match listen_on_all(endpoints, acceptor.clone(), &mut handed) {
             // The port drawn for the first address was taken on the second: draw again.
             Err(ListenError::InUse { .. }) if any_port(endpoints) && tries > 0 => {}
             outcome => return outcome.map(|listener| Listener { own, ..listener }),
@@ -109,14 +116,18 @@ fn any_port(endpoints: &[Endpoint]) -> bool {
     endpoints.iter().any(|endpoint| endpoint.address.port() == 0)
 }
 
-fn listen_on_all(endpoints: &[Endpoint], acceptor: Option<TlsAcceptor>) -> Result<Listener, ListenError> {
+fn listen_on_all(
+    endpoints: &[Endpoint],
+    acceptor: Option<TlsAcceptor>,
+    handed: &mut HandedSockets,
+) -> Result<Listener, ListenError> {
     let mut sockets = Vec::with_capacity(endpoints.len());
     let mut port = 0;
     for Endpoint { mut address, transport } in endpoints.iter().copied() {
         if address.port() == 0 {
             address.set_port(port);
         }
-        match bind(address) {
+        match handed.at(address).map_or_else(|| bind(address), ready) {
             Ok(listener) => {
                 port = listener.local_addr().map_err(|source| ListenError::Bind { address, source })?.port();
                 sockets.push(Socket { listener, transport });
@@ -130,6 +141,9 @@ fn listen_on_all(endpoints: &[Endpoint], acceptor: Option<TlsAcceptor>) -> Resul
             }
             Err(source) => return Err(ListenError::Bind { address, source }),
         }
+    }
+    if let Some(address) = handed.left() {
+        return Err(ListenError::NotAsked { address });
     }
     if sockets.is_empty() {
         return Err(ListenError::Nowhere);
@@ -147,6 +161,14 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_send_buffer_size(limits::SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(limits::BACKLOG)
+}
+
+/// A socket that was handed over, as [`bind`] makes one.
+fn ready(handed: std::net::TcpListener) -> io::Result<TcpListener> {
+    handed.set_nonblocking(true)?;
+    socket2::SockRef::from(&handed)
+        .set_send_buffer_size(usize::try_from(limits::SEND_BUFFER).unwrap_or(usize::MAX))?;
+    TcpListener::from_std(handed)
 }
 
 /// Whether a bind failed because the kernel has no such address or no such family.

@@ -95,6 +95,7 @@ impl House {
             servers: Vec::new(),
             origin: Origin { installation: "test".into(), host: "test".into() },
             identity: None,
+            handed: moltbot_net::HandedSockets::default(),
             own_addresses: Vec::new(),
             owner: state_owner(&home),
             clock: now_ms,

@@ -45,10 +45,13 @@ pub(crate) struct ServiceInstall {
     /// For a gateway whose agent runs no commands: more is kept from it, and the sandbox cannot start
     #[arg(long)]
     pub(crate) without_commands: bool,
+    /// Have systemd open the socket: nobody is turned away while the gateway starts anew
+    #[arg(long)]
+    pub(crate) socket: bool,
     /// Replace a unit that somebody else has written
     #[arg(long)]
     pub(crate) force: bool,
-    /// Print JSON: {unit, next[]}
+    /// Print JSON: {unit, socket, next[]}
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -62,4 +65,10 @@ pub(crate) struct ServicePrint {
     /// For a gateway whose agent runs no commands
     #[arg(long)]
     pub(crate) without_commands: bool,
+    /// The unit of its socket, moltbot.socket, instead
+    #[arg(long, conflicts_with_all = ["user", "without_commands", "launchd"])]
+    pub(crate) socket: bool,
+    /// What macOS has instead of a unit
+    #[arg(long, conflicts_with_all = ["user", "without_commands"])]
+    pub(crate) launchd: bool,
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use moltbot_config::settings::{Address, AuthConfig, BindMode, GatewayConfig};
-use moltbot_net::{ListenError, Listener, Wire, listen};
+use moltbot_net::{HandedSockets, ListenError, Listener, Wire, listen};
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::network::{BindPermit, bind};
 use moltbot_policy::{Recorded, record};
@@ -64,7 +64,7 @@ fn has_ipv6() -> bool {
 
 #[tokio::test]
 async fn a_free_port_is_the_same_on_every_address() {
-    let listener = listen(permit(0), None).expect("a listener");
+    let listener = listen(permit(0), None, HandedSockets::default()).expect("a listener");
     assert_ne!(listener.port(), 0);
     for _ in 0..3 {
         connect(&listener, (Ipv4Addr::LOCALHOST, listener.port()).into()).await;
@@ -77,8 +77,8 @@ async fn a_free_port_is_the_same_on_every_address() {
 
 #[tokio::test]
 async fn a_port_in_use_is_an_error_that_names_the_way_out() {
-    let first = listen(permit(0), None).expect("a listener");
-    let error = listen(permit(first.port()), None).expect_err("the port is taken");
+    let first = listen(permit(0), None, HandedSockets::default()).expect("a listener");
+    let error = listen(permit(first.port()), None, HandedSockets::default()).expect_err("the port is taken");
     assert!(matches!(error, ListenError::InUse { .. }), "{error:?}");
     let expected = format!(
         "cannot listen on 127.0.0.1:{}: another program is using that port; stop it or choose another with `--port`",
@@ -97,7 +97,7 @@ async fn no_address_is_kept_when_another_is_taken() {
     let taken = TcpSocket::new_v6().expect("a socket");
     taken.bind((Ipv6Addr::LOCALHOST, port).into()).expect("a port");
     let _taken = taken.listen(1).expect("a listener");
-    let error = listen(permit(port), None).expect_err("::1 is taken");
+    let error = listen(permit(port), None, HandedSockets::default()).expect_err("::1 is taken");
     assert!(error.to_string().contains(&format!("[::1]:{port}")), "{error}");
     let free = TcpSocket::new_v4().expect("a socket");
     free.set_reuseaddr(true).expect("an option"); // old connections may linger; a listener may not
@@ -107,7 +107,7 @@ async fn no_address_is_kept_when_another_is_taken() {
 
 #[tokio::test]
 async fn a_restart_gets_its_port_back_at_once() {
-    let first = listen(permit(0), None).expect("a listener");
+    let first = listen(permit(0), None, HandedSockets::default()).expect("a listener");
     let port = first.port();
     // A connection that we close first stays behind in the kernel for a minute.
     let socket = TcpSocket::new_v4().expect("a socket");
@@ -115,7 +115,10 @@ async fn a_restart_gets_its_port_back_at_once() {
     drop((accepted.expect("a connection"), first));
     let read = theirs.expect("a connection").read(&mut [0; 1]).await;
     assert_eq!(read.expect("the end"), 0);
-    assert_eq!(listen(permit(port), None).expect("the port is free again").port(), port);
+    assert_eq!(
+        listen(permit(port), None, HandedSockets::default()).expect("the port is free again").port(),
+        port
+    );
 }
 
 /// Neither a name nor another address stands in for the one that is not there, and loopback is given back.
@@ -123,7 +126,8 @@ async fn a_restart_gets_its_port_back_at_once() {
 async fn d_14_an_address_that_this_machine_has_not_is_an_error_and_nothing_is_listened_on() {
     for address in ["203.0.114.77", "2606:4700::77"] {
         let port = free_port();
-        let error = listen(permit_with(address, port), None).expect_err("nobody's address here");
+        let error = listen(permit_with(address, port), None, HandedSockets::default())
+            .expect_err("nobody's address here");
         assert!(matches!(error, ListenError::Foreign { .. } | ListenError::Bind { .. }), "{error:?}");
         assert!(error.to_string().contains(address), "{error}");
         let free = TcpSocket::new_v4().expect("a socket");

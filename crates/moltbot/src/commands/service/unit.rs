@@ -29,7 +29,10 @@ pub(super) struct Unit {
 /// Folders that `ProtectHome=` hides, but for what is bound there again.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// What the first line says, by which it is known again.
-pub(super) const MARK: &str = "# Written by `moltbot service install`";
+pub(super) const MARK: &str = "# Written by `moltbot service install";
+
+/// Where an owner's own manager hears that the gateway serves: in a folder that is hidden with the homes.
+const OWNERS_MANAGER: &str = "BindReadOnlyPaths=%t/systemd/notify\n";
 
 const FOR_ALL: &str = "\
 UMask=0077
@@ -80,7 +83,7 @@ impl Unit {
     /// Its text. Fails with the path that systemd could not be told of.
     pub(super) fn text(&self) -> Result<String, String> {
         let mut text =
-            format!("{MARK}; it is written anew by the next one.\n[Unit]\nDescription=Moltbot gateway\n");
+            format!("{MARK}`; it is written anew by the next one.\n[Unit]\nDescription=Moltbot gateway\n");
         if self.user.is_some() {
             text.push_str("Wants=network-online.target\nAfter=network-online.target\n");
         }
@@ -93,7 +96,9 @@ impl Unit {
             |name: &str, value: String| writeln!(text, "{name}={value}").map_err(|error| error.to_string());
         let profile =
             self.profile.iter().map(|name| format!(" --profile {}", word(name))).collect::<String>();
-        line("ExecStart", format!("{}{profile} gateway run", quoted(&self.program)?))?;
+        // A `$` would begin a variable there, and there alone.
+        let program = quoted(&self.program)?.replace('$', "$$");
+        line("ExecStart", format!("{program}{profile} gateway run"))?;
         if self.names_state {
             let state = self.state.display().to_string();
             line("Environment", format!("\"MOLTBOT_STATE_DIR={}\"", escaped(&state)?))?;
@@ -108,11 +113,22 @@ impl Unit {
         if is_hidden(&self.program) {
             line("BindReadOnlyPaths", bindable(&self.program)?)?;
         }
+        if self.user.is_none() {
+            text.push_str(OWNERS_MANAGER);
+        }
         text.push_str(FOR_ALL);
         text.push_str(if self.runs_commands { WITH_COMMANDS } else { WITHOUT_COMMANDS });
         write!(text, "\n[Install]\nWantedBy={}\n", self.wanted_by()).map_err(|error| error.to_string())?;
         Ok(text)
     }
+}
+
+/// The text of the socket that the manager opens for the gateway. At the other addresses the gateway listens by itself.
+pub(super) fn socket(port: u16) -> String {
+    format!(
+        "{MARK} --socket`; it is written anew by the next one.\n[Unit]\nDescription=Moltbot gateway, its socket\n\n\
+        [Socket]\nListenStream=127.0.0.1:{port}\n\n[Install]\nWantedBy=sockets.target\n"
+    )
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -136,12 +152,12 @@ fn bindable(path: &Path) -> Result<String, String> {
     quoted(path)
 }
 
-/// Between quotes (systemd.syntax(7)); `%` would begin a specifier and `$` a variable.
+/// Between quotes (systemd.syntax(7)); `%` would begin a specifier.
 fn escaped(text: &str) -> Result<String, String> {
     if text.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
         return Err(format!("{text:?} has signs that a unit cannot name"));
     }
-    Ok(text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$"))
+    Ok(text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%"))
 }
 
 #[cfg(test)]
@@ -169,6 +185,7 @@ mod tests {
             "ExecStart=\"/home/a b/bin/moltbot\" gateway run",
             "BindPaths=\"/home/a b/.moltbot\"",
             "BindReadOnlyPaths=\"/home/a b/bin/moltbot\"",
+            "BindReadOnlyPaths=%t/systemd/notify",
             "ReadWritePaths=\"/srv/notes\"",
             "WantedBy=default.target",
         ] {
@@ -186,8 +203,10 @@ mod tests {
     #[test]
     fn no_name_becomes_a_setting() {
         let text = Unit { names_state: true, state: "/srv/100% \"sure\" $HOME\\".into(), ..unit() }.text();
-        let line = "Environment=\"MOLTBOT_STATE_DIR=/srv/100%% \\\"sure\\\" $$HOME\\\\\"";
+        let line = "Environment=\"MOLTBOT_STATE_DIR=/srv/100%% \\\"sure\\\" $HOME\\\\\"";
         assert!(text.unwrap().lines().any(|one| one == line));
+        let text = Unit { program: "/srv/$a/moltbot".into(), ..unit() }.text().unwrap();
+        assert!(text.contains("ExecStart=\"/srv/$$a/moltbot\" gateway run\n"), "{text}");
         for bad in ["/srv/a\nExecStartPre=/bin/sh", "/srv/a:b", "/srv/\u{7}"] {
             assert!(Unit { state: bad.into(), ..unit() }.text().is_err(), "{bad:?}");
         }
