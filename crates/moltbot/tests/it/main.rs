@@ -93,6 +93,8 @@ mod open_config;
 #[cfg(test)]
 mod own_socket;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod patching;
 #[cfg(test)]
 mod paths;

@@ -1,0 +1,231 @@
+//! The pages of the documentation: all of them are in the book, each link leads somewhere, each command that they show is one of
+//! ours, and the list of settings is what the program says.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::paths::{read, tree, write};
+use crate::program::Program;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Pages of a folder, and of the folders in it.
+fn pages_in(folder: &Path) -> Vec<PathBuf> {
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    tree(folder).into_iter().filter(is_page).collect()
+}
+
+/// The pages of the documentation, and those at the top of the repository.
+fn pages() -> Vec<PathBuf> {
+    let top = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "SPECIFICATION.md", "CONTRIBUTING.md"];
+    let top = top.into_iter().map(|name| root().join(name));
+    pages_in(&root().join("docs")).into_iter().chain(top).collect()
+}
+
+/// Targets of the links of a page.
+fn links(text: &str) -> Vec<&str> {
+    let ends = text.split("](").skip(1);
+    ends.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+}
+
+#[test]
+fn every_page_is_in_the_book() {
+    let docs = root().join("docs");
+    let summary = read(&docs.join("SUMMARY.md"));
+    let listed: BTreeSet<PathBuf> = links(&summary).into_iter().map(|link| docs.join(link)).collect();
+    let all: BTreeSet<PathBuf> =
+        pages_in(&docs).into_iter().filter(|page| !page.ends_with("SUMMARY.md")).collect();
+    assert_eq!(listed, all, "docs/SUMMARY.md lists the pages of docs");
+    assert!(read(&docs.join("book.toml")).contains("src = \".\""));
+}
+
+/// What a heading is called in a link, as GitHub and mdBook make it.
+fn anchor(heading: &str) -> String {
+    let lower = heading.trim().to_lowercase();
+    let kept = lower.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut dead = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            let (path, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            let has_heading = || {
+                let lines = read(&target);
+                lines
+                    .lines()
+                    .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == wanted)
+            };
+            if !target.exists() || !(wanted.is_empty() || has_heading()) {
+                dead.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+/// The commands in the blocks of a page that are to be typed, one a line.
+fn typed(text: &str) -> Vec<String> {
+    let blocks = text.split("\n```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    let lines = blocks.flat_map(|(kind, text)| {
+        let begin = match kind {
+            "sh" => "",
+            // What the program says stands between what is typed.
+            "console" => "$ ",
+            _ => "\n",
+        };
+        text.lines().filter_map(move |line| line.trim().strip_prefix(begin))
+    });
+    lines.filter(|line| line.starts_with("moltbot ")).map(str::to_owned).collect()
+}
+
+/// What begins like a command in the description of formats, and is text that is hashed.
+const LABELS: [&str; 3] = ["key file check", "key id", "seal"];
+
+/// The words of a command in a sentence that can be no arguments: the command and its parts.
+fn spoken(text: &str) -> Vec<String> {
+    let spans = text.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " "));
+    let ours = spans.filter_map(|span| span.strip_prefix("moltbot ").map(str::to_owned));
+    let is_part =
+        |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let parts = ours.map(|span| span.split(' ').take_while(is_part).collect::<Vec<_>>().join(" "));
+    parts.filter(|words| !words.is_empty() && !LABELS.contains(&words.as_str())).collect()
+}
+
+#[test]
+fn every_command_that_is_shown_is_one_of_ours() {
+    let program = Program::new();
+    let mut seen = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        let typed = typed(&text).into_iter().map(|line| line.split_once(' ').unwrap().1.to_owned());
+        for line in typed.chain(spoken(&text)) {
+            let line =
+                line.split(" #").next().unwrap().split([';', '|', '>', '<']).next().unwrap().to_owned();
+            if !seen.insert(line.clone()) {
+                continue;
+            }
+            let mut words = shlex(&line);
+            words.push("--help".into());
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let ran = program.run(&words);
+            if ran.code != 0 {
+                wrong.push(format!("{}: {line}: {}", page.display(), ran.err));
+            }
+        }
+    }
+    assert!(seen.len() > 100 && wrong.is_empty(), "{} commands, {wrong:#?}", seen.len());
+}
+
+/// The words of a line that has quotes and nothing else of a shell.
+fn shlex(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in line.trim().chars() {
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (_, Some(open)) if c == open => quote = None,
+            (' ', None) => words.extend((!word.is_empty()).then(|| std::mem::take(&mut word))),
+            _ => word.push(c),
+        }
+    }
+    words.extend((!word.is_empty()).then_some(word));
+    words
+}
+
+/// The page of all settings, from what `config schema` prints.
+fn settings_page(schema: &Value) -> String {
+    let mut page = String::from(
+        "# Settings\n\nEvery setting that has an effect, as `moltbot config schema` says it; how the file is written is in\n\
+        [Configuration](config.md). Those of earlier generations that are read and have none yet are listed by `moltbot config\n\
+        validate`.\n",
+    );
+    let mut rows = Vec::new();
+    gather(schema, "", &mut rows);
+    let mut section = "";
+    for (path, row) in &rows {
+        let head = path.split('.').next().unwrap();
+        if head != section {
+            section = head;
+            write!(
+                page,
+                "\n## {section}\n\n| setting | values | default | what it does |\n| --- | --- | --- | --- |\n"
+            )
+            .unwrap();
+        }
+        page.push_str(row);
+    }
+    page
+}
+
+/// A row for each setting of `schema` that is no object of settings.
+fn gather(schema: &Value, path: &str, rows: &mut Vec<(String, String)>) {
+    let parts = |name: &str| schema.get(name).and_then(Value::as_object).into_iter().flatten();
+    let named = parts("properties").map(|(name, inner)| (name.as_str(), inner));
+    let entries =
+        schema.get("additionalProperties").filter(|inner| inner.is_object()).map(|inner| ("*", inner));
+    let items =
+        schema.get("items").filter(|inner| inner.get("properties").is_some()).map(|inner| ("[]", inner));
+    for (name, inner) in named.chain(entries).chain(items) {
+        if inner.get("x-moltbot-supported") == Some(&Value::Bool(false)) {
+            continue;
+        }
+        let path = match (path, name) {
+            ("", name) => name.to_owned(),
+            (path, "[]") => format!("{path}[]"),
+            (path, name) => format!("{path}.{name}"),
+        };
+        let before = rows.len();
+        gather(inner, &path, rows);
+        if rows.len() == before {
+            rows.push((path.clone(), row(&path, inner)));
+        }
+    }
+}
+
+fn row(path: &str, setting: &Value) -> String {
+    let cell = |text: &str| text.replace('\n', " ").replace('|', "\\|");
+    let text = |name: &str| setting.get(name).and_then(Value::as_str).unwrap_or_default();
+    let named = |name: &str| setting.get(name).and_then(Value::as_array).into_iter().flatten();
+    let kinds = match setting.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().collect(),
+        kind => kind.into_iter().collect::<Vec<_>>(),
+    };
+    let constants = named("oneOf").chain(named("anyOf")).filter_map(|one| one.get("const"));
+    let listed: Vec<String> = named("enum").chain(constants).map(|value| format!("`{value}`")).collect();
+    let kinds = kinds.into_iter().filter_map(Value::as_str).filter(|kind| *kind != "null");
+    let values = if listed.is_empty() { kinds.collect::<Vec<_>>().join(", ") } else { listed.join(", ") };
+    let default = setting.get("default").filter(|value| !value.is_null()).map(|value| format!("`{value}`"));
+    format!(
+        "| `{path}` | {} | {} | {} |\n",
+        cell(&values),
+        cell(&default.unwrap_or_default()),
+        cell(text("description"))
+    )
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "whether the page is to be written anew")]
+fn the_page_of_settings_is_what_the_program_says() {
+    let ran = Program::new().run(&["config", "schema"]);
+    let page = settings_page(&serde_json::from_str(&ran.out).unwrap());
+    let path = root().join("docs/reference/settings.md");
+    if std::env::var_os("MOLTBOT_WRITE_PAGES").is_some() {
+        write(&path, &page);
+    }
+    assert!(page.lines().count() > 200, "{page}");
+    assert_eq!(
+        read(&path),
+        page,
+        "write it anew: MOLTBOT_WRITE_PAGES=1 cargo nextest run the_page_of_settings"
+    );
+}
