@@ -15,10 +15,13 @@ pub(super) enum Reached {
 
 /// What the address in a word leads to. `written` is the word before variables were put in.
 pub(super) fn reached(text: &str, written: &str) -> Option<Reached> {
-    if written.contains("KUBERNETES_SERVICE_HOST") || text.contains("kubernetes.default.svc") {
+    // Most words are shorter, which is told sooner than what is in them.
+    let has = |text: &str, name: &str| text.len() >= name.len() && text.contains(name);
+    let has_dot = text.bytes().any(|byte| byte == b'.');
+    if has(written, "KUBERNETES_SERVICE_HOST") || has(text, "kubernetes.default.svc") {
         return Some(Reached::Kubelet);
     }
-    if names_metadata(text) {
+    if has_dot && names_metadata(text) {
         return Some(Reached::Metadata);
     }
     if !text.contains(['.', ':']) && !text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'x') {

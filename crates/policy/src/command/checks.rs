@@ -2,13 +2,14 @@
 
 use super::address;
 use super::call::Call;
+use super::outputs::Outputs;
 use super::patterns::{self, Name};
 use super::programs;
 use super::review::Review;
 use super::rules::base_name;
 use super::verdict::{Choice, RedirectKind, Severity};
 use super::word::{UNKNOWN, Wildcard, Word};
-use super::{environment, interpreters, outputs, paths};
+use super::{environment, interpreters, paths};
 
 impl Review<'_> {
     /// Enters a pattern that was found.
@@ -22,7 +23,9 @@ impl Review<'_> {
 
     /// Remembers a word that is the name of a program which leaves the walls.
     pub(super) fn note(&mut self, word: &Word) {
-        self.mentions |= word.text.split([' ', '=', ',']).any(|word| programs::leaves_walls(base_name(word)));
+        let words = word.text.as_bytes().split(|byte| matches!(byte, b' ' | b'=' | b','));
+        let names = words.map(|word| word.rsplit(|byte| *byte == b'/').next().unwrap_or(word));
+        self.mentions |= names.filter_map(|name| std::str::from_utf8(name).ok()).any(programs::leaves_walls);
     }
 
     /// Enters a call as a part, when it is judged by other means than rules.
@@ -42,8 +45,7 @@ impl Review<'_> {
                 format!("it may change what git runs: {}", super::call::shortened(text)),
             );
         }
-        let folder = self.folder.clone();
-        let Some(found) = paths::sensitive(text, folder.as_deref(), written) else { return };
+        let Some(found) = paths::sensitive(text, self.folder.as_deref(), written) else { return };
         let Some((choice, severity)) = found.grade(written) else { return };
         if let Some(pattern) = found.pattern {
             let name = patterns::of(pattern).name;
@@ -163,22 +165,22 @@ impl Review<'_> {
 
     /// The words of a call: paths, addresses, names of programs.
     pub(super) fn look_at_words(&mut self, call: &Call) {
-        let name = call.name().to_owned();
-        let in_place = matches!(name.as_str(), "perl" | "ruby")
+        let name = call.name();
+        let in_place = matches!(name, "perl" | "ruby")
             && call
                 .arguments()
                 .iter()
                 .any(|word| word.text.starts_with("-i") || word.text.starts_with("-pi"));
-        let written = programs::writes(&name) || in_place;
-        let takes_text = programs::takes_text(&name);
-        let takes_code = programs::is_shell(&name) || interpreters::interpreter(&name).is_some();
+        let written = programs::writes(name) || in_place;
+        let takes_text = programs::takes_text(name);
+        let takes_code = programs::is_shell(name) || interpreters::interpreter(name).is_some();
         let mut operands = 0_usize;
         let mut before = "";
-        let given = programs::pattern_is_given(&name, call);
-        let target_first = call
-            .arguments()
-            .iter()
-            .any(|word| word.text.starts_with("-t") || word.text.starts_with("--target"));
+        let given = programs::pattern_is_given(name, call);
+        let target_first = |word: &Word| word.text.starts_with("-t") || word.text.starts_with("--target");
+        let copies =
+            matches!(name, "cp" | "rsync" | "install" | "ln") && !call.arguments().iter().any(target_first);
+        let outputs = Outputs::of(call);
         let last = call.arguments().len().saturating_sub(1);
         for (at, word) in call.arguments().iter().enumerate() {
             let text = word.text.as_str();
@@ -186,26 +188,22 @@ impl Review<'_> {
                 continue;
             }
             let place = if given { usize::MAX } else { operands };
-            let mentions = programs::only_mentions(&name, place, before, text)
+            let mentions = programs::only_mentions(name, place, before, text)
                 || (name == "git" && place == 1 && call.has(&["grep"]));
-            let (value, ahead) = (programs::takes_value(&name, before), before);
+            let (value, ahead) = (programs::takes_value(name, before), before);
             operands = operands.saturating_add(usize::from(!text.starts_with('-') && !value));
             before = text;
             if mentions {
                 continue;
             }
             // What is copied is read; only where it goes is written.
-            let source = matches!(name.as_str(), "cp" | "rsync" | "install" | "ln")
-                && at != last
-                && last > 0
-                && !target_first
-                || (name == "dd" && text.starts_with("if="));
-            let written = written && !source || outputs::writes_to(call, at, ahead);
+            let source = copies && at != last && last > 0 || (name == "dd" && text.starts_with("if="));
+            let written = written && !source || outputs.has(at, ahead);
             self.look_at_path(text, written);
             if let Some(text) = word.flow.text() {
                 self.look_at_path(text, written);
             }
-            if source && matches!(name.as_str(), "ln") && paths::is_root(text) {
+            if source && name == "ln" && paths::is_root(text) {
                 self.raise(
                     Choice::Refuse,
                     Severity::High,
@@ -217,7 +215,7 @@ impl Review<'_> {
                 super::scan::unbraced(text).iter().for_each(|spelt| self.look_at_path(spelt, written));
             }
             if !takes_text {
-                self.look_at_mention(&name, text);
+                self.look_at_mention(name, text);
             }
         }
     }
@@ -244,21 +242,22 @@ impl Review<'_> {
 
     /// Acts that destroy more than the workspace.
     pub(super) fn destroys(&mut self, call: &Call) {
-        let name = call.name().to_owned();
-        let recursive = call.arguments().iter().any(|word| {
-            matches!(word.text.as_str(), "--recursive")
-                || (word.text.starts_with('-')
-                    && !word.text.starts_with("--")
-                    && word.text.contains(['r', 'R']))
-        });
+        let name = call.name();
+        let recursive = || {
+            call.arguments().iter().any(|word| {
+                matches!(word.text.as_str(), "--recursive")
+                    || (word.text.starts_with('-')
+                        && !word.text.starts_with("--")
+                        && word.text.contains(['r', 'R']))
+            })
+        };
         let by_find = name == "find"
             && (call.has(&["-delete"])
                 || call.arguments().iter().any(|word| word.text.starts_with("-exec"))
                     && call.has(&["rm", "shred", "unlink"]));
         let applies = by_find
-            || (recursive
-                && matches!(name.as_str(), "rm" | "chmod" | "chown" | "chgrp" | "setfacl" | "chattr"))
-            || matches!(name.as_str(), "mv" | "shred");
+            || (matches!(name, "rm" | "chmod" | "chown" | "chgrp" | "setfacl" | "chattr") && recursive())
+            || matches!(name, "mv" | "shred");
         if !applies {
             return;
         }
@@ -284,7 +283,7 @@ impl Review<'_> {
                     "destroys",
                     "where the variable is empty, everything goes",
                 );
-            } else if word.text.chars().eq([UNKNOWN]) && matches!(name.as_str(), "rm") {
+            } else if word.text.chars().eq([UNKNOWN]) && name == "rm" {
                 self.raise(
                     Choice::Ask,
                     Severity::Medium,

@@ -1,5 +1,8 @@
 //! Interpreters of languages other than the shell's, and how they are given code.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// An interpreter of a language, and the options after which code stands.
 pub(super) struct Interpreter {
     /// The language, as people call it.
@@ -125,7 +128,12 @@ static INTERPRETERS: &[(&[&str], Interpreter)] = &[
 /// The interpreter of this name.
 pub(super) fn interpreter(name: &str) -> Option<&'static Interpreter> {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    let first = stem.as_bytes().first();
-    let same = |known: &&str| known.as_bytes().first() == first && *known == stem;
-    INTERPRETERS.iter().find(|(names, _)| names.iter().any(&same)).map(|(_, interpreter)| interpreter)
+    static BY_NAME: LazyLock<HashMap<&str, &Interpreter>> = LazyLock::new(|| {
+        let each = |(names, interpreter): &'static (&'static [&'static str], Interpreter)| {
+            names.iter().map(move |name| (*name, interpreter))
+        };
+        // The first of two with a name counts.
+        INTERPRETERS.iter().rev().flat_map(each).collect()
+    });
+    BY_NAME.get(stem).copied()
 }

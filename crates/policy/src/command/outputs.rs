@@ -1,6 +1,7 @@
 //! Where a command writes: the words of a program that are no sources.
 
 use super::call::Call;
+use super::word::Word;
 
 /// Options whose value a program writes to, in a word of their own or behind `=`.
 const OPTIONS: &[&str] = &[
@@ -45,34 +46,55 @@ const UNPACK: &[(&[&str], &[&str])] = &[
     (&["git"], &["-o", "--output-directory"]),
 ];
 
-/// Whether the program writes to the word `at`, which stands behind `before`: what is between may be said in one word.
-pub(super) fn writes_to(call: &Call, at: usize, before: &str) -> bool {
-    let name = call.name();
-    let words = call.arguments();
-    let Some(text) = words.get(at).map(|word| word.text.as_str()) else { return false };
-    let plain = !text.starts_with('-');
-    if CHANGE.contains(&name) && plain {
-        return true;
+/// Which words of a call its program writes to.
+pub(super) struct Outputs<'c> {
+    words: &'c [Word],
+    /// The program changes what it is given.
+    changes: bool,
+    /// It writes to the last of several words.
+    last: bool,
+    /// It unpacks, and these options say where to.
+    own: Vec<&'static [&'static str]>,
+    /// `-o` is something else to it.
+    other_o: bool,
+}
+
+impl<'c> Outputs<'c> {
+    /// Those of `call`.
+    pub(super) fn of(call: &'c Call) -> Self {
+        let name = call.name();
+        let unpacks = !matches!(name, "tar" | "bsdtar" | "gtar") || extracts(call);
+        let own = UNPACK.iter().filter(|(names, _)| unpacks && names.contains(&name));
+        Self {
+            words: call.arguments(),
+            changes: CHANGE.contains(&name),
+            last: LAST.contains(&name),
+            own: own.map(|(_, options)| *options).collect(),
+            other_o: OTHER_O.contains(&name),
+        }
     }
-    if LAST.contains(&name) && plain && at > 0 && at.saturating_add(1) == words.len() {
-        return words.iter().filter(|word| !word.text.starts_with('-')).count() > 1;
+
+    /// Whether the program writes to the word `at`, which stands behind `before`: what is between may be said in one word.
+    pub(super) fn has(&self, at: usize, before: &str) -> bool {
+        let Some(text) = self.words.get(at).map(|word| word.text.as_str()) else { return false };
+        let plain = !text.starts_with('-');
+        if self.changes && plain {
+            return true;
+        }
+        if self.last && plain && at > 0 && at.saturating_add(1) == self.words.len() {
+            return self.words.iter().filter(|word| !word.text.starts_with('-')).count() > 1;
+        }
+        if plain && !before.starts_with('-') {
+            return false;
+        }
+        let own = self.own.iter().copied().flatten();
+        let others = OPTIONS.iter().filter(|option| !(self.other_o && matches!(**option, "-o" | "-O")));
+        own.chain(others).any(|option| is_value(text, before, option))
     }
-    let own = UNPACK.iter().filter(|(names, _)| names.contains(&name)).flat_map(|(_, options)| *options);
-    let unpacks = !matches!(name, "tar" | "bsdtar" | "gtar") || extracts(call);
-    if unpacks && own.clone().any(|option| is_value(text, before, option)) {
-        return true;
-    }
-    OPTIONS
-        .iter()
-        .filter(|option| !(matches!(**option, "-o" | "-O") && OTHER_O.contains(&name)))
-        .any(|option| is_value(text, before, option))
 }
 
 /// Whether a word is the value of an option: behind it, behind its `=`, or in the same word when it has one letter.
 fn is_value(text: &str, before: &str, option: &str) -> bool {
-    if !text.starts_with('-') && !before.starts_with('-') {
-        return false;
-    }
     // The last of several letters takes the value: `-idD folder`.
     let letter = option.strip_prefix('-').filter(|letter| letter.len() == 1);
     let clustered = letter.is_some_and(|letter| {

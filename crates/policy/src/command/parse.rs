@@ -230,6 +230,9 @@ pub(super) fn simple(program: &Program) -> Option<Vec<String>> {
 
 /// Characters that make a terminal show something else than what runs.
 pub(super) fn hidden(script: &str) -> Option<&'static str> {
+    if script.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
+        return None;
+    }
     script.chars().find_map(|c| match c {
         '\n' | '\t' => None,
         '\r' => Some("it has a carriage return, which hides what stands before it from whoever reads it"),

@@ -291,19 +291,23 @@ pub(super) fn is_root(text: &str) -> bool {
 /// The parts of a word that are paths: from a slash or a tilde that begins one.
 fn candidates(text: &str) -> impl Iterator<Item = &str> {
     let option = text.starts_with('-').then(|| text.find('/')).flatten();
-    text.char_indices().filter_map(move |(at, c)| {
+    let signs = text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b'/' | b'~'));
+    signs.filter_map(move |(at, sign)| {
         let begins = at.checked_sub(1).is_none_or(|before| {
             text.as_bytes().get(before).is_some_and(|before| b"=:,@|'\"( >[".contains(before))
         });
-        let path = (c == '/' && (begins || option == Some(at))) || (c == '~' && begins);
-        let (_, rest) = path.then(|| text.split_at_checked(at)).flatten()?;
-        Some(rest.split([':', ',', '\'', '"', ' ', '|', ')', ';', '\n']).next().unwrap_or(rest))
+        let (_, rest) =
+            (begins || option == Some(at) && sign == b'/').then(|| text.split_at_checked(at)).flatten()?;
+        let ends = |byte| matches!(byte, b':' | b',' | b'\'' | b'"' | b' ' | b'|' | b')' | b';' | b'\n');
+        rest.get(..rest.bytes().position(ends).unwrap_or(rest.len()))
     })
 }
 
 fn name_of(text: &str) -> Option<&'static Sensitive> {
     let end = text.trim_end_matches(['/', '\'', '"', ')', ';']);
-    let name = end.rsplit(['/', '=', ':', '@', '\'', '"', ' ']).next().unwrap_or(end);
+    let parts = |byte: u8| matches!(byte, b'/' | b'=' | b':' | b'@' | b'\'' | b'"' | b' ');
+    let begins = end.bytes().rposition(parts).map_or(0, |at| at.saturating_add(1));
+    let name = end.get(begins..).unwrap_or(end);
     if name.len() < 6 {
         return None;
     }
@@ -320,13 +324,17 @@ fn place_of(path: &str, written: bool) -> Option<&'static Sensitive> {
 }
 
 fn find(path: &str) -> Option<&'static Sensitive> {
-    if path.len() < 4 && !path.contains(['*', '?', '[']) {
+    if path.len() < 4 && !super::glob::is_wild(path) {
         return None;
     }
     let home = home_of(path);
     let path = home.as_deref().unwrap_or(path);
-    let spelt = path.contains(['*', '?', '[']);
-    let near = |place: &&Place| spelt || place.0 == DISKS || path.as_bytes().starts_with(place.stem());
+    let spelt = super::glob::is_wild(path);
+    // Behind the first letter most differ already.
+    let (bytes, second) = (path.as_bytes(), path.as_bytes().get(1));
+    let near = |place: &&Place| {
+        spelt || place.0.as_bytes().get(1) == second && (place.0 == DISKS || bytes.starts_with(place.stem()))
+    };
     // The first that fits says what a path is: the more exact stand in front.
     let mut known = PLACES.iter().filter(near).filter(|place| fits(path, place.0)).map(|place| &place.1);
     // What wildcards spell may be several places: the worst of them.

@@ -1,5 +1,8 @@
 //! Programs that start another one, and how they are told which.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// A program that starts the one that its words name.
 pub(super) struct Wrapper {
     /// Options whose next word is their value: letters.
@@ -200,7 +203,14 @@ pub(super) fn wrapper_of(name: &str) -> Option<&'static Wrapper> {
     if name.starts_with("ld-linux") || name.starts_with("ld-musl") || name == "ld.so" {
         return Some(&LOADER);
     }
-    WRAPPERS.iter().find(|(names, _)| names.contains(&name)).map(|(_, wrapper)| wrapper)
+    static BY_NAME: LazyLock<HashMap<&str, &Wrapper>> = LazyLock::new(|| {
+        let each = |(names, wrapper): &'static (&'static [&'static str], Wrapper)| {
+            names.iter().map(move |name| (*name, wrapper))
+        };
+        // The first of two with a name counts.
+        WRAPPERS.iter().rev().flat_map(each).collect()
+    });
+    BY_NAME.get(name).copied()
 }
 
 /// Wrappers that change who a program is, what it may or where it runs: the wrapping itself is judged as well.
