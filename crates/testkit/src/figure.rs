@@ -12,6 +12,8 @@ pub enum Limit {
     AtLeast(f64),
     /// A budget: more fails the run.
     AtMost(f64),
+    /// A budget in multiples of the reference: more fails the run, and so does a figure without one.
+    Times(f64),
     /// Nothing: told for comparison.
     None,
 }
@@ -61,6 +63,7 @@ impl Figure {
         match self.limit {
             Limit::AtLeast(least) => self.value >= least,
             Limit::AtMost(most) => self.value <= most,
+            Limit::Times(most) => self.ratio().is_some_and(|ratio| ratio <= most),
             Limit::None => true,
         }
     }
@@ -80,6 +83,7 @@ impl fmt::Display for Figure {
         match self.limit {
             Limit::AtLeast(least) => write!(f, "  (at least {least})")?,
             Limit::AtMost(most) => write!(f, "  (budget {most})")?,
+            Limit::Times(most) => write!(f, "  (budget {most} x)")?,
             Limit::None => {}
         }
         match (&self.reference, self.ratio()) {

@@ -1,7 +1,9 @@
 //! What this machine does without moltbot: the measure of how fast it is, taken in the same run and in turns with what
 //! it is compared with, so that a busy moment falls on both.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -12,20 +14,49 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::Outcome;
 use crate::gateway::proc_text;
 
-/// Starts `/bin/true` and waits for its end: its processor time, in milliseconds.
-pub(crate) fn plain_start_cpu() -> Outcome<f64> {
-    let mut child = spawn_true()?;
+/// The argument by which this program does the work of [`first_start`] in a process of its own.
+pub(crate) const FIRST_START: &str = "--first-start";
+/// How many files it makes: those of a gateway's first start, each flushed, and its folder as well.
+const FILES: u32 = 22;
+/// How much it puts in order, so that half of its time is its own and not the kernel's.
+const ENTRIES: u32 = 30_000;
+
+/// What any program does that starts for the first time and keeps what it has: files in a new folder, each safe from a power cut, and
+/// some work in memory. The kernel's part of it depends on the machine as that of the gateway's start does: on its disk, its file system,
+/// and on who else uses the processor.
+#[expect(clippy::disallowed_methods, reason = "what the program's start is compared with")]
+pub(crate) fn first_start(folder: &Path) -> Outcome<()> {
+    let place = std::fs::File::open(folder)?;
+    for number in 0..FILES {
+        let (draft, path) = (folder.join("draft"), folder.join(number.to_string()));
+        let mut file = std::fs::File::create_new(&draft)?;
+        file.write_all(&[b'x'; 1024])?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &path)?;
+        place.sync_all()?;
+    }
+    let entry = |number: u32| (number.wrapping_mul(2_654_435_761).to_string(), number);
+    std::hint::black_box((0..ENTRIES).map(entry).collect::<BTreeMap<_, _>>());
+    Ok(())
+}
+
+/// Has that done in `folder`: its processor time, in milliseconds.
+#[expect(clippy::disallowed_methods, reason = "what the program's start is compared with")]
+pub(crate) fn first_start_cpu(folder: &Path) -> Outcome<f64> {
+    let mut command = Command::new(std::env::current_exe()?);
+    cpu_of(command.arg(FIRST_START).arg(folder).env_clear().stdin(Stdio::null()).spawn()?)
+}
+
+/// Waits for the end of a process: its processor time, in milliseconds.
+fn cpu_of(mut child: Child) -> Outcome<f64> {
     let pid = Pid::from_raw(i32::try_from(child.id())?).ok_or("a child without a number")?;
     // Not reaped yet, so that its counters can still be read.
     waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
     let counters = proc_text(format!("/proc/{}/schedstat", child.id()).as_ref())?;
-    child.wait()?;
+    if !child.wait()?.success() {
+        return Err("what the program is compared with has failed".into());
+    }
     Ok(counters.split_whitespace().next().unwrap_or("0").parse::<f64>()? / 1e6)
-}
-
-#[expect(clippy::disallowed_methods, reason = "what the program's start is compared with")]
-fn spawn_true() -> Outcome<Child> {
-    Ok(Command::new("/bin/true").env_clear().stdin(Stdio::null()).stdout(Stdio::null()).spawn()?)
 }
 
 /// A file beside the homes of the measured gateways.
