@@ -45,6 +45,12 @@ pub trait Driver: Send + Sync {
     /// answers [`NotSent::Unreachable`].
     fn send<'a>(&'a self, piece: &'a Piece) -> Doing<'a, Result<(), NotSent>>;
 
+    /// Asks the vendor whether it takes us for who we are, and leaves everything as it is: what we are called there; nothing where
+    /// that cannot be asked without others seeing us come.
+    fn look(&self) -> Doing<'_, Result<Option<String>, Broken>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Where the vendor posts what arrives, when it does so for this account. The gateway answers there.
     fn webhook(&self) -> Option<&Webhook> {
         None

@@ -88,8 +88,8 @@ impl Telegram {
         Self { posted: Some(Posted::new(address)), ..self }
     }
 
-    /// Connects and takes updates until something fails.
-    async fn serve(&self, link: &dyn Link) -> Result<Infallible, Broken> {
+    /// Opens the door, and asks whose token it is.
+    async fn sign_in(&self) -> Result<Way, Broken> {
         let account = &self.place.account;
         let token = self.token.clone().map_err(Broken::lasting)?;
         let door = self.client.open(&self.root, &format!("channel:{}", self.place)).await;
@@ -99,7 +99,12 @@ impl Telegram {
             .call("getMe", &json!({}), limits::TELEGRAM_IDLE)
             .await
             .map_err(|error| error.broken(account))?;
-        let way = Arc::new(Way { api, me });
+        Ok(Way { api, me })
+    }
+
+    /// Connects and takes updates until something fails.
+    async fn serve(&self, link: &dyn Link) -> Result<Infallible, Broken> {
+        let way = Arc::new(self.sign_in().await?);
         match &self.posted {
             None => self.poll(link, &way).await,
             Some(posted) => self.be_posted(link, posted, &way).await,
@@ -250,6 +255,12 @@ impl Driver for Telegram {
 
     fn fetch<'a>(&'a self, file: &'a Attached) -> Doing<'a, Result<Vec<u8>, NotFetched>> {
         Box::pin(self.download(file, self.media_max))
+    }
+
+    fn look(&self) -> Doing<'_, Result<Option<String>, Broken>> {
+        Box::pin(async {
+            self.sign_in().await.map(|Way { me, .. }| Some(format!("@{} ({})", me.username, me.id)))
+        })
     }
 
     fn webhook(&self) -> Option<&Webhook> {

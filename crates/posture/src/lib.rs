@@ -14,6 +14,7 @@ pub mod proof;
 mod secrets;
 mod settings;
 mod swap;
+mod vendors;
 
 pub use check::{Check, Level, worst};
 pub use engine::engine;
@@ -26,3 +27,4 @@ pub use secrets::{
 };
 pub use settings::{config, credential, network, shut_off, walls};
 pub use swap::{memory_lock, swap};
+pub use vendors::{VendorTrial, channel, provider, vendors_unasked};

@@ -1,5 +1,7 @@
 //! `moltbot doctor`: gathers what only the program can find out, and shows the judgements of `posture`.
 
+mod vendors;
+
 use moltbot_config::settings::{SandboxBackend, SandboxConfig};
 use moltbot_gateway::StopFact;
 use moltbot_net::gateway_client::{GatewayClient, GatewayClientError};
@@ -26,10 +28,10 @@ use crate::{clock, serve};
 pub(crate) fn run(environment: Environment, options: &DoctorOptions) -> anyhow::Result<Exit> {
     let facts = Facts { json: options.json };
     if !options.fix {
-        return tell(&checks(environment)?, facts, "moltbot");
+        return tell(&checks(environment, Beyond::Asked)?, facts, "moltbot");
     }
     let fixed = security::cure(&environment)?;
-    let checks = checks(environment)?;
+    let checks = checks(environment, Beyond::Asked)?;
     let ok = posture::worst(&checks) < Level::Fail && !fixed.has_failed();
     if options.json {
         output::json(&json!({"ok": ok, "fix": fixed, "checks": checks}))?;
@@ -40,14 +42,21 @@ pub(crate) fn run(environment: Environment, options: &DoctorOptions) -> anyhow::
     Ok(if ok { exit } else { Exit::Failed })
 }
 
+/// Whether those beyond this machine are asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Beyond {
+    Asked,
+    LeftAlone,
+}
+
 /// Everything that is looked at.
-pub(super) fn checks(environment: Environment) -> anyhow::Result<Vec<Check>> {
+pub(super) fn checks(environment: Environment, beyond: Beyond) -> anyhow::Result<Vec<Check>> {
     // Looked at before it is opened, because opening repairs it.
     let mut checks = vec![posture::state_folder(&environment.state_dir), posture::clock(clock::now_ms())];
     checks.extend(files(&environment));
     checks.extend([posture::swap(), posture::memory_lock(moltbot_vault::can_lock_memory())]);
     match Home::ensure(environment) {
-        Ok(home) => checks.extend(serve::block_on(examine(&home))?),
+        Ok(home) => checks.extend(serve::block_on(examine(&home, beyond))?),
         Err(error) => checks.push(posture::state_unusable(&format!("{error:#}"))),
     }
     Ok(checks)
@@ -110,7 +119,7 @@ fn files(environment: &Environment) -> Vec<Check> {
     checks
 }
 
-async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
+async fn examine(home: &Home, beyond: Beyond) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![posture::disk_space(home.state.fd())];
     let stopped = StopFact::read(&home.state).map_err(|error| home::failed(&error))?;
     checks.push(posture::stopped(stopped.as_ref().map(|fact| fact.by.as_str())));
@@ -130,6 +139,10 @@ async fn examine(home: &Home) -> anyhow::Result<Vec<Check>> {
         let number = running.as_ref().map_or(config.gateway.port, |running| running.port);
         let found = if running.is_some() { PortUse::Ours } else { knock(number).await };
         checks.push(posture::port(number, found));
+        // Before the walls are tried, after which the book is closed.
+        if beyond == Beyond::Asked {
+            checks.extend(vendors::ask(home, running.is_some()).await);
+        }
         let sandbox = &config.agents.defaults.sandbox;
         checks.extend(try_walls(home, sandbox, running.is_some()).await);
     }

@@ -9,6 +9,7 @@ use moltbot_vault::{OwnerFile, StateDir};
 use serde_json::{Value, json};
 
 use self::mask::Mask;
+use super::doctor::Beyond;
 use super::{doctor, logs, security};
 use crate::arguments::{Bundle, Support};
 use crate::commands::files::new_file;
@@ -34,7 +35,7 @@ fn bundle(environment: &Environment, options: &Bundle) -> anyhow::Result<Exit> {
     let mut mask = Mask::of(&moltbot_config::schema(), &environment.home.display().to_string());
     let config = config(environment, &mut mask);
     let audit = security::report(environment)?;
-    let checks = doctor::checks(environment.clone())?;
+    let checks = doctor::checks(environment.clone(), Beyond::LeftAlone)?;
     let log = lines(environment, options.lines)?;
     let told = json!({
         "form": FORM,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod buttons;
 mod commands;
+mod doctor;
 mod files;
 mod kill;
 mod leaks;
