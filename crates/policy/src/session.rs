@@ -233,6 +233,29 @@ impl Permit for ImportPermit {
     }
 }
 
+/// Proof that the owner has the plaintext of a conversation destroyed that was brought over. Made only here.
+#[derive(Debug)]
+#[must_use = "a permit that is dropped destroys nothing"]
+pub struct ShredPermit {
+    session: SessionKey,
+    path: String,
+    actor: String,
+}
+
+impl ShredPermit {
+    /// For the owner at the gateway's machine, by the file's path.
+    pub fn for_owner(session: SessionKey, path: impl Into<String>, actor: impl Into<String>) -> Self {
+        Self { session, path: path.into(), actor: actor.into() }
+    }
+}
+
+impl Permit for ShredPermit {
+    fn entry(&self) -> Entry {
+        Entry::new(self.actor.clone(), "transcript.shred", self.path.clone(), Decision::Allowed)
+            .in_session(self.session.as_str())
+    }
+}
+
 /// What is said in the new conversation, when a text asks for one: nothing or more.
 pub fn begins_anew<'a>(triggers: &[String], text: &'a str) -> Option<&'a str> {
     let text = text.trim();

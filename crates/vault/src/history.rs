@@ -21,8 +21,8 @@ use crate::error::FileError;
 use crate::lock::LockError;
 use crate::state_dir::StateDir;
 use crate::vault::Vault;
-pub(crate) use backups::is_backup_of;
 pub use backups::{BackupOutcome, BackupReport, config_backups};
+pub(crate) use backups::{is_backup_of, shred};
 use file::{Header, Kind, Name};
 
 /// The folder in the state folder.

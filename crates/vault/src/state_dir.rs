@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use moltbot_policy::Recorded;
+use moltbot_policy::session::ShredPermit;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 
@@ -130,6 +132,14 @@ impl StateDir {
     /// [`FileError::Missing`] when there is none; or when it cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         self.folder.remove(name)
+    }
+
+    /// Writes zeros over the file `name` and removes it. A disk that moves what is written, as flash does, may keep the old bytes.
+    ///
+    /// # Errors
+    /// When there is none, it is a link or somebody else's, or it cannot be written.
+    pub fn shred(&self, _permit: &Recorded<ShredPermit>, name: &str) -> Result<(), FileError> {
+        crate::history::shred(&self.folder, name)
     }
 
     /// A folder that is opened to be read.

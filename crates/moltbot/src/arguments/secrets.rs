@@ -334,6 +334,9 @@ pub(crate) struct Migrate {
     /// The state folder of another program, which is read alone
     #[arg(long, value_name = "DIR", conflicts_with = "rollback")]
     pub(crate) from: Option<PathBuf>,
+    /// Destroy the plaintext of each conversation that was brought over; it cannot be brought back from then on
+    #[arg(long, conflicts_with_all = ["dry_run", "from", "rollback"])]
+    pub(crate) shred: bool,
     /// Bring back what the last migration changed
     #[arg(long)]
     pub(crate) rollback: bool,

@@ -173,6 +173,139 @@ fn d_140_d_141_d_146_d_147_an_install_becomes_one_of_ours_and_goes_back_byte_for
 }
 
 #[test]
+fn what_was_brought_over_is_destroyed_when_the_owner_says_so_and_nothing_else_is() {
+    let program = whole();
+    let state = program.state();
+    let [brought, unnamed] =
+        ["s1", "s2"].map(|name| state.join(format!("agents/main/sessions/{name}.jsonl")));
+    assert_eq!(program.run(&["security", "migrate"]).code, 0);
+    assert!(brought.exists(), "nobody asked for it");
+    let ran = program.run(&["security", "migrate", "--shred", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(outcome(&report(&ran), &format!("destroy {}", brought.display())).0, "ok");
+    assert!(!brought.exists() && unnamed.exists(), "what was not brought stays");
+    assert_eq!(with_words(&state, &["Quillfeather"]), Vec::<PathBuf>::new());
+    let recorded = program.run(&["ledger", "search", "--action", "transcript.shred"]).out;
+    assert!(recorded.contains("s1.jsonl"), "{recorded}");
+    // It is the only copy now: bringing the migration back leaves it.
+    let back = program.run(&["security", "migrate", "--rollback"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert!(!back.out.contains("agent:main:main is removed"), "{back:?}");
+    assert_eq!(program.run(&["security", "migrate"]).code, 0);
+    assert_eq!(program.start().code, 0);
+    assert!(program.run(&["sessions", "show", "main"]).out.contains("Quillfeather"));
+    for arguments in
+        [&["--shred", "--dry-run"][..], &["--shred", "--from", "/srv"], &["--shred", "--rollback"]]
+    {
+        assert_eq!(program.run(&[&["security", "migrate"], arguments].concat()).code, 2);
+    }
+}
+
+#[test]
+fn a_conversation_that_was_here_before_keeps_its_transcript() {
+    let program = Program::new();
+    let copy = program.state().with_file_name("copy.jsonl");
+    write(program.state().parent().unwrap(), "copy.jsonl", TRANSCRIPT);
+    let started = program.start();
+    assert_eq!(started.code, 0, "{started:?}");
+    let imported = program.run(&["sessions", "import", "main", &copy.display().to_string()]);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert_eq!(program.run(&["gateway", "stop"]).code, 0);
+    FILES.iter().for_each(|(name, text)| write(&program.state(), name, text));
+    let transcript = program.state().join("agents/main/sessions/s1.jsonl");
+    let told = report(&program.run(&["security", "migrate", "--shred", "--json"]));
+    let (outcome, because) = outcome(&told, &format!("destroy {}", transcript.display()));
+    assert!(outcome == "skipped" && because.contains("was here before"), "{told:#}");
+    assert!(transcript.exists());
+}
+
+/// An installation with this config, migrated; what was told, and the config afterwards.
+fn migrated(config: &Value) -> (Program, Value, Value) {
+    let program = Program::new();
+    program.write_config(&config.to_string());
+    let told = report(&program.run(&["security", "migrate", "--json"]));
+    let after = serde_json::from_slice(&bytes(&program.state().join("moltbot.json"))).unwrap();
+    (program, told, after)
+}
+
+#[test]
+fn d_144_a_long_token_is_judged_by_what_is_in_it_and_a_sealed_one_by_what_is_sealed() {
+    let weak = ["a".repeat(48), "changeme-changeme-changeme-changeme".into(), "0123456789".repeat(4)];
+    for token in weak {
+        let config = json!({"gateway": {"auth": {"mode": "token", "token": token}}});
+        let (program, told, _) = migrated(&config);
+        let now = program.run(&["secrets", "get", "gateway.auth.token", "--raw"]).out;
+        assert!(now.trim() != token && now.trim().len() >= 40, "{token} is still the token: {told:#}");
+    }
+    let strong = "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM";
+    let config = json!({"gateway": {"auth": {"mode": "token", "token": strong}}});
+    let (program, _, after) = migrated(&config);
+    let sealed = after["gateway"]["auth"]["token"].as_str().unwrap().to_owned();
+    assert_ne!(sealed, strong);
+    let again = program.run(&["security", "migrate", "--json"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(
+        program.run(&["secrets", "get", "gateway.auth.token", "--raw"]).out.trim(),
+        strong,
+        "it stays what it is"
+    );
+    // What looks like something sealed and is not is no strong token.
+    let forged = sealed.replace(sealed.get(sealed.len() - 12..).unwrap(), "AAAAAAAAAAAA");
+    let config = json!({"gateway": {"auth": {"mode": "token", "token": forged}}});
+    let other = Program::new();
+    other.write_config(&config.to_string());
+    let ran = other.run(&["security", "migrate", "--json"]);
+    let kept = String::from_utf8(bytes(&other.state().join("moltbot.json"))).unwrap();
+    let is_drawn = other.run(&["secrets", "get", "gateway.auth.token", "--raw"]);
+    assert!(ran.code != 0 || (is_drawn.code == 0 && is_drawn.out.trim() != forged), "{ran:?} {kept}");
+}
+
+#[test]
+fn d_145_accounts_hooks_flags_and_backups_are_migrated_as_well() {
+    let open = json!({"dmPolicy": "open", "allowFrom": ["*", "4711"], "groupPolicy": "open"});
+    let mut telegram = open.clone();
+    telegram["botToken"] = json!("123456:AAE-not-a-real-token-of-any-bot");
+    let config = json!({
+        "gateway": {
+            "auth": {"mode": "token", "token": "q8Zr3VtLx0NwYbE5mKc7HdPfJ2sGuA9o1QiTeXyBvRM"},
+            "controlUi": {"allowInsecureAuth": true, "dangerouslyDisableDeviceAuth": true},
+        },
+        "hooks": {"enabled": true, "token": "short-hook-token"},
+        "channels": {"telegram": {"accounts": {"work": telegram}}},
+    });
+    let program = Program::new();
+    write(&program.state(), "moltbot.json.bak", r#"{"gateway":{"auth":{"token":"an-older-plain-token"}}}"#);
+    program.write_config(&config.to_string());
+    let ran = program.run(&["security", "migrate", "--json"]);
+    let told = report(&ran);
+    let text = String::from_utf8(bytes(&program.state().join("moltbot.json"))).unwrap();
+    let after: Value = serde_json::from_str(&text).unwrap();
+    let account = &after["channels"]["telegram"]["accounts"]["work"];
+    assert_eq!(
+        (&account["dmPolicy"], &account["groupPolicy"]),
+        (&json!("pairing"), &json!("allowlist")),
+        "{told:#}"
+    );
+    assert!(!account["allowFrom"].to_string().contains('*'), "{account}");
+    for flag in ["allowInsecureAuth", "dangerouslyDisableDeviceAuth"] {
+        assert_ne!(after["gateway"]["controlUi"][flag], json!(true), "{flag}: {told:#}");
+    }
+    let secrets = ["short-hook-token", "AAE-not-a-real-token", "an-older-plain-token"];
+    assert_eq!(
+        with_words(&program.state(), &secrets),
+        Vec::<PathBuf>::new(),
+        "a secret is in plaintext: {told:#}"
+    );
+    let hook = program.run(&["secrets", "get", "hooks.token", "--raw"]).out;
+    assert!(hook.trim() != "short-hook-token" && hook.trim().len() >= 32, "{hook:?} {told:#}");
+    let audit = report(&program.run(&["security", "audit", "--json"]));
+    let grave = audit["findings"].as_array().unwrap().iter();
+    let grave: Vec<&Value> =
+        grave.filter(|one| one["severity"] == "critical" || one["severity"] == "high").collect();
+    assert!(ran.code == 0 && grave.is_empty(), "{grave:#?} {told:#}");
+}
+
+#[test]
 fn a_foreign_folder_is_read_and_stays_as_it_is() {
     let source = whole();
     let before = tree(&source.state());

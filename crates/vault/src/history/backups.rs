@@ -186,6 +186,16 @@ impl Backup {
     }
 }
 
+/// Overwrites a file and removes it. One that has another name as well is removed and not overwritten: whoever gave it that name may
+/// need it.
+pub(crate) fn shred(folder: &Folder, name: &str) -> Result<(), FileError> {
+    let backup = Backup::open(folder, name.to_owned()).map_err(|(_, error)| error)?;
+    if backup.stat.st_nlink <= 1 {
+        backup.overwrite(folder)?;
+    }
+    folder.remove(&backup.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

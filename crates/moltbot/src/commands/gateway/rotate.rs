@@ -49,10 +49,17 @@ pub(crate) fn require_own(home: &Home, text: &str) -> anyhow::Result<()> {
         return Err(Exit::Failed
             .because("the credential comes from the environment; change it there, and restart the gateway"));
     }
+    require_no_reference(text, TOKEN)
+}
+
+/// Refuses where a secret of the config stands elsewhere, and the config says only where.
+pub(crate) fn require_no_reference(text: &str, place: &str) -> anyhow::Result<()> {
     let found = moltbot_config::secrets(text).map_err(|error| Exit::Config.because(error))?;
     let is_reference = |state: &SecretState| matches!(state, SecretState::Reference(_));
-    if found.iter().any(|entry| entry.path == TOKEN && is_reference(&entry.state)) {
-        return Err(Exit::Failed.because(format!("{TOKEN} is a reference; change the secret where it is, then `moltbot gateway call clients.reload`")));
+    if found.iter().any(|entry| entry.path == place && is_reference(&entry.state)) {
+        return Err(Exit::Failed.because(format!(
+            "{place} is a reference; change the secret where it is, then `moltbot gateway call clients.reload`"
+        )));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::gather::gather;
 use crate::book::{CommandBook, OWNER};
-use crate::commands::gateway::rotate::require_own;
+use crate::commands::gateway::rotate::{require_no_reference, require_own};
 use crate::environment::Environment;
 use crate::home::{self, Home, LOCK, Running, TOKEN};
 use crate::keeper::VaultKeeper;
@@ -92,8 +92,8 @@ enum Step {
     Unset(String),
     /// Entries with a wildcard are taken out of a list.
     Narrow(String),
-    /// A token is drawn.
-    Draw,
+    /// A token is drawn for that place.
+    Draw(&'static str),
     /// Secrets are sealed, as with every change.
     Seal,
     /// Files are closed to others.
@@ -101,7 +101,10 @@ enum Step {
 }
 
 /// What a migration decides, and a fix leaves to its owner.
-const DECIDED: [&str; 1] = ["gateway.bind_without_tls"];
+const DECIDED: [&str; 3] =
+    ["gateway.bind_without_tls", "hooks.token_reuse_gateway_token", "hooks.token_too_short"];
+/// Where the hooks' token stands.
+const HOOKS_TOKEN: &str = "hooks.token";
 
 /// What may be done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -124,7 +127,7 @@ pub(super) fn all(
     let is_meant =
         |one: &&Finding| one.auto_fixable || reach == Reach::Migration && DECIDED.contains(&one.check);
     let is_in_reach =
-        |item: &Item| reach != Reach::Doctor || matches!(item.step, Step::Close | Step::Draw | Step::Seal);
+        |item: &Item| reach != Reach::Doctor || matches!(item.step, Step::Close | Step::Draw(_) | Step::Seal);
     let mut items: Vec<Item> =
         report.findings.iter().filter(is_meant).flat_map(plan).filter(is_in_reach).collect();
     if dry_run || items.is_empty() {
@@ -159,7 +162,7 @@ fn is_place(finding: &Finding, step: &Step) -> bool {
         Step::Set(place, _) | Step::Unset(place) | Step::Narrow(place) => {
             finding.evidence.iter().any(|one| one.place == *place)
         }
-        Step::Close | Step::Draw | Step::Seal => true,
+        Step::Close | Step::Draw(_) | Step::Seal => true,
     }
 }
 
@@ -192,6 +195,9 @@ fn plan(finding: &Finding) -> Vec<Item> {
             (Step::Set(one.place.clone(), format!("\"{to}\"")), format!("set {} to \"{to}\"", one.place))
         }
     };
+    let draw = |place: &'static str| {
+        vec![item(Step::Draw(place), format!("draw a token, and seal it at {place}; it is not printed"))]
+    };
     match finding.check {
         "logging.redact_off" => each(&set("tools")),
         "channels.<provider>.dm.open" | "channels.<provider>.dm.open_invalid" => each(&set("pairing")),
@@ -207,9 +213,8 @@ fn plan(finding: &Finding) -> Vec<Item> {
         "gateway.bind_no_auth"
         | "gateway.loopback_no_auth"
         | "gateway.token_placeholder_value"
-        | "gateway.token_too_short" => {
-            vec![item(Step::Draw, format!("draw a token, and seal it at {TOKEN}; it is not printed"))]
-        }
+        | "gateway.token_too_short" => draw(TOKEN),
+        "hooks.token_reuse_gateway_token" | "hooks.token_too_short" => draw(HOOKS_TOKEN),
         id if id.starts_with("config.secrets.") || id == "secrets.plaintext_in_config" => {
             vec![item(Step::Seal, "seal what stands there".into())]
         }
@@ -296,17 +301,21 @@ fn edited(home: &Home, book: &CommandBook, text: &str, step: &Step) -> anyhow::R
                 list.as_array().into_iter().flatten().filter(|entry| !has_star(entry)).collect();
             moltbot_config::set(text, place, &serde_json::to_string(&kept)?)?
         }
-        Step::Draw => return drawn(home, book, text),
+        Step::Draw(place) => return drawn(home, book, text, place),
         Step::Close | Step::Seal => text.to_owned(),
     };
     Ok(Zeroizing::new(changed))
 }
 
 /// A new token in place of the one that there is, unless it comes from elsewhere.
-fn drawn(home: &Home, book: &CommandBook, text: &str) -> anyhow::Result<Zeroizing<String>> {
-    require_own(home, text)?;
-    let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, TOKEN, OWNER))?;
+fn drawn(home: &Home, book: &CommandBook, text: &str, place: &str) -> anyhow::Result<Zeroizing<String>> {
+    if place == TOKEN {
+        require_own(home, text)?;
+    } else {
+        require_no_reference(text, place)?;
+    }
+    let permit = book.record(SecretPermit::for_owner(SecretAct::Seal, place, OWNER))?;
     let token = moltbot_vault::draw_token().map_err(|error| home::failed(&error))?;
     let keeper = VaultKeeper::new(home.vault()?.secrets(&permit), &home.state);
-    Ok(Zeroizing::new(moltbot_config::set_secret(text, TOKEN, &token, &keeper)?))
+    Ok(Zeroizing::new(moltbot_config::set_secret(text, place, &token, &keeper)?))
 }

@@ -121,7 +121,7 @@ pub(super) fn run(environment: &Environment, options: &Migrate) -> anyhow::Resul
         let lines = fixed.items.into_iter().map(Line::of).chain(data::planned(&source)?);
         (lines.collect(), before)
     } else {
-        apply(environment, &source)?
+        apply(environment, &source, options.shred)?
     };
     tell(&source, options, (&score, &after), &lines)?;
     let is_left = !options.dry_run && after.worst() >= Some(Severity::High);
@@ -165,7 +165,11 @@ fn alone(state: &StateDir) -> anyhow::Result<Lock> {
     })
 }
 
-fn apply(environment: &Environment, source: &Source) -> anyhow::Result<(Vec<Line>, Report)> {
+fn apply(
+    environment: &Environment,
+    source: &Source,
+    is_shredding: bool,
+) -> anyhow::Result<(Vec<Line>, Report)> {
     require_alone(&environment.state_dir)?;
     if source.is_foreign {
         require_room(environment, source)?;
@@ -184,7 +188,7 @@ fn apply(environment: &Environment, source: &Source) -> anyhow::Result<(Vec<Line
         let outcome = Done::Failed { because: format!("{error:#}") };
         lines.push(Line { category: "Encryption", act: "seal what stands in the config".into(), outcome });
     }
-    lines.extend(data::import(&Home::ensure(environment.clone())?, source, listed)?);
+    lines.extend(data::import(&Home::ensure(environment.clone())?, source, listed, is_shredding)?);
     output::progress("");
     let after = audit::look(environment, false);
     scores::keep(environment, &after, false);

@@ -1,6 +1,6 @@
 //! What a migration changes, as it was before: sealed, in the state folder, until it is brought back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use moltbot_policy::secret::{ConfigPermit, SecretAct, SecretPermit};
@@ -96,6 +96,20 @@ pub(super) fn keep(
     }
     write(home, book, &backup)?;
     Ok(backup)
+}
+
+/// Takes conversations out of what is kept: where what they were brought from is gone, they are not taken away. Answers which of
+/// them the migration has brought.
+pub(super) fn forget(
+    home: &Home,
+    book: &CommandBook,
+    conversations: &[Conversation],
+) -> anyhow::Result<BTreeSet<String>> {
+    let Some(mut backup) = read(home)? else { return Ok(BTreeSet::new()) };
+    let keys = conversations.iter().map(|one| one.key.as_str());
+    let brought = keys.filter(|key| backup.conversations.remove(*key).is_some()).map(str::to_owned).collect();
+    write(home, book, &backup)?;
+    Ok(brought)
 }
 
 /// The files of the source that are not here. The config is: it was just made, to be replaced.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use moltbot_policy::session::ImportPermit;
+use moltbot_policy::session::{ImportPermit, ShredPermit};
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::Message;
 use moltbot_store::{Imported, Store};
@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
 
 use super::super::fix::Done;
-use super::{FILE_BYTES, Line, Source, alone};
+use super::{FILE_BYTES, Line, Source, alone, backup};
 use crate::book::{CommandBook, OWNER};
 use crate::commands::sessions::foreign::{self, Transcript};
 use crate::home::{self, Home};
@@ -147,25 +147,37 @@ pub(super) fn planned(source: &Source) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Carries the conversations over, and tells what is left.
-pub(super) fn import(home: &Home, source: &Source, listed: Listed) -> anyhow::Result<Vec<Line>> {
+/// Carries the conversations over, has the plaintext of those destroyed that are here now when that is wanted, and tells what is left.
+pub(super) fn import(
+    home: &Home,
+    source: &Source,
+    listed: Listed,
+    is_shredding: bool,
+) -> anyhow::Result<Vec<Line>> {
     let Listed { conversations, left } = listed;
     let book = CommandBook::open(home)?;
     let _lock = alone(&home.state)?;
     let store = Store::open(&home.state, home.vault()?).map_err(|error| home::failed(&error))?;
     let mut lines = Vec::new();
-    let count = conversations.len();
+    let (count, mut here) = (conversations.len(), Vec::new());
     for (number, one) in conversations.into_iter().enumerate() {
         output::progress(&format!("{} of {count} conversations", number.saturating_add(1)));
-        let outcome = carry(&store, &book, &one).unwrap_or_else(|because| Done::Failed { because });
-        lines.push(Line::of_data(format!("{} with {} messages", one.key.as_str(), one.messages), outcome));
+        let carried = carry(&store, &book, &one);
+        let (outcome, is_whole) = carried.unwrap_or_else(|because| (Done::Failed { because }, false));
+        let act = format!("{} with {} messages", one.key.as_str(), one.messages);
+        if is_whole {
+            here.push(one);
+        }
+        lines.push(Line::of_data(act, outcome));
     }
     store.close();
-    book.close();
     let carried = lines.iter().filter(|line| matches!(line.outcome, Done::Ok)).count();
-    if carried > 0 {
-        let because =
-            "they are in the state db now, sealed; remove the files when you have seen that all is there";
+    if is_shredding {
+        lines.extend(shred(home, &book, &here)?);
+    }
+    book.close();
+    if carried > 0 && !is_shredding {
+        let because = "they are in the state db now, sealed; when you have seen that all is there, `moltbot security migrate --shred` destroys the files";
         let act =
             format!("{carried} transcripts in {}/agents stay in plaintext", source.state.path().display());
         lines.push(Line::of_data(act, Done::Skipped { because: because.into() }));
@@ -174,8 +186,30 @@ pub(super) fn import(home: &Home, source: &Source, listed: Listed) -> anyhow::Re
     Ok(lines)
 }
 
-/// Brings one conversation, in one commit, and reads it back.
-fn carry(store: &Store, book: &CommandBook, one: &Conversation) -> Result<Done, String> {
+/// Destroys the transcripts of conversations that this migration has brought: from then on they are not taken away by bringing it back.
+fn shred(home: &Home, book: &CommandBook, here: &[Conversation]) -> anyhow::Result<Vec<Line>> {
+    let brought = backup::forget(home, book, here)?;
+    let mut lines = Vec::new();
+    for one in here {
+        let path = one.folder.path().join(&one.file).display().to_string();
+        let permit = ShredPermit::for_owner(one.key.clone(), path.clone(), OWNER);
+        let outcome = if brought.contains(one.key.as_str()) {
+            let permit = book.record(permit)?;
+            match one.folder.shred(&permit, &one.file) {
+                Ok(()) => Done::Ok,
+                Err(error) => Done::Failed { because: home::chain(&error) },
+            }
+        } else {
+            let because = "its conversation was here before; compare them, and remove the file yourself";
+            Done::Skipped { because: because.into() }
+        };
+        lines.push(Line::of_data(format!("destroy {path}"), outcome));
+    }
+    Ok(lines)
+}
+
+/// Brings one conversation, in one commit, and reads it back. Says as well whether as much is here then as the transcript has.
+fn carry(store: &Store, book: &CommandBook, one: &Conversation) -> Result<(Done, bool), String> {
     let transcript = transcript(&one.folder, &one.file)?;
     let turns: Vec<Vec<Message>> = transcript.turns().map(<[Message]>::to_vec).collect();
     let permit = ImportPermit::for_owner(one.key.clone(), transcript.messages.len(), OWNER);
@@ -189,9 +223,10 @@ fn carry(store: &Store, book: &CommandBook, one: &Conversation) -> Result<Done, 
     });
     match imported.map_err(|error| format!("{error:#}"))? {
         (Imported::Elsewhere(has), _) => {
-            Ok(Done::Skipped { because: format!("it is there already, with {has} messages") })
+            let because = format!("it is there already, with {has} messages");
+            Ok((Done::Skipped { because }, has >= one.messages))
         }
-        (Imported::Kept { messages, .. }, read) if read == messages => Ok(Done::Ok),
+        (Imported::Kept { messages, .. }, read) if read == messages => Ok((Done::Ok, true)),
         (Imported::Kept { messages, .. }, read) => {
             Err(format!("{messages} messages were written and {read} are there"))
         }
