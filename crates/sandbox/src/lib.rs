@@ -28,6 +28,8 @@ mod groups;
 mod helper;
 mod host;
 mod memory;
+#[cfg(feature = "drill-holes")]
+mod no_walls;
 mod outcome;
 mod posture;
 mod program;

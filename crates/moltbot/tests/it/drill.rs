@@ -193,7 +193,9 @@ fn drill_with_hole(binary: &Path, hole: &str, drill: &str) -> (i32, Value) {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary);
     command.args(["security", "drill", drill, "--json"]).env_clear();
-    command.env("HOME", home.path()).env("TMPDIR", home.path()).env("PATH", "/usr/bin:/bin").env(HOLE, hole);
+    // The drill on secrets looks for what it has laid out where temporary files are, unless they are elsewhere.
+    let temporary = if drill == "sandbox-secret" { Path::new("/tmp") } else { home.path() };
+    command.env("HOME", home.path()).env("TMPDIR", temporary).env("PATH", "/usr/bin:/bin").env(HOLE, hole);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let ran = Ran::of(&output);
     (ran.code, report(&ran))
@@ -223,6 +225,9 @@ holes! {
     the_drill_of_a_swap_gets_through_where_envelopes_have_no_place: "swapped-envelope",
     the_drill_of_a_changed_book_gets_through_where_nothing_is_verified: "changed-ledger",
     the_drill_of_the_canary_gets_through_where_nothing_is_redacted: "log-canary",
+    the_drill_of_an_escape_gets_through_where_there_are_no_walls: "sandbox-escape",
+    the_drill_of_a_secret_gets_through_where_there_are_no_walls: "sandbox-secret",
+    the_drill_of_a_socket_gets_through_where_there_are_no_walls: "sandbox-socket",
     the_drill_of_the_fork_bomb_gets_through_where_nobody_counts: "sandbox-fork-bomb",
     the_drill_of_a_revoked_device_gets_through_where_nothing_is_revoked: "revoked-device",
     the_drill_of_the_stop_gets_through_where_nothing_stops: "stop-button",
