@@ -219,6 +219,67 @@ fn a_conversation_that_was_here_before_keeps_its_transcript() {
     assert!(transcript.exists());
 }
 
+#[test]
+fn the_workspace_of_the_first_generations_is_named_and_another_is_left_alone() {
+    let program = whole();
+    let home = program.state().parent().unwrap().to_owned();
+    write(&home, "clawd/SOUL.md", "I was somebody.\n");
+    let act = "set agents.defaults.workspace to \"~/clawd\"";
+    let dry = report(&program.run(&["security", "migrate", "--dry-run", "--json"]));
+    assert_eq!(outcome(&dry, act).0, "planned");
+    let told = report(&program.run(&["security", "migrate", "--json"]));
+    assert_eq!(outcome(&told, act).0, "ok", "{told:#}");
+    let named = |program: &Program| program.run(&["config", "get", "agents.defaults.workspace"]).out;
+    assert!(named(&program).contains("~/clawd"));
+    let up = program.start();
+    assert_eq!(up.code, 0, "{up:?}");
+    assert_eq!(program.run(&["gateway", "stop"]).code, 0);
+    assert_eq!(crate::paths::read(&home.join("clawd/SOUL.md")), "I was somebody.\n");
+    let again = program.run(&["security", "migrate"]);
+    assert!(again.code == 0 && !again.out.contains("~/clawd"), "it is named: {again:?}");
+
+    let other = Program::new();
+    let home = other.state().parent().unwrap().to_owned();
+    write(&home, "clawd/SOUL.md", "");
+    other.write_config(r#"{"agents": {"defaults": {"workspace": "~/mine"}}}"#);
+    assert_eq!(other.run(&["security", "migrate"]).code, 0);
+    assert!(named(&other).contains("~/mine"), "somebody has chosen it");
+    let open = whole();
+    let home = open.state().parent().unwrap().to_owned();
+    write(&home, "clawd/SOUL.md", "");
+    chmod(&home.join("clawd"), 0o777);
+    let told = report(&open.run(&["security", "migrate", "--json"]));
+    assert_eq!(outcome(&told, act).0, "skipped", "anybody may write there: {told:#}");
+}
+
+#[test]
+fn texts_of_a_foreign_workspace_are_copied_and_stay() {
+    let program = whole();
+    let state = program.state();
+    for (name, text) in [
+        ("workspace/SOUL.md", "I was somebody.\n"),
+        ("workspace/memory/2026-01-02.md", "tea\n"),
+        ("workspace/a.png", ""),
+    ] {
+        write(&state, name, text);
+    }
+    let foreign = state.with_file_name("foreign");
+    #[expect(clippy::disallowed_methods, reason = "the test plays the machine's owner")]
+    std::fs::rename(&state, &foreign).unwrap();
+    let before = tree(&foreign);
+    let told =
+        report(&program.run(&["security", "migrate", "--json", "--from", &foreign.display().to_string()]));
+    assert_eq!(outcome(&told, "2 texts of workspace/").0, "ok");
+    assert_eq!(outcome(&told, "1 other entries of workspace/").0, "skipped");
+    let soul = state.join("workspace/SOUL.md");
+    assert_eq!(crate::paths::read(&soul), "I was somebody.\n");
+    assert_eq!(crate::paths::read(&state.join("workspace/memory/2026-01-02.md")), "tea\n");
+    assert_eq!(tree(&foreign), before, "what is read stays as it is");
+    let back = program.run(&["security", "migrate", "--rollback"]);
+    assert!(back.code == 0 && back.out.contains("workspace/SOUL.md stays"), "{back:?}");
+    assert!(soul.exists());
+}
+
 /// An installation with this config, migrated; what was told, and the config afterwards.
 fn migrated(config: &Value) -> (Program, Value, Value) {
     let program = Program::new();

@@ -5,6 +5,7 @@
 
 mod backup;
 mod data;
+mod workspace;
 
 use std::path::Path;
 
@@ -119,7 +120,7 @@ pub(super) fn run(environment: &Environment, options: &Migrate) -> anyhow::Resul
     let (lines, after) = if options.dry_run {
         let fixed = fix::all(&source.environment, &before, Reach::Migration, true)?;
         let lines = fixed.items.into_iter().map(Line::of).chain(data::planned(&source)?);
-        (lines.collect(), before)
+        (lines.chain(workspace::planned(environment, &source)?).collect(), before)
     } else {
         apply(environment, &source, options.shred)?
     };
@@ -188,6 +189,7 @@ fn apply(
         let outcome = Done::Failed { because: format!("{error:#}") };
         lines.push(Line { category: "Encryption", act: "seal what stands in the config".into(), outcome });
     }
+    lines.extend(workspace::name(&Home::ensure(environment.clone())?, source)?);
     lines.extend(data::import(&Home::ensure(environment.clone())?, source, listed, is_shredding)?);
     output::progress("");
     let after = audit::look(environment, false);

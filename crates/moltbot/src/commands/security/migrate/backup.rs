@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::data::{self, Conversation};
-use super::{Source, alone};
+use super::{Source, alone, workspace};
 use crate::book::{CommandBook, OWNER};
 use crate::environment::Environment;
 use crate::exit::Exit;
@@ -115,7 +115,7 @@ pub(super) fn forget(
 /// The files of the source that are not here. The config is: it was just made, to be replaced.
 fn new_files(home: &Home, source: &Source) -> anyhow::Result<Vec<String>> {
     let mut made = Vec::new();
-    for name in data::files(&source.state)? {
+    for name in data::files(&source.state)?.into_iter().chain(workspace::texts(&source.state)?) {
         if data::file(&source.state, &name)?.is_some() && data::file(&home.state, &name)?.is_none() {
             made.push(name);
         }
@@ -218,6 +218,10 @@ pub(super) fn roll_back(home: &Home, as_json: bool) -> anyhow::Result<Exit> {
     }
     take_away(home, &backup, &mut told)?;
     for name in &backup.made {
+        if workspace::is_text(name) {
+            told.push(format!("{name} stays: it is yours"));
+            continue;
+        }
         drop(book.record(ConfigPermit::for_owner(name.clone(), COMMAND, Vec::new(), OWNER))?);
         remove(home, name)?;
         told.push(format!("{name} is removed"));

@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
 
 use super::super::fix::Done;
-use super::{FILE_BYTES, Line, Source, alone, backup};
+use super::{FILE_BYTES, Line, Source, alone, backup, workspace};
 use crate::book::{CommandBook, OWNER};
 use crate::commands::sessions::foreign::{self, Transcript};
 use crate::home::{self, Home};
@@ -292,6 +292,7 @@ fn besides(source: &Source, left: Vec<(String, String)>, done: &Done) -> anyhow:
             lines.push(Line::of_data(format!("{count} entries of {path}/"), skipped));
         }
     }
+    lines.extend(workspace::brought(source, done)?);
     lines.extend(left.into_iter().map(|(act, because)| Line::of_data(act, Done::Skipped { because })));
     Ok(lines)
 }
