@@ -8,6 +8,7 @@ use moltbot_config::settings::{AgentConfig, AgentDefaults};
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
 use moltbot_policy::incident::Incident;
+use moltbot_policy::redact::Redactor;
 use moltbot_protocol::ids::{AgentId, SessionKey};
 use moltbot_protocol::message::{Message, Part};
 use moltbot_protocol::principal::Principal;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub approvals: Option<Arc<dyn Approvals>>,
     /// The owner's home, which `~` in a workspace stands for and which may not itself be a workspace.
     pub home: PathBuf,
+    /// What knows the secrets that must not leave for a chat.
+    pub redactor: Redactor,
 }
 
 /// One agent, as `agents.list` shows it.
@@ -97,6 +100,7 @@ pub(crate) struct Inside {
     pub(crate) state: StateDir,
     pub(crate) approvals: Option<Arc<dyn Approvals>>,
     pub(crate) home: PathBuf,
+    pub(crate) redactor: Redactor,
     pub(crate) rules: RulesSource,
     pub(crate) processes: Processes,
     agents: Vec<AgentDescription>,
@@ -110,7 +114,7 @@ impl Agent {
     /// # Errors
     /// When two agents share an id, or a workspace cannot be opened or seeded.
     pub fn new(parts: Parts) -> Result<Self, AgentError> {
-        let Parts { config, models, store, ledger, sandbox, state, approvals, home } = parts;
+        let Parts { config, models, store, ledger, sandbox, state, approvals, home, redactor } = parts;
         let agents = describe(&config.agents.list)?;
         let mut workspaces = BTreeMap::new();
         for agent in &agents {
@@ -131,6 +135,7 @@ impl Agent {
             state,
             approvals,
             home,
+            redactor,
             rules,
             processes: Processes::default(),
             agents,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 mod condensing;
 mod ending;
+mod outgoing;
 mod preparing;
 mod speech;
 mod steering;

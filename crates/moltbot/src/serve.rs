@@ -336,6 +336,7 @@ async fn compose(
         state: home.state.clone(),
         approvals: Some(Arc::new(approvals.clone())),
         home: home.environment.home.clone(),
+        redactor: redactor().clone(),
     });
     let agent = agent.map_err(|error| Exit::Config.because(home::chain(&error)))?;
     let book: SharedBook = Arc::new(ledger.clone());

@@ -58,6 +58,16 @@ impl Redactor {
         if hole!("log-canary") {
             return Cow::Borrowed(text);
         }
+        self.replaced(text, replace, true)
+    }
+
+    /// `text` with `instead` in place of every known value, however it is written. What only looks like a secret stays: for
+    /// texts that people read, who may have asked for one.
+    pub fn redact_known<'a>(&self, text: &'a str, instead: &str) -> Cow<'a, str> {
+        self.replaced(text, &|_| instead.to_owned(), false)
+    }
+
+    fn replaced<'a>(&self, text: &'a str, replace: &dyn Fn(&str) -> String, guesses: bool) -> Cow<'a, str> {
         let known = Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner));
         let bytes = text.as_bytes();
         let mut forms = Forms::default();
@@ -66,7 +76,8 @@ impl Redactor {
         while at < bytes.len() {
             let value = known.at(bytes, at).map(|found| found.span);
             // Both are asked: a value may be known that is only the beginning of what has a form.
-            let Some(found) = value.into_iter().chain(forms.at(bytes, at, done)).reduce(Span::and) else {
+            let form = if guesses { forms.at(bytes, at, done) } else { None };
+            let Some(found) = value.into_iter().chain(form).reduce(Span::and) else {
                 at += 1;
                 continue;
             };

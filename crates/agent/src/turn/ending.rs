@@ -9,6 +9,7 @@ use moltbot_protocol::sender::Origin;
 use moltbot_store::{Ending, Notice, PendingTurn, Store, StoreError, TurnEnd, TurnId};
 use serde_json::Value;
 
+use super::outgoing::outgoing;
 use super::{Halt, Turn};
 use crate::agent::Inside;
 use crate::control::PassedOver;
@@ -48,6 +49,7 @@ impl Turn<'_> {
             let answer = if ending == Ending::Done { report.text.as_str() } else { "" };
             report.text = heartbeat::told(answer, usize::try_from(most).unwrap_or(usize::MAX));
         }
+        let leaves = outgoing(&report.text, &inside.redactor).into_owned();
         report.ended_ms = ended_ms;
         report.state = ending.into();
         report.error = error;
@@ -56,10 +58,10 @@ impl Turn<'_> {
             messages: transcript.into_unsaved(),
             reply: reply(
                 ending,
-                &report.text,
+                &leaves,
                 failed.filter(|_| pending.message.origin.is_some() && is_asked_for),
             ),
-            notices: told_besides(&control.hears, ending, &report.text),
+            notices: told_besides(&control.hears, ending, &leaves),
             // What an attempt came from stays, to be looked at.
             is_silent: !is_asked_for && report.text.is_empty() && !is_quarantined,
             error: report.error.clone(),

@@ -9,6 +9,7 @@ use moltbot_agent::{Agent, AgentError, Parts, TurnEvent, TurnReport};
 use moltbot_config::Config;
 use moltbot_config::settings::{ModelChoice, ModelConfig, ProviderConfig};
 use moltbot_ledger::{Ledger, LedgerOptions};
+use moltbot_policy::redact::Redactor;
 use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
 use moltbot_protocol::principal::Principal;
@@ -102,6 +103,7 @@ impl House {
             state: state.clone(),
             approvals: None,
             home: home.path().into(),
+            redactor: Redactor::default(),
         };
         let agent = Agent::new(parts)?;
         Ok(Self { home, state, store, ledger, sandbox, agent, runs: AtomicU64::new(0) })

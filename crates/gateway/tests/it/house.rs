@@ -7,6 +7,7 @@ use moltbot_agent::model::{Models, ProviderKeys};
 use moltbot_gateway::{Approvals, Gateway, Parts, StopReason, Stopped};
 use moltbot_ledger::export::Origin;
 use moltbot_ledger::{Ledger, LedgerOptions};
+use moltbot_policy::redact::Redactor;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
 use moltbot_testkit::client::{Client, Connect, Device, SignatureVersion, now_ms};
@@ -79,6 +80,7 @@ impl House {
             state: state.clone(),
             approvals: Some(Arc::new(approvals.clone())),
             home: home.path().to_owned(),
+            redactor: Redactor::default(),
         });
         let parts = Parts {
             channels: Vec::new(),

@@ -160,3 +160,58 @@ fn j11_an_open_state_folder_is_closed_and_a_linked_config_is_refused() {
     assert!(text(&refused).contains("moltbot.json"), "{}", text(&refused));
     assert!(home.config_path().symlink_metadata().unwrap().is_symlink(), "it is not replaced");
 }
+
+/// How much of what a stranger sends may stand in one line of a log.
+const MOST_IN_A_LINE: usize = 128;
+
+#[test]
+fn l04_what_strangers_put_into_headers_is_in_no_log_beyond_a_few_escaped_words() {
+    const WORD: &str = "obeyme";
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    home.change_config(|config| config["logging"] = json!({"level": "trace", "consoleLevel": "trace"}));
+    let mut gateway = Gateway::start(PROGRAM, &home);
+    let port = gateway.port();
+    let attack = format!("{WORD} ").repeat(900);
+    let escape = format!("{WORD}\u{1b}[2J\u{7}{WORD}");
+    for value in [attack.as_str(), &escape] {
+        for name in [
+            "origin",
+            "user-agent",
+            "host",
+            "x-forwarded-for",
+            "forwarded",
+            "referer",
+            "x-moltbot-token",
+            "accept",
+            "cookie",
+        ] {
+            http(port, "GET", "/v1/models", &[(name, value)], b"");
+            let upgrade = [("upgrade", "websocket"), ("connection", "upgrade"), (name, value)];
+            http(port, "GET", "/", &upgrade, b"");
+        }
+        http(port, "GET", &format!("/{}", value.replace(' ', "-")), &[], b"");
+        http(port, "BREW", "/", &[("user-agent", value)], b"");
+    }
+    let mut socket = RawSocket::open(port);
+    let client =
+        json!({"id": "cli", "version": attack, "platform": escape, "mode": "cli", "displayName": attack});
+    let params = json!({"minProtocol": 3, "maxProtocol": 3, "client": client, "userAgent": attack, "locale": escape,
+        "auth": {"token": attack}});
+    drop(socket.text(&json!({"type": "req", "id": "1", "method": "connect", "params": params}).to_string()));
+    drop(socket);
+    assert_eq!(http(port, "GET", "/healthz", &[], b"").status, 200);
+    gateway.terminate();
+    let printed = gateway.printed();
+    assert!(printed.contains("was not looked at"), "something was logged: {printed}");
+    let logged = files(&home.state_path().join("logs"));
+    assert!(!logged.is_empty());
+    let texts = logged.into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned());
+    for text in texts.chain([printed]) {
+        for line in text.lines() {
+            let told = line.matches(WORD).count() * WORD.len();
+            assert!(told <= MOST_IN_A_LINE, "{told} bytes of a stranger's: {line}");
+            assert!(!line.contains(&escape) && !line.contains('\u{7}'), "a control character: {line:?}");
+        }
+    }
+}

@@ -262,3 +262,29 @@ async fn e19_a_model_does_not_choose_to_leave_the_sandbox() {
     assert_eq!(refused.len(), 3, "{refused:?}");
     assert!(!std::path::Path::new("/tmp/moltbot-e19").exists());
 }
+
+/// The owner had said "ask me first"; the conversation was shortened, and the agent forgot it. Whether it is asked about is no matter of what
+/// the model remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l11_what_a_shortened_conversation_forgets_is_asked_about_all_the_same() {
+    let mut stage = Stage::new(ALWAYS).await;
+    for number in 0..3 {
+        stage.model.push(Reply::text(&format!("I will ask before I remove anything ({number})")));
+        stage.client.chat("main", "confirm first, always").await;
+    }
+    let asked = stage.ask("rm -r mails").await;
+    stage.answer(&asked, "deny").await;
+    stage.model.push(Reply::text("They spoke of mails."));
+    let compacted =
+        stage.client.call("sessions.compact", json!({"key": "main", "maxLines": 1})).await.unwrap();
+    assert_eq!(compacted["compacted"], true, "{compacted}");
+    let again = stage.ask("rm -r mails").await;
+    assert_ne!(asked["id"], again["id"]);
+    let last = format!("{:?}", stage.model.requests().last().unwrap());
+    assert!(!last.contains("confirm first, always"), "it is forgotten: {last}");
+    let told = stage.answer(&again, "deny").await;
+    assert!(told.contains("the owner said no"), "{told}");
+    let started = stage.book("command.start");
+    let is_it = |line: &&Value| line["decision"] == "allowed" && line["target"] == "rm -r mails";
+    assert_eq!(started.iter().filter(is_it).count(), 0, "{started:?}");
+}

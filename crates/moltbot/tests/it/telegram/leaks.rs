@@ -1,5 +1,6 @@
 //! The bot's token is in the path of every request, and nowhere else.
 
+use moltbot_testkit::home::PROVIDER_KEY;
 use moltbot_testkit::telegram::Fault;
 use serde_json::json;
 
@@ -51,4 +52,24 @@ fn j01_a_bot_token_is_in_no_log_no_error_no_record_and_no_file() {
 
 fn lines_with(text: &str, secret: &str) -> String {
     text.lines().filter(|line| line.contains(secret)).take(5).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn l13_no_secret_and_nothing_between_the_program_and_a_model_leaves_for_a_chat() {
+    let stage = Stage::with(|_| json!({"allowFrom": [ann().id]}));
+    let (ann, token) = (ann(), stage.gateway.token().to_owned());
+    // The model says what it was told, as one does that has read a file with keys in it.
+    let said = format!(
+        "key {PROVIDER_KEY}, token {token} <tool_call>{{\"name\": \"exec\"}}</tool_call><think>he must not know</think> end"
+    );
+    stage.api.write(&ann, &said);
+    let sent = stage.api.wait_for_sent(ann.id, 1);
+    let text = &sent[0].text;
+    for hidden in [PROVIDER_KEY, &token, "tool_call", "he must not know"] {
+        assert!(!text.contains(hidden), "{hidden} left: {text}");
+    }
+    assert!(text.contains("key ***, token ***") && text.ends_with("end"), "{text}");
+    stage.api.write(&ann, "is `a < b` so?");
+    let sent = stage.api.wait_for_sent(ann.id, 2);
+    assert!(sent[1].text.contains("a < b"), "the rest is said as it is: {sent:?}");
 }
