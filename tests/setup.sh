@@ -69,6 +69,12 @@ python=$cache/python
 "$python/bin/python" -c 'from importlib.metadata import version; assert version("python-telegram-bot") == "22.8"' 2> /dev/null ||
     "$python/bin/python" -m pip install --quiet --disable-pip-version-check python-telegram-bot==22.8
 
+# What makes requests of the description of our HTTP paths; apart, because it brings other versions of what the others bring.
+schemathesis=$cache/schemathesis
+[ -x "$schemathesis/bin/python" ] || python3 -m venv "$schemathesis"
+"$schemathesis/bin/python" -c 'from importlib.metadata import version; assert version("schemathesis") == "4.32.5"' 2> /dev/null ||
+    "$schemathesis/bin/python" -m pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+
 [ -f "$cache/node/node_modules/openai/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error openai@7.57.0
 # What signs webhooks as GitHub does.

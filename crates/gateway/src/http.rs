@@ -4,6 +4,7 @@
 mod answer;
 mod completions;
 mod hooks;
+mod openapi;
 mod patient;
 mod responses;
 pub(crate) mod route;

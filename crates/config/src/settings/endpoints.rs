@@ -21,6 +21,8 @@ pub struct EndpointsConfig {
     pub metrics: EndpointConfig,
     /// `GET /v1/models`: the models that can be used, for whoever signs in and may read.
     pub models: EndpointConfig,
+    /// `GET /openapi.json`: what of HTTP is on, in the form of OpenAPI 3.1, for whoever signs in and may read.
+    pub openapi: EndpointConfig,
     /// `GET /readyz`: whether the gateway takes messages, in one word and for anybody who reaches it, as `/healthz` says that
     /// it runs.
     pub readyz: EndpointConfig,

@@ -15,7 +15,7 @@ use moltbot_protocol::scope::Scope;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Body};
-use super::{completions, responses, views};
+use super::{completions, openapi, responses, views};
 use crate::shared::Shared;
 
 /// A path with a method, before anybody decided who may use it.
@@ -69,6 +69,7 @@ enum Endpoint {
     ChatCompletions,
     Metrics,
     Models,
+    OpenApi,
     Responses,
 }
 
@@ -120,11 +121,17 @@ impl Routes {
         let views = [
             (config.endpoints.metrics, "/metrics", Endpoint::Metrics),
             (config.endpoints.models, "/v1/models", Endpoint::Models),
+            (config.endpoints.openapi, "/openapi.json", Endpoint::OpenApi),
         ];
         for (_, path, endpoint) in views.into_iter().filter(|(view, ..)| view.enabled) {
             routes.push(Path::get(path).needs(Scope::Read).limited_by(Class::VIEW).answered_by(endpoint));
         }
         Self(routes)
+    }
+
+    /// Whether anything answers there.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|route| route.path == path)
     }
 
     fn find(&self, method: &Method, path: &str) -> Result<&Route, Missing> {
@@ -170,6 +177,7 @@ pub(super) async fn answer(
         }
         Endpoint::Metrics => views::metrics(shared).await,
         Endpoint::Models => views::models(shared),
+        Endpoint::OpenApi => openapi::answer(shared),
         Endpoint::Responses => responses::answer(shared, grant.actor(), route.class, place, request).await,
     }
 }
@@ -197,8 +205,14 @@ mod tests {
     fn routes(enabled: bool) -> Routes {
         let view = EndpointConfig { enabled };
         let chat_completions = ChatCompletionsConfig { enabled };
-        let endpoints =
-            EndpointsConfig { chat_completions, metrics: view, models: view, readyz: view, responses: view };
+        let endpoints = EndpointsConfig {
+            chat_completions,
+            metrics: view,
+            models: view,
+            openapi: view,
+            readyz: view,
+            responses: view,
+        };
         Routes::of(&HttpConfig { endpoints })
     }
 
@@ -219,7 +233,24 @@ mod tests {
                 "POST /v1/responses | operator.write | 1048576 64",
                 "GET /metrics | operator.read | 0 8",
                 "GET /v1/models | operator.read | 0 8",
+                "GET /openapi.json | operator.read | 0 8",
             ]
+        );
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let all = openapi::document(|_| true);
+        let described = all["paths"].as_object().unwrap();
+        let routes = routes(true);
+        for route in &routes.0 {
+            let method = route.method.as_str().to_lowercase();
+            assert!(described[route.path].get(&method).is_some(), "{} {}", route.method, route.path);
+        }
+        let besides = ["/healthz", "/readyz"];
+        assert!(
+            described.keys().all(|path| besides.contains(&path.as_str()) || routes.has(path)),
+            "{described:?}"
         );
     }
 
