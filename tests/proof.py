@@ -24,6 +24,8 @@ EXPECTED = {
 }
 # The ids of the requirements of ASVS 5.0, levels 2 and 3.
 ASVS = "../shared/data/asvs5-l2l3.tsv"
+# The rows of advisories.
+ADVISORIES = "../shared/spec/advisories.md"
 MEMBERS = {"promise", "tests", "steps", "lines", "matches", "open", "differs", "level", "na"}
 SHOWING = ("tests", "steps", "lines", "matches")
 
@@ -38,6 +40,12 @@ def first_of_lines(path):
     """What stands before the first tab of each line that is no comment."""
     text = Path(path).read_text() if Path(path).exists() else ""
     return {line.split("\t")[0] for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def advisories():
+    """The numbers of all advisories."""
+    text = Path(ADVISORIES).read_text() if Path(ADVISORIES).exists() else ""
+    return re.findall(r"^\| ([A-P][0-9]{2}[a-z]?) \|", text, re.MULTILINE)
 
 
 def faults(kind, name, row, passed, rows, steps):
@@ -92,13 +100,14 @@ def main(junit, skipped_file, *tables):
     skipped = first_of_lines(skipped_file)
     steps = Path("tests/run.sh").read_text().replace("$cargo", "cargo")
     rows, wrong = {}, []
-    expected = EXPECTED | {"asvs": [line for line in first_of_lines(ASVS) if line != "id"]}
+    expected = EXPECTED | {"asvs": [line for line in first_of_lines(ASVS) if line != "id"], "advisory": advisories()}
     for table in tables:
         for kind, of_kind in tomllib.loads(Path(table).read_text()).items():
             rows.setdefault(kind, {}).update(of_kind)
-    if not expected["asvs"]:
-        print(f"promises, asvs: {ASVS} is not there, so that it is not known whether all have a row")
-        expected["asvs"] = list(rows.get("asvs", {}))
+    for kind, path in (("asvs", ASVS), ("advisory", ADVISORIES)):
+        if not expected[kind]:
+            print(f"promises, {kind}: {path} is not there, so that it is not known whether all have a row")
+            expected[kind] = list(rows.get(kind, {}))
     for kind, names in expected.items():
         there = rows.setdefault(kind, {})
         wrong += [f"{kind}.{name} has no row" for name in sorted(names) if name not in there]

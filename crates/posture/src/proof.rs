@@ -9,14 +9,15 @@ use serde::Deserialize;
 use thiserror::Error;
 
 /// The tables. Their rows are described at their heads.
-const TABLES: [&str; 3] = [
+const TABLES: [&str; 4] = [
     include_str!("../../../proof/hardening.toml"),
     include_str!("../../../proof/asvs.toml"),
     include_str!("../../../proof/agentic.toml"),
+    include_str!("../../../proof/advisories.toml"),
 ];
 
 /// The kinds of promises in the order in which they are told, with what each is.
-pub const KINDS: [(&str, &str); 7] = [
+pub const KINDS: [(&str, &str); 8] = [
     ("line", "the acceptance list of the hardening report"),
     ("SEC", "its ten controls"),
     ("breaking", "the changes that break configs of the original"),
@@ -24,6 +25,7 @@ pub const KINDS: [(&str, &str); 7] = [
     ("suite", "the suites that the report names"),
     ("asvs", "OWASP ASVS 5.0, levels 2 and 3"),
     ("ASI", "OWASP Top 10 for Agentic Applications 2026"),
+    ("advisory", "what was exploited in systems like this one"),
 ];
 
 /// The table cannot be read, which is a fault of the build.
@@ -145,7 +147,7 @@ mod tests {
     fn every_promise_is_there_in_order_with_what_shows_it_or_why_nothing_does() {
         let all = promises().unwrap();
         let ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
-        assert_eq!(ids.len(), 53 + 10 + 7 + 7 + 6 + 275 + 10);
+        assert_eq!(ids.len(), 53 + 10 + 7 + 7 + 6 + 275 + 10 + 148);
         assert_eq!((ids[0], ids[9], ids[52], ids[53]), ("line.1", "line.10", "line.53", "SEC.01"));
         for one in &all {
             assert!(!one.promise.is_empty(), "{}", one.id);
