@@ -12,6 +12,7 @@ pub(crate) mod devices;
 pub(crate) mod health;
 mod heartbeats;
 mod hooks;
+mod inject;
 mod ledger;
 mod listing;
 pub(crate) mod logs;
@@ -96,6 +97,7 @@ async fn outcome(shared: &Arc<Shared>, call: &Call, place: &InFlight) -> Outcome
         Method::ChannelsStatus => channels::status(shared, call),
         Method::ChatAbort => chat::abort(shared, call),
         Method::ChatHistory => chat::history(shared, call).await,
+        Method::ChatInject => inject::inject(shared, call).await,
         Method::ChatSend => chat::send(shared, call).await,
         Method::ClientsKill => clients::kill(shared, call).await,
         Method::ClientsList => clients::list(shared, call),
@@ -256,6 +258,7 @@ const fn acts(method: Method) -> bool {
         Method::Agent
         | Method::AllowanceReset
         | Method::AllowanceSet
+        | Method::ChatInject
         | Method::ChatSend
         | Method::ConfigApply
         | Method::ConfigPatch

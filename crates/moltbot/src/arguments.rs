@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod access;
+mod agents;
 mod allowance;
 mod approvals;
 mod clients;
@@ -26,6 +27,7 @@ mod system;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use agents::{AgentIdentity, Agents, NewAgent};
 pub(crate) use allowance::{Allowance, Limiting, OneHolder};
 pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};
@@ -113,6 +115,16 @@ Example:
 
 Exit codes: 0, 1 the turn failed, 69 no gateway, 75 busy, 77 refused, 124 timeout, 130 interrupted")]
     Agent(Agent),
+    /// See the agents, add one, name one, take one away
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  moltbot agents list
+
+Exit codes: each command has its own; `moltbot --help` lists all"
+    )]
+    Agents(Agents),
     /// See what each used today, and what he may; raise or lower it
     #[command(
         subcommand,

@@ -5,6 +5,7 @@ use moltbot_policy::secret::{ConfigPermit, KeyFileAct, SecretAct, SecretPermit};
 use moltbot_store::Store;
 use moltbot_vault::{BackupOutcome, Change, History, LockError, Vault};
 use secrecy::zeroize::Zeroizing;
+use serde_json::Value;
 
 use crate::book::{CommandBook, OWNER};
 use crate::exit::Exit;
@@ -31,6 +32,27 @@ pub(crate) fn write(
     command: &str,
 ) -> anyhow::Result<()> {
     write_by(home, book, old, new, command, OWNER)
+}
+
+/// Changes settings: each place gets its value, or is taken away.
+pub(crate) fn settings(
+    home: &Home,
+    changes: &[(String, Option<Value>)],
+    command: &str,
+) -> anyhow::Result<()> {
+    let old = text(home)?;
+    let mut changed = old.to_string();
+    for (place, value) in changes {
+        changed = match value {
+            Some(value) => moltbot_config::set(&changed, place, &value.to_string()),
+            None => moltbot_config::unset(&changed, place),
+        }
+        .map_err(|error| home::failed(&error))?;
+    }
+    let book = CommandBook::open(home)?;
+    write(home, &book, &old, &changed, command)?;
+    book.close();
+    Ok(())
 }
 
 /// The same for whoever the book is to name.

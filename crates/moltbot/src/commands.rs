@@ -1,6 +1,7 @@
 //! The commands. Each one opens what it needs, does its work, prints, and says how it ended.
 
 mod agent;
+mod agents;
 mod allowance;
 mod approvals;
 mod chat;
@@ -59,6 +60,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
     environment.notes.iter().for_each(|note| output::note(note));
     match command {
         Command::Agent(options) => serve::block_on(agent::run(&open(environment)?, options)),
+        Command::Agents(command) => agents::run(&open(environment)?, command),
         Command::Allowance(command) => allowance::run(&open(environment)?, &command),
         Command::Chat(options) => {
             let home = open(environment)?;

@@ -84,6 +84,19 @@ pub struct ChatAbortParams {
     pub preserve_side_runs: Option<bool>,
 }
 
+/// Parameters of `chat.inject`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChatInjectParams {
+    /// The conversation.
+    pub session_key: String,
+    /// What is to stand there.
+    pub message: String,
+    /// Where it comes from, which is put in front of it.
+    #[serde(default)]
+    pub label: Option<String>,
+}
+
 /// Result of an abort.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -25,6 +25,8 @@ pub enum Method {
     ChatAbort,
     /// The messages of a session.
     ChatHistory,
+    /// Adds a message to a conversation, as if the agent had said it.
+    ChatInject,
     /// Sends a message to the agent.
     ChatSend,
     /// Ends sessions of clients.
@@ -190,6 +192,7 @@ impl Method {
         Self::ChannelsStatus,
         Self::ChatAbort,
         Self::ChatHistory,
+        Self::ChatInject,
         Self::ChatSend,
         Self::ClientsKill,
         Self::ClientsList,
@@ -281,6 +284,7 @@ impl Method {
             Self::ChannelsStatus => "channels.status",
             Self::ChatAbort => "chat.abort",
             Self::ChatHistory => "chat.history",
+            Self::ChatInject => "chat.inject",
             Self::ChatSend => "chat.send",
             Self::ClientsKill => "clients.kill",
             Self::ClientsList => "clients.list",
@@ -372,6 +376,7 @@ impl Method {
             | Self::AllowanceSet
             | Self::ClientsReload
             | Self::ConfigApply
+            | Self::ChatInject
             | Self::ConfigPatch
             | Self::ConfigSchema
             | Self::ConfigSet

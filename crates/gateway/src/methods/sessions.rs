@@ -27,7 +27,7 @@ mod settings;
 
 pub(super) use find::{describe, resolve};
 pub(super) use import::import;
-pub(super) use patch::{compact, patch, queue_by_text, subscribe};
+pub(super) use patch::{changed, compact, patch, queue_by_text, subscribe};
 pub(crate) use patch::{ended, set_queue};
 pub(super) use settings::by_text as settings_by_text;
 pub(crate) use settings::{Sayer, SettingError, say};

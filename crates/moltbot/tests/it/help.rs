@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 79] = [
+const COMMANDS: [&str; 84] = [
     "",
     "up",
     "gateway",
@@ -13,6 +13,11 @@ const COMMANDS: [&str; 79] = [
     "gateway call",
     "chat",
     "agent",
+    "agents",
+    "agents add",
+    "agents delete",
+    "agents list",
+    "agents set-identity",
     "commands",
     "commands review",
     "commands rules",

@@ -99,6 +99,7 @@ async fn require_lockdown(home: &Home, gateway: &Gateway, interrupted: &str) {
     for (method, params) in [
         ("chat.send", send.clone()),
         ("agent", send),
+        ("chat.inject", json!({"sessionKey": "main", "message": "x"})),
         ("models.scan", json!({})),
         ("models.test", json!({})),
         ("sessions.reset", json!({"key": "main"})),

@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod advisories;
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod allowances;
 #[cfg(test)]
 mod approvals;
@@ -90,6 +92,8 @@ mod network;
 mod nodes;
 #[cfg(test)]
 mod open_config;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod own_socket;
 #[cfg(test)]

@@ -192,18 +192,25 @@ fn gather(schema: &Value, path: &str, rows: &mut Vec<(String, String)>) {
     }
 }
 
+/// What a setting may be: the values that are listed, and the kinds of values.
+fn gather_values(schema: &Value, listed: &mut Vec<String>, kinds: &mut Vec<String>) {
+    let each = |name: &str| schema.get(name).and_then(Value::as_array).into_iter().flatten();
+    listed.extend(each("enum").chain(schema.get("const")).map(|value| format!("`{value}`")));
+    let kind = schema.get("type");
+    for kind in kind.into_iter().chain(each("type")).filter_map(Value::as_str) {
+        if kind != "null" && !kinds.iter().any(|known| known == kind) {
+            kinds.push(kind.to_owned());
+        }
+    }
+    each("anyOf").chain(each("oneOf")).for_each(|inner| gather_values(inner, listed, kinds));
+}
+
 fn row(path: &str, setting: &Value) -> String {
     let cell = |text: &str| text.replace('\n', " ").replace('|', "\\|");
     let text = |name: &str| setting.get(name).and_then(Value::as_str).unwrap_or_default();
-    let named = |name: &str| setting.get(name).and_then(Value::as_array).into_iter().flatten();
-    let kinds = match setting.get("type") {
-        Some(Value::Array(kinds)) => kinds.iter().collect(),
-        kind => kind.into_iter().collect::<Vec<_>>(),
-    };
-    let constants = named("oneOf").chain(named("anyOf")).filter_map(|one| one.get("const"));
-    let listed: Vec<String> = named("enum").chain(constants).map(|value| format!("`{value}`")).collect();
-    let kinds = kinds.into_iter().filter_map(Value::as_str).filter(|kind| *kind != "null");
-    let values = if listed.is_empty() { kinds.collect::<Vec<_>>().join(", ") } else { listed.join(", ") };
+    let (mut listed, mut kinds) = (Vec::new(), Vec::new());
+    gather_values(setting, &mut listed, &mut kinds);
+    let values = if listed.is_empty() { kinds.join(", ") } else { listed.join(", ") };
     let default = setting.get("default").filter(|value| !value.is_null()).map(|value| format!("`{value}`"));
     format!(
         "| `{path}` | {} | {} | {} |\n",

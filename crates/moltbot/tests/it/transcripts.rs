@@ -182,3 +182,44 @@ async fn what_is_no_conversation_is_refused_and_nothing_of_it_is_kept() {
     let refused = writer.call("sessions.import", json!({"key": "x", "messages": [said]})).await.unwrap_err();
     assert!(refused.message.contains("operator.admin"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_put_into_a_conversation_as_if_the_agent_had_said_it() {
+    let model = ScriptedModel::echo();
+    let home = Home::with_model(&model);
+    let gateway = Gateway::start(PROGRAM, &home);
+    let connect = || gateway.connect().device(&Device::from_seed(1), SignatureVersion::V3);
+    let mut client = connect().open().await.unwrap();
+    let note = json!({"sessionKey": "main", "message": " the tea is ready ", "label": "kitchen"});
+    let refused = client.call("chat.inject", note.clone()).await.unwrap_err();
+    assert!(refused.message.contains("nothing was said"), "{refused:?}");
+    assert_eq!(client.chat("main", "hello").await.text, echo_of("hello"));
+    let told = client.call("chat.inject", note).await.unwrap();
+    assert!(told["ok"] == true && told["messageId"].as_str().unwrap().ends_with(":3"), "{told}");
+    let history = client.call("chat.history", json!({"sessionKey": "main"})).await.unwrap();
+    let last = history["messages"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&last["role"], &last["content"][0]["text"]),
+        (&json!("assistant"), &json!("[kitchen]\n\nthe tea is ready"))
+    );
+    assert_eq!(model.requests().len(), 1, "no model was asked");
+    assert_eq!(client.chat("main", "and now?").await.text, echo_of("and now?"));
+    let asked = format!("{:?}", model.requests().last().unwrap());
+    assert!(
+        asked.find("the tea is ready").unwrap() < asked.find("and now?").unwrap(),
+        "the model reads it: {asked}"
+    );
+    for (params, expected) in [
+        (json!({"sessionKey": "main", "message": " "}), "is empty"),
+        (json!({"sessionKey": "main", "message": "x", "label": "a\u{7}b"}), "control characters"),
+        (json!({"sessionKey": "main", "message": "x", "role": "user"}), "unknown field"),
+        (json!({"sessionKey": "agent:nobody:x", "message": "x"}), "nobody"),
+    ] {
+        let refused = client.call("chat.inject", params.clone()).await.unwrap_err();
+        assert!(refused.message.contains(expected), "{params}: {refused:?}");
+    }
+    let writer = gateway.connect().scopes(&["operator.read", "operator.write"]).open().await.unwrap();
+    let refused =
+        writer.call("chat.inject", json!({"sessionKey": "main", "message": "x"})).await.unwrap_err();
+    assert!(refused.message.contains("operator.admin"), "{refused:?}");
+}

@@ -5,10 +5,9 @@ use moltbot_config::settings::ModelChoice;
 use serde_json::{Value, json};
 
 use crate::arguments::{Aliases, Fallbacks};
-use crate::book::CommandBook;
 use crate::change;
 use crate::exit::Exit;
-use crate::home::{self, Home};
+use crate::home::Home;
 use crate::output::{self, harmless};
 
 /// Where the config names the model of all agents.
@@ -24,7 +23,7 @@ pub(super) fn set(home: &Home, model: &str) -> anyhow::Result<Exit> {
         }
         _ => json!(model),
     };
-    write(home, &[(MODEL.into(), Some(value))], "models set")?;
+    change::settings(home, &[(MODEL.into(), Some(value))], "models set")?;
     output::line(&format!("{model} answers from the next start of the gateway on"))?;
     change::remind(home)?;
     Ok(Exit::Done)
@@ -64,7 +63,7 @@ pub(super) fn fallbacks(home: &Home, command: &Fallbacks) -> anyhow::Result<Exit
         (None, true) => None,
         (None, false) => Some(json!({"fallbacks": list})),
     };
-    write(home, &[(MODEL.into(), value)], "models fallbacks")?;
+    change::settings(home, &[(MODEL.into(), value)], "models fallbacks")?;
     output::line(&format!("tried after the first: {}", told(&list)))?;
     change::remind(home)?;
     Ok(Exit::Done)
@@ -99,7 +98,7 @@ pub(super) fn aliases(home: &Home, command: &Aliases) -> anyhow::Result<Exit> {
                 changes.push((format!("{}.alias", place(earlier)), None));
             }
             changes.push((format!("{}.alias", place(&model)), Some(json!(alias))));
-            write(home, &changes, "models aliases add")?;
+            change::settings(home, &changes, "models aliases add")?;
             output::line(&format!("{alias} is {model}"))?;
             if known.is_empty() {
                 output::note("sessions may choose those models alone now that agents.defaults.models names");
@@ -109,7 +108,7 @@ pub(super) fn aliases(home: &Home, command: &Aliases) -> anyhow::Result<Exit> {
             let Some((model, _)) = of(alias) else {
                 return Err(Exit::Failed.because(format!("the config has no short name {alias}")));
             };
-            write(home, &[(format!("{}.alias", place(model)), None)], "models aliases remove")?;
+            change::settings(home, &[(format!("{}.alias", place(model)), None)], "models aliases remove")?;
             output::line(&format!("{alias} is no short name any more"))?;
         }
     }
@@ -137,21 +136,4 @@ fn named(config: &Config, model: &str) -> anyhow::Result<String> {
     Err(Exit::Usage.because(format!(
         "{model:?} names no model: write provider/model, such as anthropic/claude-opus-4-5"
     )))
-}
-
-/// Changes the config: each place gets its value, or is taken away.
-fn write(home: &Home, changes: &[(String, Option<Value>)], command: &str) -> anyhow::Result<()> {
-    let text = change::text(home)?;
-    let mut changed = text.to_string();
-    for (place, value) in changes {
-        changed = match value {
-            Some(value) => moltbot_config::set(&changed, place, &value.to_string()),
-            None => moltbot_config::unset(&changed, place),
-        }
-        .map_err(|error| home::failed(&error))?;
-    }
-    let book = CommandBook::open(home)?;
-    change::write(home, &book, &text, &changed, command)?;
-    book.close();
-    Ok(())
 }

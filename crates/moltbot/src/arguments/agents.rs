@@ -1,0 +1,85 @@
+//! The arguments of `moltbot agents`.
+
+use clap::{Args, Subcommand};
+
+use super::Facts;
+
+/// Commands of `agents`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agents {
+    /// List the agents of the config
+    #[command(after_help = "\
+Example:
+  moltbot agents list --json
+
+Exit codes: 0, 78 the config is not valid")]
+    List(Facts),
+    /// Add an agent, with a workspace and conversations of its own
+    ///
+    /// It is asked by conversations of its own, `agent:ID:NAME`; the gateway that runs knows it after a restart.
+    #[command(after_help = "\
+Example:
+  moltbot agents add work --name Work --workspace ~/work
+
+Exit codes: 0, 1 there is one, 78 the config would not be valid")]
+    Add(NewAgent),
+    /// Change the name that people see
+    #[command(after_help = "\
+Example:
+  moltbot agents set-identity work --name \"At work\"
+
+Exit codes: 0, 1 there is none, 78 the config would not be valid")]
+    SetIdentity(AgentIdentity),
+    /// Take an agent out of the config; its workspace and its conversations stay
+    #[command(after_help = "\
+Example:
+  moltbot agents delete work
+
+Exit codes: 0, 1 there is none, or it is the default one, 78 the config would not be valid")]
+    Delete(OneAgent),
+}
+
+/// An agent that is not there yet.
+#[derive(Args, Debug)]
+pub(crate) struct NewAgent {
+    /// Its id: a-z, 0-9, '-' and '_'
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The name that people see
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The folder that it works in; one of its own in the state folder without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<String>,
+    /// Its model, as provider/model; that of all agents without it
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What an agent is called.
+#[derive(Args, Debug)]
+pub(crate) struct AgentIdentity {
+    /// Its id
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// The name that people see
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One agent.
+#[derive(Args, Debug)]
+pub(crate) struct OneAgent {
+    /// Its id
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
