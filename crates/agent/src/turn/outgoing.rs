@@ -73,7 +73,9 @@ fn length_of_inner(text: &str) -> usize {
         return text.find('\n').map_or(text.len(), |end| end.saturating_add(1));
     }
     let (begins, ends) = SIGN;
-    if let Some(end) = text.strip_prefix(begins).and_then(|rest| rest.find(ends)) {
+    // No further than one may reach: a text of beginnings alone would be read once for each.
+    let near = |rest: &str| rest.get(..rest.floor_char_boundary(SIGN_BYTES)).and_then(|near| near.find(ends));
+    if let Some(end) = text.strip_prefix(begins).and_then(near) {
         let length = end.saturating_add(begins.len()).saturating_add(ends.len());
         return if length <= SIGN_BYTES { length } else { 0 };
     }
@@ -84,9 +86,10 @@ fn length_of_inner(text: &str) -> usize {
     };
     let Some(tag) = BLOCKS.iter().find(|tag| is_whole(name, tag)) else { return 0 };
     let end = format!("</{tag}>");
-    let lower = text.to_ascii_lowercase();
+    let mut places = text.as_bytes().windows(end.len());
     // One that does not end goes on to the end of the piece.
-    lower.find(&end).map_or(text.len(), |at| at.saturating_add(end.len()))
+    let found = places.position(|found| found.eq_ignore_ascii_case(end.as_bytes()));
+    found.map_or(text.len(), |at| at.saturating_add(end.len()))
 }
 
 #[cfg(test)]
