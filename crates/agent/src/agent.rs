@@ -275,7 +275,10 @@ impl Inside {
 
 /// The agents of the config: one named `main` when it lists none; exactly one is the default, the first
 /// that says so, else the first.
-fn describe(list: &[AgentConfig]) -> Result<Vec<AgentDescription>, AgentError> {
+///
+/// # Errors
+/// When two share an id.
+pub fn describe(list: &[AgentConfig]) -> Result<Vec<AgentDescription>, AgentError> {
     if list.is_empty() {
         return Ok(vec![AgentDescription { id: AgentId::main(), default: true, name: None }]);
     }

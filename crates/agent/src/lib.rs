@@ -23,7 +23,7 @@ mod tools;
 mod turn;
 mod workspace;
 
-pub use agent::{Agent, AgentDescription, AgentError, Parts};
+pub use agent::{Agent, AgentDescription, AgentError, Parts, describe};
 pub use approvals::{Answer, Approvals};
 pub use control::{Control, PassedOver, Steered};
 pub use picture::picture_type;

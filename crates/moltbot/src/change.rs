@@ -22,18 +22,6 @@ pub(crate) fn text(home: &Home) -> anyhow::Result<Zeroizing<String>> {
     text.map(Zeroizing::new).map_err(|_| Exit::Config.because("the config is not UTF-8"))
 }
 
-/// Writes `new` in place of `old`. Keys of older generations in it go where they belong now, secrets are sealed first; it must be valid; the book is told what changes, and
-/// the history keeps what was there. From then on the installation is sealed.
-pub(crate) fn write(
-    home: &Home,
-    book: &CommandBook,
-    old: &str,
-    new: &str,
-    command: &str,
-) -> anyhow::Result<()> {
-    write_by(home, book, old, new, command, OWNER)
-}
-
 /// Changes settings: each place gets its value, or is taken away.
 pub(crate) fn settings(
     home: &Home,
@@ -53,6 +41,18 @@ pub(crate) fn settings(
     write(home, &book, &old, &changed, command)?;
     book.close();
     Ok(())
+}
+
+/// Writes `new` in place of `old`. Keys of older generations in it go where they belong now, secrets are sealed first; it must be valid; the book is told what changes, and
+/// the history keeps what was there. From then on the installation is sealed.
+pub(crate) fn write(
+    home: &Home,
+    book: &CommandBook,
+    old: &str,
+    new: &str,
+    command: &str,
+) -> anyhow::Result<()> {
+    write_by(home, book, old, new, command, OWNER)
 }
 
 /// The same for whoever the book is to name.

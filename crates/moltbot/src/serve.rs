@@ -183,10 +183,10 @@ fn config_text(home: &Home, source: Source) -> anyhow::Result<Zeroizing<Vec<u8>>
 }
 
 /// A config with its secrets opened.
-struct Opened {
-    loaded: Loaded,
-    keys: ProviderKeys,
-    bots: BotTokens,
+pub(crate) struct Opened {
+    pub(crate) loaded: Loaded,
+    pub(crate) keys: ProviderKeys,
+    pub(crate) bots: BotTokens,
     /// All that must be in no log.
     known: Vec<SecretString>,
 }
@@ -200,7 +200,7 @@ pub(crate) fn open_text(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Re
 }
 
 /// Opens the secrets of the config and of the files of credentials, once the book says so.
-fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
+pub(crate) fn opened(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let loaded = open_text(home, text, ledger)?;
     let credentials::Opened { mut keys, secrets } = credentials::open(home, &loaded.config, ledger)?;
     environment::add_provider_keys(&mut keys, &loaded.config.env);
@@ -212,6 +212,13 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
     let known = known.chain(bots.secrets().cloned());
     let known: Vec<SecretString> = known.chain(keys.clone().values()).collect();
     redactor().hide(&known);
+    Ok(Opened { loaded, keys, bots, known })
+}
+
+/// The same, with what the log is to say of it.
+fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
+    let opened = opened(home, text, ledger)?;
+    let loaded = &opened.loaded;
     for check in [moltbot_posture::shut_off, moltbot_posture::walls] {
         let check = check(&loaded.config.agents);
         if let Some(fix) = &check.fix {
@@ -234,7 +241,7 @@ fn load(home: &Home, text: &[u8], ledger: &Ledger) -> anyhow::Result<Opened> {
             "a secret stands in the config as plaintext; it is sealed at the next change"
         );
     }
-    Ok(Opened { loaded, keys, bots, known })
+    Ok(opened)
 }
 
 /// The config as it is now, opened and judged like at a start, with all that must be in no log.

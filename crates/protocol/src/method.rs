@@ -374,9 +374,9 @@ impl Method {
         match self {
             Self::AllowanceReset
             | Self::AllowanceSet
+            | Self::ChatInject
             | Self::ClientsReload
             | Self::ConfigApply
-            | Self::ChatInject
             | Self::ConfigPatch
             | Self::ConfigSchema
             | Self::ConfigSet

@@ -1,5 +1,6 @@
 //! `moltbot agents …`: who answers, as the config says it.
 
+use moltbot_agent::AgentDescription;
 use moltbot_config::Config;
 use moltbot_config::settings::ModelChoice;
 use moltbot_protocol::ids::AgentId;
@@ -40,7 +41,7 @@ struct Known {
 }
 
 fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
-    let agents = known(&home.load()?.config);
+    let agents = known(&home.load()?.config)?;
     if facts.json {
         output::json(&json!({ "agents": agents }))?;
         return Ok(Exit::Done);
@@ -58,30 +59,19 @@ fn list(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The agents of a config; the one that there is when it names none. The one that says so is asked first, else the first.
-fn known(config: &Config) -> Vec<Known> {
+/// The agents of a config, as the gateway knows them.
+fn known(config: &Config) -> anyhow::Result<Vec<Known>> {
     let (list, shared) = (&config.agents.list, &config.agents.defaults);
-    let first = list.iter().position(|agent| agent.default).unwrap_or(0);
-    let model = |own: Option<&ModelChoice>| match own.or(shared.model.as_ref())? {
-        ModelChoice::One(model) => Some(model.clone()),
-        ModelChoice::Ordered(models) => models.primary.clone(),
-    };
-    let mut known: Vec<Known> = list
-        .iter()
-        .enumerate()
-        .map(|(at, agent)| Known {
-            id: agent.id.clone(),
-            name: agent.name.clone(),
-            default: at == first,
-            model: model(agent.model.as_ref()),
-            workspace: agent.workspace.clone().or_else(|| (at == first).then(|| shared.workspace.clone())?),
-        })
-        .collect();
-    if known.is_empty() {
-        let (model, workspace) = (model(None), shared.workspace.clone());
-        known.push(Known { id: AgentId::main(), name: None, default: true, model, workspace });
-    }
-    known
+    let agents = moltbot_agent::describe(list).map_err(|error| Exit::Config.because(error))?;
+    let known = agents.into_iter().map(|AgentDescription { id, default, name }| {
+        let own = list.iter().find(|agent| agent.id == id);
+        let model = own.and_then(|own| own.model.as_ref()).or(shared.model.as_ref());
+        let model = model.and_then(ModelChoice::primary).map(str::to_owned);
+        let shared = shared.workspace.as_ref().filter(|_| default);
+        let workspace = own.and_then(|own| own.workspace.as_ref()).or(shared).cloned();
+        Known { id, name, default, model, workspace }
+    });
+    Ok(known.collect())
 }
 
 fn add(home: &Home, new: &NewAgent) -> anyhow::Result<Exit> {
@@ -90,7 +80,7 @@ fn add(home: &Home, new: &NewAgent) -> anyhow::Result<Exit> {
         return Err(Exit::Usage.because("a workspace is named by its whole path, such as ~/work"));
     }
     let config = home.load()?.config;
-    if known(&config).iter().any(|agent| agent.id == id) {
+    if known(&config)?.iter().any(|agent| agent.id == id) {
         return Err(Exit::Failed.because(format!("there is an agent {id} already")));
     }
     let mut changes = Vec::new();
@@ -113,22 +103,18 @@ fn add(home: &Home, new: &NewAgent) -> anyhow::Result<Exit> {
 }
 
 fn set_identity(home: &Home, identity: &AgentIdentity) -> anyhow::Result<Exit> {
-    let (id, at) = place(home, &identity.id)?;
-    let Some(at) = at else {
-        let main = json!([{"id": id.as_str(), "default": true, "name": identity.name}]);
-        change::settings(home, &[(LIST.to_owned(), Some(main))], "agents set-identity")?;
-        return told(identity.json, "changed", &id, "");
+    let (agent, at) = place(home, &identity.id)?;
+    let (place, value) = match at {
+        Some(at) => (format!("{LIST}[{at}].name"), json!(identity.name)),
+        None => (LIST.to_owned(), json!([{"id": agent.id.as_str(), "default": true, "name": identity.name}])),
     };
-    let name = Some(Value::String(identity.name.clone()));
-    change::settings(home, &[(format!("{LIST}[{at}].name"), name)], "agents set-identity")?;
-    told(identity.json, "changed", &id, "")
+    change::settings(home, &[(place, Some(value))], "agents set-identity")?;
+    told(identity.json, "changed", &agent.id, "")
 }
 
 fn delete(home: &Home, id: &str, as_json: bool) -> anyhow::Result<Exit> {
-    let (id, at) = place(home, id)?;
-    let config = home.load()?.config;
-    let is_asked_first = known(&config).iter().any(|agent| agent.id == id && agent.default);
-    let Some(at) = at.filter(|_| !is_asked_first) else {
+    let (Known { id, default, .. }, at) = place(home, id)?;
+    let Some(at) = at.filter(|_| !default) else {
         let why =
             format!("{id} is the agent that is asked when none is named; make another one the default first");
         return Err(Exit::Failed.because(why));
@@ -138,14 +124,12 @@ fn delete(home: &Home, id: &str, as_json: bool) -> anyhow::Result<Exit> {
 }
 
 /// An agent that there is, and where it stands in the list; nowhere when the config names none.
-fn place(home: &Home, id: &str) -> anyhow::Result<(AgentId, Option<usize>)> {
+fn place(home: &Home, id: &str) -> anyhow::Result<(Known, Option<usize>)> {
     let id = AgentId::parse(id).map_err(|error| Exit::Usage.because(error))?;
     let config = home.load()?.config;
-    let at = config.agents.list.iter().position(|agent| agent.id == id);
-    if at.is_none() && !known(&config).iter().any(|agent| agent.id == id) {
-        return Err(Exit::Failed.because(format!("there is no agent {id}; `moltbot agents list` has them")));
-    }
-    Ok((id, at))
+    let missing = || Exit::Failed.because(format!("there is no agent {id}; `moltbot agents list` has them"));
+    let found = known(&config)?.into_iter().find(|agent| agent.id == id).ok_or_else(missing)?;
+    Ok((found, config.agents.list.iter().position(|agent| agent.id == id)))
 }
 
 fn told(as_json: bool, what: &str, id: &AgentId, more: &str) -> anyhow::Result<Exit> {

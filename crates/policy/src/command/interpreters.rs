@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::programs::by_name;
+
 /// An interpreter of a language, and the options after which code stands.
 pub(super) struct Interpreter {
     /// The language, as people call it.
@@ -128,12 +130,6 @@ static INTERPRETERS: &[(&[&str], Interpreter)] = &[
 /// The interpreter of this name.
 pub(super) fn interpreter(name: &str) -> Option<&'static Interpreter> {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    static BY_NAME: LazyLock<HashMap<&str, &Interpreter>> = LazyLock::new(|| {
-        let each = |(names, interpreter): &'static (&'static [&'static str], Interpreter)| {
-            names.iter().map(move |name| (*name, interpreter))
-        };
-        // The first of two with a name counts.
-        INTERPRETERS.iter().rev().flat_map(each).collect()
-    });
+    static BY_NAME: LazyLock<HashMap<&str, &Interpreter>> = LazyLock::new(|| by_name(INTERPRETERS));
     BY_NAME.get(stem).copied()
 }

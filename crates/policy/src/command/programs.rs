@@ -1,5 +1,15 @@
 //! Which program is what: parts of the shell, shells, those that leave the walls, those whose words are only text.
 
+use std::collections::HashMap;
+
+/// A table by its names; the first of two rows with a name counts.
+pub(super) fn by_name<T>(
+    table: &'static [(&'static [&'static str], T)],
+) -> HashMap<&'static str, &'static T> {
+    let rows = table.iter().rev();
+    rows.flat_map(|(names, row)| names.iter().map(move |name| (*name, row))).collect()
+}
+
 /// Parts of the shell: without it they are not there, or are something else.
 pub(super) fn is_builtin(name: &str) -> bool {
     const BUILTINS: &[&str] = &[

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::programs::by_name;
+
 /// A program that starts the one that its words name.
 pub(super) struct Wrapper {
     /// Options whose next word is their value: letters.
@@ -203,13 +205,7 @@ pub(super) fn wrapper_of(name: &str) -> Option<&'static Wrapper> {
     if name.starts_with("ld-linux") || name.starts_with("ld-musl") || name == "ld.so" {
         return Some(&LOADER);
     }
-    static BY_NAME: LazyLock<HashMap<&str, &Wrapper>> = LazyLock::new(|| {
-        let each = |(names, wrapper): &'static (&'static [&'static str], Wrapper)| {
-            names.iter().map(move |name| (*name, wrapper))
-        };
-        // The first of two with a name counts.
-        WRAPPERS.iter().rev().flat_map(each).collect()
-    });
+    static BY_NAME: LazyLock<HashMap<&str, &Wrapper>> = LazyLock::new(|| by_name(WRAPPERS));
     BY_NAME.get(name).copied()
 }
 

@@ -13,12 +13,11 @@ use moltbot_protocol::scope::Scope;
 use serde_json::{Value, json};
 
 use crate::book::OWNER;
-use crate::bots::BotTokens;
 use crate::client::Connection;
 use crate::home::{self, Home};
 use crate::output::harmless;
-use crate::redacted::redactor;
-use crate::{channels, credentials, environment};
+use crate::serve::Opened;
+use crate::{channels, serve};
 
 /// How long one of them may take. What takes longer is as good as not there.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -71,15 +70,8 @@ fn models_of(count: usize) -> VendorTrial {
 
 async fn from_here(home: &Home) -> anyhow::Result<Vec<Check>> {
     let ledger = home.ledger()?.clone();
-    let config = home.load()?.config;
-    let credentials::Opened { mut keys, secrets } = credentials::open(home, &config, &ledger)?;
-    environment::add_provider_keys(&mut keys, &config.env);
-    environment::add_proxy(&mut keys)?;
-    let bots = BotTokens::find(&config.channels, &config.env);
-    // From here on no log and no record can have one of them in it.
-    let known: Vec<_> =
-        secrets.into_iter().chain(bots.secrets().cloned()).chain(keys.clone().values()).collect();
-    redactor().hide(&known);
+    let Opened { loaded, keys, bots, .. } = serve::opened(home, &home.text()?, &ledger)?;
+    let config = loaded.config;
     let mut checks = Vec::new();
     let models = Models::resolve(&config, keys, None, ledger.clone());
     let models = models.map_err(|error| anyhow::anyhow!("{}", home::chain(&error)))?;

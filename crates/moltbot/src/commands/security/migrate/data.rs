@@ -47,11 +47,11 @@ pub(super) fn session_key(text: &str) -> Result<SessionKey, String> {
 }
 
 /// The folder of that path in it, as it is.
-fn folder(state: &StateDir, path: &str) -> anyhow::Result<Option<StateDir>> {
+pub(super) fn folder(state: &StateDir, path: &str) -> anyhow::Result<Option<StateDir>> {
     state.find_folder(path).map_err(|error| home::failed(&error))
 }
 
-fn names(folder: Option<&StateDir>) -> anyhow::Result<Vec<String>> {
+pub(super) fn names(folder: Option<&StateDir>) -> anyhow::Result<Vec<String>> {
     let names = folder.map(StateDir::list).transpose().map_err(|error| home::failed(&error))?;
     Ok(names.unwrap_or_default())
 }

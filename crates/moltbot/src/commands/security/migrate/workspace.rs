@@ -6,8 +6,7 @@ use moltbot_vault::{StateDir, Workspace};
 use serde_json::Value;
 
 use super::super::fix::Done;
-use super::{Line, Source};
-use crate::book::CommandBook;
+use super::{Line, Source, data};
 use crate::change;
 use crate::environment::Environment;
 use crate::home::{self, Home};
@@ -29,9 +28,8 @@ const MOST: usize = 10_000;
 pub(super) fn texts(state: &StateDir) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     for path in [FOLDER.to_owned(), format!("{FOLDER}/{MEMORY}")] {
-        let folder = state.find_folder(&path).map_err(|error| home::failed(&error))?;
-        let names = folder.map(|folder| folder.list()).transpose().map_err(|error| home::failed(&error))?;
-        let texts = names.into_iter().flatten().filter(|name| name.ends_with(".md"));
+        let names = data::names(data::folder(state, &path)?.as_ref())?.into_iter();
+        let texts = names.filter(|name| name.ends_with(".md"));
         found.extend(texts.map(|name| format!("{path}/{name}")));
     }
     found.truncate(MOST);
@@ -49,9 +47,8 @@ pub(super) fn brought(source: &Source, done: &Done) -> anyhow::Result<Vec<Line>>
         return Ok(Vec::new());
     }
     let texts = texts(&source.state)?.len();
-    let folder = source.state.find_folder(FOLDER).map_err(|error| home::failed(&error))?;
-    let names = folder.map(|folder| folder.list()).transpose().map_err(|error| home::failed(&error))?;
-    let others = names.into_iter().flatten().filter(|name| !name.ends_with(".md") && name != MEMORY).count();
+    let names = data::names(data::folder(&source.state, FOLDER)?.as_ref())?.into_iter();
+    let others = names.filter(|name| !name.ends_with(".md") && name != MEMORY).count();
     let mut lines = Vec::new();
     if texts > 0 {
         lines.push(Line::of_data(format!("{texts} texts of {FOLDER}/"), done.clone()));
@@ -78,26 +75,26 @@ fn unnamed(environment: &Environment, source: &Source) -> anyhow::Result<Option<
     Ok(Some(path).filter(|path| !is_named && !has_own && is_workspace(path)))
 }
 
+/// What came of having the config name it.
+fn told(outcome: Done) -> Line {
+    Line::of_data(format!("set {SETTING} to \"~/{OLDER}\""), outcome)
+}
+
 /// That the config is to name it.
 pub(super) fn planned(environment: &Environment, source: &Source) -> anyhow::Result<Option<Line>> {
-    let path = unnamed(environment, source)?;
-    Ok(path.map(|_| Line::of_data(format!("set {SETTING} to \"~/{OLDER}\""), Done::Planned)))
+    Ok(unnamed(environment, source)?.map(|_| told(Done::Planned)))
 }
 
 /// Has the config name it, where it can be one here.
 pub(super) fn name(home: &Home, source: &Source) -> anyhow::Result<Option<Line>> {
     let Some(path) = unnamed(&home.environment, source)? else { return Ok(None) };
-    let told = |outcome| Some(Line::of_data(format!("set {SETTING} to \"~/{OLDER}\""), outcome));
     if let Err(error) = Workspace::open_or_create(&path, &[&home.environment.home, home.state.path()]) {
-        return Ok(told(Done::Skipped { because: home::chain(&error) }));
+        return Ok(Some(told(Done::Skipped { because: home::chain(&error) })));
     }
-    let old = change::text(home)?;
-    let new = moltbot_config::set(&old, SETTING, &format!("\"~/{OLDER}\""))?;
-    let book = CommandBook::open(home)?;
-    let written = change::write(home, &book, &old, &new, "security migrate");
-    book.close();
-    Ok(told(match written {
-        Ok(_) => Done::Ok,
+    let folder = Some(Value::String(format!("~/{OLDER}")));
+    let written = change::settings(home, &[(SETTING.to_owned(), folder)], "security migrate");
+    Ok(Some(told(match written {
+        Ok(()) => Done::Ok,
         Err(error) => Done::Failed { because: format!("{error:#}") },
-    }))
+    })))
 }
