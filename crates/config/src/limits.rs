@@ -11,10 +11,7 @@ pub use files::{
     CONFIG_LOOK, INCLUDE_DEPTH, INCLUDED_FILES, SECRET_FILE_BYTES, SECRET_PROGRAM_BYTES,
     SECRET_PROGRAM_GRACE, SECRET_PROGRAM_IDS, VARIABLES_BYTES,
 };
-pub use models::{
-    MODEL_LIST_BYTES, MODEL_LIST_WAIT, PICTURE_BYTES, PICTURES, PICTURES_BYTES, PROVIDER_REST,
-    PROVIDER_REST_MAX, PROVIDER_REST_SPENT,
-};
+pub use models::*;
 
 /// How long a container engine may take for one answer.
 pub const CONTAINER_ENGINE: Duration = Duration::from_secs(60);

@@ -19,6 +19,7 @@ pub mod file;
 pub mod heartbeat;
 pub mod hook;
 pub mod incident;
+pub mod local_model;
 pub mod network;
 pub mod nodes;
 pub mod pairing;

@@ -34,6 +34,8 @@ pub(crate) enum Beside {
     /// All of them, and the proxy: a command may make sockets of TCP over IPv4, and connect them. In its namespace there is
     /// nothing else, and Landlock holds it to that port.
     Proxy,
+    /// All of them, around a local model, which filters itself further once it has begun.
+    Model,
     /// No namespaces: what Landlock does not hold is held here ([`weak`]).
     Weak,
 }
@@ -106,6 +108,9 @@ fn rules(beside: Beside) -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
         Beside::Proxy => {
             rules.insert(libc::SYS_connect, Vec::new());
             rules.insert(libc::SYS_socket, vec![tcp().map_err(io::Error::other)?]);
+        }
+        Beside::Model => {
+            rules.insert(libc::SYS_seccomp, vec![filter_once_more().map_err(io::Error::other)?]);
         }
         Beside::Weak => weak::narrow(&mut rules).map_err(io::Error::other)?,
     }
@@ -193,6 +198,13 @@ fn tcp() -> Result<SeccompRule, seccompiler::BackendError> {
     let (inet, stream) = (libc::AF_INET.unsigned_abs(), libc::SOCK_STREAM.unsigned_abs());
     let protocol = masked(2, !u64::from(libc::IPPROTO_TCP.unsigned_abs()), 0)?;
     rule([equals(0, inet.into())?, masked(1, 0xf, stream.into())?, protocol])
+}
+
+/// Another filter above this one, for the caller or all its threads: it can only take away. None that asks, and no question
+/// about filters.
+fn filter_once_more() -> Result<SeccompRule, seccompiler::BackendError> {
+    let threads = libc::SECCOMP_FILTER_FLAG_TSYNC;
+    rule([equals(0, libc::SECCOMP_SET_MODE_FILTER.into())?, masked(1, !threads, 0)?])
 }
 
 /// A connected pair of sockets of one kind.
@@ -400,7 +412,7 @@ mod tests {
     fn the_shortcut_changes_no_answer() {
         const THIS: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
         let words = [0, 1, 2, 0x11, 0x41, 0o100, 0o4755, 0x5412, 0x1000_0000, 0xffff_ffff];
-        for beside in [Beside::All, Beside::Proxy, Beside::Weak] {
+        for beside in [Beside::All, Beside::Model, Beside::Proxy, Beside::Weak] {
             let program = decode(&compile(beside).unwrap()).unwrap();
             let before = parts(beside, rules(beside).unwrap()).unwrap();
             let numbers = (0..=700).chain([u32::MAX, 0x4000_0000, 0x4000_003b, 0x8000_0000]);

@@ -37,7 +37,7 @@ use rustix::process::{Signal, WaitOptions};
 use crate::groups;
 use crate::outcome::Step;
 use crate::sys::{self, Fork};
-use crate::wire::{self, Builder, Handed, Report, Request};
+use crate::wire::{self, Builder, Handed, ModelEnds, Report, Request};
 
 /// Runs the sandbox's helper. The program calls it before anything else, while it has one thread, when its first
 /// argument is [`HELPER`](crate::HELPER). It returns only when the command could not be started or has ended.
@@ -96,6 +96,8 @@ struct Job {
     request: Request,
     filter: Vec<u8>,
     socket: OwnedFd,
+    /// What the process of a local model begins with.
+    model: Option<ModelEnds>,
 }
 
 /// Takes the request, and tells the gateway when something fails. Every process of the helper returns through
@@ -108,12 +110,16 @@ fn outer() -> io::Result<()> {
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )?)?;
-    let Handed { request, filter, entrances, workspace } = wire::receive_request(socket.as_fd())?;
-    let mut job = Job { request, filter, socket };
+    let Handed { request, filter, entrances, model, workspace } = wire::receive_request(socket.as_fd())?;
+    let mut job = Job { request, filter, socket, model };
     // Before there is anything that they would have to count.
     let entered = entrances.iter().try_for_each(groups::enter).at(Step::Group);
     drop(entrances);
     let done = entered.and_then(|()| match job.request.builder {
+        // Its walls are these or none.
+        Builder::Bubblewrap | Builder::Weak if job.model.is_some() => {
+            Err("a local model runs in the embedded sandbox alone").at(Step::Start)
+        }
         Builder::Bubblewrap => bubblewrap::enclose(&job, workspace),
         Builder::Helper => enclose(&mut job, workspace),
         Builder::Weak => weak::enclose(&job, workspace),
@@ -151,7 +157,7 @@ fn enclose(job: &mut Job, workspace: Option<OwnedFd>) -> Result<(), Failure> {
             first::run(job, workspace, uid, &life)
         }
         Fork::Parent(first) => {
-            drop((life, workspace));
+            drop((life, workspace, job.model.take()));
             let handle =
                 rustix::process::pidfd_open(first, rustix::process::PidfdFlags::empty()).at(Step::Init)?;
             wire::send_report(job.socket.as_fd(), &Report::Born, Some(handle.as_fd())).at(Step::Init)?;

@@ -16,7 +16,8 @@
 //!
 //! Two kinds of program run outside the walls. Those that the owner's config names to be asked for secrets
 //! ([`ask_program`]) are no commands. And a command that the owner has approved, one by one, runs on the machine itself
-//! ([`Sandbox::run_on_host`]) when his config lets the agent ask for that. The three have nothing in common but this door.
+//! ([`Sandbox::run_on_host`]) when his config lets the agent ask for that. The three have nothing in common but this door. The process of a local model
+//! ([`Sandbox::local_model`]) has the walls of a command, and less than one: no folder, and no file to write.
 //! And `mmdebstrap` runs when the owner himself has it make an image of packages ([`RootSource::Packages`]).
 #![deny(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod filter;
 mod groups;
 mod helper;
 mod host;
+mod local_model;
 mod memory;
 #[cfg(feature = "drill-holes")]
 mod no_walls;
@@ -51,6 +53,7 @@ pub use examine::{ExamineError, Examined, examine};
 pub use feed::{Feed, Part};
 pub use helper::helper_main;
 pub use host::{HostError, KEEPER, keeper_main};
+pub use local_model::{LocalModelError, LocalModelProcess, Ready};
 pub use memory::{give_free_memory_back, share_one_heap};
 pub use outcome::{Exit, Outcome, RunError, Step};
 pub use posture::{Posture, Unavailable};

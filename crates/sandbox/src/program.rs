@@ -8,6 +8,7 @@
 mod answer;
 pub(crate) mod family;
 mod file;
+pub(crate) use file::open_own;
 mod run;
 
 use std::collections::BTreeMap;

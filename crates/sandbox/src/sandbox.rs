@@ -20,7 +20,7 @@ use crate::outcome::{Exit, Outcome, RunError, Step};
 use crate::posture::{self, Posture, Unavailable};
 use crate::protected;
 use crate::running::{Finished, Kept, Running};
-use crate::spawner::Spawner;
+use crate::spawner::{self, Spawner};
 use crate::stopper::Stopper;
 use crate::wire::{Request, Walls};
 
@@ -232,7 +232,8 @@ impl Sandbox {
         }
         let request = Request::new(permit.script(), permit.directory(), profile);
         let spawner = self.spawner().map_err(start)?;
-        let started = spawner.spawn(request, workspace).await.map_err(start)?;
+        let given = spawner::Given { workspace, model: None };
+        let started = spawner.spawn(request, given).await.map_err(start)?;
         let mut running = Running::new(started, spawner, self.stopper(), kept, way_out).map_err(start)?;
         let finished = running.finish(profile.timeout, abort).await;
         *attempts = running.attempts();
@@ -240,7 +241,8 @@ impl Sandbox {
         finished
     }
 
-    fn spawner(&self) -> std::io::Result<Spawner> {
+    /// What starts helpers.
+    pub(crate) fn spawner(&self) -> std::io::Result<Spawner> {
         if let Some(spawner) = self.inner.spawner.get() {
             return Ok(spawner.clone());
         }

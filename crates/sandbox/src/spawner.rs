@@ -22,7 +22,7 @@ use crate::filter::{self, Beside};
 use crate::groups::{Group, Groups};
 use crate::spare::{Shape, Spare};
 use crate::stopper::{Known, Stopper};
-use crate::wire::{self, Builder, Request};
+use crate::wire::{self, Along, Builder, ModelEnds, Request};
 use crate::written;
 
 /// The way to the thread. Clones lead to the same one.
@@ -36,7 +36,22 @@ pub(crate) struct Spawner {
 #[derive(Debug)]
 enum Order {
     Bury { child: Child, group: Option<Group> },
-    Start { request: Box<Request>, workspace: Option<OwnedFd>, reply: oneshot::Sender<io::Result<Started>> },
+    Start { request: Box<Request>, along: Given, reply: oneshot::Sender<io::Result<Started>> },
+}
+
+/// What a helper is handed for its command.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// The folder that it sees.
+    pub(crate) workspace: Option<OwnedFd>,
+    /// For the process of a local model.
+    pub(crate) model: Option<ModelEnds>,
+}
+
+impl Given {
+    fn lent(&self) -> Along<'_> {
+        Along { workspace: self.workspace.as_ref().map(AsFd::as_fd), model: self.model.as_ref() }
+    }
 }
 
 /// A helper that was started.
@@ -97,9 +112,9 @@ impl Spawner {
     }
 
     /// Starts a helper.
-    pub(crate) async fn spawn(&self, request: Request, workspace: Option<OwnedFd>) -> io::Result<Started> {
+    pub(crate) async fn spawn(&self, request: Request, along: Given) -> io::Result<Started> {
         let (reply, answer) = oneshot::channel();
-        let order = Order::Start { request: Box::new(request), workspace, reply };
+        let order = Order::Start { request: Box::new(request), along, reply };
         self.orders.send(order).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -121,6 +136,7 @@ fn gone() -> io::Error {
 /// The filters of system calls, each compiled for its first command.
 #[derive(Default)]
 struct Filters {
+    model: OnceCell<OwnedFd>,
     plain: OnceCell<OwnedFd>,
     proxy: OnceCell<OwnedFd>,
     weak: OnceCell<OwnedFd>,
@@ -130,6 +146,7 @@ impl Filters {
     fn of(&self, request: &Request) -> io::Result<BorrowedFd<'_>> {
         let (cell, beside) = match (request.builder, request.proxy) {
             (Builder::Weak, _) => (&self.weak, Beside::Weak),
+            (Builder::Bubblewrap | Builder::Helper, _) if request.model => (&self.model, Beside::Model),
             (Builder::Bubblewrap | Builder::Helper, true) => (&self.proxy, Beside::Proxy),
             (Builder::Bubblewrap | Builder::Helper, false) => (&self.plain, Beside::All),
         };
@@ -164,8 +181,8 @@ impl Server<'_> {
                     bury(child, group);
                     self.prepare();
                 }
-                Ok(Order::Start { request, workspace, reply }) => {
-                    let started = self.start(&request, workspace);
+                Ok(Order::Start { request, along, reply }) => {
+                    let started = self.start(&request, along);
                     if let Err(Ok(abandoned)) = reply.send(started)
                         && let Err(error) = abandoned.end()
                     {
@@ -179,23 +196,23 @@ impl Server<'_> {
     }
 
     /// A helper for a command: the one that waits, or another.
-    fn start(&mut self, request: &Request, workspace: Option<OwnedFd>) -> io::Result<Started> {
+    fn start(&mut self, request: &Request, along: Given) -> io::Result<Started> {
         if self.stopper.is_stopped() {
             return Err(io::Error::other(STOPPED));
         }
-        let Some(shape) = Shape::of(request, workspace.as_ref().map(AsFd::as_fd)) else {
+        let Some(shape) = Shape::of(request, along.workspace.as_ref().map(AsFd::as_fd)) else {
             // What stands ready is of no use to it, and will be to another.
-            return self.helper(request, workspace.as_ref());
+            return self.helper(request, along.lent());
         };
         let started = match self.spare.take().map(|spare| spare.give(&shape, request)) {
             Some(Ok(started)) => Ok(started),
             other => {
-                let started = self.helper(request, workspace.as_ref());
+                let started = self.helper(request, along.lent());
                 end(other.and_then(Result::err).map(|spare| *spare));
                 started
             }
         };
-        self.next = workspace.map(|workspace| (shape, workspace));
+        self.next = along.workspace.map(|workspace| (shape, workspace));
         started
     }
 
@@ -205,17 +222,18 @@ impl Server<'_> {
             return;
         }
         let Some((shape, workspace)) = self.next.take() else { return };
-        match self.helper(shape.request(), Some(&workspace)) {
+        let along = Along { workspace: Some(workspace.as_fd()), model: None };
+        match self.helper(shape.request(), along) {
             Ok(started) => self.spare = Some(Spare::new(shape, started)),
             // The next command then says what is wrong.
             Err(error) => tracing::debug!(%error, "no walls are built ahead"),
         }
     }
 
-    fn helper(&self, request: &Request, workspace: Option<&OwnedFd>) -> io::Result<Started> {
+    fn helper(&self, request: &Request, along: Along<'_>) -> io::Result<Started> {
         let group = self.groups.make(request)?;
         let filter = self.filters.of(request)?;
-        start(self.helper, request, filter, group, workspace.map(AsFd::as_fd), self.stopper)
+        start(self.helper, request, filter, group, along, self.stopper)
     }
 }
 
@@ -241,7 +259,7 @@ fn start(
     request: &Request,
     filter: BorrowedFd<'_>,
     group: Option<Group>,
-    workspace: Option<BorrowedFd<'_>>,
+    along: Along<'_>,
     stopper: &Stopper,
 ) -> io::Result<Started> {
     let (near, far) =
@@ -249,7 +267,7 @@ fn start(
     let (output, writer) = written::pair(request.terminal)?;
     // Before the start: the helper finds its request waiting, and a request that cannot be sent starts nothing.
     let entrances = group.as_ref().map_or(&[][..], Group::entrances);
-    wire::send_request(near.as_fd(), request, filter, entrances, workspace)?;
+    wire::send_request(near.as_fd(), request, filter, entrances, along)?;
     let keeps = request.builder == Builder::Weak;
     let letting_go = near.try_clone()?;
     let mut child = Command::new(helper)

@@ -1,6 +1,6 @@
 //! What the gateway and its helper say to each other, over one pair of sockets.
 //!
-//! The gateway says one thing: the [`Request`], in a memory file, with two to five descriptors; where the walls are built
+//! The gateway says one thing: the [`Request`], in a memory file, with two to seven descriptors; where the walls are built
 //! ahead, the [`Task`] follows when there is one. The helper's processes answer with [`Report`]s, one per packet.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub(crate) proxy: bool,
     /// Whether it writes to a terminal.
     pub(crate) terminal: bool,
+    /// Whether it is no script but the program of a local model, which comes along with its input.
+    pub(crate) model: bool,
     pub(crate) address_space: u64,
     pub(crate) memory: u64,
     pub(crate) processes: u64,
@@ -88,6 +90,7 @@ impl Request {
             },
             proxy: profile.network == NetworkAccess::Proxy,
             terminal: profile.terminal,
+            model: false,
             address_space: profile.address_space,
             memory: profile.memory,
             processes: profile.processes,
@@ -98,6 +101,11 @@ impl Request {
             disk: profile.disk,
             gateway: std::process::id(),
         }
+    }
+
+    /// The request for the process of a local model.
+    pub(crate) fn for_model(profile: &Profile) -> Self {
+        Self { model: true, ..Self::new("", "", profile) }
     }
 
     /// The same walls, built ahead of a command that is not known yet.
@@ -139,7 +147,7 @@ const REPORT_BYTES: usize = 4096;
 /// The largest request: a script of 64 kB, each byte escaped in six.
 const REQUEST_BYTES: u64 = 1024 * 1024;
 /// The most descriptors in one packet.
-const DESCRIPTORS: usize = 5;
+const DESCRIPTORS: usize = 7;
 
 /// Sends a report, and a descriptor with it.
 pub(crate) fn send_report(
@@ -161,7 +169,7 @@ pub(crate) fn receive_report(socket: BorrowedFd<'_>) -> io::Result<Option<(Repor
     }
 }
 
-/// Sends a few bytes from one process of the helper to another, and a descriptor with them.
+/// Sends a few bytes in one packet, and a descriptor with them.
 pub(crate) fn send_bytes(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -182,6 +190,12 @@ pub(crate) fn receive_bytes(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Opti
             _ => return Ok((told, extra)),
         }
     }
+}
+
+/// One packet, as many bytes of it as there is room for; none when the other end has closed. What comes along is closed.
+/// Fails with `WouldBlock` when there is none yet and the socket does not block.
+pub(crate) fn receive_packet(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<usize> {
+    receive(socket, bytes).map(|(length, _descriptors)| length)
 }
 
 /// What the outer process tells the one that `bwrap` starts, besides the request.
@@ -219,18 +233,39 @@ pub(crate) fn await_served(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Hands the helper its request, its filter, the entrances of the groups that it enters, and the workspace.
+/// What the process of a local model begins with.
+#[derive(Debug)]
+pub(crate) struct ModelEnds {
+    /// Its standard input.
+    pub(crate) input: OwnedFd,
+    /// A sealed copy of its program.
+    pub(crate) program: OwnedFd,
+}
+
+/// What a helper is handed besides its request, its filter and the entrances of its groups.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Along<'a> {
+    /// The folder that the command sees.
+    pub(crate) workspace: Option<BorrowedFd<'a>>,
+    /// For the process of a local model.
+    pub(crate) model: Option<&'a ModelEnds>,
+}
+
+/// Hands the helper its request, its filter, the entrances of the groups that it enters, and what goes along.
 pub(crate) fn send_request(
     socket: BorrowedFd<'_>,
     request: &Request,
     filter: BorrowedFd<'_>,
     entrances: &[OwnedFd],
-    workspace: Option<BorrowedFd<'_>>,
+    along: Along<'_>,
 ) -> io::Result<()> {
     let request = sealed("moltbot-request", &serde_json::to_vec(request)?)?;
     let mut descriptors = vec![request.as_fd(), filter];
     descriptors.extend(entrances.iter().map(AsFd::as_fd));
-    descriptors.extend(workspace);
+    if let Some(ModelEnds { input, program }) = along.model {
+        descriptors.extend([input.as_fd(), program.as_fd()]);
+    }
+    descriptors.extend(along.workspace);
     // What else comes along could be either: how many entrances there are is said.
     let count = u8::try_from(entrances.len()).map_err(io::Error::other)?;
     send(socket, &[count], &descriptors)
@@ -243,6 +278,7 @@ pub(crate) struct Handed {
     pub(crate) filter: Vec<u8>,
     /// Where the control groups are entered.
     pub(crate) entrances: Vec<OwnedFd>,
+    pub(crate) model: Option<ModelEnds>,
     pub(crate) workspace: Option<OwnedFd>,
 }
 
@@ -255,13 +291,24 @@ pub(crate) fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Handed> {
     let (Some(request), Some(filter)) = (descriptors.next(), descriptors.next()) else {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no request"));
     };
-    let request = serde_json::from_slice(&contents(request.as_fd())?)?;
+    let request: Request = serde_json::from_slice(&contents(request.as_fd())?)?;
     let entrances: Vec<OwnedFd> = descriptors.by_ref().take(count).collect();
     if entrances.len() != count {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no entrance of a group"));
     }
     let filter = contents(filter.as_fd())?;
-    Ok(Handed { request, filter, entrances, workspace: descriptors.next() })
+    let model = if request.model {
+        let (Some(input), Some(program)) = (descriptors.next(), descriptors.next()) else {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the gateway sent no program of a model",
+            ));
+        };
+        Some(ModelEnds { input, program })
+    } else {
+        None
+    };
+    Ok(Handed { request, filter, entrances, model, workspace: descriptors.next() })
 }
 
 /// Hands walls that were built ahead what is run within them.
@@ -371,7 +418,8 @@ mod tests {
         let filter = sealed("filter", b"12345678").unwrap();
         let (workspace, _writer) = rustix::pipe::pipe().unwrap();
         let entrance = sealed("entrance", b"").unwrap();
-        send_request(near.as_fd(), &request, filter.as_fd(), &[entrance], Some(workspace.as_fd())).unwrap();
+        let along = Along { workspace: Some(workspace.as_fd()), model: None };
+        send_request(near.as_fd(), &request, filter.as_fd(), &[entrance], along).unwrap();
         let handed = receive_request(far.as_fd()).unwrap();
         assert_eq!((handed.request.script, handed.filter), (script, b"12345678".to_vec()));
         assert_eq!((handed.entrances.len(), handed.workspace.is_some()), (1, true));

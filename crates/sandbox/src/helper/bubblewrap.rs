@@ -27,7 +27,7 @@ use super::{At as _, ENCLOSED, Failure, Job, die_with_parent, first, release_out
 use crate::HELPER;
 use crate::outcome::Step;
 use crate::sys::{self, Fork};
-use crate::wire::{self, Access, Handed, Word};
+use crate::wire::{self, Access, Along, Handed, Word};
 
 /// Where bubblewrap is. No other place is looked in: whoever could put a program there would build the walls.
 pub(crate) const PROGRAM: &str = "/usr/bin/bwrap";
@@ -48,7 +48,7 @@ pub(super) fn enclose(job: &Job, folder: Option<OwnedFd>) -> Result<(), Failure>
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::Start)?;
     let filter = wire::sealed("moltbot-filter", &job.filter).at(Step::Start)?;
-    wire::send_request(near.as_fd(), &job.request, filter.as_fd(), &[], None).at(Step::Start)?;
+    wire::send_request(near.as_fd(), &job.request, filter.as_fd(), &[], Along::default()).at(Step::Start)?;
     let word = Word { uid, workspace: number.map(|stat| (stat.st_dev, stat.st_ino)) };
     wire::send_word(near.as_fd(), word, job.socket.as_fd()).at(Step::Start)?;
     let (complaint, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Start)?;
@@ -220,7 +220,7 @@ pub(super) fn enclosed() -> io::Result<()> {
     rustix::stdio::dup2_stderr(rustix::stdio::stdout())?;
     let Handed { request, filter, .. } = wire::receive_request(outer.as_fd())?;
     let (word, socket) = wire::receive_word(outer.as_fd())?;
-    let job = Job { request, filter, socket };
+    let job = Job { request, filter, socket, model: None };
     tell(&job, first::run_in_bubblewrap(&job, word, &outer))
 }
 

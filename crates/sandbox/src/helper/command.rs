@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddrV4;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +21,7 @@ use super::{At as _, Failure, Job, network};
 use crate::filter;
 use crate::outcome::Step;
 use crate::sys;
-use crate::wire::{self, Access, Request};
+use crate::wire::{self, Access, ModelEnds, Request};
 
 /// The steps of the command's process. Returns only when one of them failed.
 pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
@@ -33,7 +33,10 @@ pub(super) fn run(job: &Job, tell: &OwnedFd) -> Result<(), Failure> {
     try_walls(&job.request, abi)?;
     wire::send_bytes(tell.as_fd(), &[abi, READY], listener.as_ref().map(AsFd::as_fd)).at(Step::Exec)?;
     drop(listener);
-    let failure = start_shell(&job.request, None);
+    let failure = match &job.model {
+        None => start_shell(&job.request, None),
+        Some(ends) => become_model(ends),
+    };
     // The shell did not start: what was told to the first process is taken back.
     wire::send_bytes(tell.as_fd(), &[0], None).at(Step::Exec)?;
     Err(failure).at(Step::Exec)
@@ -273,6 +276,15 @@ fn try_network(abi: u8) -> Result<(), Failure> {
         Err(Errno::ACCESS) => Ok(()),
         other => Err(format!("a connection to another port gave {other:?}")).at(Step::SelfCheck),
     }
+}
+
+/// Becomes the program of a local model, which nobody can change any more. Returns why it could not.
+fn become_model(ends: &ModelEnds) -> io::Error {
+    if let Err(error) = rustix::stdio::dup2_stdin(&ends.input) {
+        return error.into();
+    }
+    // Found by its handle: no folder of these walls has it. The handle itself closes when the program begins.
+    become_program(&format!("/proc/self/fd/{}", ends.program.as_raw_fd()), &[], false, None)
 }
 
 /// Becomes the shell: bash where there is one. Returns why it could not.

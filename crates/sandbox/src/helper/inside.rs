@@ -128,7 +128,7 @@ fn enclose(order: Order, voice: &OwnedFd) -> Result<Option<Exit>, Failure> {
         Fork::Child => {
             drop(started);
             let socket = voice.try_clone().at(Step::Init)?;
-            let job = Job { request: order.request, filter, socket };
+            let job = Job { request: order.request, filter, socket, model: None };
             let locks = command::InContainer {
                 program: order.program,
                 writable: order.writable,

@@ -31,14 +31,27 @@ pub(super) fn open(permit: &SecretProgramPermit) -> Result<OwnedFd, AskError> {
     if !permit.trusted_folders().is_empty() && !permit.trusted_folders().iter().any(is_in) {
         return Err(AskError::Untrusted { program, real });
     }
-    let start = |errno: rustix::io::Errno| AskError::Start { program: program.clone(), source: errno.into() };
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open_real(&program, &real, OFlags::PATH)
+}
+
+/// Opens a program of this installation for reading, when nobody else can change it or what leads to it.
+pub(crate) fn open_own(path: &Path) -> Result<OwnedFd, AskError> {
+    let program = path.display().to_string();
+    let mut way = Way { program: program.clone(), follows_links: true, links: 0 };
+    let real = way.walk(path)?;
+    open_real(&program, &real, OFlags::RDONLY)
+}
+
+/// Opens what was found at the end of the way, and looks at it through the handle.
+fn open_real(program: &str, real: &Path, how: OFlags) -> Result<OwnedFd, AskError> {
+    let start = |errno: rustix::io::Errno| AskError::Start { program: program.into(), source: errno.into() };
+    let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = rustix::fs::openat2(CWD, &real, flags, Mode::empty(), resolve).map_err(start)?;
+    let file = rustix::fs::openat2(CWD, real, flags, Mode::empty(), resolve).map_err(start)?;
     let stat = rustix::fs::fstat(&file).map_err(start)?;
     match unfit(&stat) {
         None => Ok(file),
-        Some(what) => Err(AskError::Program { program, what }),
+        Some(what) => Err(AskError::Program { program: program.into(), what }),
     }
 }
 

@@ -8,6 +8,7 @@ mod backends;
 mod docker;
 mod escape;
 mod lifetime;
+mod local_model;
 mod network;
 mod ordinary_user;
 mod pitfalls;
