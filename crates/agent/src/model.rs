@@ -18,6 +18,7 @@ mod draft;
 mod error;
 mod exchange;
 mod gemini;
+mod local;
 mod ollama;
 mod openai;
 mod provider;
@@ -33,6 +34,7 @@ pub use catalog::{
 };
 pub use conversation::{Conversation, Route, Tried};
 pub use error::ModelError;
+pub use local::{FETCHABLE, Fetchable, LocalModels};
 pub use moltbot_net::LoopbackModel as Discovered;
 pub use provider::Model;
 pub use scan::Scanned;

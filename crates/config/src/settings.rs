@@ -60,8 +60,8 @@ pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
 pub use messages::{MessagesConfig, QueueConfig, QueueDrop, QueueMode};
 pub use models::{
-    MaxTokensField, ModelCompat, ModelConfig, ModelInput, ModelsConfig, ModelsMode, ProviderApi,
-    ProviderAuth, ProviderConfig,
+    LocalModelFile, LocalModelsConfig, MaxTokensField, ModelCompat, ModelConfig, ModelInput, ModelsConfig,
+    ModelsMode, ProviderApi, ProviderAuth, ProviderConfig,
 };
 pub use money::{Dollars, ModelCost};
 pub use nodes::{NodeCommand, NodesConfig};

@@ -8,6 +8,7 @@ mod bots;
 mod certificate;
 mod change;
 mod channels;
+mod choosing;
 mod client;
 mod clock;
 mod commands;

@@ -6,10 +6,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use moltbot_agent::model::{Models, ProviderKeys};
+use moltbot_agent::model::{LocalModels, ProviderKeys};
 use moltbot_agent::{Agent, Parts as AgentParts};
 use moltbot_config::settings::{GatewayConfig, GatewayMode};
-use moltbot_config::{Config, Loaded, Unsupported, limits};
+use moltbot_config::{Loaded, Unsupported, limits};
 use moltbot_gateway::{
     Approvals, ConfigFile, Gateway, Parts, SenderError, StartError, StopReason, TailnetError, sending,
 };
@@ -18,7 +18,6 @@ use moltbot_net::{HandedSockets, ListenError, SharedBook};
 use moltbot_policy::authentication::Credential;
 use moltbot_policy::secret::{SecretAct, SecretPermit};
 use moltbot_policy::{Decision, Entry, record};
-use moltbot_posture::model::{self, Choice};
 use moltbot_sandbox::Sandbox;
 use moltbot_store::Store;
 use moltbot_vault::{History, Lock, LockError, Places};
@@ -35,7 +34,7 @@ use crate::exit::Exit;
 use crate::home::{self, Home, LOCK, Running};
 use crate::log::Levels;
 use crate::redacted::redactor;
-use crate::{certificate, channels, clock, credentials, environment, manager, output};
+use crate::{certificate, channels, choosing, clock, credentials, environment, manager, output};
 
 /// One worker answers two hundred thousand calls a second, and what takes long has threads of its own. A second one would be
 /// woken for nothing with every connection: a fifth of what a sign-in costs.
@@ -331,7 +330,8 @@ async fn compose(
     let Own { keys, bots, handed, config_file } = own;
     let config = Arc::new(loaded.config);
     let sandbox = Sandbox::new(ledger.clone());
-    let models = choose_models(&config, keys, ledger).await?;
+    let local = LocalModels::new(&config.models.local, &home.state, sandbox.clone(), ledger.clone());
+    let models = choosing::models(&config, keys, &local, ledger).await?;
     let model = models.describe_choice();
     let approvals = Approvals::new(&config.tools.exec, home.state.clone(), ledger.clone(), clock::now_ms);
     let agent = Agent::new(AgentParts {
@@ -378,16 +378,6 @@ async fn compose(
         heartbeat_zone,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))
-}
-
-/// The models of the config, else of the keys, else of a server on this machine, else none.
-async fn choose_models(config: &Config, keys: ProviderKeys, ledger: &Ledger) -> anyhow::Result<Models> {
-    let discovered = match model::choice(config, keys.deciding()) {
-        Choice::Config(_) | Choice::Key(_) => None,
-        Choice::Nobody => moltbot_net::loopback_answers(ledger).await,
-    };
-    Models::resolve(config, keys, discovered, ledger.clone())
-        .map_err(|error| Exit::Config.because(home::chain(&error)))
 }
 
 /// A config that names another machine's gateway does not start one here.

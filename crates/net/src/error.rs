@@ -27,6 +27,9 @@ pub enum FetchError {
     /// The connection ended before the answer did.
     #[error("the connection to {target} ended before the answer was complete; try again")]
     Interrupted { target: String, source: Option<Cause> },
+    /// A process of ours cannot be asked.
+    #[error("cannot ask {target}")]
+    Process { target: String, source: Cause },
     /// A redirect would lead to a place that nobody judged.
     #[error("{target} answered with a redirect ({status}), which is not followed; set the final address")]
     Redirected { target: String, status: u16 },

@@ -18,6 +18,7 @@ use crate::authorities::Authorities;
 use crate::environment_proxy::EnvironmentProxy;
 use crate::error::FetchError;
 use crate::http_client;
+use crate::process::{self, Connector};
 use crate::recording::{self, SharedBook};
 
 /// What may connect to one destination for one purpose. Cheap to make and to clone: nothing is connected,
@@ -34,6 +35,8 @@ struct ClientInner {
     authorities: Authorities,
     /// The proxy that it goes through.
     proxy: Option<EnvironmentProxy>,
+    /// Who hands out the connections, where it is to a process of ours.
+    connector: Option<Arc<dyn Connector>>,
     http: OnceCell<reqwest::Client>,
 }
 
@@ -56,8 +59,25 @@ impl Client {
         destination: Destination,
         book: SharedBook,
     ) -> Self {
-        let http = OnceCell::new();
-        let inner = ClientInner { purpose, destination, book, authorities, proxy: None, http };
+        let (connector, http) = (None, OnceCell::new());
+        let inner = ClientInner { purpose, destination, book, authorities, proxy: None, connector, http };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What requests to the process of a local model are for: the beginning of their URLs.
+    pub const PROCESS: &str = "http://moltbot-model.invalid/v1";
+
+    /// A client for the process of a local model, whose connections `connector` hands out.
+    pub fn of_process(connector: Arc<dyn Connector>, book: impl Book + Send + Sync + 'static) -> Self {
+        let inner = ClientInner {
+            purpose: Purpose::Provider,
+            destination: Destination::process(),
+            book: Arc::new(book),
+            authorities: Authorities::System,
+            proxy: None,
+            connector: Some(connector),
+            http: OnceCell::new(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -72,6 +92,7 @@ impl Client {
             book: Arc::clone(&inner.book),
             authorities: inner.authorities.clone(),
             proxy: Some(proxy.clone()),
+            connector: inner.connector.clone(),
             http: OnceCell::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -198,13 +219,9 @@ impl Door {
     async fn try_send(&self, path: Option<&SecretString>, request: Request) -> Result<Response, FetchError> {
         let target = self.judge(&request.url)?;
         let idle = request.idle;
-        let http = self.http(&request.url, &target).await?;
-        let mut request = into_http(request, &target)?;
-        if let Some(path) = path {
-            request.url_mut().set_path(path.expose_secret());
-        }
-        let answer = match timeout(idle, http.execute(request)).await {
-            Ok(answer) => answer.map_err(|error| FetchError::sending(error, target.clone()))?,
+        let asked = timeout(idle, self.execute(path, request, &target)).await;
+        let answer = match asked {
+            Ok(answer) => answer?,
             Err(_) => return Err(FetchError::Timeout { target, what: "answering", limit: idle }),
         };
         let status = answer.status().as_u16();
@@ -212,6 +229,25 @@ impl Door {
             return Err(FetchError::Redirected { target, status });
         }
         Ok(Response::new(answer, target, idle))
+    }
+
+    async fn execute(
+        &self,
+        path: Option<&SecretString>,
+        request: Request,
+        target: &str,
+    ) -> Result<reqwest::Response, FetchError> {
+        let http = match &self.client.inner.connector {
+            Some(connector) => {
+                return process::execute(&**connector, into_http(request, target)?, target).await;
+            }
+            None => self.http(&request.url, target).await?,
+        };
+        let mut request = into_http(request, target)?;
+        if let Some(path) = path {
+            request.url_mut().set_path(path.expose_secret());
+        }
+        http.execute(request).await.map_err(|error| FetchError::sending(error, target.to_owned()))
     }
 
     /// Whether anything accepts connections at a literal address, without a word of HTTP: much cheaper than a

@@ -24,6 +24,7 @@ mod local_socket;
 mod own_socket;
 mod owner;
 mod pin;
+mod process;
 mod proxy;
 mod recording;
 mod service_manager;
@@ -44,6 +45,7 @@ pub use identity::{
 pub use listener::{ListenError, Listener, listen, own_addresses};
 pub use local_socket::{LocalAnswer, LocalSocket, LocalSocketError};
 pub use own_socket::OwnSocketError;
+pub use process::{Connecting, Connector};
 pub use proxy::{Proxy, Traffic};
 pub use recording::SharedBook;
 pub use service_manager::{ServiceManager, ServiceWord};

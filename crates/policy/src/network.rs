@@ -30,6 +30,8 @@ pub use socket::{SocketPermit, local_socket};
 
 /// What a decision on a connection is called in the book.
 const EGRESS: &str = "egress.open";
+/// How URLs name the process of a local model.
+const PROCESS: &str = "moltbot-model.invalid";
 
 /// What a connection to elsewhere is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +86,8 @@ enum Scheme {
     Https,
     /// Bytes in clear, with nothing of HTTP in them.
     Plain,
+    /// HTTP on a pair of sockets to a process of ours.
+    Process,
     /// TLS with nothing of HTTP in it.
     Tls,
 }
@@ -185,6 +189,12 @@ impl Destination {
         Self::tls(host, url.port().unwrap_or(443)).map_err(|_| refuse("it names no server"))
     }
 
+    /// The process of a local model, to which connections are handed. No address is it, and its name is one that never
+    /// stands for any (RFC 6761, 6.4): `http://moltbot-model.invalid`.
+    pub fn process() -> Self {
+        Self { scheme: Scheme::Process, host: PROCESS.into(), port: 80, reach: Reach::Configured }
+    }
+
     /// The literal address, when the destination is one and not a name.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.trim_matches(['[', ']']).parse().ok()
@@ -217,6 +227,7 @@ impl Destination {
     /// internet anybody could read the key.
     pub fn permits_address(&self, address: IpAddr) -> bool {
         match (self.reach, self.scheme) {
+            (_, Scheme::Process) => false,
             (Reach::Public, _) => is_public(address),
             (Reach::Configured, Scheme::Https | Scheme::Tls) => !address::is_metadata(address),
             (Reach::Configured, Scheme::Http | Scheme::Plain) => {
@@ -227,7 +238,7 @@ impl Destination {
 
     fn permits_url(&self, url: &Url) -> bool {
         let scheme = match self.scheme {
-            Scheme::Http => "http",
+            Scheme::Http | Scheme::Process => "http",
             Scheme::Https => "https",
             Scheme::Plain | Scheme::Tls => return false,
         };

@@ -45,7 +45,7 @@ pub use owner_file::OwnerFile;
 pub use permissions::{
     Exposed, Opening, Outcome, PathKind, PathReport, Places, SecureReport, inspect, secure,
 };
-pub use public_file::read_public;
+pub use public_file::{open_public, read_public};
 pub use random::{RandomError, draw_token, random, random_id};
 pub use reading::{DiskSpace, ReadFile};
 pub use scratch::Scratch;

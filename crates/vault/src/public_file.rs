@@ -1,6 +1,7 @@
 //! Files that hold no secret but must not be changed by others, such as the certificates of authorities.
 
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::retry_on_intr;
@@ -19,6 +20,20 @@ const STICKY: u32 = 0o1000;
 /// # Errors
 /// When `path` is not absolute, is missing, larger than `max`, may be changed by others, or cannot be read.
 pub fn read_public(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let (fd, stat, real) = open(path)?;
+    read_all(&fd, &stat, max, &real)
+}
+
+/// The same file, opened to be read by somebody else, and its size in bytes.
+///
+/// # Errors
+/// When `path` is not absolute, is missing, may be changed by others, or cannot be read.
+pub fn open_public(path: &Path) -> Result<(OwnedFd, u64), FileError> {
+    let (fd, stat, _) = open(path)?;
+    Ok((fd, u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+fn open(path: &Path) -> Result<(OwnedFd, Stat, PathBuf), FileError> {
     let name = || FileError::Name { name: path.display().to_string() };
     let real = if path.is_absolute() { path.canonicalize() } else { return Err(name()) };
     let real = real.map_err(|source| FileError::Io { act: "open", path: path.to_owned(), source })?;
@@ -33,7 +48,7 @@ pub fn read_public(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
         .map_err(|errno| FileError::of(errno, "open", &real))?;
     let (fd, stat) = require_file(fd, &real)?;
     require_unchangeable(&stat, &real)?;
-    read_all(&fd, &stat, max, &real)
+    Ok((fd, stat, real))
 }
 
 fn require_unchangeable(stat: &Stat, path: &Path) -> Result<(), FileError> {

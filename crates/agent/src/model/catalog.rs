@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Discovered;
 use super::conversation::Route;
+use super::local::{LocalModels, OWN};
 use super::provider::{Model, Provider};
 use super::scan::{self, Scanned};
 
@@ -58,12 +59,17 @@ pub enum NoModel {
         "the model {reference} needs a key: set {variable} or models.providers.{provider}.apiKey, then restart moltbot"
     )]
     Keyless { reference: String, provider: String, variable: &'static str },
+    /// It is none of the models that moltbot runs itself.
+    #[error(
+        "the model {reference} is not on this machine: fetch one with `moltbot models pull`, or name its file in models.local.files, then restart moltbot"
+    )]
+    NotHere { reference: String },
     /// The reference has no provider in it.
     #[error("{reference:?} does not name a model: write provider/model, such as anthropic/claude-opus-4-5")]
     Malformed { reference: String },
     /// Nothing at all.
     #[error(
-        "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot"
+        "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, start a model server such as Ollama on this machine, or fetch a small model with `moltbot models pull`, then restart moltbot"
     )]
     Nothing,
     /// The provider is not known.
@@ -175,6 +181,20 @@ impl Models {
         discovered: Option<Discovered>,
         ledger: Ledger,
     ) -> Result<Self, ModelsError> {
+        Self::resolve_with(config, keys, discovered, None, ledger)
+    }
+
+    /// The same, with the models that moltbot runs itself: they answer where nothing else does.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_with(
+        config: &Config,
+        keys: ProviderKeys,
+        discovered: Option<Discovered>,
+        own: Option<&LocalModels>,
+        ledger: Ledger,
+    ) -> Result<Self, ModelsError> {
         let mut slots = BTreeMap::new();
         for (name, settings) in &config.models.providers {
             slots.insert(name.clone(), Slot::configured(name, settings, &keys, &ledger)?);
@@ -191,8 +211,11 @@ impl Models {
         let automatic = automatic(&slots, &config.models.providers);
         let found = discovered.filter(|_| !slots.contains_key(LOCAL));
         let local = found.map(|found| Slot::discovered(found, &ledger)).transpose()?;
-        let automatic = automatic.or_else(|| local.as_ref()?.first_model()).ok_or(NoModel::Nothing);
+        let own = own.filter(|_| !slots.contains_key(OWN)).map(Slot::own).transpose()?;
+        let automatic = automatic.or_else(|| local.as_ref()?.first_model());
+        let automatic = automatic.or_else(|| own.as_ref()?.first_model()).ok_or(NoModel::Nothing);
         slots.extend(local.map(|slot| (LOCAL.to_owned(), slot)));
+        slots.extend(own.map(|slot| (OWN.to_owned(), slot)));
         let by_agent = config.agents.list.iter();
         let by_agent = by_agent
             .filter_map(|it| Some((it.id.clone(), ModelList::of(Some(it.model.as_ref()?)))))
@@ -306,9 +329,13 @@ impl Models {
         let Some(slot) = self.inner.slots.get(provider) else {
             return Err(NoModel::UnknownProvider { reference, provider: name });
         };
+        if let Some(model) = slot.of_own(id) {
+            return Ok(model);
+        }
         match &slot.provider {
             Ok(with) => Ok(Model { with: Arc::clone(with), facts: slot.facts(provider, id) }),
             Err(Missing::BaseUrl) => Err(NoModel::Addressless { reference, provider: name }),
+            Err(Missing::File) => Err(NoModel::NotHere { reference }),
             Err(Missing::Key { variable }) => Err(NoModel::Keyless { reference, provider: name, variable }),
         }
     }
@@ -351,7 +378,7 @@ impl Models {
 
     /// Every model that can be asked.
     pub fn list(&self) -> Vec<ModelDescription> {
-        let usable = self.inner.slots.iter().filter(|(_, slot)| slot.provider.is_ok());
+        let usable = self.inner.slots.iter().filter(|(_, slot)| slot.is_usable());
         let describe = |(provider, slot): (&String, &Slot)| {
             let provider = provider.clone();
             let models = slot.models.clone();

@@ -265,9 +265,12 @@ fn misses_form(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
     (!fits).then_some((expected, fix))
 }
 
-/// The same of times.
+/// The same of times and digests.
 fn misses_time(form: &str, text: &str) -> Option<(&'static str, &'static str)> {
     match form {
+        "sha256" if !is_fingerprint(text) || text.contains(':') => {
+            Some(("64 hexadecimal digits", "copy what `sha256sum` says of the file"))
+        }
         "interval" if Every::parse(text).is_none() => Some((
             "a number and a unit, `s`, `m` or `h`, from a second to a day, or \"0m\" for never",
             "write it as \"30m\"",

@@ -12,10 +12,59 @@ use super::{ModelCost, SecretSetting};
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ModelsConfig {
+    /// Models that moltbot itself runs on this machine, in a process without a network.
+    pub local: LocalModelsConfig,
     /// Whether the built-in providers stay beside these. `merge` is the default.
     pub mode: ModelsMode,
+    /// The index of Python packages that `moltbot models pull` fetches from, as `https://host/simple`. What pip's own
+    /// configuration names when absent.
+    #[schemars(extend("x-moltbot-form" = "https-or-loopback"))]
+    pub pull_index: Option<String>,
     /// The providers by name. `anthropic`, `google`, `openai` and `openrouter` need no entry but their key.
     pub providers: BTreeMap<String, ProviderConfig>,
+}
+
+/// Models that moltbot itself runs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct LocalModelsConfig {
+    /// Whether it runs any. What `moltbot models pull` has fetched answers where nothing else does.
+    pub enabled: bool,
+    /// Files of the owner's, by the names of their models.
+    pub files: BTreeMap<String, LocalModelFile>,
+    /// Threads that one computes with, 1 to 16; one fewer than there are processors when absent.
+    #[schemars(range(min = 1, max = 16))]
+    pub threads: Option<u16>,
+}
+
+impl Default for LocalModelsConfig {
+    fn default() -> Self {
+        Self { enabled: true, files: BTreeMap::new(), threads: None }
+    }
+}
+
+/// One file with a model in it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LocalModelFile {
+    /// Tokens of question and answer together, 256 to 131072; no more than the model's own window is used. 4096 when absent.
+    #[serde(default)]
+    #[schemars(range(min = 256, max = 131_072))]
+    pub context_window: Option<u32>,
+    /// Tokens of one answer, at least 1; 512 when absent.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 131_072))]
+    pub max_tokens: Option<u32>,
+    /// The absolute path of the file: a GGUF with a model of the architecture llama or qwen2. Nobody but this user and root
+    /// may be able to change it.
+    #[schemars(extend("x-moltbot-form" = "absolute-path"))]
+    pub path: String,
+    /// The SHA-256 of the file in hexadecimal digits: no other file is read.
+    #[schemars(extend("x-moltbot-form" = "sha256"))]
+    pub sha256: String,
+    /// Whether it can call tools. Small models cannot.
+    #[serde(default)]
+    pub tools: bool,
 }
 
 /// Whether the built-in providers stay.

@@ -1,5 +1,6 @@
 //! What is known of one provider: its address, its key, its models, or what it lacks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use moltbot_config::settings::{
@@ -13,6 +14,7 @@ use moltbot_policy::pairing::TokenDigest;
 
 use super::{LOCAL, ModelsError, ProviderKeys};
 use crate::model::Discovered;
+use crate::model::local::{Known, LocalModels, OWN};
 use crate::model::provider::{Auth, Facts, Key, Model, Provider};
 use crate::model::rest::Rest;
 
@@ -20,6 +22,8 @@ use crate::model::rest::Rest;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) provider: Result<Arc<Provider>, Missing>,
+    /// Who is asked for single models in its place: those that moltbot runs itself.
+    own: BTreeMap<String, Arc<Provider>>,
     pub(super) models: Vec<Arc<Facts>>,
     usual: Usual,
 }
@@ -28,7 +32,11 @@ pub(super) struct Slot {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Missing {
     BaseUrl,
-    Key { variable: &'static str },
+    /// The file of a model that moltbot would run.
+    File,
+    Key {
+        variable: &'static str,
+    },
 }
 
 /// A provider that needs nothing but its key.
@@ -121,7 +129,29 @@ impl Slot {
             models.push(Arc::new(Facts::built_in(built_in, usual)));
         }
         let provider = Provider::configured(name, settings, built_in, keys, ledger)?;
-        Ok(Self { provider: provider.map(Arc::new), models, usual })
+        Ok(Self { provider: provider.map(Arc::new), own: BTreeMap::new(), models, usual })
+    }
+
+    /// The models that moltbot runs itself. Each has a process, so each is a provider.
+    pub(super) fn own(local: &LocalModels) -> Result<Self, ModelsError> {
+        let (mut own, mut models) = (BTreeMap::new(), Vec::new());
+        for (name, known) in local.known() {
+            own.insert(name.clone(), Arc::new(Provider::own(name, local)?));
+            models.push(Arc::new(Facts::own(name, known)));
+        }
+        Ok(Self { provider: Err(Missing::File), own, models, usual: LOCAL_USUAL })
+    }
+
+    /// A model that moltbot runs itself.
+    pub(super) fn of_own(&self, id: &str) -> Option<Model> {
+        let with = Arc::clone(self.own.get(id)?);
+        let facts = self.models.iter().find(|facts| facts.id == id)?;
+        Some(Model { with, facts: Arc::clone(facts) })
+    }
+
+    /// Whether any of its models can be asked.
+    pub(super) fn is_usable(&self) -> bool {
+        self.provider.is_ok() || !self.own.is_empty()
     }
 
     pub(super) fn discovered(found: Discovered, ledger: &Ledger) -> Result<Self, ModelsError> {
@@ -140,7 +170,8 @@ impl Slot {
         // A model of this machine is paid with its power alone.
         let price = Some(Price::default());
         let facts = Facts { price, ..Facts::unlisted(LOCAL, &found.model, LOCAL_USUAL) };
-        Ok(Self { provider: Ok(Arc::new(provider)), models: vec![Arc::new(facts)], usual: LOCAL_USUAL })
+        let (provider, models) = (Ok(Arc::new(provider)), vec![Arc::new(facts)]);
+        Ok(Self { provider, own: BTreeMap::new(), models, usual: LOCAL_USUAL })
     }
 
     /// What is known of a model: as listed, else by what is usual. New models appear faster than lists.
@@ -150,8 +181,9 @@ impl Slot {
     }
 
     pub(super) fn first_model(&self) -> Option<Model> {
-        let with = Arc::clone(self.provider.as_ref().ok()?);
-        Some(Model { with, facts: Arc::clone(self.models.first()?) })
+        let facts = self.models.first()?;
+        let with = self.own.get(&facts.id).or(self.provider.as_ref().ok())?;
+        Some(Model { with: Arc::clone(with), facts: Arc::clone(facts) })
     }
 }
 
@@ -182,6 +214,14 @@ impl Facts {
         }
     }
 
+    fn own(name: &str, known: &Known) -> Self {
+        let (context_tokens, max_tokens) = (known.context.into(), known.answer.into());
+        let usual = Usual { context_tokens, max_tokens, ..LOCAL_USUAL };
+        let price = Some(Price::default());
+        let name_shown = Some(known.title.clone());
+        Self { name: name_shown, price, tools: known.tools, ..Self::unlisted(OWN, name, usual) }
+    }
+
     fn built_in(built_in: &BuiltIn, usual: Usual) -> Self {
         let (id, name, ..) = built_in.model;
         Self { name: Some(name.into()), ..Self::unlisted(built_in.name, id, usual) }
@@ -206,6 +246,20 @@ impl Facts {
 }
 
 impl Provider {
+    fn own(name: &str, local: &LocalModels) -> Result<Self, ModelsError> {
+        Ok(Self {
+            name: OWN.into(),
+            api: ProviderApi::OpenAiCompletions,
+            base: parse(OWN, Client::PROCESS)?,
+            auth: Auth::Nothing,
+            keys: Vec::new(),
+            origin: "run by moltbot on this machine".into(),
+            headers: Vec::new(),
+            client: local.client(name),
+            rest: Rest::default(),
+        })
+    }
+
     fn configured(
         name: &str,
         settings: &ProviderConfig,
