@@ -22,6 +22,7 @@ mod local;
 mod ollama;
 mod openai;
 mod provider;
+mod pull;
 mod responses;
 mod rest;
 mod scan;
@@ -37,6 +38,7 @@ pub use error::ModelError;
 pub use local::{FETCHABLE, Fetchable, LocalModels};
 pub use moltbot_net::LoopbackModel as Discovered;
 pub use provider::Model;
+pub use pull::{ArchiveError, Pull, PullError, is_here};
 pub use scan::Scanned;
 
 /// What a model is asked.

@@ -44,6 +44,8 @@ pub enum Purpose {
     Discovery,
     /// A command that talks to the owner's gateway on another machine.
     Gateway,
+    /// Fetching a model that moltbot runs itself.
+    ModelFile,
     /// Asking a model provider.
     Provider,
     /// Sending the book to a syslog server.
@@ -62,6 +64,7 @@ impl Purpose {
             Self::Command => "command",
             Self::Discovery => "discovery",
             Self::Gateway => "gateway",
+            Self::ModelFile => "model-file",
             Self::Provider => "provider",
             Self::Syslog => "syslog",
             Self::Tailscale => "tailscale",
@@ -309,7 +312,7 @@ pub fn refused_egress(purpose: Purpose, target: String, actor: &str, refusal: &R
 }
 
 /// The entry of a decision on the owner's command line, which asks a gateway to write it: one that sends the book
-/// elsewhere. Nothing else gets into the book by being asked for.
+/// elsewhere, or fetches a model. Nothing else gets into the book by being asked for.
 pub(crate) fn relayed_egress(
     action: &str,
     target: &str,
@@ -317,7 +320,7 @@ pub(crate) fn relayed_egress(
     actor: &str,
 ) -> Option<Entry> {
     let named = |purpose: &Purpose| details.get("purpose").is_some_and(|name| name == purpose.name());
-    let purpose = [Purpose::Collector, Purpose::Syslog].into_iter().find(named)?;
+    let purpose = [Purpose::Collector, Purpose::ModelFile, Purpose::Syslog].into_iter().find(named)?;
     let entry = |decision| entry(purpose, target.to_owned(), actor, decision).with("relayed", "yes");
     match (action == EGRESS, details.get("code"), details.get("reason")) {
         (true, None, None) => Some(entry(Decision::Allowed)),

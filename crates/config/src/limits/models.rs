@@ -29,3 +29,7 @@ pub const LOCAL_MODEL_LOAD: Duration = Duration::from_secs(180);
 pub const LOCAL_MODEL_IDLE: Duration = Duration::from_secs(600);
 /// Threads that a local model may compute with.
 pub const LOCAL_MODEL_THREADS: u16 = 16;
+/// The largest page of an index of packages that is read, in bytes: a package with a thousand files has 500 kB.
+pub const PACKAGE_INDEX_BYTES: usize = 8 * 1024 * 1024;
+/// How long an index of packages, or a server with their files, may be silent.
+pub const PACKAGE_SILENCE: Duration = Duration::from_secs(60);

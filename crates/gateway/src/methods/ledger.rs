@@ -24,7 +24,7 @@ pub(super) async fn relay(shared: &Shared, call: &Call) -> Outcome {
     let Relay { action, target, details } = call.params()?;
     let entry = secret::relayed(&action, &target, &details, call.grant.actor()).ok_or_else(|| {
         WireError::invalid(
-            "only acts on secrets, config, containers and sessions' folders, the sending of the book, drills, scores and units of services are relayed to it",
+            "only acts on secrets, config, containers and sessions' folders, the sending of the book, the fetching of models, drills, scores and units of services are relayed to it",
         )
     })?;
     let entered = shared.ledger.enter_soon(vec![entry]).await;
