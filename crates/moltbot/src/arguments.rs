@@ -37,7 +37,7 @@ pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use gateway::{Gateway, Run};
 pub(crate) use image::{BuildImage, Containers, Image};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
-pub(crate) use models::{Aliases, Fallbacks, Models, Usage, UsageBy};
+pub(crate) use models::{Aliases, Fallbacks, Models, PullOptions, Usage, UsageBy};
 pub(crate) use nodes::{Invoke, Nodes, OneNode};
 pub(crate) use sandbox::{Explain, Recreate, Sandbox};
 pub(crate) use secrets::{

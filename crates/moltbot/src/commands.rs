@@ -84,7 +84,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Hooks(command) => hooks::run(&open(environment)?, &command),
         Command::Ledger(command) => ledger::run(&open(environment)?, command),
         Command::Logs(options) => logs::run(&open(environment)?, &options),
-        Command::Models(command) => serve::block_on(models::run(&open(environment)?, command)),
+        Command::Models(command) => models::run(&open(environment)?, command),
         Command::Nodes(command) => {
             let home = open(environment)?;
             serve::block_on(nodes::run(&home, command))

@@ -226,17 +226,29 @@ pub(crate) fn add_provider_keys(keys: &mut ProviderKeys, env: &EnvConfig) {
 
 /// The proxy that others' programs go through as well, for providers that are reached over TLS.
 pub(crate) fn add_proxy(keys: &mut ProviderKeys) -> anyhow::Result<()> {
+    if let Some(proxy) = proxy()? {
+        keys.go_through(proxy);
+    }
+    Ok(())
+}
+
+/// The proxy that the environment names.
+pub(crate) fn proxy() -> anyhow::Result<Option<EnvironmentProxy>> {
     let first = |names: [&str; 2]| names.into_iter().find_map(variable);
     let Some(url) = first(["HTTPS_PROXY", "https_proxy"]).or_else(|| first(["ALL_PROXY", "all_proxy"]))
     else {
-        return Ok(());
+        return Ok(None);
     };
     let direct = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
     let proxy = EnvironmentProxy::parse(&SecretString::from(url), &direct);
-    keys.go_through(proxy.map_err(|refusal| {
-        Exit::Config.because(format!("{}; correct HTTPS_PROXY or ALL_PROXY", refusal.message))
-    })?);
-    Ok(())
+    let wrong =
+        |message: String| Exit::Config.because(format!("{message}; correct HTTPS_PROXY or ALL_PROXY"));
+    proxy.map(Some).map_err(|refusal| wrong(refusal.message))
+}
+
+/// The index of packages that pip's variable names.
+pub(crate) fn pip_index() -> Option<String> {
+    variable("PIP_INDEX_URL")
 }
 
 /// A variable of ours, under our prefix or an older one. Empty counts as absent.

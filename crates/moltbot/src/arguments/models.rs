@@ -47,6 +47,13 @@ Exit codes: 0 it answers, 1 it does not, 69 no gateway, 77 refused")]
         #[arg(long)]
         json: bool,
     },
+    /// Fetch a small model that moltbot runs itself, without a network
+    #[command(after_help = "\
+Example:
+  moltbot models pull smollm2-135m
+
+Exit codes: 0, 1 nothing was fetched, 2 no such model, 78 no index of packages is named")]
+    Pull(PullOptions),
     /// Have another model answer
     #[command(after_help = "\
 Example:
@@ -78,6 +85,19 @@ Example:
 Exit codes: each command has its own; `moltbot --help` lists all"
     )]
     Fallbacks(Fallbacks),
+}
+
+/// Options of `models pull`.
+#[derive(Args, Debug)]
+pub(crate) struct PullOptions {
+    /// The model; smollm2-135m when absent
+    pub(crate) model: Option<String>,
+    /// Fetch without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Commands of `models aliases`.

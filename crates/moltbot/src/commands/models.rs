@@ -1,6 +1,7 @@
 //! `moltbot models …`: which models there are, which one will answer, whether it does.
 
 mod choosing;
+pub(crate) mod pulling;
 
 use moltbot_config::settings::ModelChoice;
 use moltbot_posture::model::{self, Choice};
@@ -13,18 +14,20 @@ use crate::client::Connection;
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::output::{self, harmless};
+use crate::serve::block_on;
 use crate::{credentials, environment};
 
 /// A model may have to be loaded from disk before its first word.
 const TEST: std::time::Duration = std::time::Duration::from_secs(180);
 
 /// Does what the command says.
-pub(crate) async fn run(home: &Home, command: Models) -> anyhow::Result<Exit> {
+pub(crate) fn run(home: &Home, command: Models) -> anyhow::Result<Exit> {
     match command {
-        Models::List(facts) => list(home, facts).await,
-        Models::Status(facts) => status(home, facts).await,
-        Models::Scan { provider, json } => scan(home, provider, json).await,
-        Models::Test { model, json } => test(home, model, json).await,
+        Models::List(facts) => block_on(list(home, facts)),
+        Models::Status(facts) => block_on(status(home, facts)),
+        Models::Scan { provider, json } => block_on(scan(home, provider, json)),
+        Models::Test { model, json } => block_on(test(home, model, json)),
+        Models::Pull(options) => pulling::run(home, &options),
         Models::Set { model } => choosing::set(home, &model),
         Models::Aliases(command) => choosing::aliases(home, &command),
         Models::Fallbacks(command) => choosing::fallbacks(home, &command),

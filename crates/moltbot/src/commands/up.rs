@@ -3,6 +3,7 @@
 use crate::arguments::{Chat, Up};
 use crate::background::{self, Ready};
 use crate::commands::chat;
+use crate::commands::models::pulling;
 use crate::exit::Exit;
 use crate::home::{Home, Running};
 use crate::log::{self, Console};
@@ -16,12 +17,28 @@ pub(crate) fn run(home: &Home, options: &Up) -> anyhow::Result<Exit> {
         say_running(&running)?;
         return if options.chat { open_chat(home) } else { Ok(Exit::Done) };
     }
+    offer_model(home)?;
     if options.detach || options.chat {
         return detached(home, options);
     }
     let levels = log::start(&home.state, Console::Shown)?;
     let start = Start { port: options.port, source: Source::File, levels: &levels };
     serve::run(home, start, |started| say_started(home, started, "Ctrl-C here, or `moltbot gateway stop`"))
+}
+
+/// Offers a model where there would be none. The book that it is recorded in is closed before the gateway opens it.
+fn offer_model(home: &Home) -> anyhow::Result<()> {
+    if !output::is_interactive() {
+        return Ok(());
+    }
+    if home.is_new {
+        // Its book is open already, and stays open.
+        return pulling::offer(home);
+    }
+    let before = Home::ensure(home.environment.clone())?;
+    let offered = pulling::offer(&before);
+    before.close_book();
+    offered
 }
 
 /// Starts the gateway in the background, and the chat when that is asked for.
