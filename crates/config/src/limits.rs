@@ -4,6 +4,7 @@ use std::time::Duration;
 
 mod background;
 mod files;
+mod local_model;
 mod models;
 
 pub use background::*;
@@ -11,6 +12,7 @@ pub use files::{
     CONFIG_LOOK, INCLUDE_DEPTH, INCLUDED_FILES, SECRET_FILE_BYTES, SECRET_PROGRAM_BYTES,
     SECRET_PROGRAM_GRACE, SECRET_PROGRAM_IDS, VARIABLES_BYTES,
 };
+pub use local_model::*;
 pub use models::*;
 
 /// How long a container engine may take for one answer.

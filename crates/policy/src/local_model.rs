@@ -70,7 +70,7 @@ impl Permit for LocalModelPermit {
 /// Judges whether a model may be run on this machine.
 ///
 /// # Errors
-/// When it has no pinned digest, or its file is empty or larger than [`limits::LOCAL_MODEL_BYTES`].
+/// When it has no pinned digest, or its file is empty or larger than [`limits::LOCAL_MODEL_FILE_BYTES`].
 pub fn judge(model: LocalModel) -> Result<LocalModelPermit, Refusal> {
     let refuse =
         |why: &str| Err(Refusal::new("model_refused", format!("the local model {:?} {why}", model.name)));
@@ -80,8 +80,8 @@ pub fn judge(model: LocalModel) -> Result<LocalModelPermit, Refusal> {
             "has no SHA-256: set models.local.sha256 to the 64 small hexadecimal digits of its file",
         );
     }
-    if model.bytes == 0 || model.bytes > limits::LOCAL_MODEL_BYTES {
-        let why = format!("has {} bytes; a file of 1 to {} is run", model.bytes, limits::LOCAL_MODEL_BYTES);
+    if model.bytes == 0 || model.bytes > limits::LOCAL_MODEL_FILE_BYTES {
+        let why = format!("has {} bytes; a file of 1 to {} is run", model.bytes, limits::LOCAL_MODEL_FILE_BYTES);
         return refuse(&why);
     }
     if model.threads == 0 || model.threads > limits::LOCAL_MODEL_THREADS || model.context == 0 {
@@ -133,7 +133,7 @@ mod tests {
             LocalModel { sha256: "0A".repeat(32), ..model() },
             LocalModel { sha256: "0a".repeat(31), ..model() },
             LocalModel { bytes: 0, ..model() },
-            LocalModel { bytes: limits::LOCAL_MODEL_BYTES + 1, ..model() },
+            LocalModel { bytes: limits::LOCAL_MODEL_FILE_BYTES + 1, ..model() },
             LocalModel { threads: 0, ..model() },
             LocalModel { threads: limits::LOCAL_MODEL_THREADS + 1, ..model() },
             LocalModel { context: 0, ..model() },

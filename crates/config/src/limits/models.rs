@@ -19,16 +19,12 @@ pub const PROVIDER_REST_MAX: Duration = Duration::from_secs(3600);
 pub const MODEL_LIST_BYTES: usize = 4 * 1024 * 1024;
 /// How long a provider may take to say which models it has.
 pub const MODEL_LIST_WAIT: Duration = Duration::from_secs(20);
-/// The largest file of a local model, in bytes. What a gateway on one machine can ask while a person waits is smaller.
-pub const LOCAL_MODEL_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// The largest program that runs a local model, in bytes: it is copied into memory before it is run.
 pub const LOCAL_MODEL_PROGRAM_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a local model may take to be read, checked and tried: a slow disk gives 50 MB in a second.
 pub const LOCAL_MODEL_LOAD: Duration = Duration::from_secs(180);
 /// How long the process of a local model waits for the next question before it ends and gives its memory back.
 pub const LOCAL_MODEL_IDLE: Duration = Duration::from_secs(600);
-/// Threads that a local model may compute with.
-pub const LOCAL_MODEL_THREADS: u16 = 16;
 /// The largest page of an index of packages that is read, in bytes: a package with a thousand files has 500 kB.
 pub const PACKAGE_INDEX_BYTES: usize = 8 * 1024 * 1024;
 /// How long an index of packages, or a server with their files, may be silent.

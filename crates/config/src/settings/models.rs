@@ -47,13 +47,13 @@ impl Default for LocalModelsConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LocalModelFile {
-    /// Tokens of question and answer together, 256 to 131072; no more than the model's own window is used. 4096 when absent.
+    /// Tokens of question and answer together, 256 to 32768; no more than the model's own window is used. 4096 when absent.
     #[serde(default)]
-    #[schemars(range(min = 256, max = 131_072))]
+    #[schemars(range(min = 256, max = 32_768))]
     pub context_window: Option<u32>,
     /// Tokens of one answer, at least 1; 512 when absent.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 131_072))]
+    #[schemars(range(min = 1, max = 32_768))]
     pub max_tokens: Option<u32>,
     /// The absolute path of the file: a GGUF with a model of the architecture llama or qwen2. Nobody but this user and root
     /// may be able to change it.
