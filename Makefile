@@ -1,16 +1,22 @@
 # moltbot: two commands do everything on a fresh Debian machine with Rust.
 #   make run     builds the release and starts the gateway in the foreground
 #   make test    installs what the tests need, then passes every test
-.PHONY: run build test siege compat test-model bench layout lint lint-code lint-deny setup clean
+.PHONY: run build model test siege compat test-model bench layout lint lint-code lint-deny setup clean
 
 CARGO ?= cargo
 ARGS ?=
 
+# Where no key and no config names a model, also the program that runs one on this machine is built: `up` offers one then.
 run: build
+	if ./target/release/moltbot models status --json | grep -q '"source": "discovery"'; then $(MAKE) model; fi
 	./target/release/moltbot up $(ARGS)
 
 build:
 	$(CARGO) build --release --locked -p moltbot
+
+# The program that runs models on this machine, with what its processor can do; beside the other one.
+model:
+	sh tools/build_model.sh
 
 setup:
 	sh tests/setup.sh

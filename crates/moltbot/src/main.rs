@@ -14,6 +14,7 @@ mod clock;
 mod commands;
 mod credentials;
 mod desk;
+mod editor;
 mod environment;
 mod exit;
 mod home;

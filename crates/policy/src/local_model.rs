@@ -81,7 +81,8 @@ pub fn judge(model: LocalModel) -> Result<LocalModelPermit, Refusal> {
         );
     }
     if model.bytes == 0 || model.bytes > limits::LOCAL_MODEL_FILE_BYTES {
-        let why = format!("has {} bytes; a file of 1 to {} is run", model.bytes, limits::LOCAL_MODEL_FILE_BYTES);
+        let why =
+            format!("has {} bytes; a file of 1 to {} is run", model.bytes, limits::LOCAL_MODEL_FILE_BYTES);
         return refuse(&why);
     }
     if model.threads == 0 || model.threads > limits::LOCAL_MODEL_THREADS || model.context == 0 {

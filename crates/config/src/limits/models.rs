@@ -29,3 +29,5 @@ pub const LOCAL_MODEL_IDLE: Duration = Duration::from_secs(600);
 pub const PACKAGE_INDEX_BYTES: usize = 8 * 1024 * 1024;
 /// How long an index of packages, or a server with their files, may be silent.
 pub const PACKAGE_SILENCE: Duration = Duration::from_secs(60);
+/// The largest body of a call of a tool, in bytes: upstream's limit.
+pub const TOOL_CALL_BYTES: usize = 2 * 1024 * 1024;

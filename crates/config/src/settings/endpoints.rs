@@ -28,6 +28,8 @@ pub struct EndpointsConfig {
     pub readyz: EndpointConfig,
     /// `POST /v1/responses`: a turn in the form of OpenAI's Responses, for whoever signs in and may write.
     pub responses: EndpointConfig,
+    /// `POST /tools/invoke`: one call of a tool that changes nothing, for whoever signs in and may write.
+    pub tools_invoke: EndpointConfig,
 }
 
 /// `POST /v1/chat/completions`.

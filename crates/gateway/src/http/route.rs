@@ -15,7 +15,7 @@ use moltbot_protocol::scope::Scope;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Body};
-use super::{completions, openapi, responses, views};
+use super::{completions, invoke, openapi, responses, views};
 use crate::shared::Shared;
 
 /// A path with a method, before anybody decided who may use it.
@@ -59,6 +59,8 @@ impl Class {
     /// A chat completion.
     const COMPLETION: Self =
         Self { body: limits::COMPLETION_BYTES, in_flight: limits::COMPLETIONS_IN_FLIGHT };
+    /// A call of a tool.
+    const CALL: Self = Self { body: limits::TOOL_CALL_BYTES, in_flight: limits::VIEWS_IN_FLIGHT };
     /// A look at the gateway. It has no body.
     const VIEW: Self = Self { body: 0, in_flight: limits::VIEWS_IN_FLIGHT };
 }
@@ -67,6 +69,7 @@ impl Class {
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
     ChatCompletions,
+    Invoke,
     Metrics,
     Models,
     OpenApi,
@@ -117,6 +120,10 @@ impl Routes {
         if config.endpoints.responses.enabled {
             let route = Path::post("/v1/responses").needs(Scope::Write).limited_by(Class::COMPLETION);
             routes.push(route.answered_by(Endpoint::Responses));
+        }
+        if config.endpoints.tools_invoke.enabled {
+            let route = Path::post("/tools/invoke").needs(Scope::Write).limited_by(Class::CALL);
+            routes.push(route.answered_by(Endpoint::Invoke));
         }
         let views = [
             (config.endpoints.metrics, "/metrics", Endpoint::Metrics),
@@ -175,6 +182,7 @@ pub(super) async fn answer(
         Endpoint::ChatCompletions => {
             completions::answer(shared, grant.actor(), route.class, place, request).await
         }
+        Endpoint::Invoke => invoke::answer(shared, grant.actor(), route.class, place, request).await,
         Endpoint::Metrics => views::metrics(shared).await,
         Endpoint::Models => views::models(shared),
         Endpoint::OpenApi => openapi::answer(shared),
@@ -212,6 +220,7 @@ mod tests {
             openapi: view,
             readyz: view,
             responses: view,
+            tools_invoke: view,
         };
         Routes::of(&HttpConfig { endpoints })
     }
@@ -231,6 +240,7 @@ mod tests {
             [
                 "POST /v1/chat/completions | operator.write | 1048576 64",
                 "POST /v1/responses | operator.write | 1048576 64",
+                "POST /tools/invoke | operator.write | 2097152 8",
                 "GET /metrics | operator.read | 0 8",
                 "GET /v1/models | operator.read | 0 8",
                 "GET /openapi.json | operator.read | 0 8",

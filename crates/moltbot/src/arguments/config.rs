@@ -38,6 +38,13 @@ valid")]
         #[arg(value_name = "JSON5", allow_hyphen_values = true)]
         value: String,
     },
+    /// Edit the config in your editor (VISUAL, else EDITOR); what is not valid is not written
+    #[command(after_help = "\
+Example:
+  EDITOR=nano moltbot config edit
+
+Exit codes: 0, 1 the editor failed, 2 no editor is named, 75 it cannot be recorded or somebody else changed it, 78 not valid")]
+    Edit,
     /// Take a value out, so that its default counts again; comments stay
     #[command(after_help = "\
 Example:

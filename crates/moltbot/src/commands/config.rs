@@ -1,5 +1,7 @@
 //! `moltbot config …`: check, read, change. A secret is never printed, an invalid config never written.
 
+mod editing;
+
 use moltbot_config::{Loaded, Migrated, PlainSecret};
 use moltbot_vault::{History, Version};
 use secrecy::zeroize::Zeroizing;
@@ -17,6 +19,7 @@ use crate::{change, clock};
 pub(crate) fn run(environment: Environment, command: Config) -> anyhow::Result<Exit> {
     let home = Home::ensure(environment)?;
     match command {
+        Config::Edit => editing::run(&home),
         Config::Get { path } => get(&home, path.as_deref()),
         Config::Path => {
             output::line(&home.config_path.display().to_string())?;

@@ -39,7 +39,11 @@ mod doctor;
 #[cfg(test)]
 mod drill;
 #[cfg(test)]
+mod editing;
+#[cfg(test)]
 mod enclosed;
+#[cfg(test)]
+mod endurance;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]

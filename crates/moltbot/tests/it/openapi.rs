@@ -22,7 +22,7 @@ fn described(model: &ScriptedModel) -> Home {
     home.change_config(|config| {
         let on = json!({"enabled": true});
         config["gateway"]["http"]["endpoints"] =
-            json!({"metrics": on, "models": on, "openapi": on, "readyz": on, "responses": on});
+            json!({"metrics": on, "models": on, "openapi": on, "readyz": on, "responses": on, "toolsInvoke": on});
     });
     home
 }
@@ -78,4 +78,43 @@ fn nothing_is_answered_over_http_that_is_not_described() {
         401,
         "a stranger learns nothing"
     );
+}
+
+#[test]
+fn a_tool_that_tells_is_called_over_http_and_none_that_acts() {
+    let model = ScriptedModel::echo();
+    let home = described(&model);
+    let gateway = Gateway::start(PROGRAM, &home);
+    let bearer = format!("Bearer {}", gateway.token());
+    let call = |body: &str| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let answer = http(gateway.port(), "POST", "/tools/invoke", &headers, body.as_bytes());
+        (answer.status, answer.json())
+    };
+    let (status, told) = call(r#"{"tool":"session_status","args":{}}"#);
+    let text = told["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+    assert!(status == 200 && told["ok"] == true && text.contains("session: agent:main:main"), "{told}");
+    assert_eq!(call(r#"{"tool":"session_status","dryRun":true}"#).1["result"]["dryRun"], true);
+    for tool in ["exec", "read", "write", "edit", "apply_patch", "process", "gateway", ""] {
+        let (status, told) = call(&json!({"tool": tool, "args": {"command": "id"}}).to_string());
+        assert!(status == 404 && told["error"]["message"] == format!("Tool not available: {tool}"), "{told}");
+    }
+    for (body, code) in [
+        (r#"{"tool":"session_status","args":{"x":1}}"#, "tool_error"),
+        (r#"{"tool":"session_status","sessionKey":"agent:nobody:main"}"#, "invalid_request_error"),
+        (r#"{"tool":"session_status","more":1}"#, "invalid_request_error"),
+        ("{}", "invalid_request_error"),
+    ] {
+        let (status, told) = call(body);
+        assert!(status == 400 && told["ok"] == false && told["error"]["type"] == code, "{body}: {told}");
+    }
+    assert_eq!(http(gateway.port(), "POST", "/tools/invoke", &[], b"{}").status, 401);
+    let recorded = crate::program::book(&home, "session.status");
+    assert_eq!(recorded.len(), 1, "a look that only asks whether is none: {recorded:?}");
+    drop(gateway);
+    home.change_config(|config| config["tools"] = json!({"deny": ["session_status"]}));
+    let gateway = Gateway::start(PROGRAM, &home);
+    let headers = [("authorization", bearer.as_str())];
+    let denied = http(gateway.port(), "POST", "/tools/invoke", &headers, br#"{"tool":"session_status"}"#);
+    assert_eq!(denied.status, 404, "what the config takes from the agent nobody has");
 }
