@@ -23,6 +23,7 @@ mod service;
 mod sessions;
 mod support;
 mod system;
+mod tui;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -49,6 +50,7 @@ pub(crate) use service::{Service, ServiceInstall, ServicePrint};
 pub(crate) use sessions::{Key, Sessions};
 pub(crate) use support::{Bundle, DoctorOptions, Support};
 pub(crate) use system::{Event, Heartbeat, System};
+pub(crate) use tui::Tui;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -108,6 +110,16 @@ Example:
 
 Exit codes: 0, 1 an answer failed (with a pipe), 69 no gateway, 77 refused, 130 interrupted")]
     Chat(Chat),
+    /// Talk to the agent on a full screen: the answer as it is written, tools as they run, commands that wait for your yes
+    #[command(after_help = "\
+/help in it shows the keys and commands. Enter sends, Esc stops the answer, Ctrl+D leaves.
+The gateway is found, and signed in to, as by `moltbot chat`: no credential belongs on the command line.
+
+Example:
+  moltbot tui --session notes
+
+Exit codes: 0, 1 there is no terminal here, 69 no gateway, 77 refused, 130 interrupted")]
+    Tui(Tui),
     /// Send one message and print the answer
     #[command(after_help = "\
 Example:

@@ -28,6 +28,7 @@ mod status;
 mod stop;
 mod support;
 mod system;
+mod tui;
 mod up;
 mod usage;
 
@@ -53,6 +54,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
     match command {
         Command::Completion { shell } => return completion(shell),
         Command::Config(Config::Schema) => return config::schema(),
+        Command::Tui(_) => tui::require_terminal()?,
         _ => {}
     }
     let environment = Environment::read(profile)?;
@@ -107,6 +109,10 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Support(command) => support::run(&environment, &command),
         Command::System(command) => serve::block_on(system::run(&open(environment)?, &command)),
+        Command::Tui(options) => {
+            let home = open(environment)?;
+            serve::block_on(tui::run(&home, options))
+        }
         Command::Usage(options) => serve::block_on(usage::run(&open(environment)?, &options)),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }

@@ -24,6 +24,7 @@ mod output;
 mod prompt;
 mod redacted;
 mod serve;
+mod tui;
 
 use std::process::ExitCode;
 

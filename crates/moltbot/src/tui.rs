@@ -19,7 +19,7 @@ mod screen;
 mod text;
 mod view;
 
-pub(crate) use app::{App, Effect, Options, Ticket};
-pub(crate) use line::{Event, Line, Order};
+pub(crate) use app::{App, Effect, Event, Options};
+pub(crate) use line::{Line, Order};
 pub(crate) use screen::Screen;
-pub(crate) use view::{Palette, draw};
+pub(crate) use view::Palette;

@@ -8,6 +8,7 @@ use super::app::{App, Effect, Ticket, UsageShown};
 use super::commands::{self, Command, HELP, Line};
 use super::picker::{Kind, Picker, Row};
 use super::questions::{ALLOW, DENY, Yes};
+use super::view;
 use crate::exit::Exit;
 
 impl App {
@@ -66,7 +67,7 @@ impl App {
     /// A yes to the command that is asked about, once.
     pub(super) fn allow(&mut self) {
         if let Some(question) = self.questions.first()
-            && !super::view::shows_all_of(question, self.size)
+            && !view::shows_question(self)
         {
             let id = question.shown_id();
             return self.conversation.note(&format!(
@@ -123,7 +124,8 @@ impl App {
             (Command::Resend, _) => self.resend(),
             (Command::Session, "") => self.ask_list(Kind::Session),
             (Command::Session, key) => {
-                let key = if key.contains(':') { key.to_owned() } else { format!("agent:{}:{key}", self.agent()) };
+                let key =
+                    if key.contains(':') { key.to_owned() } else { format!("agent:{}:{key}", self.agent()) };
                 self.go_to(&key);
             }
             (Command::Settings, _) => {
@@ -136,7 +138,11 @@ impl App {
                 }
             }
             (Command::Think, "") => {
-                self.conversation.note(&format!("think {}; /think {}|default", self.facts.thinking, ThinkingLevel::NAMES.join("|")));
+                self.conversation.note(&format!(
+                    "think {}; /think {}|default",
+                    self.facts.thinking,
+                    ThinkingLevel::NAMES.join("|")
+                ));
             }
             (Command::Think, level) => self.patch("thinkingLevel", level),
             (Command::Usage, word) => self.show_usage(word),
@@ -149,7 +155,8 @@ impl App {
 
     fn send(&mut self, run: &str, text: &str) {
         self.begin_run(run, false);
-        let params = json!({"sessionKey": self.session, "message": text, "deliver": false, "idempotencyKey": run});
+        let params =
+            json!({"sessionKey": self.session, "message": text, "deliver": false, "idempotencyKey": run});
         self.call(Ticket::Send(run.to_owned()), Method::ChatSend, params);
         self.scrolled = 0;
     }
@@ -157,7 +164,9 @@ impl App {
     /// Whether it is known which conversation this is: before that, a message could go into another one.
     fn knows_where(&mut self) -> bool {
         if !self.is_settled {
-            self.conversation.note("which conversation this is is not known yet; nothing was sent, and what you typed stays");
+            self.conversation.note(
+                "which conversation this is is not known yet; nothing was sent, and what you typed stays",
+            );
         }
         self.is_settled
     }
@@ -172,8 +181,8 @@ impl App {
         if !self.is_connected("this conversation stays") {
             return;
         }
-        if self.conversation.unsent().is_some() {
-            return self.conversation.note("a message here may not have arrived: Ctrl+R sends it again, then go on");
+        if !self.has_sent_all() {
+            return;
         }
         self.session = session.to_owned();
         self.is_settled = false;
@@ -183,8 +192,18 @@ impl App {
         self.ask_history();
     }
 
+    /// Whether every message arrived: leaving one behind would lose it.
+    fn has_sent_all(&mut self) -> bool {
+        let has_all = self.conversation.unsent().is_none();
+        if !has_all {
+            self.conversation
+                .note("a message here did not arrive, or may not have: Ctrl+R sends it again, then go on");
+        }
+        has_all
+    }
+
     fn reset(&mut self) {
-        if self.is_connected("the conversation goes on") && self.knows_where() {
+        if self.is_connected("the conversation goes on") && self.knows_where() && self.has_sent_all() {
             let params = json!({"key": self.session});
             self.call(Ticket::Reset, Method::SessionsReset, params);
         }
@@ -194,17 +213,21 @@ impl App {
         if !self.is_connected("nothing was changed") || !self.knows_where() {
             return;
         }
-        let told = format!("{}: {value}", match name {
-            "thinkingLevel" => "think",
-            "verboseLevel" => "verbose",
-            other => other,
-        });
+        let told = format!(
+            "{}: {value}",
+            match name {
+                "thinkingLevel" => "think",
+                "verboseLevel" => "verbose",
+                other => other,
+            }
+        );
         let value = if matches!(value, "default" | "reset") { Value::Null } else { json!(value) };
         let params = json!({"key": self.session, name: value});
         self.call(Ticket::Patch(told), Method::SessionsPatch, params);
         if name == "thinkingLevel" {
             // The level that counts is told with the transcript.
-            self.ask_history();
+            let params = json!({"sessionKey": self.session, "limit": 1});
+            self.call(Ticket::Thinking, Method::ChatHistory, params);
         }
     }
 
@@ -215,7 +238,9 @@ impl App {
             "tokens" => UsageShown::Tokens,
             _ => {
                 let total = self.facts.total;
-                let text = format!("{total} tokens in this conversation; /usage off|tokens|full, and `moltbot usage` for the days");
+                let text = format!(
+                    "{total} tokens in this conversation; /usage off|tokens|full, and `moltbot usage` for the days"
+                );
                 return self.conversation.note(&text);
             }
         };

@@ -51,6 +51,7 @@ impl App {
             Ticket::Send(run) => self.sent(&run, answer),
             Ticket::Sessions => self.pick(Kind::Session, rows(answer, "sessions", |one| one_session(one))),
             Ticket::Status => self.show_status(answer),
+            Ticket::Thinking => self.facts.thinking = in_line(text_of(answer, "thinkingLevel")),
             Ticket::Wait(run) => {
                 // A run that is over told so while nobody listened.
                 if text_of(answer, "status") != "timeout" {
@@ -76,7 +77,9 @@ impl App {
                 self.runs.retain(|known| known.id != run);
                 self.ask_history();
             }
-            Ticket::After(_) | Ticket::Facts => tracing::debug!(error = error.message, "a look failed"),
+            Ticket::After(_) | Ticket::Facts | Ticket::Thinking => {
+                tracing::debug!(error = error.message, "a look failed")
+            }
             _ => self.conversation.failure(&error.message),
         }
     }
@@ -103,7 +106,10 @@ impl App {
     fn show_history(&mut self, answer: &Value) {
         let session = text_of(answer, "sessionKey");
         let before = std::mem::replace(&mut self.session, in_line(session));
-        self.runs.iter_mut().filter(|run| run.session == before).for_each(|run| run.session.clone_from(&self.session));
+        self.runs
+            .iter_mut()
+            .filter(|run| run.session == before)
+            .for_each(|run| run.session.clone_from(&self.session));
         self.is_settled = true;
         self.facts.thinking = in_line(text_of(answer, "thinkingLevel"));
         self.facts.last_run = used(answer);
@@ -144,9 +150,10 @@ impl App {
     fn show_status(&mut self, answer: &Value) {
         let told = |name: &str| in_line(text_of(answer, name));
         let (version, model) = (told("version"), told("model"));
-        let run = self.facts.last_run.map_or_else(|| "no run yet".to_owned(), |(read, written)| {
-            format!("last run {read} tokens read, {written} written")
-        });
+        let run = self.facts.last_run.map_or_else(
+            || "no run yet".to_owned(),
+            |(read, written)| format!("last run {read} tokens read, {written} written"),
+        );
         let facts = &self.facts;
         let or = |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
         let text = format!(

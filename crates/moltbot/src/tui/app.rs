@@ -81,10 +81,15 @@ pub(crate) enum Ticket {
     Patch(String),
     Questions,
     Reset,
-    Resolve { id: String, decision: &'static str },
+    Resolve {
+        id: String,
+        decision: &'static str,
+    },
     Send(String),
     Sessions,
     Status,
+    /// How much is thought from now on.
+    Thinking,
     /// Whether a run is over that was under way when the connection broke.
     Wait(String),
 }
@@ -144,6 +149,7 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(crate) struct App {
     pub(super) link: Link,
+    was_connected: bool,
     pub(super) session: String,
     /// Whether the gateway has said what the conversation is really called.
     pub(super) is_settled: bool,
@@ -176,6 +182,7 @@ impl App {
         let Options { session, history, message, seed } = options;
         Self {
             link: Link::Down { why: "connecting".into(), then: Then::Tries(0) },
+            was_connected: false,
             session,
             is_settled: false,
             conversation: Conversation::default(),
@@ -279,11 +286,10 @@ impl App {
     }
 
     fn connected(&mut self, hello: &Value) {
-        let was_down = !matches!(&self.link, Link::Down { why, .. } if why == "connecting");
         self.link = Link::Up;
         let version = hello.pointer("/server/version").and_then(Value::as_str).unwrap_or_default();
         self.facts.version = in_line(version);
-        if was_down {
+        if std::mem::replace(&mut self.was_connected, true) {
             self.conversation.note("connected again");
         }
         self.ask_history();

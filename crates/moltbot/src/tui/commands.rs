@@ -131,9 +131,14 @@ mod tests {
 
     #[test]
     fn a_command_is_completed_when_it_is_the_only_one() {
-        for (text, expected) in
-            [("/ag", Some("ent")), ("/he", Some("lp")), ("/s", None), ("/help", None), ("he", None), ("/", None)]
-        {
+        for (text, expected) in [
+            ("/ag", Some("ent")),
+            ("/he", Some("lp")),
+            ("/s", None),
+            ("/help", None),
+            ("he", None),
+            ("/", None),
+        ] {
             assert_eq!(completion(text), expected, "{text}");
         }
     }

@@ -188,7 +188,8 @@ impl Conversation {
 
     /// Takes what the transcript says, and behind it the messages that are not known to have arrived.
     pub(crate) fn load(&mut self, history: &Value) {
-        let is_open = |entry: &Entry| matches!(entry, Entry::Said(said) if said.delivery != Delivery::Arrived);
+        let is_open =
+            |entry: &Entry| matches!(entry, Entry::Said(said) if said.delivery != Delivery::Arrived);
         let open: Vec<Entry> = self.entries.drain(..).filter(is_open).collect();
         for message in messages(history) {
             self.add(message);
@@ -383,8 +384,7 @@ mod tests {
         conversation.complete("r1", &history());
         let entries: Vec<Entry> = conversation.entries().skip(1).cloned().collect();
         let answer = Entry::Answer { run: "r1".into(), text: "It is gone.".into() };
-        let expected =
-            [Entry::Thought("hm".into()), tool(ToolState::Failed, Some("no such file")), answer];
+        let expected = [Entry::Thought("hm".into()), tool(ToolState::Failed, Some("no such file")), answer];
         assert_eq!(entries, expected);
     }
 

@@ -143,7 +143,8 @@ impl Input {
         }
         let column = self.column(start);
         let end = start.saturating_sub(1);
-        let above = self.text.get(..end).and_then(|text| text.rfind('\n')).map_or(0, |at| at.saturating_add(1));
+        let above =
+            self.text.get(..end).and_then(|text| text.rfind('\n')).map_or(0, |at| at.saturating_add(1));
         self.cursor = self.at_column(above, end, column);
     }
 
@@ -360,7 +361,10 @@ mod tests {
     fn what_is_pasted_can_do_nothing_to_the_terminal_and_has_an_end() {
         let mut input = typed("a\u{1b}[31m\r\nb");
         assert_eq!(input.text(), "a<U+001B>[31m\nb");
-        assert!(!input.insert(&"x".repeat(limits::MESSAGE_CHARS)), "there is room for a message, and no more");
+        assert!(
+            !input.insert(&"x".repeat(limits::MESSAGE_CHARS)),
+            "there is room for a message, and no more"
+        );
         assert_eq!(input.text().chars().count(), limits::MESSAGE_CHARS);
     }
 }

@@ -87,6 +87,7 @@ impl App {
             KeyCode::Char('j') | KeyCode::Enter => self.typed("\n"),
             KeyCode::Char('a') => self.input.start(),
             KeyCode::Char('e') => self.input.end(),
+            KeyCode::Char('h') => self.input.backspace(),
             KeyCode::Char('k') => self.input.delete_to_end(),
             KeyCode::Char('u') => self.input.delete_to_start(),
             KeyCode::Char('w') | KeyCode::Backspace => self.input.delete_word(),

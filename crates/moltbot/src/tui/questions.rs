@@ -168,7 +168,9 @@ mod tests {
     #[test]
     fn a_question_is_shown_line_by_line_and_acts_on_nothing() {
         assert_eq!(question("a1").lines(), ["Approval a1: may this command run?", "  | ls<U+001B>[2K"]);
-        for value in [json!({}), json!({"id": "x"}), json!({"id": "", "prompt": "p"}), json!({"id": 1, "prompt": "p"})] {
+        for value in
+            [json!({}), json!({"id": "x"}), json!({"id": "", "prompt": "p"}), json!({"id": 1, "prompt": "p"})]
+        {
             assert_eq!(Question::read(&value), None, "{value}");
         }
     }

@@ -167,7 +167,10 @@ mod tests {
         ] {
             assert_eq!(wrap(text, width), expected, "{text:?} in {width}");
         }
-        assert_eq!((fit("日本語", 5).as_str(), fit("abc", 3).as_str(), fit("abc", 0).as_str()), ("日本…", "abc", ""));
+        assert_eq!(
+            (fit("日本語", 5).as_str(), fit("abc", 3).as_str(), fit("abc", 0).as_str()),
+            ("日本…", "abc", "")
+        );
         assert_eq!((beginning("äb", 1), beginning("äb", 3)), (("", false), ("äb", true)));
     }
 
