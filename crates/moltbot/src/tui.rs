@@ -23,3 +23,6 @@ pub(crate) use app::{App, Effect, Event, Options};
 pub(crate) use line::{Line, Order};
 pub(crate) use screen::Screen;
 pub(crate) use view::Palette;
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ pub(crate) async fn run(home: &Home, options: Tui) -> anyhow::Result<Exit> {
     let (events_in, events) = mpsc::channel(WAITING);
     let (orders, orders_out) = mpsc::channel(WAITING);
     let line = Line::new(home.clone(), orders_out, events_in.clone());
-    let screen = Screen::take(palette)?;
+    let screen = Screen::take(&app, palette)?;
     read_keys(events_in);
     let talking = Talk { app, screen, orders, connections: 0 };
     let served = tokio::spawn(line.serve(connection));

@@ -66,13 +66,9 @@ impl App {
 
     /// A yes to the command that is asked about, once.
     pub(super) fn allow(&mut self) {
-        if let Some(question) = self.questions.first()
-            && !view::shows_question(self)
-        {
-            let id = question.shown_id();
-            return self.conversation.note(&format!(
-                "the question does not fit on this screen, so it is not allowed here: make the screen larger, or use `moltbot approvals resolve {id}`"
-            ));
+        // The screen says so where the question stands.
+        if !view::shows_question(self) {
+            return;
         }
         match self.questions.allow() {
             Yes::Again => self.conversation.note("this is another command: Ctrl+Y once more allows it"),

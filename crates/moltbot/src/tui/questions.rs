@@ -70,11 +70,6 @@ impl Question {
     pub(crate) fn lines(&self) -> &[String] {
         &self.lines
     }
-
-    /// Its id, for a line on the screen.
-    pub(crate) fn shown_id(&self) -> String {
-        in_line(&self.id)
-    }
 }
 
 /// Whether the gateway has left a part of the command out, and said so in this line.

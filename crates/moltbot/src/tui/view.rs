@@ -1,5 +1,5 @@
-//! What the client looks like: one row at the top, the conversation, the command that is asked about, what is typed, one row
-//! at the bottom. What others wrote stands behind a margin of two columns; what is in the margin is ours.
+//! What the client looks like: one row at the top, the conversation, the command that is asked about, a rule, what is typed,
+//! one row at the bottom. What others wrote stands behind a margin of two columns; what is in the margin is ours.
 
 use ratatui_core::buffer::Buffer;
 use ratatui_core::layout::Rect;
@@ -34,6 +34,7 @@ enum Look {
     Ordinary,
     Person,
     Question,
+    Rule,
     Tool,
 }
 
@@ -51,6 +52,7 @@ struct Parts {
     head: usize,
     conversation: usize,
     question: usize,
+    rule: usize,
     input: usize,
     foot: usize,
 }
@@ -60,7 +62,7 @@ impl Palette {
         let style = Style::new();
         match (self, look) {
             (Self::Plain, _) | (_, Look::Ordinary) => style,
-            (_, Look::Aside) => style.add_modifier(Modifier::DIM),
+            (_, Look::Aside | Look::Rule) => style.add_modifier(Modifier::DIM),
             (_, Look::Bad) => style.fg(Color::Red),
             (_, Look::Bar | Look::Chosen) => style.add_modifier(Modifier::REVERSED),
             (_, Look::Person) => style.add_modifier(Modifier::BOLD),
@@ -83,8 +85,10 @@ pub(crate) fn draw(app: &App, frame: &mut Frame<'_>, palette: Palette) {
         Some(picker) => rows.extend(list(picker, parts.conversation)),
         None => rows.extend(conversation(app, width, parts.conversation)),
     }
-    let asked = app.questions.first().map(|question| question_rows(app, question, width)).unwrap_or_default();
-    rows.extend(asked.into_iter().take(parts.question));
+    rows.extend(question(app, width, parts.question));
+    if parts.rule > 0 {
+        rows.push(Row { margin: "", text: "─".repeat(width), look: Look::Rule });
+    }
     let input_at = rows.len();
     let (typed, cursor) = input(app, width, parts.input);
     rows.extend(typed);
@@ -124,10 +128,12 @@ fn parts(app: &App, width: usize, height: usize) -> Parts {
     let input = typed.clamp(1, (height / 3).max(1));
     let foot = usize::from(height >= 2);
     let head = usize::from(height >= 4);
-    let rest = height.saturating_sub(input).saturating_sub(foot).saturating_sub(head);
+    let rule = usize::from(height >= 8);
+    let ours = input.saturating_add(foot).saturating_add(head).saturating_add(rule);
+    let rest = height.saturating_sub(ours);
     let needed = app.questions.first().map_or(0, |question| question_rows(app, question, width).len());
     let question = needed.min(rest);
-    Parts { head, conversation: rest.saturating_sub(question), question, input, foot }
+    Parts { head, conversation: rest.saturating_sub(question), question, rule, input, foot }
 }
 
 fn room(width: usize) -> usize {
@@ -155,6 +161,7 @@ fn head(app: &App) -> String {
 fn foot(app: &App) -> String {
     let state = match app.own_runs() {
         _ if app.is_leaving => "Ctrl+C again leaves".to_owned(),
+        _ if app.questions.first().is_some() => "a command waits for your yes".to_owned(),
         0 => "idle".to_owned(),
         1 => "running, Esc stops it".to_owned(),
         many => format!("running ({many}), Esc stops them"),
@@ -257,6 +264,23 @@ fn tool_rows(tool: &Tool, shows_all: bool, width: usize) -> Vec<Row> {
     rows
 }
 
+/// The command that is asked about. Where not all of it has room, the last row says so.
+fn question(app: &App, width: usize, height: usize) -> Vec<Row> {
+    let Some(question) = app.questions.first() else { return Vec::new() };
+    let mut rows = question_rows(app, question, width);
+    if rows.len() > height {
+        rows.truncate(height.saturating_sub(1));
+        let rest =
+            "Ctrl+N denies it; the rest does not fit, so it is not allowed before the screen is larger";
+        rows.extend((height > 0).then(|| Row {
+            margin: "?",
+            text: fit(rest, room(width)),
+            look: Look::Question,
+        }));
+    }
+    rows
+}
+
 fn question_rows(app: &App, question: &Question, width: usize) -> Vec<Row> {
     let behind = match app.questions.behind() {
         0 => String::new(),
@@ -309,7 +333,7 @@ fn input(app: &App, width: usize, height: usize) -> (Vec<Row>, (usize, usize)) {
 
 fn put(buffer: &mut Buffer, area: Rect, y: u16, row: &Row, palette: Palette) {
     let style = palette.style(row.look);
-    if row.look == Look::Bar {
+    if matches!(row.look, Look::Bar | Look::Rule) {
         let text = fit(&row.text, usize::from(area.width));
         buffer.set_style(Rect { x: area.x, y, width: area.width, height: 1 }, style);
         buffer.set_stringn(area.x, y, text, usize::from(area.width), style);

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 84] = [
+const COMMANDS: [&str; 85] = [
     "",
     "up",
     "gateway",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 84] = [
     "gateway restart",
     "gateway call",
     "chat",
+    "tui",
     "agent",
     "agents",
     "agents add",
