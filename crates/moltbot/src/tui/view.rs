@@ -148,7 +148,7 @@ fn head(app: &App) -> String {
     let link = match &app.link {
         Link::Up => "connected".to_owned(),
         Link::Down { why, then: Then::Asks } => format!("NOT CONNECTED: {why}; Enter tries again"),
-        Link::Down { why, then: Then::Tries(0) } => format!("NOT CONNECTED: {why}"),
+        Link::Down { why, then: Then::Tries(0) } => why.clone(),
         Link::Down { why, then: Then::Tries(seconds) } => {
             format!("NOT CONNECTED, tried again in {seconds} s: {why}")
         }
