@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const ENTER: &[u8] = b"\r";
 const ESCAPE: &[u8] = b"\x1b";
+const CTRL_C: &[u8] = b"\x03";
 const CTRL_D: &[u8] = b"\x04";
 const CTRL_N: &[u8] = b"\x0e";
 const CTRL_Y: &[u8] = b"\x19";
@@ -192,9 +193,12 @@ fn a_command_that_waits_for_a_yes_is_shown_and_runs_after_a_yes_alone() {
     terminal.wait_for("Ctrl+N denies it");
     terminal.wait_for("→ exec (runs)");
     // What is typed meanwhile answers nothing, and Enter least of all.
-    terminal.say("y");
-    terminal.wait_for("> y");
+    terminal.press(ENTER);
+    terminal.press(b"yes");
+    terminal.wait_for("> yes");
     assert!(terminal.seen().contains("  | touch denied"), "{}", terminal.seen());
+    terminal.press(CTRL_C);
+    terminal.wait_until("an empty line", |seen| !seen.contains("> yes"));
     terminal.press(CTRL_N);
     terminal.wait_for("It was denied.");
     assert!(!workspace.join("denied").exists());
