@@ -64,14 +64,8 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Agent(options) => serve::block_on(agent::run(&open(environment)?, options)),
         Command::Agents(command) => agents::run(&open(environment)?, command),
         Command::Allowance(command) => allowance::run(&open(environment)?, &command),
-        Command::Chat(options) => {
-            let home = open(environment)?;
-            serve::block_on(chat::run(&home, &options))
-        }
-        Command::Clients(command) => {
-            let home = open(environment)?;
-            serve::block_on(clients::run(&home, command))
-        }
+        Command::Chat(options) => serve::block_on(chat::run(&open(environment)?, &options)),
+        Command::Clients(command) => serve::block_on(clients::run(&open(environment)?, command)),
         Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
         Command::Approvals(command) => approvals::run(&open(environment)?, &command),
@@ -87,10 +81,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Ledger(command) => ledger::run(&open(environment)?, command),
         Command::Logs(options) => logs::run(&open(environment)?, &options),
         Command::Models(command) => serve::block_on(models::run(&open(environment)?, command)),
-        Command::Nodes(command) => {
-            let home = open(environment)?;
-            serve::block_on(nodes::run(&home, command))
-        }
+        Command::Nodes(command) => serve::block_on(nodes::run(&open(environment)?, command)),
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
         Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
@@ -109,10 +100,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Support(command) => support::run(&environment, &command),
         Command::System(command) => serve::block_on(system::run(&open(environment)?, &command)),
-        Command::Tui(options) => {
-            let home = open(environment)?;
-            serve::block_on(tui::run(&home, options))
-        }
+        Command::Tui(options) => serve::block_on(tui::run(&open(environment)?, options)),
         Command::Usage(options) => serve::block_on(usage::run(&open(environment)?, &options)),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }

@@ -190,7 +190,7 @@ impl App {
 
     /// Whether every message arrived: leaving one behind would lose it.
     fn has_sent_all(&mut self) -> bool {
-        let has_all = self.conversation.unsent().is_none();
+        let has_all = self.conversation.has_arrived();
         if !has_all {
             self.conversation
                 .note("a message here did not arrive, or may not have: Ctrl+R sends it again, then go on");

@@ -27,11 +27,11 @@ impl App {
                 }
             }
             Ticket::After(run) => self.completed(&run, answer),
-            Ticket::Agents => self.pick(Kind::Agent, rows(answer, "agents", |one| one_agent(one))),
+            Ticket::Agents => self.pick(Kind::Agent, rows(answer, "agents", one_agent)),
             Ticket::Facts => self.learn(answer),
             Ticket::History(session) if session == self.session => self.show_history(answer),
             Ticket::History(_) => {}
-            Ticket::Models => self.pick(Kind::Model, rows(answer, "models", |one| one_model(one))),
+            Ticket::Models => self.pick(Kind::Model, rows(answer, "models", one_model)),
             Ticket::Patch(what) => {
                 self.conversation.note(&what);
                 self.ask_facts();
@@ -49,7 +49,7 @@ impl App {
                 }
             }
             Ticket::Send(run) => self.sent(&run, answer),
-            Ticket::Sessions => self.pick(Kind::Session, rows(answer, "sessions", |one| one_session(one))),
+            Ticket::Sessions => self.pick(Kind::Session, rows(answer, "sessions", one_session)),
             Ticket::Status => self.show_status(answer),
             Ticket::Thinking => self.facts.thinking = in_line(text_of(answer, "thinkingLevel")),
             Ticket::Wait(run) => {
@@ -76,6 +76,12 @@ impl App {
             Ticket::Wait(run) => {
                 self.runs.retain(|known| known.id != run);
                 self.ask_history();
+            }
+            // What was to be said first was to be said there, and nowhere else.
+            Ticket::History(session) if session == self.session => {
+                self.conversation.failure(&error.message);
+                let first = self.first.take().unwrap_or_default();
+                self.typed(&first);
             }
             Ticket::After(_) | Ticket::Facts | Ticket::Thinking => {
                 tracing::debug!(error = error.message, "a look failed")
@@ -142,8 +148,7 @@ impl App {
         let chosen = own.filter(|row| !text_of(row, "model").is_empty());
         let model = chosen.or(answer.get("defaults"));
         self.facts.model = model.map(model_name).unwrap_or_default();
-        let of_own = |name: &str| own.map_or_else(String::new, |row| in_line(text_of(row, name)));
-        self.facts.verbose = of_own("verboseLevel");
+        self.facts.verbose = own.map_or_else(String::new, |row| in_line(text_of(row, "verboseLevel")));
         self.facts.total = own.and_then(|row| row.get("totalTokens")?.as_u64()).unwrap_or_default();
     }
 

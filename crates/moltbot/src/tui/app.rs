@@ -327,7 +327,7 @@ impl App {
             }
             Told::Resolved { id, decision } => {
                 if self.questions.remove(&id) {
-                    let decision = if decision.is_empty() { "nobody answered in time" } else { &decision };
+                    let decision = if decision.is_empty() { "nobody answered" } else { &decision };
                     self.conversation.note(&format!("approval {}: {}", in_line(&id), in_line(decision)));
                 }
             }

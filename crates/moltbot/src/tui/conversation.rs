@@ -186,10 +186,13 @@ impl Conversation {
         })
     }
 
+    /// Whether the gateway has every message.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.entries.iter().all(|entry| !is_open(entry))
+    }
+
     /// Takes what the transcript says, and behind it the messages that are not known to have arrived.
     pub(crate) fn load(&mut self, history: &Value) {
-        let is_open =
-            |entry: &Entry| matches!(entry, Entry::Said(said) if said.delivery != Delivery::Arrived);
         let open: Vec<Entry> = self.entries.drain(..).filter(is_open).collect();
         for message in messages(history) {
             self.add(message);
@@ -282,6 +285,11 @@ impl Conversation {
         let over = self.entries.len().saturating_sub(ENTRIES);
         self.entries.drain(..over);
     }
+}
+
+/// Whether an entry is a message of which it is not known that the gateway has it.
+fn is_open(entry: &Entry) -> bool {
+    matches!(entry, Entry::Said(said) if said.delivery != Delivery::Arrived)
 }
 
 /// A text as it is kept: harmless, and up to a length.

@@ -209,6 +209,21 @@ fn with_the_connection_come_the_transcript_and_what_waits_and_then_the_first_mes
 }
 
 #[test]
+fn a_first_message_for_a_conversation_that_is_refused_is_said_nowhere_else() {
+    let mut stage = Stage { app: App::new(options(Some("hello")), (60, 16)), effects: Vec::new() };
+    stage.on(hello());
+    stage.refuse(Ticket::History("main".into()), "no such agent");
+    stage.shows("no such agent");
+    assert_eq!(stage.app.input.text(), "hello");
+    stage.on(key(KeyCode::Enter));
+    assert!(!stage.methods().contains(&"chat.send"));
+    stage.on(control('c'));
+    stage.type_and_enter("/session agent:main:main");
+    stage.answer(&Ticket::History(MAIN.into()), &history(&json!([])));
+    assert!(!stage.methods().contains(&"chat.send"));
+}
+
+#[test]
 fn an_answer_grows_and_ends() {
     let mut stage = Stage::with(&json!([]));
     stage.type_and_enter("hello");

@@ -318,9 +318,15 @@ fn a_small_screen_will_do_and_a_signal_gives_the_terminal_back() {
         .wait_until("the answer in three rows", |seen| seen.contains("です") && seen.lines().count() <= 5);
     resize(&terminal.near, 1, 1);
     terminal.press(b"x");
-    let pid = i32::try_from(terminal.child.id()).ok().and_then(Pid::from_raw).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
-    assert_eq!(terminal.end().0, 130);
+    terminal.press(CTRL_D);
+    assert_eq!(terminal.end().0, 0);
+    for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+        let mut terminal = Terminal::start(&home, &["tui"]);
+        terminal.wait_for(READY);
+        let pid = i32::try_from(terminal.child.id()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(pid, signal).unwrap();
+        assert_eq!(terminal.end().0, 130, "{signal:?}");
+    }
 }
 
 #[test]
