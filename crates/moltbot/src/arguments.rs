@@ -12,6 +12,7 @@ mod devices;
 #[cfg(test)]
 mod documents;
 mod gateway;
+mod hooks;
 mod image;
 mod ledger;
 mod models;
@@ -23,6 +24,7 @@ mod service;
 mod sessions;
 mod support;
 mod system;
+mod tui;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -35,6 +37,7 @@ pub(crate) use commands::{Commands, ReviewOptions, RulesCommand, RulesFile, Rule
 pub(crate) use config::Config;
 pub(crate) use devices::{Device, Devices, Request};
 pub(crate) use gateway::{Gateway, Run};
+pub(crate) use hooks::Hooks;
 pub(crate) use image::{BuildImage, Containers, Image};
 pub(crate) use ledger::{Export, ExportFormat, Ledger, Search, Verify};
 pub(crate) use models::{Aliases, Fallbacks, Models, PullOptions, Usage, UsageBy};
@@ -49,6 +52,7 @@ pub(crate) use service::{Service, ServiceInstall, ServicePrint};
 pub(crate) use sessions::{Key, Sessions};
 pub(crate) use support::{Bundle, DoctorOptions, Support};
 pub(crate) use system::{Event, Heartbeat, System};
+pub(crate) use tui::Tui;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -108,6 +112,16 @@ Example:
 
 Exit codes: 0, 1 an answer failed (with a pipe), 69 no gateway, 77 refused, 130 interrupted")]
     Chat(Chat),
+    /// Talk to the agent on a full screen: the answer as it is written, tools as they run, commands that wait for your yes
+    #[command(after_help = "\
+/help in it shows the keys and commands. Enter sends, Esc stops the answer, Ctrl+D leaves.
+The gateway is found, and signed in to, as by `moltbot chat`: no credential belongs on the command line.
+
+Example:
+  moltbot tui --session notes
+
+Exit codes: 0, 1 there is no terminal here, 69 no gateway, 77 refused, 130 interrupted")]
+    Tui(Tui),
     /// Send one message and print the answer
     #[command(after_help = "\
 Example:
@@ -377,25 +391,17 @@ Exit codes: 0, 2 unknown shell")]
         /// The shell
         shell: Shell,
     },
-}
-
-/// Commands of `hooks`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Hooks {
-    /// List the hooks of the config: path, key, agent, session, tools; no secret
+    /// Print the manual of moltbot, or of one of its commands, for `man`
     #[command(after_help = "\
 Example:
-  moltbot hooks list --json
+  moltbot man models pull | man -l -
 
-Exit codes: 0, 78 the gateway would not start with them")]
-    List(Facts),
-    /// Have the gateway answer the hooks of the config as it is now: an old secret is refused at once
-    #[command(after_help = "\
-Example:
-  moltbot secrets set hooks.token && moltbot hooks reload
-
-Exit codes: 0, 1 the gateway would not start with them, 69 no gateway, 77 refused")]
-    Reload(Facts),
+Exit codes: 0, 2 there is no such command")]
+    Man {
+        /// The command; moltbot itself when absent
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
 }
 
 /// Options of `stop`.

@@ -28,6 +28,7 @@ mod status;
 mod stop;
 mod support;
 mod system;
+mod tui;
 mod up;
 mod usage;
 
@@ -52,7 +53,9 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
     // What is the same everywhere needs nothing of this installation.
     match command {
         Command::Completion { shell } => return completion(shell),
+        Command::Man { command } => return manual(&command),
         Command::Config(Config::Schema) => return config::schema(),
+        Command::Tui(_) => tui::require_terminal()?,
         _ => {}
     }
     let environment = Environment::read(profile)?;
@@ -62,14 +65,8 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Agent(options) => serve::block_on(agent::run(&open(environment)?, options)),
         Command::Agents(command) => agents::run(&open(environment)?, command),
         Command::Allowance(command) => allowance::run(&open(environment)?, &command),
-        Command::Chat(options) => {
-            let home = open(environment)?;
-            serve::block_on(chat::run(&home, &options))
-        }
-        Command::Clients(command) => {
-            let home = open(environment)?;
-            serve::block_on(clients::run(&home, command))
-        }
+        Command::Chat(options) => serve::block_on(chat::run(&open(environment)?, &options)),
+        Command::Clients(command) => serve::block_on(clients::run(&open(environment)?, command)),
         Command::Commands(command) => review::run(&environment, command),
         Command::Completion { shell } => completion(shell),
         Command::Approvals(command) => approvals::run(&open(environment)?, &command),
@@ -84,11 +81,9 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Hooks(command) => hooks::run(&open(environment)?, &command),
         Command::Ledger(command) => ledger::run(&open(environment)?, command),
         Command::Logs(options) => logs::run(&open(environment)?, &options),
+        Command::Man { command } => manual(&command),
         Command::Models(command) => models::run(&open(environment)?, command),
-        Command::Nodes(command) => {
-            let home = open(environment)?;
-            serve::block_on(nodes::run(&home, command))
-        }
+        Command::Nodes(command) => serve::block_on(nodes::run(&open(environment)?, command)),
         Command::Pairing(command) => senders::pairing(&open(environment)?, &command),
         Command::Sandbox(command) => sandbox::run(&open(environment)?, &command),
         Command::Senders(command) => senders::senders(&open(environment)?, &command),
@@ -107,6 +102,7 @@ pub(crate) fn run(command: Command, profile: Option<&str>) -> anyhow::Result<Exi
         Command::Stop(options) => stop::stop(&Home::ensure(environment)?, &options),
         Command::Support(command) => support::run(&environment, &command),
         Command::System(command) => serve::block_on(system::run(&open(environment)?, &command)),
+        Command::Tui(options) => serve::block_on(tui::run(&open(environment)?, options)),
         Command::Usage(options) => serve::block_on(usage::run(&open(environment)?, &options)),
         Command::Up(options) => up::run(&Home::ensure(environment)?, &options),
     }
@@ -116,5 +112,22 @@ fn completion(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "moltbot", &mut script);
     output::piece(&String::from_utf8(script)?)?;
+    Ok(Exit::Done)
+}
+
+/// The manual of the program, or of one of its commands, in the form that `man` reads.
+fn manual(names: &[String]) -> anyhow::Result<Exit> {
+    let mut command = Arguments::command();
+    command.build();
+    for name in names {
+        let found = command.find_subcommand(name).filter(|found| !found.is_hide_set()).cloned();
+        command = found.ok_or_else(|| {
+            Exit::Usage
+                .because(format!("there is no command {}; `moltbot --help` lists all", names.join(" ")))
+        })?;
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).section("1").render(&mut page)?;
+    output::piece(&String::from_utf8(page)?)?;
     Ok(Exit::Done)
 }

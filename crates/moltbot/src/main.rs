@@ -26,6 +26,7 @@ mod output;
 mod prompt;
 mod redacted;
 mod serve;
+mod tui;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 
-const COMMANDS: [&str; 84] = [
+const COMMANDS: [&str; 88] = [
     "",
     "up",
     "gateway",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 84] = [
     "gateway restart",
     "gateway call",
     "chat",
+    "tui",
     "agent",
     "agents",
     "agents add",
@@ -39,6 +40,7 @@ const COMMANDS: [&str; 84] = [
     "models list",
     "models status",
     "models scan",
+    "models pull",
     "models test",
     "models set",
     "models aliases",
@@ -67,12 +69,14 @@ const COMMANDS: [&str; 84] = [
     "config",
     "config validate",
     "config get",
+    "config edit",
     "config set",
     "config path",
     "config schema",
     "status",
     "health",
     "logs",
+    "man",
     "sandbox",
     "sandbox containers",
     "sandbox doctor",

@@ -147,6 +147,8 @@ mod telegram;
 #[cfg(test)]
 mod transcripts;
 #[cfg(test)]
+mod tui;
+#[cfg(test)]
 mod turns;
 #[cfg(test)]
 mod walls;
