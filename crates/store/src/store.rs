@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
+use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::Origin;
 use moltbot_vault::{StateDir, Vault};
 
@@ -13,7 +14,7 @@ use crate::database;
 use crate::delivery::{self, Delivery, Outbound, WaitingReply};
 use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
-use crate::event::{self, SystemEvent};
+use crate::event::{self, EventRoom, HookDelivery, KeptEvent, NewEvent, SystemEvent};
 use crate::quarantine::{self, Notice, Quarantine};
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
@@ -395,28 +396,41 @@ impl Store {
         self.0.writer.write(move |database| quarantine::release(database, &session)).await
     }
 
-    /// Keeps something that the agent is told when it looks around next. `false` when `most` wait already.
+    /// Keeps something that an agent is told when it looks around next, as far as there is room.
     ///
     /// # Errors
     /// When it cannot be kept.
-    pub async fn keep_event(&self, text: String, most: u32, now_ms: u64) -> Result<bool, StoreError> {
-        self.0.writer.write(move |database| event::keep(database, &text, most, now_ms)).await
+    pub async fn keep_event(
+        &self,
+        event: NewEvent,
+        room: EventRoom,
+        now_ms: u64,
+    ) -> Result<KeptEvent, StoreError> {
+        self.0.writer.write(move |database| event::keep(database, &event, room, now_ms)).await
     }
 
-    /// What the agent is to be told, in the order in which it was said.
+    /// Whether one more may wait that a hook says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn has_room_for(&self, by: Principal, room: EventRoom) -> Result<bool, StoreError> {
+        self.0.readers.read(move |database| event::has_room(database, &by, room)).await
+    }
+
+    /// What a hook's delivery said that was left for a look, and is this one or has its name.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn left_delivery(&self, delivery: HookDelivery) -> Result<Option<String>, StoreError> {
+        self.0.readers.read(move |database| event::left(database, &delivery)).await
+    }
+
+    /// What agents are to be told, in the order in which it was said.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn events(&self) -> Result<Vec<SystemEvent>, StoreError> {
         self.0.readers.read(event::all).await
-    }
-
-    /// Forgets what the agent was told: all up to that number.
-    ///
-    /// # Errors
-    /// When that cannot be kept: it is told again.
-    pub async fn forget_events(&self, last: i64) -> Result<(), StoreError> {
-        self.0.writer.write(move |database| event::forget(database, last)).await
     }
 
     /// Where the driver of an account of a channel was.
