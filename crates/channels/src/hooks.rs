@@ -375,7 +375,15 @@ mod tests {
             assert!(error.contains(expected), "{error}, not {expected}");
         }
         assert!(asked(json!({"message": "x", "deliver": false, "name": "CI"}), &config(&[])).is_ok());
-        assert_eq!(wake(&json!({"text": "x", "mode": "next-heartbeat"})).unwrap_err(), HookError::Heartbeat);
+        let mode = |body: Value| wake(&body).map(|call| call.wake_mode);
+        assert_eq!(mode(json!({"text": "x", "mode": "next-heartbeat"})), Ok(WakeMode::NextHeartbeat));
+        assert_eq!(mode(json!({"text": "x"})), Ok(WakeMode::Now));
+        let tells = |mode: &str| {
+            let call = asked(json!({"message": "x", "wakeMode": mode}), &config(&[])).unwrap();
+            let (principal, run) = (Principal::Hook(call.hook.clone()), RunId::parse("r").unwrap());
+            call.message(principal, &AgentId::main(), run, None).unwrap().tells
+        };
+        assert_eq!((tells("now"), tells("next-heartbeat")), (false, true));
         assert!(wake(&json!({"text": "x", "mode": "later"})).is_err());
         assert!(wake(&json!({"text": "x"})).is_ok());
     }

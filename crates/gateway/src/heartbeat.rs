@@ -30,7 +30,7 @@ use crate::outbox::Delivery;
 use crate::shared::{Shared, lock};
 pub use hearers::HeartbeatError;
 pub(crate) use hearers::{find_hearers, require_recipients};
-pub(crate) use telling::{Telling, keep, require_room};
+pub(crate) use telling::{Telling, has_room, keep};
 
 /// How soon it is tried again where the conversation was at work.
 const AGAIN: Duration = Duration::from_secs(5);

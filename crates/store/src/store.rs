@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message};
-use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::Origin;
 use moltbot_vault::{StateDir, Vault};
 
@@ -14,7 +13,6 @@ use crate::database;
 use crate::delivery::{self, Delivery, Outbound, WaitingReply};
 use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
-use crate::event::{self, EventRoom, HookDelivery, KeptEvent, NewEvent, SystemEvent};
 use crate::quarantine::{self, Notice, Quarantine};
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
@@ -24,6 +22,7 @@ use crate::session::{self, Context, History, SessionFilter, SessionPatch, Sessio
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId, UsageReport};
 use crate::writer::Writer;
 
+mod events;
 mod import;
 
 /// State that outlives the process. A clone is another handle of the same store.
@@ -394,43 +393,6 @@ impl Store {
     pub async fn release(&self, session: &SessionKey) -> Result<bool, StoreError> {
         let session = session.clone();
         self.0.writer.write(move |database| quarantine::release(database, &session)).await
-    }
-
-    /// Keeps something that an agent is told when it looks around next, as far as there is room.
-    ///
-    /// # Errors
-    /// When it cannot be kept.
-    pub async fn keep_event(
-        &self,
-        event: NewEvent,
-        room: EventRoom,
-        now_ms: u64,
-    ) -> Result<KeptEvent, StoreError> {
-        self.0.writer.write(move |database| event::keep(database, &event, room, now_ms)).await
-    }
-
-    /// Whether one more may wait that a hook says.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn has_room_for(&self, by: Principal, room: EventRoom) -> Result<bool, StoreError> {
-        self.0.readers.read(move |database| event::has_room(database, &by, room)).await
-    }
-
-    /// What a hook's delivery said that was left for a look, and is this one or has its name.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn left_delivery(&self, delivery: HookDelivery) -> Result<Option<String>, StoreError> {
-        self.0.readers.read(move |database| event::left(database, &delivery)).await
-    }
-
-    /// What agents are to be told, in the order in which it was said.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn events(&self) -> Result<Vec<SystemEvent>, StoreError> {
-        self.0.readers.read(event::all).await
     }
 
     /// Where the driver of an account of a channel was.

@@ -122,6 +122,6 @@ pub(crate) async fn keep(shared: &Shared, event: NewEvent) -> Result<KeptEvent, 
 ///
 /// # Errors
 /// When that cannot be read.
-pub(crate) async fn require_room(shared: &Shared, by: &Principal) -> Result<bool, StoreError> {
+pub(crate) async fn has_room(shared: &Shared, by: &Principal) -> Result<bool, StoreError> {
     shared.store.has_room_for(by.clone(), ROOM).await
 }

@@ -79,7 +79,7 @@ pub(super) async fn require_look(
         );
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &error));
     }
-    let has_room = heartbeat::require_room(shared, principal).await.map_err(InboundError::from)?;
+    let has_room = heartbeat::has_room(shared, principal).await.map_err(InboundError::from)?;
     if has_room { Ok(()) } else { Err(full()) }
 }
 

@@ -267,8 +267,9 @@ fn l03_a_hooks_words_are_nobody_elses_whatever_is_done_to_the_state_db() {
                 WHERE id = (SELECT min(id) FROM system_events)";
     change(&mut house, swap);
     block_on(async {
-        let mut client = owner(&house).await;
-        look(&mut client, "failed").await;
+        let client = owner(&house).await;
+        let refused = client.call("wake", json!({"mode": "now", "text": "look"})).await.unwrap_err();
+        assert!(refused.message.contains("does not open"), "{refused:?}");
     });
     assert_eq!(house.model.requests().len(), 1, "nobody is told what may be anybody's");
 }
