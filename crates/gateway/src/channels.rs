@@ -136,9 +136,10 @@ impl Channels {
         }
     }
 
-    /// Whether an account of a channel is served.
-    pub(crate) fn serves(&self, channel: &str, account: &str) -> bool {
-        self.of(channel, account).is_some()
+    /// Whether an account of that name is served on a channel, or on any.
+    pub(crate) fn serves(&self, channel: Option<&str>, account: &str) -> bool {
+        let mut places = self.served.iter().map(|served| served.place());
+        places.any(|place| place.account == account && channel.is_none_or(|channel| place.channel == channel))
     }
 
     /// Whom a text means, as an account of a channel reads it in its own lists.

@@ -312,12 +312,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     };
     let clock = shared.clock;
     let (channel, account) = (turn.message.channel.clone(), turn.message.account.clone());
-    // Who was let in when the message came may have been shut out while it waited, or be answered by another agent now.
-    let agent = turn.message.session.agent();
-    let is_let_in = |origin: &Origin| {
-        shared.channels.still_admits(shared, origin) && shared.channels.is_answered_by(&agent, origin)
-    };
-    if !turn.message.origin.as_deref().is_none_or(is_let_in) {
+    if !is_still_answered(shared, &turn) {
         run.abort();
     }
     let _working = shared.channels.show_working(&turn.message);
@@ -363,6 +358,14 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     sessions::ended(shared, &report, &run.session_id);
     wake(shared, (&channel, &account), run.hearers());
     shared.health.touch();
+}
+
+/// Who was let in when the message came may have been shut out while it waited, or be answered by another agent now.
+fn is_still_answered(shared: &Shared, turn: &PendingTurn) -> bool {
+    let agent = turn.message.session.agent();
+    turn.message.origin.as_deref().is_none_or(|origin: &Origin| {
+        shared.channels.still_admits(shared, origin) && shared.channels.is_answered_by(&agent, origin)
+    })
 }
 
 /// Has sent what a turn says: where its message came from, and to who hears it besides.

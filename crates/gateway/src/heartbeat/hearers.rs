@@ -40,8 +40,8 @@ pub enum HeartbeatError {
 
 /// Demands that who is to hear what agents say by themselves is their owner.
 pub(crate) fn require_recipients(channels: &Channels, config: &Config) -> Result<(), HeartbeatError> {
-    let looking = config.agents.heartbeats().into_iter().filter(|beats| beats.looks);
-    looking.map(|beats| require_recipient(channels, &config.agents, &beats)).collect()
+    let mut looking = config.agents.heartbeats().into_iter().filter(|beats| beats.looks);
+    looking.try_for_each(|beats| require_recipient(channels, &config.agents, &beats))
 }
 
 fn require_recipient(
@@ -52,11 +52,11 @@ fn require_recipient(
     let HeartbeatConfig { account_id, target, to, .. } = &beats.config;
     let path = |setting: &str, is_own: fn(&AgentHeartbeatConfig) -> bool| beats.path(setting, is_own, agents);
     let channel = target.channel();
-    if let (Some(channel), Some(account)) = (channel, account_id)
+    if let Some(account) = account_id
         && !channels.serves(channel, account)
     {
         let (path, account) = (path("accountId", |own| own.account_id.is_some()), account.clone());
-        return Err(HeartbeatError::Account { path, account, channel: channel.into() });
+        return Err(HeartbeatError::Account { path, account });
     }
     let Some(to) = to.clone() else { return Ok(()) };
     let path_of_to = path("to", |own| own.to.is_some());

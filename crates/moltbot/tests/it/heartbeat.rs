@@ -311,6 +311,7 @@ fn somebody_else_than_the_owner_hears_no_heartbeat_and_stops_the_start() {
         (true, json!({"target": "telegram", "to": "1001"}), "agents.list[1].heartbeat.to is \"1001\""),
         (false, json!({"target": "telegram", "to": "@olga"}), "agents.defaults.heartbeat.to is \"@olga\""),
         (false, json!({"to": "500"}), "agents.defaults.heartbeat.target names no channel"),
+        (false, json!({"accountId": "work"}), "agents.defaults.heartbeat.accountId is \"work\""),
         (
             true,
             json!({"target": "telegram", "accountId": "work"}),
