@@ -23,9 +23,9 @@ const LOOKED_AT: u32 = 1000;
 pub enum HeartbeatError {
     /// An account that there is not.
     #[error(
-        "{path} is {account:?}, and no such account is served; name one of channels.{channel}, or remove it"
+        "{path} is {account:?}, and no such account is served on the channel that `target` names; name one that is, or remove it"
     )]
-    Account { path: String, account: String, channel: String },
+    Account { path: String, account: String },
     /// A recipient without a channel.
     #[error(
         "{path} is {to:?}, and {target} names no channel; set it to the channel that {to:?} is on, or remove `to`"
