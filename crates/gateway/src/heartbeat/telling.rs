@@ -12,7 +12,7 @@ use moltbot_policy::allowance::Demand;
 use moltbot_protocol::ids::{AgentId, HookName, RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Look};
 use moltbot_protocol::principal::Principal;
-use moltbot_store::{EventRoom, KeptEvent, NewEvent, StoreError, SystemEvent};
+use moltbot_store::{EventRoom, EventSource, KeptEvent, NewEvent, StoreError, SystemEvent};
 
 use super::local;
 use crate::inbound::freshness::SILENT;
@@ -35,8 +35,11 @@ impl Telling {
     pub(super) async fn of(shared: &Shared, agent: &AgentId) -> Result<Self, String> {
         let events = shared.store.events().await.map_err(|error| error.to_string())?;
         let default = shared.default_agent();
+        // What an agent was to be told that is there no more is told to the one that answers in its place.
+        let known = |source: &EventSource| shared.heartbeats.of(&source.agent).is_some();
         let is_for_it = |event: &SystemEvent| {
-            !event.is_told && event.source.as_ref().map_or(&default, |source| &source.agent) == agent
+            let source = event.source.as_ref().filter(|source| known(source));
+            !event.is_told && source.map_or(&default, |source| &source.agent) == agent
         };
         let mut telling = Self::default();
         for event in events.into_iter().filter(is_for_it) {
