@@ -311,6 +311,7 @@ mod tests {
             name: None,
             workspace: None,
             model: None,
+            heartbeat: None,
             outbound: None,
             sandbox: None,
             tools: moltbot_config::settings::AgentToolsConfig::default(),

@@ -4,6 +4,7 @@
 //! outside has seen it, so no text can hold the line that would end it. A mark asks a model to keep to it; what holds
 //! without its consent is that such a turn lacks the tools, which is decided in `policy`.
 
+use moltbot_protocol::ids::HookName;
 use moltbot_protocol::message::{Message, Part, text_of};
 use moltbot_protocol::principal::Principal;
 use moltbot_vault::RandomError;
@@ -28,14 +29,19 @@ pub(crate) struct Boundary {
 pub(crate) fn mark(messages: &mut [Message]) -> Result<Option<Boundary>, RandomError> {
     let mut boundary = None;
     for message in messages {
-        let Message::User { content, principal: Principal::Hook(hook), .. } = message else { continue };
+        let Message::User { content, principal, .. } = message else { continue };
+        if principal.hooks().is_empty() {
+            continue;
+        }
         let boundary: &mut Boundary = match &mut boundary {
             Some(boundary) => boundary,
             none @ None => none.insert(Boundary::draw()?),
         };
         boundary.has_external = true;
-        let text = boundary.around(EXTERNAL, &format!("from: hook {hook}"), &text_of(content));
-        *content = vec![Part::text(text)];
+        *content = match principal {
+            Principal::Heartbeat(hooks) => boundary.around_told(content, hooks),
+            _ => vec![Part::text(boundary.around_all(content, principal.hooks()))],
+        };
     }
     Ok(boundary)
 }
@@ -59,7 +65,7 @@ impl Boundary {
     pub(crate) fn summary(&mut self, text: &str, sources: &[Principal], timestamp: u64) -> Message {
         let hooks: Vec<String> = sources
             .iter()
-            .filter(|source| matches!(source, Principal::Hook(_)))
+            .filter(|source| !source.hooks().is_empty())
             .map(|source| source.to_string())
             .collect();
         let text = if hooks.is_empty() {
@@ -70,10 +76,30 @@ impl Boundary {
             let from = format!("from: earlier messages, summarised, among them of {}", hooks.join(", "));
             self.around(EXTERNAL, &from, text)
         };
-        let of_hook = sources.iter().find(|source| matches!(source, Principal::Hook(_)));
+        let of_hook = sources.iter().find(|source| !source.hooks().is_empty());
         let of_sender = || sources.iter().find(|source| !source.is_owner());
         let principal = of_hook.or_else(of_sender).cloned().unwrap_or_default();
         Message::User { content: vec![Part::text(text)], timestamp, principal }
+    }
+
+    /// All the text of a message that these hooks said.
+    fn around_all(&self, content: &[Part], hooks: &[HookName]) -> String {
+        let hooks = hooks.iter().map(HookName::as_str).collect::<Vec<_>>().join(", ");
+        self.around(EXTERNAL, &format!("from: hook {hooks}"), &text_of(content))
+    }
+
+    /// What a heartbeat is told: first its own words, then those of each hook. Where they are not as many as the hooks, all that
+    /// follows the first came from outside.
+    fn around_told(&self, content: &[Part], hooks: &[HookName]) -> Vec<Part> {
+        let mut texts = content.iter().filter(|part| matches!(part, Part::Text { .. }));
+        let own = texts.next().cloned();
+        let told: Vec<Part> = texts.cloned().collect();
+        let told = if told.len() == hooks.len() {
+            told.chunks(1).zip(hooks.chunks(1)).map(|(text, hook)| self.around_all(text, hook)).collect()
+        } else {
+            vec![self.around_all(&told, hooks)]
+        };
+        own.into_iter().chain(told.into_iter().map(|text| Part::text(format!("\n\n{text}")))).collect()
     }
 
     /// A conversation as data, to be summarised.
@@ -136,6 +162,33 @@ mod tests {
         assert!(text.starts_with(&begin) && text.ends_with(&end), "{text}");
         assert_eq!(text.matches(&name).count(), 2, "{text}");
         assert!(text.contains("<U+202E><U+E0041>"), "{text}");
+    }
+
+    #[test]
+    fn what_a_heartbeat_is_told_by_hooks_is_marked_and_its_own_words_are_not() {
+        let principal = Principal::parse("heartbeat+hook:a+hook:b").unwrap();
+        let texts = |texts: &[&str]| {
+            let content = texts.iter().map(|text| Part::text(*text)).collect();
+            let mut messages = [Message::User { content, timestamp: 1, principal: principal.clone() }];
+            let name = mark(&mut messages).unwrap().unwrap().name;
+            messages[0].text().replace(&name, "N")
+        };
+        assert_eq!(
+            texts(&["look", "one", "two"]),
+            "look\n\n<<<EXTERNAL N>>> from: hook a\none\n<<<END EXTERNAL N>>>\n\n\
+             <<<EXTERNAL N>>> from: hook b\ntwo\n<<<END EXTERNAL N>>>"
+        );
+        assert_eq!(
+            texts(&["look", "one", "two", "three"]),
+            "look\n\n<<<EXTERNAL N>>> from: hook a, b\nonetwothree\n<<<END EXTERNAL N>>>",
+            "whose it is is not known, and it is somebody's outside"
+        );
+        let mut plain = [Message::User {
+            content: vec![Part::text("look")],
+            timestamp: 1,
+            principal: Principal::Heartbeat(Vec::new()),
+        }];
+        assert!(mark(&mut plain).unwrap().is_none());
     }
 
     #[test]

@@ -121,6 +121,19 @@ impl Transcript {
         self.messages.get(self.question.saturating_add(1)..).unwrap_or_default()
     }
 
+    /// What the model thought before its last answer in this turn, as far as it was shown.
+    pub(crate) fn thoughts(&self) -> String {
+        let answers = self.of_turn().iter().rev().filter_map(|message| match message {
+            Message::Assistant { content, .. } => Some(content),
+            Message::ToolResult { .. } | Message::User { .. } => None,
+        });
+        let thoughts = answers.take(1).flatten().filter_map(|part| match part {
+            Part::Thinking { thinking, .. } => Some(thinking.trim()),
+            Part::Image { .. } | Part::Text { .. } | Part::ToolCall { .. } => None,
+        });
+        thoughts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n")
+    }
+
     /// The paths of the pictures that people sent, newest first.
     pub(crate) fn pictures(&self) -> Vec<String> {
         let mut paths = Vec::new();

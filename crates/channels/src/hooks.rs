@@ -7,7 +7,7 @@ mod mapping;
 mod template;
 
 use moltbot_config::limits;
-use moltbot_config::settings::HooksConfig;
+use moltbot_config::settings::{HooksConfig, WakeMode};
 use moltbot_protocol::ids::{AgentId, HookName, RunId, SessionKey};
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::principal::Principal;
@@ -41,9 +41,6 @@ pub enum HookError {
     /// Nothing is said.
     #[error("{member} is empty; say something")]
     Empty { member: &'static str },
-    /// There is no heartbeat yet.
-    #[error("there is no heartbeat yet that could wait for; send mode \"now\"")]
-    Heartbeat,
     /// A session that the hook may not choose.
     #[error("this hook may not choose that session: {why}")]
     Session { why: &'static str },
@@ -94,6 +91,8 @@ pub struct HookCall {
     pub place: Place,
     /// The longest time, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// When the agent's main conversation is told.
+    pub wake_mode: WakeMode,
 }
 
 impl HookCall {
@@ -121,6 +120,7 @@ impl HookCall {
         content: Option<String>,
     ) -> Result<InboundMessage, HookError> {
         let agent = self.agent.as_ref().unwrap_or(default_agent);
+        let tells = self.place != Place::Main && self.wake_mode == WakeMode::NextHeartbeat;
         let session = match &self.place {
             Place::Main => Ok(SessionKey::main_of(agent)),
             Place::Named(name) => SessionKey::parse(&format!("agent:{agent}:{name}"), agent),
@@ -144,6 +144,8 @@ impl HookCall {
             extra_system_prompt: self.instructions,
             timeout_ms: self.timeout_ms,
             thinking: None,
+            look: None,
+            tells,
         })
     }
 }
@@ -179,22 +181,7 @@ fn form(bytes: &[u8]) -> Value {
 struct WakeParams {
     text: String,
     #[serde(default)]
-    mode: Option<Mode>,
-}
-
-/// When a turn begins.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Mode {
-    NextHeartbeat,
-    Now,
-}
-
-fn require_now(mode: Option<Mode>) -> Result<(), HookError> {
-    match mode {
-        None | Some(Mode::Now) => Ok(()),
-        Some(Mode::NextHeartbeat) => Err(HookError::Heartbeat),
-    }
+    mode: Option<WakeMode>,
 }
 
 fn name(text: &str) -> Result<HookName, HookError> {
@@ -208,13 +195,13 @@ fn params<T: DeserializeOwned>(body: &Value) -> Result<T, HookError> {
 /// Reads the body of `/wake`.
 ///
 /// # Errors
-/// When it is not what the hook takes, is empty, or is to wait for a heartbeat.
+/// When it is not what the hook takes, or is empty.
 pub fn wake(body: &Value) -> Result<HookCall, HookError> {
     let WakeParams { text, mode } = params(body)?;
-    require_now(mode)?;
+    let wake_mode = mode.unwrap_or_default();
     let hook = name(WAKE)?;
     let (title, instructions, agent, timeout_ms) = (None, None, None, None);
-    HookCall { hook, text, title, instructions, agent, place: Place::Main, timeout_ms }.bounded()
+    HookCall { hook, text, title, instructions, agent, place: Place::Main, timeout_ms, wake_mode }.bounded()
 }
 
 /// The body of `/agent`.
@@ -241,7 +228,7 @@ struct AgentParams {
     #[serde(default)]
     to: Option<Value>,
     #[serde(default)]
-    wake_mode: Option<Mode>,
+    wake_mode: Option<WakeMode>,
 }
 
 /// Whatever is there, `null` among it: a choice that is blank is a choice, and not that of the default.
@@ -255,7 +242,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 /// When it is not what the hook takes, is empty, or chooses what the hook may not.
 pub fn agent(body: &Value, config: &HooksConfig, default_agent: &AgentId) -> Result<HookCall, HookError> {
     let params: AgentParams = params(body)?;
-    require_now(params.wake_mode)?;
+    let wake_mode = params.wake_mode.unwrap_or_default();
     let stays = "replies of hooks stay in their session until chat channels take them; leave it out";
     let fixed = "the agent has its own; leave it out";
     let later = [
@@ -273,7 +260,7 @@ pub fn agent(body: &Value, config: &HooksConfig, default_agent: &AgentId) -> Res
     let timeout_ms = params.timeout_seconds.map(|seconds| u64::from(seconds).saturating_mul(1000));
     let (hook, text, instructions) = (name(AGENT)?, params.message, None);
     let title = params.name.filter(|name| !name.trim().is_empty());
-    HookCall { hook, text, title, instructions, agent: Some(agent), place, timeout_ms }.bounded()
+    HookCall { hook, text, title, instructions, agent: Some(agent), place, timeout_ms, wake_mode }.bounded()
 }
 
 /// The agent of a call. Without a list it is the default one.
@@ -381,14 +368,22 @@ mod tests {
             (json!({"message": "x", "deliver": true}), "deliver is not supported"),
             (json!({"message": "x", "to": "+1"}), "to is not supported"),
             (json!({"message": "x", "model": "m"}), "model is not supported"),
-            (json!({"message": "x", "wakeMode": "next-heartbeat"}), "no heartbeat yet"),
+            (json!({"message": "x", "wakeMode": "later"}), "unknown variant"),
             (json!({"message": "x".repeat(100_001)}), "more than 100000 characters"),
         ] {
             let error = asked(body.clone(), &config(&[])).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}, not {expected}");
         }
         assert!(asked(json!({"message": "x", "deliver": false, "name": "CI"}), &config(&[])).is_ok());
-        assert_eq!(wake(&json!({"text": "x", "mode": "next-heartbeat"})).unwrap_err(), HookError::Heartbeat);
+        let mode = |body: Value| wake(&body).map(|call| call.wake_mode);
+        assert_eq!(mode(json!({"text": "x", "mode": "next-heartbeat"})), Ok(WakeMode::NextHeartbeat));
+        assert_eq!(mode(json!({"text": "x"})), Ok(WakeMode::Now));
+        let tells = |mode: &str| {
+            let call = asked(json!({"message": "x", "wakeMode": mode}), &config(&[])).unwrap();
+            let (principal, run) = (Principal::Hook(call.hook.clone()), RunId::parse("r").unwrap());
+            call.message(principal, &AgentId::main(), run, None).unwrap().tells
+        };
+        assert_eq!((tells("now"), tells("next-heartbeat")), (false, true));
         assert!(wake(&json!({"text": "x", "mode": "later"})).is_err());
         assert!(wake(&json!({"text": "x"})).is_ok());
     }

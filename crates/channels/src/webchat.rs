@@ -223,6 +223,8 @@ fn message(
         extra_system_prompt,
         timeout_ms,
         thinking: None,
+        look: None,
+        tells: false,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Judges a config that was read: each value against the settings that work, then against what is known
 //! and not served yet. It goes on after an error, so that all are found at once.
 
+mod bindings;
 mod containers;
 mod hooks;
 mod known;
@@ -58,6 +59,7 @@ pub(crate) fn judge(root: &Node, environment: &Environment<'_>) -> Judged {
     judge.variables(root);
     judge.containers(root);
     judge.tool_policies(root);
+    judge.bindings(root);
     let Judge { findings, skipped, unserved, .. } = judge;
     Judged { findings, skipped, unserved }
 }

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 mod allowances;
+mod bindings;
 mod channels;
 mod discovery;
 mod docker;
@@ -38,6 +39,7 @@ pub use allowances::{
     AllowancesConfig, CostLimit, CountLimit, HookAllowance, OwnLimits, OwnerAllowance, SenderAllowance,
     TogetherAllowance, Unlimited,
 };
+pub use bindings::{Binding, BindingMatch, BindingPeer, PeerKind};
 pub use channels::{
     ChannelDefaults, ChannelsConfig, CommandsConfig, DmPolicy, GroupPolicy, GroupSettings, SenderEntry,
     SenderSettings,
@@ -51,10 +53,12 @@ pub use endpoints::{ChatCompletionsConfig, EndpointConfig, EndpointsConfig, Http
 pub use env::EnvConfig;
 pub use exec::{ApplyPatchConfig, ElevatedConfig, ExecAsk, ExecConfig, ExecHost, ExecSecurity};
 pub use front::{AllowedOrigin, ControlUiConfig, Network};
-pub use heartbeat::{ActiveHours, Every, HeartbeatConfig, HeartbeatTarget, TimeOfDay};
+pub use heartbeat::{
+    ActiveHours, AgentHeartbeat, AgentHeartbeatConfig, Every, HeartbeatConfig, HeartbeatTarget, TimeOfDay,
+};
 pub use hooks::{
     HookAction, HookAgent, HookMapping, HookMatch, HookPreset, HookSignature, HooksConfig, SignatureKind,
-    ToolName,
+    ToolName, WakeMode,
 };
 pub use irc::{IrcAccount, IrcConfig, SaslConfig, SaslMechanism};
 pub use ledger::{LedgerConfig, OtlpConfig, SyslogConfig};
@@ -86,6 +90,8 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// What may be used in a day, and by whom.
     pub allowances: AllowancesConfig,
+    /// Which agent answers what arrives on which channel.
+    pub bindings: Vec<Binding>,
     /// Chat networks, and who may speak there.
     pub channels: ChannelsConfig,
     /// Commands in chats.
@@ -268,7 +274,7 @@ pub struct AgentDefaults {
     /// absent.
     #[schemars(range(min = 1000, max = 10_000_000))]
     pub context_tokens: Option<u64>,
-    /// How the default agent looks by itself whether there is something to do.
+    /// How agents look by themselves whether there is something to do: the default one, where none has `heartbeat` of its own.
     pub heartbeat: HeartbeatConfig,
     /// How many turns may run at once, over all conversations, 1 to 64; others wait. Four, as upstream.
     #[schemars(range(min = 1, max = 64))]
@@ -337,6 +343,9 @@ pub struct AgentConfig {
     /// The model, as `provider/model`.
     #[serde(default)]
     pub model: Option<ModelChoice>,
+    /// How it looks by itself. Where any agent has this, only those that have it do.
+    #[serde(default)]
+    pub heartbeat: Option<AgentHeartbeatConfig>,
     /// Which hosts its commands reach, in place of those of all agents.
     #[serde(default)]
     pub outbound: Option<OutboundConfig>,

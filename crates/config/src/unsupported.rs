@@ -21,7 +21,6 @@ pub(crate) static TREE: Shape = Object(&[
     ("approvals", messages::APPROVALS),
     ("audio", OBJECT),
     ("auth", services::AUTH),
-    ("bindings", messages::BINDINGS),
     ("broadcast", OBJECT),
     ("browser", services::BROWSER),
     ("canvasHost", services::CANVAS_HOST),
@@ -49,6 +48,11 @@ pub(crate) static TREE: Shape = Object(&[
     ("web", OBJECT),
     ("wizard", OBJECT),
 ]);
+
+/// The names of channels that are known, served or not.
+pub(crate) fn channels() -> impl Iterator<Item = &'static str> {
+    messages::CHANNELS.members().iter().map(|(name, _)| *name)
+}
 
 /// `logging`.
 const LOGGING: Shape = Object(&[

@@ -429,8 +429,12 @@ impl Allowances {
 /// By whose allowances a message counts. What the owner says is his alone.
 fn holders(principal: &Principal) -> Vec<Holder> {
     match principal {
-        // What a heartbeat costs, its owner pays.
-        Principal::Heartbeat | Principal::Owner => vec![Holder::Principal(Principal::Owner)],
+        Principal::Owner => vec![Holder::Principal(Principal::Owner)],
+        // What a heartbeat costs, its owner pays. And it is a turn of each hook whose words it is told.
+        Principal::Heartbeat(hooks) => {
+            let of_hooks = hooks.iter().cloned().map(Principal::Hook);
+            std::iter::once(Principal::Owner).chain(of_hooks).map(Holder::Principal).collect()
+        }
         Principal::Hook(_) | Principal::Sender(_) => {
             vec![Holder::Principal(principal.clone()), Holder::Together]
         }

@@ -5,6 +5,7 @@
 
 pub(crate) mod approving;
 mod backoff;
+mod bindings;
 mod buttons;
 mod commands;
 mod files;
@@ -23,6 +24,7 @@ use moltbot_config::settings::DmScope;
 use moltbot_config::{Config, limits};
 use moltbot_policy::chat::OwnIdentities;
 use moltbot_policy::senders::{Admission, SenderRules, owner};
+use moltbot_protocol::ids::AgentId;
 use moltbot_protocol::message::InboundMessage;
 use moltbot_protocol::sender::{Origin, SenderId};
 use serde_json::Value;
@@ -33,6 +35,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::hooks::Hooks;
 use crate::shared::Shared;
 use backoff::Backoff;
+pub use bindings::BindingError;
+pub(crate) use bindings::Bindings;
 pub(crate) use files::keep_pictures;
 use people::IdentityLinks;
 use refusals::Refusals;
@@ -71,6 +75,7 @@ impl Served {
 pub(crate) struct Channels {
     served: Vec<Arc<Served>>,
     scope: DmScope,
+    bindings: Bindings,
     owner: OwnIdentities,
     links: IdentityLinks,
     questions: approving::Questions,
@@ -83,6 +88,7 @@ impl Channels {
     /// The channels of a config. Fails when a vendor would post to a path without a key, or to one that is another's.
     pub(crate) fn new(
         parts: Vec<ChannelParts>,
+        bindings: Bindings,
         hooks: Option<&Hooks>,
         config: &Config,
     ) -> Result<Self, WebhookError> {
@@ -101,6 +107,7 @@ impl Channels {
         Ok(Self {
             served: served.collect(),
             scope: config.session.dm_scope,
+            bindings,
             owner,
             links,
             questions: approving::Questions::default(),
@@ -129,6 +136,17 @@ impl Channels {
         }
     }
 
+    /// Whether an account of that name is served on a channel, or on any.
+    pub(crate) fn serves(&self, channel: Option<&str>, account: &str) -> bool {
+        let mut places = self.served.iter().map(|served| served.place());
+        places.any(|place| place.account == account && channel.is_none_or(|channel| place.channel == channel))
+    }
+
+    /// Whom a text means, as an account of a channel reads it in its own lists.
+    pub(crate) fn reads(&self, channel: &str, account: &str, text: &str) -> Option<SenderId> {
+        self.of(channel, account)?.driver.sender(text)
+    }
+
     fn of(&self, channel: &str, account: &str) -> Option<&Arc<Served>> {
         let is_it = |served: &&Arc<Served>| {
             let place = served.place();
@@ -152,6 +170,11 @@ impl Channels {
         let standing = shared.senders.standing(sender);
         // That it was said to us was looked at when it came.
         matches!(served.rules.admit(sender, conversation, true, standing), Admission::Admit(_))
+    }
+
+    /// Whether that agent is still the one that answers there: it may have been bound to another while a message waited.
+    pub(crate) fn is_answered_by(&self, agent: &AgentId, origin: &Origin) -> bool {
+        self.bindings.agent(&origin.sender, &origin.conversation) == agent
     }
 
     /// The owner's own chats, by each of his identities at each account.

@@ -20,6 +20,7 @@ use moltbot_policy::network::{self, Front};
 use moltbot_policy::strictness::Strictness;
 use moltbot_policy::{Book as _, Refusal, Unrecorded, clients, record_soon};
 use moltbot_protocol::event;
+use moltbot_protocol::ids::AgentId;
 use moltbot_sandbox::Sandbox;
 use moltbot_store::{Store, StoreError};
 use moltbot_vault::StateDir;
@@ -30,9 +31,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::allowances::{AllowanceError, Allowances};
 use crate::approvals::Approvals;
 use crate::channels::approving::ToOwnersChats;
-use crate::channels::{ChannelParts, Channels, WebhookError};
+use crate::channels::{BindingError, Bindings, ChannelParts, Channels, WebhookError};
 use crate::devices::{DeviceError, Devices};
 use crate::gate::Seat;
+use crate::heartbeat::{self, HeartbeatError};
 use crate::hooks::{Hooks, HooksError};
 use crate::methods::approvals::ToClients;
 use crate::outbox::Closing;
@@ -42,7 +44,7 @@ use crate::senders::{ImportedChannel, SenderError, Senders};
 use crate::sending::Server;
 use crate::shared::{Entrances, Shared};
 use crate::tailnet::{TailnetError, Tailscale};
-use crate::{announcing, heartbeat, http, inbound, stop};
+use crate::{announcing, http, inbound, stop};
 
 /// How long to wait before accepting again when the operating system has no more to give, such as file
 /// descriptors: other connections end meanwhile.
@@ -88,8 +90,8 @@ pub struct Parts {
     pub clock: fn() -> u64,
     /// What time it is where the owner lives.
     pub zone: TimeZone,
-    /// What time it is where the hours of heartbeats count.
-    pub heartbeat_zone: TimeZone,
+    /// What time it is where the hours of each agent's heartbeats count.
+    pub heartbeat_zones: Vec<(AgentId, TimeZone)>,
 }
 
 /// Why a gateway does not start.
@@ -102,12 +104,18 @@ pub enum StartError {
     /// Nobody can be told of it on the local network.
     #[error(transparent)]
     Announce(#[from] AnnounceError),
+    /// What arrives would go to another agent than the config means.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
     /// The shared credential is missing or weak.
     #[error(transparent)]
     Credential(#[from] WeakCredential),
     /// What is kept of devices cannot be read, or an older file of them cannot be imported.
     #[error(transparent)]
     Devices(#[from] DeviceError),
+    /// What an agent says by itself would be heard by somebody else than its owner, or by nobody.
+    #[error(transparent)]
+    Heartbeat(#[from] HeartbeatError),
     /// Hooks are on and cannot be answered safely.
     #[error(transparent)]
     Hooks(#[from] HooksError),
@@ -210,7 +218,9 @@ impl Gateway {
         let front = tailscale.iter().fold(front, |front, tailscale| front.named(&tailscale.name));
         let senders = open_senders(&parts).await?;
         let (served, config) = (std::mem::take(&mut parts.channels), &parts.config);
-        let channels = Channels::new(served, hooks.as_ref(), config)?;
+        let bindings = Bindings::new(config, &served)?;
+        let channels = Channels::new(served, bindings, hooks.as_ref(), config)?;
+        heartbeat::require_recipients(&channels, config)?;
         let front = channels.hosts().fold(front, Front::named);
         let recorded = record_soon(permit, &parts.ledger).await?;
         let pending = parts.store.pending().await.map_err(StartError::Resume)?;

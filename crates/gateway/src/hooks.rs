@@ -8,7 +8,7 @@ use std::sync::Arc;
 use moltbot_channels::hooks::{AGENT, MappingError, Mappings, WAKE};
 use moltbot_config::Config;
 use moltbot_config::limits;
-use moltbot_config::settings::{HookAction, HookSignature, HooksConfig, SignatureKind};
+use moltbot_config::settings::{HookAction, HookSignature, HooksConfig, SignatureKind, WakeMode};
 use moltbot_policy::cause::Cause;
 use moltbot_policy::hook::{self, HookToken, SignatureKey, WeakHookKey};
 use moltbot_protocol::ids::{AgentId, HookName, RunId, SessionKey};
@@ -28,6 +28,11 @@ pub enum HooksError {
     /// An agent that does not exist.
     #[error("{place} names the agent {agent}, which does not exist; add it to agents.list, or name another")]
     Agent { place: String, agent: AgentId },
+    /// A hook that would wait for a look that never comes.
+    #[error(
+        "hooks.mappings[{hook}].wakeMode is \"next-heartbeat\", and the agent {agent} never looks by itself; give it a heartbeat whose `every` is not 0m, or remove wakeMode"
+    )]
+    Heartbeat { hook: HookName, agent: AgentId },
     /// A key.
     #[error(transparent)]
     Key(#[from] WeakHookKey),
@@ -68,6 +73,7 @@ impl Hooks {
         }
         let mappings = Mappings::of(hooks, hook::name_of)?;
         require_agents(config, &mappings)?;
+        require_looks(config, &mappings)?;
         for mapping in &hooks.mappings {
             if let (Some(name), Some(signature)) = (hook::name_of(mapping), &mapping.signature) {
                 require_generic(name, signature)?;
@@ -106,10 +112,19 @@ impl Hooks {
     }
 }
 
-fn default_agent(config: &Config) -> AgentId {
-    let list = &config.agents.list;
-    let default = list.iter().find(|agent| agent.default).or_else(|| list.first());
-    default.map_or_else(AgentId::main, |agent| agent.id.clone())
+/// Demands that the agent looks by itself for which a mapping has something wait.
+fn require_looks(config: &Config, mappings: &Mappings) -> Result<(), HooksError> {
+    let (heartbeats, default) = (config.agents.heartbeats(), config.agents.default_agent());
+    let looks = |agent: &AgentId| {
+        heartbeats.iter().any(|beats| beats.agent == *agent && beats.looks && !beats.config.every.0.is_zero())
+    };
+    for mapping in mappings.iter().filter(|mapping| mapping.wake_mode() == WakeMode::NextHeartbeat) {
+        let agent = mapping.agent().unwrap_or(&default).clone();
+        if !looks(&agent) {
+            return Err(HooksError::Heartbeat { hook: mapping.name().clone(), agent });
+        }
+    }
+    Ok(())
 }
 
 fn require_agents(config: &Config, mappings: &Mappings) -> Result<(), HooksError> {
@@ -170,7 +185,7 @@ pub struct HookFacts {
 /// When a gateway would not start with them.
 pub fn list(config: &Config) -> Result<Vec<HookFacts>, HooksError> {
     let Some(hooks) = Hooks::of(config)? else { return Ok(Vec::new()) };
-    let default = default_agent(config);
+    let default = config.agents.default_agent();
     let allowed = &config.hooks.allowed_agent_ids;
     let agents =
         if allowed.is_empty() { vec![default.to_string()] } else { names(allowed.iter().map(|one| &one.0)) };
@@ -211,7 +226,7 @@ fn names<'a>(agents: impl Iterator<Item = &'a AgentId>) -> Vec<String> {
 /// The tools of a turn of this hook, by the judge that decides when it runs.
 fn tools_of(config: &Config, name: &str) -> Vec<&'static str> {
     let (Ok(hook), Ok(run)) = (HookName::parse(name), RunId::parse("facts")) else { return Vec::new() };
-    let session = SessionKey::main_of(&default_agent(config));
+    let session = SessionKey::main_of(&config.agents.default_agent());
     let cause = Cause::of(config, session, run, Principal::Hook(hook));
     cause.tools().iter().map(|tool| tool.name()).collect()
 }

@@ -146,10 +146,38 @@ pub(crate) async fn wants_files(
 
 /// Demands that the session of a message is not in quarantine.
 fn require_free(shared: &Shared, message: &InboundMessage, from: &str) -> Result<(), InboundError> {
-    shared.quarantine.require_free(&message.session).map_err(|refusal| {
+    require_session(shared, &message.session, from)
+}
+
+fn require_session(shared: &Shared, session: &SessionKey, from: &str) -> Result<(), InboundError> {
+    shared.quarantine.require_free(session).map_err(|refusal| {
         refuse(shared, from, "quarantine", &refusal);
         InboundError::Quarantined(refusal)
     })
+}
+
+/// Demands that a message of somebody would be taken in a session now, where what he says is kept for a look. It is counted when
+/// it is told.
+pub(crate) fn require_taken(
+    shared: &Shared,
+    session: &SessionKey,
+    principal: &Principal,
+) -> Result<(), InboundError> {
+    let from = actor_of(principal);
+    if shared.ledger.lockdown().is_some() {
+        return Err(InboundError::LockedDown);
+    }
+    require_session(shared, session, &from)?;
+    match shared.allowances.admit(principal, Demand::Turn) {
+        Ok(counted) => {
+            shared.allowances.take_back(&counted);
+            Ok(())
+        }
+        Err(spent) => {
+            refuse_spent(shared, &from, &spent);
+            Err(spent.into())
+        }
+    }
 }
 
 /// Counts a message and keeps it, in one commit. One that was here before is not counted again.
@@ -188,12 +216,12 @@ fn refuse(shared: &Shared, from: &str, why: &'static str, refusal: &Refusal) {
 fn require_same(message: &InboundMessage, status: RunStatus) -> Result<RunStatus, InboundError> {
     match message.principal {
         Principal::Hook(_) if status.external_id != message.external_id => Err(InboundError::Reused),
-        Principal::Heartbeat | Principal::Owner | Principal::Sender(_)
+        Principal::Heartbeat(_) | Principal::Owner | Principal::Sender(_)
             if status.session != message.session =>
         {
             Err(InboundError::Elsewhere(status.session))
         }
-        Principal::Heartbeat | Principal::Hook(_) | Principal::Owner | Principal::Sender(_) => Ok(status),
+        Principal::Heartbeat(_) | Principal::Hook(_) | Principal::Owner | Principal::Sender(_) => Ok(status),
     }
 }
 
@@ -284,9 +312,7 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     };
     let clock = shared.clock;
     let (channel, account) = (turn.message.channel.clone(), turn.message.account.clone());
-    // Who was let in when the message came may have been shut out while it waited.
-    let is_let_in = |origin: &Origin| shared.channels.still_admits(shared, origin);
-    if !turn.message.origin.as_deref().is_none_or(is_let_in) {
+    if !is_still_answered(shared, &turn) {
         run.abort();
     }
     let _working = shared.channels.show_working(&turn.message);
@@ -334,6 +360,14 @@ async fn take(shared: &Arc<Shared>, turn: PendingTurn, run: &Arc<Run>) {
     shared.health.touch();
 }
 
+/// Who was let in when the message came may have been shut out while it waited, or be answered by another agent now.
+fn is_still_answered(shared: &Shared, turn: &PendingTurn) -> bool {
+    let agent = turn.message.session.agent();
+    turn.message.origin.as_deref().is_none_or(|origin: &Origin| {
+        shared.channels.still_admits(shared, origin) && shared.channels.is_answered_by(&agent, origin)
+    })
+}
+
 /// Has sent what a turn says: where its message came from, and to who hears it besides.
 fn wake(shared: &Shared, (channel, account): (&str, &str), hears: &[Origin]) {
     shared.channels.wake(channel, account);
@@ -356,6 +390,6 @@ async fn verbose(shared: &Shared, session: &SessionKey) -> VerboseLevel {
 fn actor_of(principal: &Principal) -> String {
     match principal {
         Principal::Sender(id) => id.clone(),
-        Principal::Heartbeat | Principal::Hook(_) | Principal::Owner => principal.to_string(),
+        Principal::Heartbeat(_) | Principal::Hook(_) | Principal::Owner => principal.to_string(),
     }
 }

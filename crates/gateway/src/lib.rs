@@ -38,10 +38,11 @@ mod tailnet;
 
 pub use allowances::AllowanceError;
 pub use approvals::{ApprovalError, Approvals, Messenger, Notice, Reached, Revision};
-pub use channels::{ChannelParts, WebhookError};
+pub use channels::{BindingError, ChannelParts, WebhookError};
 pub use connection::{Challenged, Connection, Open};
 pub use devices::{Decider, DeviceError, Devices, Issued};
 pub use gateway::{Gateway, Parts, StartError, StopReason, Stopped, View};
+pub use heartbeat::HeartbeatError;
 pub use methods::logs::{FILE as LOG_FILE, FOLDER as LOG_FOLDER};
 pub use reload::{ConfigFile, ReadAnew};
 pub use score::ScoreFact;

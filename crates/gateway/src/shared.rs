@@ -146,7 +146,7 @@ impl Shared {
             sandbox,
             backend: config.agents.defaults.sandbox.backend,
             clock,
-            heartbeats: Heartbeats::new(&config.agents.defaults.heartbeat, parts.heartbeat_zone),
+            heartbeats: Heartbeats::new(&config, &parts.heartbeat_zones),
             zone: parts.zone,
             host,
             port,

@@ -29,7 +29,7 @@ mod tui;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use agents::{AgentIdentity, Agents, NewAgent};
+pub(crate) use agents::{AgentIdentity, AgentList, Agents, NewAgent};
 pub(crate) use allowance::{Allowance, Limiting, OneHolder};
 pub(crate) use approvals::{Allowlist, Approvals, Decision, OneProgram};
 pub(crate) use clients::{Clients, Kill};

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use moltbot_config::settings::HeartbeatConfig;
+use moltbot_config::settings::{AgentHeartbeat, AgentsConfig, HeartbeatConfig};
+use moltbot_protocol::ids::AgentId;
 
 /// Milliseconds since the epoch; zero on a machine whose clock is before it.
 #[expect(clippy::disallowed_methods, reason = "the program's edge: time is an argument everywhere below")]
@@ -29,16 +30,28 @@ pub(crate) fn zone(named: Option<&str>) -> TimeZone {
     }
 }
 
-/// The time zone in which the hours of heartbeats count.
+/// The time zones in which the hours of each agent's heartbeats count.
 ///
 /// # Errors
-/// When it is not known here: in another zone the agent would wake its owner.
-pub(crate) fn zone_of_hours(config: &HeartbeatConfig, here: &TimeZone) -> Result<TimeZone, String> {
+/// When one is not known here: in another zone the agent would wake its owner.
+pub(crate) fn zones_of_hours(
+    config: &AgentsConfig,
+    here: &TimeZone,
+) -> Result<Vec<(AgentId, TimeZone)>, String> {
+    let zone = |beats: AgentHeartbeat| {
+        let path = beats.path("activeHours.timezone", |own| own.active_hours.is_some(), config);
+        let zone = zone_of_hours(&beats.config, &path, here)?;
+        Ok((beats.agent, zone))
+    };
+    config.heartbeats().into_iter().map(zone).collect()
+}
+
+fn zone_of_hours(config: &HeartbeatConfig, path: &str, here: &TimeZone) -> Result<TimeZone, String> {
     let named = config.active_hours.as_ref().and_then(|hours| hours.timezone.as_deref());
     match named {
         None | Some("local" | "user") => Ok(here.clone()),
         Some(name) => described(name).ok_or_else(|| format!(
-            "agents.defaults.heartbeat.activeHours.timezone is {name:?}, which this machine does not know; write a name such as \"Europe/Vienna\" that is in {ZONES}, or \"local\""
+            "{path} is {name:?}, which this machine does not know; write a name such as \"Europe/Vienna\" that is in {ZONES}, or \"local\""
         )),
     }
 }

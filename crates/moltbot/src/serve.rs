@@ -353,8 +353,8 @@ async fn compose(
     let identity = certificate::identity(home, &config.gateway, &own_addresses, ledger)?;
     let channels = channels::of(&config.channels, &bots, &book)?;
     let zone = clock::zone(home.environment.zone.as_deref());
-    let heartbeat_zone = clock::zone_of_hours(&config.agents.defaults.heartbeat, &zone)
-        .map_err(|message| Exit::Config.because(message))?;
+    let heartbeat_zones = clock::zones_of_hours(&config.agents, &zone);
+    let heartbeat_zones = heartbeat_zones.map_err(|message| Exit::Config.because(message))?;
     let gateway = Gateway::start(Parts {
         channels,
         config,
@@ -375,7 +375,7 @@ async fn compose(
         owner: rustix::process::geteuid().as_raw(),
         clock: clock::now_ms,
         zone,
-        heartbeat_zone,
+        heartbeat_zones,
     });
     Ok((gateway.await.map_err(|error| not_started(&error))?, model))
 }
@@ -416,7 +416,9 @@ fn not_started(error: &StartError) -> anyhow::Error {
         | StartError::Listen(_)
         | StartError::Tailnet(_)
         | StartError::Unrecorded(_) => Exit::Busy,
-        StartError::Credential(_)
+        StartError::Binding(_)
+        | StartError::Credential(_)
+        | StartError::Heartbeat(_)
         | StartError::Hooks(_)
         | StartError::Refused(_)
         | StartError::Senders(SenderError::Import { .. })

@@ -97,7 +97,7 @@ pub fn limits(config: &AllowancesConfig, holder: &Holder, own: OwnLimits) -> Lim
     match holder {
         Holder::Principal(Principal::Hook(_)) => of!(config.hook),
         // What a heartbeat costs, its owner pays.
-        Holder::Principal(Principal::Heartbeat | Principal::Owner) => of!(config.owner),
+        Holder::Principal(Principal::Heartbeat(_) | Principal::Owner) => of!(config.owner),
         Holder::Principal(Principal::Sender(_)) => of!(config.sender),
         Holder::Together => of!(config.together),
     }

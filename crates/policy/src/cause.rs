@@ -1,7 +1,8 @@
 //! Who caused a turn, and which tools the turn has for that.
 //!
 //! A turn of the owner, or of a sender that the owner paired, has every tool that the config's policies leave. A turn of a
-//! hook, or of a heartbeat, has those that only read, or those that its mapping or the config names. Each step takes tools away and none gives any.
+//! hook, or of a heartbeat, has those that only read, or those that its mapping or the config names. A heartbeat that is told what
+//! hooks said has what it and each of them has. Each step takes tools away and none gives any.
 
 use moltbot_config::Config;
 use moltbot_config::settings::{HeartbeatConfig, HooksConfig, ToolName};
@@ -96,8 +97,12 @@ impl Cause {
     pub fn of(config: &Config, session: SessionKey, run: RunId, principal: Principal) -> Self {
         let steps = tools::of_session(config, &session);
         let denied = |tool: Tool| steps.iter().any(|step| !tools::leaves(step, tool));
+        let heartbeat = config.agents.heartbeat_of(&session.agent());
         let granted = |tool: Tool| match &principal {
-            Principal::Heartbeat => granted_to_heartbeat(&config.agents.defaults.heartbeat, tool),
+            Principal::Heartbeat(hooks) => {
+                granted_to_heartbeat(&heartbeat, tool)
+                    && hooks.iter().all(|hook| granted_to_hook(&config.hooks, hook, tool))
+            }
             Principal::Hook(name) => granted_to_hook(&config.hooks, name, tool),
             Principal::Owner | Principal::Sender(_) => true,
         };
@@ -159,9 +164,15 @@ impl Cause {
         }
         let name = wanted.first().map_or("this", |tool| tool.name());
         let message = match &self.principal {
-            Principal::Heartbeat => format!(
-                "a heartbeat has no tool `{name}`; its owner can name it in `agents.defaults.heartbeat.tools`"
+            Principal::Heartbeat(hooks) if hooks.is_empty() => format!(
+                "a heartbeat has no tool `{name}`; its owner can name it in `heartbeat.tools` of the agent, or of all agents"
             ),
+            Principal::Heartbeat(hooks) => {
+                let hooks = hooks.iter().map(HookName::as_str).collect::<Vec<_>>().join(", ");
+                format!(
+                    "a heartbeat that is told what hooks said has no tool `{name}` unless it and each of them has: {hooks}"
+                )
+            }
             Principal::Hook(hook) => format!(
                 "a turn of the hook {hook} has no tool `{name}`; its owner can name it in `tools` of the hook's mapping"
             ),
@@ -232,6 +243,7 @@ mod tests {
             ("hook:wake", "read"),
             ("hook:gone", "read"),
             ("heartbeat", "read session_status"),
+            ("heartbeat+hook:github", "read"),
         ] {
             assert_eq!(tools(&plain, principal), expected, "{principal}");
         }
@@ -249,6 +261,15 @@ mod tests {
         granted.agents.defaults.heartbeat.tools = Some(vec![ToolName::Exec, ToolName::Write]);
         assert_eq!(tools(&granted, "heartbeat"), "exec write");
         assert_eq!(tools(&granted, "hook:github"), "read", "what a heartbeat has no hook has");
+        assert_eq!(tools(&granted, "heartbeat+hook:github"), "", "the strictest of both");
+        granted.hooks.mappings = vec![HookMapping {
+            id: Some("github".into()),
+            tools: Some(vec![ToolName::Exec, ToolName::Read]),
+            ..HookMapping::default()
+        }];
+        assert_eq!(tools(&granted, "heartbeat+hook:github"), "exec");
+        assert_eq!(tools(&granted, "heartbeat+hook:github+hook:wake"), "", "one of them has less");
+        granted.hooks.mappings.clear();
         granted.tools.deny = vec!["write".into()];
         assert_eq!(tools(&granted, "heartbeat"), "exec");
         let mut denied = named.clone();

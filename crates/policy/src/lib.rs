@@ -29,6 +29,7 @@ pub mod profile;
 mod record;
 pub mod redact;
 mod refusal;
+pub mod routing;
 pub mod score;
 pub mod secret;
 pub mod senders;

@@ -300,4 +300,17 @@ pub struct InboundMessage {
     pub timeout_ms: Option<u64>,
     /// How much the model thinks in this turn alone; as the session or the config says when absent.
     pub thinking: Option<ThinkingLevel>,
+    /// What a heartbeat is told; nothing for any other message.
+    pub look: Option<Box<Look>>,
+    /// Whether its answer is told to its agent's main conversation at the next heartbeat.
+    pub tells: bool,
+}
+
+/// What a heartbeat is told that hooks said, and what is waited for no more when it has ended well.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Look {
+    /// The words of hooks, a text for each that the principal names, in the same order.
+    pub told: Vec<String>,
+    /// The numbers of what it is told, in the store; none when it is read from there.
+    pub events: Vec<i64>,
 }

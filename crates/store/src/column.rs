@@ -30,6 +30,7 @@ pub(crate) enum Column {
     /// What a model wrote in place of older turns.
     Summary,
     SystemEvent,
+    SystemEventSource,
     Title,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct Place<'a> {
 
 impl Column {
     /// All of them. What is sealed again is sealed in this order.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Canary,
         Self::Allowance,
         Self::Sender,
@@ -60,6 +61,7 @@ impl Column {
         Self::NoticeOrigin,
         Self::NoticeText,
         Self::SystemEvent,
+        Self::SystemEventSource,
         Self::Title,
         Self::Label,
         Self::LastMessage,
@@ -89,6 +91,7 @@ impl Column {
             Self::Sender => "senders.body",
             Self::Summary => "summaries.body",
             Self::SystemEvent => "system_events.text",
+            Self::SystemEventSource => "system_events.source",
             Self::Title => "sessions.title",
         }
     }
@@ -111,6 +114,7 @@ impl Column {
             | Self::Sender
             | Self::Summary
             | Self::SystemEvent
+            | Self::SystemEventSource
             | Self::Title => 1,
         }
     }
@@ -163,6 +167,10 @@ impl Column {
                  WHERE summaries.id > ?1 ORDER BY summaries.id"
             }
             Self::SystemEvent => "SELECT id, 0, 0, '', '', text FROM system_events WHERE id > ?1 ORDER BY id",
+            Self::SystemEventSource => {
+                "SELECT id, 0, 0, '', '', source FROM system_events
+                 WHERE id > ?1 AND source IS NOT NULL ORDER BY id"
+            }
             Self::Title => {
                 "SELECT id, 0, 0, session_id, key, title FROM sessions
                  WHERE id > ?1 AND title IS NOT NULL ORDER BY id"
@@ -188,6 +196,7 @@ impl Column {
             Self::Sender => "UPDATE senders SET body = ?4 WHERE id = ?1",
             Self::Summary => "UPDATE summaries SET body = ?4 WHERE id = ?1",
             Self::SystemEvent => "UPDATE system_events SET text = ?4 WHERE id = ?1",
+            Self::SystemEventSource => "UPDATE system_events SET source = ?4 WHERE id = ?1",
             Self::Title => "UPDATE sessions SET title = ?4 WHERE id = ?1",
         }
     }
@@ -207,7 +216,8 @@ impl fmt::Display for Place<'_> {
             | Column::NoticeText
             | Column::Quarantine
             | Column::Sender
-            | Column::SystemEvent => Ok(()),
+            | Column::SystemEvent
+            | Column::SystemEventSource => Ok(()),
             Column::Body
             | Column::Error
             | Column::Label

@@ -38,7 +38,7 @@ pub use allowance::{Allowance, AllowanceChange, AllowanceHolder};
 pub use delivery::{Delivery, Outbound, WaitingReply};
 pub use device::{DeviceChange, DeviceClaims, DeviceRequest, DeviceRole, PairedDevice};
 pub use error::StoreError;
-pub use event::SystemEvent;
+pub use event::{EventRoom, EventSource, HookDelivery, KeptEvent, NewEvent, SystemEvent};
 pub use quarantine::{Notice, Quarantine};
 pub use reseal::Resealed;
 pub use sender::{Asked, Decided, KnownSender, SenderChange, SenderFact, SenderRequest, WrongCodes};

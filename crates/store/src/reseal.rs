@@ -196,6 +196,7 @@ const fn removal(column: Column) -> Option<&'static str> {
         | Column::Quarantine
         | Column::Summary
         | Column::SystemEvent
+        | Column::SystemEventSource
         | Column::Title => None,
     }
 }

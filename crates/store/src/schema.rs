@@ -24,7 +24,7 @@ pub(crate) enum Migration {
 }
 
 /// Every schema, oldest first.
-pub(crate) const MIGRATIONS: [Migration; 11] = [
+pub(crate) const MIGRATIONS: [Migration; 12] = [
     Migration::Sql(include_str!("schema/1.sql")),
     Migration::Seal { before: include_str!("schema/2.sql"), after: include_str!("schema/2-after.sql") },
     Migration::Sql(include_str!("schema/3.sql")),
@@ -36,6 +36,7 @@ pub(crate) const MIGRATIONS: [Migration; 11] = [
     Migration::Sql(include_str!("schema/9.sql")),
     Migration::Sql(include_str!("schema/10.sql")),
     Migration::Sql(include_str!("schema/11.sql")),
+    Migration::Sql(include_str!("schema/12.sql")),
 ];
 /// The same for a file that has no schema yet: the newest at once. Renaming and dropping columns is what SQLite is slowest
 /// at, and half of what the first start had to wait for.

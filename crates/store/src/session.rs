@@ -458,7 +458,7 @@ fn describe(
 
 /// Whether somebody said it: what the gateway asks by itself, and what a tool answers, is no part of how a session is shown.
 const fn is_spoken(message: &Message) -> bool {
-    !matches!(message, Message::ToolResult { .. } | Message::User { principal: Principal::Heartbeat, .. })
+    !matches!(message, Message::ToolResult { .. } | Message::User { principal: Principal::Heartbeat(_), .. })
 }
 
 /// Adds what a turn used.

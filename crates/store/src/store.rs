@@ -13,7 +13,6 @@ use crate::database;
 use crate::delivery::{self, Delivery, Outbound, WaitingReply};
 use crate::device::{self, DeviceChange, DeviceRequest, PairedDevice};
 use crate::error::StoreError;
-use crate::event::{self, SystemEvent};
 use crate::quarantine::{self, Notice, Quarantine};
 use crate::readers::Readers;
 use crate::reseal::{self, Resealed};
@@ -23,6 +22,7 @@ use crate::session::{self, Context, History, SessionFilter, SessionPatch, Sessio
 use crate::turn::{self, Accepted, PendingTurn, RunStatus, Step, TurnEnd, TurnId, UsageReport};
 use crate::writer::Writer;
 
+mod events;
 mod import;
 
 /// State that outlives the process. A clone is another handle of the same store.
@@ -393,30 +393,6 @@ impl Store {
     pub async fn release(&self, session: &SessionKey) -> Result<bool, StoreError> {
         let session = session.clone();
         self.0.writer.write(move |database| quarantine::release(database, &session)).await
-    }
-
-    /// Keeps something that the agent is told when it looks around next. `false` when `most` wait already.
-    ///
-    /// # Errors
-    /// When it cannot be kept.
-    pub async fn keep_event(&self, text: String, most: u32, now_ms: u64) -> Result<bool, StoreError> {
-        self.0.writer.write(move |database| event::keep(database, &text, most, now_ms)).await
-    }
-
-    /// What the agent is to be told, in the order in which it was said.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn events(&self) -> Result<Vec<SystemEvent>, StoreError> {
-        self.0.readers.read(event::all).await
-    }
-
-    /// Forgets what the agent was told: all up to that number.
-    ///
-    /// # Errors
-    /// When that cannot be kept: it is told again.
-    pub async fn forget_events(&self, last: i64) -> Result<(), StoreError> {
-        self.0.writer.write(move |database| event::forget(database, last)).await
     }
 
     /// Where the driver of an account of a channel was.

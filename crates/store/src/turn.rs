@@ -9,6 +9,7 @@ use std::fmt;
 use moltbot_protocol::ids::{RunId, SessionKey};
 use moltbot_protocol::message::{InboundMessage, Message, Usage};
 
+use crate::event::EventSource;
 use crate::quarantine::Notice;
 
 mod accept;
@@ -90,6 +91,8 @@ pub struct TurnEnd {
     pub reply: Option<String>,
     /// What others are told besides, in the same commit.
     pub notices: Vec<Notice>,
+    /// What an agent is told of it at its next heartbeat, in the same commit.
+    pub event: Option<(EventSource, String)>,
     /// Whether nothing of it stays in the transcript: nobody asked for it, and it has nothing to say.
     pub is_silent: bool,
     /// Why it failed.

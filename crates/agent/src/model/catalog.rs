@@ -254,6 +254,18 @@ impl Models {
             Some(reference) => self.choose(agent, reference),
             None => self.chosen(agent),
         };
+        self.route_from(agent, first)
+    }
+
+    /// The models that an agent asks when it looks by itself: the one that the config names for that, and the agent's fallbacks.
+    ///
+    /// # Errors
+    /// One sentence that says what the first lacks, when there is no other.
+    pub fn route_of_heartbeat(&self, agent: &AgentId, reference: &str) -> Result<Route, NoModel> {
+        self.route_from(agent, self.named(reference))
+    }
+
+    fn route_from(&self, agent: &AgentId, first: Result<Model, NoModel>) -> Result<Route, NoModel> {
         let usable = |reference: &String| match self.named(reference) {
             Ok(model) => Some(model),
             Err(missing) => {

@@ -38,7 +38,7 @@ pub(super) fn asked(text: &str, principal: &Principal) -> Option<String> {
     let said = text.trim().strip_prefix(COMPACT)?;
     let is_asked = said.is_empty() || said.starts_with(|next: char| next.is_whitespace() || next == ':');
     let hint = || said.trim_start_matches(':').trim().chars().take(HINT_CHARS).collect();
-    (is_asked && !matches!(principal, Principal::Heartbeat | Principal::Hook(_))).then(hint)
+    (is_asked && !matches!(principal, Principal::Heartbeat(_) | Principal::Hook(_))).then(hint)
 }
 
 impl Turn<'_> {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use moltbot_config::limits;
 use moltbot_policy::incident::QUARANTINED;
-use moltbot_protocol::message::{Message, Part, StopReason, Usage};
-use moltbot_protocol::principal::Principal;
+use moltbot_protocol::message::{InboundMessage, Message, Part, StopReason, Usage};
 use moltbot_protocol::sender::Origin;
-use moltbot_store::{Ending, Notice, PendingTurn, Store, StoreError, TurnEnd, TurnId};
+use moltbot_store::{Ending, EventSource, Notice, PendingTurn, Store, StoreError, TurnEnd, TurnId};
 use serde_json::Value;
 
 use super::outgoing::outgoing;
@@ -23,6 +23,8 @@ const KEEP_AGAIN: Duration = Duration::from_millis(250);
 const FAILED: &str = "I could not answer this. Please try again later.";
 /// What somebody on a channel is told of a message that gets no answer because too many waited.
 const TOO_MANY: &str = "I did not answer this: too many messages were waiting. I have read it.";
+/// What stands before what a model thought; upstream's words.
+const REASONING: &str = "Reasoning:\n";
 /// How often an end is tried that waits for the one before: five seconds long.
 const KEEP_TRIES: u32 = 20;
 
@@ -43,13 +45,17 @@ impl Turn<'_> {
         }
         let Self { inside, pending, watcher, control, transcript, speech, mut report, .. } = self;
         report.text = speech.into_text();
-        let is_asked_for = pending.message.principal != Principal::Heartbeat;
+        let is_asked_for = !pending.message.principal.is_heartbeat();
+        let heartbeat = inside.config.agents.heartbeat_of(&pending.message.session.agent());
         if !is_asked_for {
-            let most = inside.config.agents.defaults.heartbeat.ack_max_chars;
+            let most = heartbeat.ack_max_chars;
             let answer = if ending == Ending::Done { report.text.as_str() } else { "" };
             report.text = heartbeat::told(answer, usize::try_from(most).unwrap_or(usize::MAX));
         }
         let leaves = outgoing(&report.text, &inside.redactor).into_owned();
+        let thoughts =
+            Some(transcript.thoughts()).filter(|text| heartbeat.include_reasoning && !text.is_empty());
+        let thoughts = thoughts.map(|text| outgoing(&text, &inside.redactor).into_owned());
         report.ended_ms = ended_ms;
         report.state = ending.into();
         report.error = error;
@@ -61,7 +67,8 @@ impl Turn<'_> {
                 &leaves,
                 failed.filter(|_| pending.message.origin.is_some() && is_asked_for),
             ),
-            notices: told_besides(&control.hears, ending, &leaves),
+            notices: told_besides(&control.hears, ending, &leaves, thoughts.as_deref()),
+            event: told_later(&pending.message, ending, &report),
             // What an attempt came from stays, to be looked at.
             is_silent: !is_asked_for && report.text.is_empty() && !is_quarantined,
             error: report.error.clone(),
@@ -78,7 +85,7 @@ impl Turn<'_> {
             keep_later(
                 inside.store.clone(),
                 pending.id,
-                TurnEnd { ending, error, reply: None, notices: Vec::new(), ..end },
+                TurnEnd { ending, error, reply: None, notices: Vec::new(), event: None, ..end },
             );
         }
         log(&report);
@@ -131,6 +138,7 @@ pub(crate) async fn pass_over(
         messages: Vec::new(),
         reply: tells.then(|| TOO_MANY.to_owned()),
         notices: Vec::new(),
+        event: None,
         is_silent: false,
         error: None,
         usage: Usage::default(),
@@ -156,12 +164,37 @@ fn reply(ending: Ending, text: &str, failed: Option<&str>) -> Option<String> {
     }
 }
 
-/// What those are told who hear an answer without having asked.
-fn told_besides(hears: &[Origin], ending: Ending, text: &str) -> Vec<Notice> {
+/// What those are told who hear an answer without having asked: what the model thought, where the owner wants that, and the
+/// answer.
+fn told_besides(hears: &[Origin], ending: Ending, text: &str, thoughts: Option<&str>) -> Vec<Notice> {
     if ending != Ending::Done || text.is_empty() {
         return Vec::new();
     }
-    hears.iter().map(|origin| Notice { origin: origin.clone(), text: text.to_owned() }).collect()
+    let texts: Vec<String> =
+        thoughts.map(|text| format!("{REASONING}{text}")).into_iter().chain([text.to_owned()]).collect();
+    let to = |origin: &Origin| {
+        let origin = origin.clone();
+        texts.clone().into_iter().map(move |text| Notice { origin: origin.clone(), text })
+    };
+    hears.iter().flat_map(to).collect()
+}
+
+/// What the agent's main conversation is told at its next heartbeat of a turn whose hook wants that.
+fn told_later(
+    message: &InboundMessage,
+    ending: Ending,
+    report: &TurnReport,
+) -> Option<(EventSource, String)> {
+    if !message.tells || ending == Ending::Aborted {
+        return None;
+    }
+    let mut text = match &report.error {
+        None => report.text.clone(),
+        Some(error) => format!("it failed: {error}"),
+    };
+    text.truncate(text.floor_char_boundary(limits::SYSTEM_EVENT_BYTES));
+    let source = EventSource { agent: message.session.agent(), by: message.principal.clone() };
+    (!text.trim().is_empty()).then_some((source, text))
 }
 
 /// Puts an end on disk. The turn before may have its own end still to be kept: it is waited for.

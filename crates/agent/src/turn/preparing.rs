@@ -27,7 +27,9 @@ impl Turn<'_> {
         let question = messages.len();
         let said = Part::text(std::mem::take(&mut self.pending.message.text));
         let images = std::mem::take(&mut self.pending.message.images).into_iter().map(Part::from);
-        let content: Vec<Part> = std::iter::once(said).chain(images).collect();
+        let told = self.pending.message.look.take().map(|look| look.told).unwrap_or_default();
+        let content: Vec<Part> =
+            std::iter::once(said).chain(told.into_iter().map(Part::text)).chain(images).collect();
         let principal = self.pending.message.principal.clone();
         self.compacts = asked(&text_of(&content), &principal);
         messages.push(Message::User { content, timestamp: self.pending.accepted_ms, principal });
@@ -88,7 +90,13 @@ impl Turn<'_> {
             let names = self.inside.agent_names();
             return Err(Halt::Failed(format!("there is no agent named {agent}; there are: {names}")));
         };
-        let route = self.inside.models.route(&agent, self.chosen_model.as_deref());
+        let of_heartbeat = self.inside.config.agents.heartbeat_of(&agent).model;
+        let of_heartbeat = of_heartbeat.filter(|_| self.pending.message.principal.is_heartbeat());
+        // The owner named it, so it need not be one that sessions may choose.
+        let route = match &of_heartbeat {
+            Some(model) => self.inside.models.route_of_heartbeat(&agent, model),
+            None => self.inside.models.route(&agent, self.chosen_model.as_deref()),
+        };
         let route = route.map_err(|error| Halt::Failed(sentence(&error)))?;
         let Surroundings { place, access, .. } =
             surroundings(&self.inside.config.agents, &self.report.session);

@@ -142,6 +142,8 @@ impl House {
             origin: None,
             timeout_ms: None,
             thinking: None,
+            look: None,
+            tells: false,
         };
         change(&mut message);
         match self.store.accept(&message, NOW).await.unwrap() {

@@ -219,6 +219,7 @@ async fn a_past_that_is_whole_is_not_said_to_be_cut() {
                 ending: moltbot_store::Ending::Done,
                 messages: vec![said],
                 reply: None,
+                event: None,
                 notices: Vec::new(),
                 is_silent: false,
                 error: None,

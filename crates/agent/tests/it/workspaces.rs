@@ -15,6 +15,7 @@ fn agent(id: &str, default: bool, workspace: Option<&str>) -> AgentConfig {
         name: Some(id.to_uppercase()),
         workspace: workspace.map(Into::into),
         model: None,
+        heartbeat: None,
         outbound: None,
         sandbox: None,
         tools: moltbot_config::settings::AgentToolsConfig::default(),

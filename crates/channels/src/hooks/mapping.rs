@@ -1,7 +1,7 @@
 //! Mappings: which one takes a call, and what it makes of its body.
 
 use moltbot_config::limits;
-use moltbot_config::settings::{HookAction, HookMapping, HookMatch, HookPreset, HooksConfig};
+use moltbot_config::settings::{HookAction, HookMapping, HookMatch, HookPreset, HooksConfig, WakeMode};
 use moltbot_protocol::ids::{AgentId, HookName};
 use serde_json::Value;
 use thiserror::Error;
@@ -58,6 +58,7 @@ pub struct Mapping {
     instructions: Option<String>,
     session: Option<Template>,
     timeout_ms: Option<u64>,
+    wake_mode: WakeMode,
 }
 
 /// The mappings of a config, none of which can be taken for another.
@@ -176,6 +177,7 @@ impl Mapping {
             instructions: config.instructions.clone(),
             session,
             timeout_ms: config.timeout_seconds.map(|seconds| u64::from(seconds).saturating_mul(1000)),
+            wake_mode: config.wake_mode,
             name,
         })
     }
@@ -198,6 +200,11 @@ impl Mapping {
     /// The agent that answers; nothing for the default one.
     pub const fn agent(&self) -> Option<&AgentId> {
         self.agent.as_ref()
+    }
+
+    /// When the agent's main conversation is told.
+    pub const fn wake_mode(&self) -> WakeMode {
+        self.wake_mode
     }
 
     /// What `source` in a body must be.
@@ -235,6 +242,7 @@ impl Mapping {
             agent: self.agent.clone(),
             place,
             timeout_ms: self.timeout_ms,
+            wake_mode: self.wake_mode,
         };
         call.bounded()
     }

@@ -16,5 +16,7 @@ pub const PROCESSES_ENDED_ALL: usize = 64;
 pub const PROCESS_POLL: Duration = Duration::from_secs(30);
 /// What waits to be told to the agent when it looks around next: a hundred lines are as much as it should be told at once.
 pub const SYSTEM_EVENTS: u32 = 100;
+/// Those of them that hooks said: the other half is always free for what the owner says.
+pub const HOOK_EVENTS: u32 = 50;
 /// The longest of them, in bytes: two pages.
 pub const SYSTEM_EVENT_BYTES: usize = 4096;

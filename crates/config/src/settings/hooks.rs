@@ -100,9 +100,9 @@ pub struct HookMapping {
     /// The tools that its turns have. Those that read alone when absent: what comes from outside may be an attack, and what
     /// writes or executes for it must be named here.
     pub tools: Option<Vec<ToolName>>,
-    /// When the turn begins: `now`.
-    #[schemars(extend("enum" = ["now"]))]
-    pub wake_mode: Option<String>,
+    /// `now`, or `next-heartbeat`: what a `wake` says waits for the agent's next look, and what comes of an `agent` is told to its
+    /// main conversation with that. `now` when absent.
+    pub wake_mode: WakeMode,
 }
 
 impl Default for HookMapping {
@@ -120,7 +120,7 @@ impl Default for HookMapping {
             text_template: None,
             timeout_seconds: None,
             tools: None,
-            wake_mode: None,
+            wake_mode: WakeMode::Now,
         }
     }
 }
@@ -133,6 +133,27 @@ pub enum HookAction {
     Agent,
     /// A turn in the main session, whose text is the event.
     Wake,
+}
+
+/// When what a hook says is told to the agent's main conversation.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WakeMode {
+    /// When the agent looks next.
+    NextHeartbeat,
+    /// At once.
+    #[default]
+    Now,
+}
+
+impl WakeMode {
+    /// The name in configs and bodies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NextHeartbeat => "next-heartbeat",
+            Self::Now => "now",
+        }
+    }
 }
 
 /// Which calls a mapping takes.

@@ -11,15 +11,7 @@ const DEFAULTS: Shape = Object(&[
     ("compaction", OBJECT),
     ("contextPruning", OBJECT),
     ("elevatedDefault", OneOf(&["ask", "full", "off", "on"])),
-    (
-        "heartbeat",
-        Object(&[
-            ("includeReasoning", Flag),
-            ("model", Text),
-            ("session", Noted("it is in the main conversation", &Text)),
-            ("to", Noted("`commands.ownerAllowFrom` says who hears it", &Text)),
-        ]),
-    ),
+    ("heartbeat", Object(&[("session", Noted("it is in the main conversation", &Text))])),
     ("imageModel", MODEL),
     ("mediaMaxMb", Shape::Number),
     ("memorySearch", OBJECT),
@@ -33,7 +25,7 @@ const DEFAULTS: Shape = Object(&[
 const AGENT: Shape = Object(&[
     ("agentDir", Text),
     ("groupChat", Object(&[("historyLimit", COUNT), ("mentionPatterns", TEXTS)])),
-    ("heartbeat", Noted("`agents.defaults.heartbeat` is for the default agent alone", &HEARTBEAT)),
+    ("heartbeat", Object(&[("session", Noted("it is in the main conversation", &Text))])),
     ("identity", Object(&[("avatar", Text), ("emoji", Text), ("name", Text), ("theme", Text)])),
     ("memorySearch", OBJECT),
     ("sandbox", SANDBOX),
@@ -44,18 +36,6 @@ const AGENT: Shape = Object(&[
 const MODEL: Shape = Shape::TextOr(&Object(&[("fallbacks", TEXTS), ("primary", Text)]));
 
 const MODEL_ENTRY: Shape = Object(&[("params", OBJECT)]);
-
-const HEARTBEAT: Shape = Object(&[
-    ("ackMaxChars", COUNT),
-    ("activeHours", Object(&[("end", Text), ("start", Text), ("timezone", Text)])),
-    ("every", Text),
-    ("includeReasoning", Flag),
-    ("model", Text),
-    ("prompt", Text),
-    ("session", Text),
-    ("target", Text),
-    ("to", Text),
-]);
 
 /// `sandbox`, the same for all agents and for one.
 const SANDBOX: Shape = Object(&[

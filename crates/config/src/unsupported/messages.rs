@@ -17,17 +17,6 @@ pub(super) const APPROVALS: Shape = Object(&[(
     ]),
 )]);
 
-/// `bindings`.
-pub(super) const BINDINGS: Shape = List(&Object(&[("agentId", Text), ("match", MATCH)]));
-
-const MATCH: Shape = Object(&[
-    ("accountId", Text),
-    ("channel", Text),
-    ("guildId", Text),
-    ("peer", Object(&[("id", Text), ("kind", OneOf(&["channel", "dm", "group"]))])),
-    ("teamId", Text),
-]);
-
 /// `channels`: the names are those of channels and of plugins. Policies in it are judged wherever they
 /// stand, by [`refusals`](crate::refusals).
 pub(super) const CHANNELS: Shape = Open(&[

@@ -103,7 +103,8 @@ impl Port {
         let answering = Answering::of(&arrival);
         let scope = (channels.scope, &channels.links);
         let odd = |error: InvalidId| Refusal::new("odd_ids", error.to_string());
-        let session = route::session(&shared.default_agent(), scope, place, sender, &arrival.conversation);
+        let agent = channels.bindings.agent(sender, &arrival.conversation);
+        let session = route::session(agent, scope, place, sender, &arrival.conversation);
         let session = match session.map_err(odd) {
             Ok(session) => session,
             Err(refusal) => {

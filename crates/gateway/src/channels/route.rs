@@ -69,6 +69,8 @@ pub(super) fn message(
         })),
         timeout_ms: None,
         thinking: None,
+        look: None,
+        tells: false,
     })
 }
 

@@ -4,6 +4,7 @@
 //! body is read before its key is known, within its own limits of number, size and time; it is parsed after.
 
 mod failure;
+mod leaving;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use moltbot_channels::hooks::{self, AGENT, HookCall, WAKE};
 use moltbot_config::limits;
-use moltbot_config::settings::HookAction;
+use moltbot_config::settings::{HookAction, WakeMode};
 use moltbot_policy::hook::{Delivery, HookKey, HookPermit, Shown, SignatureKey, Signed, Told, UNAUTHORIZED};
 use moltbot_policy::network::Caller;
 use moltbot_protocol::ids::{HookName, RunId};
@@ -179,6 +180,14 @@ async fn take(
         Failure::plain(StatusCode::UNAUTHORIZED, UNAUTHORIZED) // another hook than the key's
     })?;
     let delivery = delivery(hooks, path, &call, &value_of, &body, &headers)?;
+    if wakes && call.wake_mode == WakeMode::NextHeartbeat {
+        return leaving::leave(shared, call, principal, delivery).await;
+    }
+    if call.wake_mode == WakeMode::NextHeartbeat {
+        leaving::require_look(shared, call.agent.as_ref().unwrap_or(&shared.default_agent()), &principal)
+            .await?;
+    }
+    leaving::require_not_left(shared, &call.hook, &delivery).await?;
     let run = match delivery.run {
         Some(run) => run,
         None => drawn_run()?,

@@ -64,7 +64,7 @@ pub(super) fn is_loose(turn: &PendingTurn, run: &Run) -> bool {
         && message.extra_system_prompt.is_none()
         && message.timeout_ms.is_none()
         && message.thinking.is_none()
-        && !matches!(message.principal, Principal::Heartbeat | Principal::Hook(_))
+        && !matches!(message.principal, Principal::Heartbeat(_) | Principal::Hook(_))
         && !message.text.trim_start().starts_with('/')
 }
 
@@ -97,12 +97,12 @@ pub(super) async fn attend(shared: &Arc<Shared>, turn: &PendingTurn) {
         return;
     }
     // Who writes does not wait for what nobody asked for.
-    if turn.message.principal != Principal::Heartbeat {
+    if !turn.message.principal.is_heartbeat() {
         shared.inbound.abort_heartbeat(session);
     }
     let policy = policy(shared, session, &turn.message.channel).await;
     if policy.mode == QueueMode::Interrupt
-        && !matches!(turn.message.principal, Principal::Heartbeat | Principal::Hook(_))
+        && !matches!(turn.message.principal, Principal::Heartbeat(_) | Principal::Hook(_))
     {
         shared.inbound.abort_working(session, turn.id);
     }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use moltbot_agent::TurnReport;
 use moltbot_protocol::ids::{RunId, SessionKey};
-use moltbot_protocol::principal::Principal;
 use moltbot_protocol::sender::{Origin, SenderId};
 use moltbot_store::{PendingTurn, TurnId};
 use tokio::sync::{Notify, watch};
@@ -75,7 +74,7 @@ impl Run {
             accepted_ms: turn.accepted_ms,
             turn: turn.id,
             may_be_gathered: hearing == Hearing::End,
-            is_asked_for: turn.message.principal != Principal::Heartbeat,
+            is_asked_for: !turn.message.principal.is_heartbeat(),
             hears: OnceLock::new(),
             sender: turn.message.origin.as_ref().map(|origin| origin.sender.clone()),
             abort: CancellationToken::new(),

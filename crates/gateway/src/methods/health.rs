@@ -232,7 +232,7 @@ fn health(
             json!({
                 "agentId": agent.id.as_str(),
                 "isDefault": agent.default,
-                "heartbeat": shared.heartbeats.describe(agent.default),
+                "heartbeat": shared.heartbeats.describe(&agent.id),
                 "sessions": told(sessions.iter().filter(|row| row.key.agent() == agent.id), now),
             })
         })
@@ -351,7 +351,7 @@ fn status(
 /// How each agent looks by itself whether there is something to do.
 fn heartbeat(shared: &Shared) -> Value {
     let agents = shared.agent.agents().into_iter().map(|agent| {
-        let mut told = shared.heartbeats.describe(agent.default);
+        let mut told = shared.heartbeats.describe(&agent.id);
         if let Some(members) = told.as_object_mut() {
             members.insert("agentId".into(), json!(agent.id.as_str()));
         }

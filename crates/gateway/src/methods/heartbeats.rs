@@ -1,8 +1,11 @@
 //! `last-heartbeat`, `set-heartbeats`, `system-event`, `wake`: what clients have to do with the agent's looking around by itself.
 
 use moltbot_config::limits;
+use moltbot_config::settings::WakeMode;
 use moltbot_policy::{Book as _, Class, Decision, Entry};
 use moltbot_protocol::error::WireError;
+use moltbot_protocol::principal::Principal;
+use moltbot_store::{EventSource, KeptEvent, NewEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -18,14 +21,6 @@ struct Nothing {}
 #[serde(deny_unknown_fields)]
 struct SetParams {
     enabled: bool,
-}
-
-/// When it is told.
-#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-enum WakeMode {
-    NextHeartbeat,
-    Now,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +79,7 @@ pub(super) async fn set(shared: &Shared, call: &Call) -> Outcome {
     record(shared, call, "heartbeat.set", what).await?;
     shared.heartbeats.set(enabled);
     shared.health.touch();
-    Ok(json!({"ok": true, "enabled": enabled}))
+    Ok(json!({"ok": true, "enabled": enabled, "agents": shared.heartbeats.looking()}))
 }
 
 /// Tells the agent something, now or when it looks next.
@@ -92,7 +87,7 @@ pub(super) async fn wake(shared: &Shared, call: &Call) -> Outcome {
     let WakeParams { mode, text } = call.params()?;
     let kept = keep(shared, call, &text).await;
     if mode == WakeMode::Now {
-        shared.heartbeats.ask();
+        shared.heartbeats.ask(&shared.default_agent());
     }
     kept.map(|()| json!({"ok": true}))
 }
@@ -110,9 +105,13 @@ async fn keep(shared: &Shared, call: &Call, text: &str) -> Result<(), WireError>
         let most = limits::SYSTEM_EVENT_BYTES;
         return Err(WireError::invalid(format!("text must have 1 to {most} bytes that say something")));
     }
-    record(shared, call, "heartbeat.tell", shared.default_agent().as_str()).await?;
-    if heartbeat::keep(shared, text.to_owned()).await.map_err(|error| store_failed(&error))? {
-        return Ok(());
+    let agent = shared.default_agent();
+    record(shared, call, "heartbeat.tell", agent.as_str()).await?;
+    let source = EventSource { agent, by: Principal::Owner };
+    let event = NewEvent { source, text: text.to_owned(), delivery: None };
+    match heartbeat::keep(shared, event).await.map_err(|error| store_failed(&error))? {
+        KeptEvent::Fresh => return Ok(()),
+        KeptEvent::Full | KeptEvent::Known(_) => {}
     }
     let most = limits::SYSTEM_EVENTS;
     Err(WireError::unavailable(format!(

@@ -102,7 +102,7 @@ impl House {
             owner: state_owner(&home),
             clock: now_ms,
             zone: jiff::tz::TimeZone::UTC,
-            heartbeat_zone: jiff::tz::TimeZone::UTC,
+            heartbeat_zones: Vec::new(),
         };
         let gateway = Gateway::start(parts).await.expect("a gateway");
         let (stop, stopped) = oneshot::channel();

@@ -45,9 +45,14 @@ async fn switch(home: &Home, is_on: bool, facts: Facts) -> anyhow::Result<Exit> 
     if facts.json {
         output::json(&answer)?;
     } else if is_on {
-        output::line("the agent looks by itself again, as often as agents.defaults.heartbeat.every says")?;
+        let agents = answer.get("agents").and_then(Value::as_array).into_iter().flatten();
+        let agents: Vec<String> = agents.filter_map(Value::as_str).map(harmless).collect();
+        match agents.as_slice() {
+            [] => output::line("no agent looks by itself: `every` of its heartbeat is 0m")?,
+            agents => output::line(&format!("looking by themselves again: {}", agents.join(", ")))?,
+        }
     } else {
-        output::line("the agent looks by itself no more until the gateway is started again")?;
+        output::line("no agent looks by itself any more until the gateway is started again")?;
     }
     Ok(Exit::Done)
 }
@@ -58,19 +63,28 @@ async fn last(home: &Home, facts: Facts) -> anyhow::Result<Exit> {
         output::json(&answer)?;
         return Ok(Exit::Done);
     }
-    let Some(at) = answer.get("ts").and_then(Value::as_u64) else {
-        output::line("the agent has not looked around since the gateway was started")?;
+    let of_each = answer.get("agents").and_then(Value::as_array).filter(|agents| !agents.is_empty());
+    let Some(of_each) = of_each else {
+        output::line("no agent has looked around since the gateway was started")?;
         return Ok(Exit::Done);
     };
-    let word = |name: &str| answer.get(name).and_then(Value::as_str).map(harmless);
-    let mut told = format!("{}: {}", clock::readable(at), word("status").unwrap_or_default());
+    let several = of_each.len() > 1;
+    of_each.iter().try_for_each(|look| output::line(&look_in_a_line(look, several)))?;
+    Ok(Exit::Done)
+}
+
+/// What came of a look, and whose it was where there are several.
+fn look_in_a_line(look: &Value, several: bool) -> String {
+    let word = |name: &str| look.get(name).and_then(Value::as_str).map(harmless);
+    let at = clock::readable(look.get("ts").and_then(Value::as_u64).unwrap_or_default());
+    let whose = word("agentId").filter(|_| several).map(|agent| format!("{agent}  ")).unwrap_or_default();
+    let mut told = format!("{whose}{at}: {}", word("status").unwrap_or_default());
     for (name, before) in [("reason", ", "), ("channel", " to "), ("preview", ": ")] {
         if let Some(word) = word(name) {
             told.push_str(&format!("{before}{}", word.replace(['\n', '\t'], " ")));
         }
     }
-    output::line(&told)?;
-    Ok(Exit::Done)
+    told
 }
 
 async fn presence(home: &Home, facts: Facts) -> anyhow::Result<Exit> {

@@ -56,3 +56,38 @@ fn agents_are_listed_added_named_and_taken_away_and_comments_stay() {
     assert!(deleted.code == 0 && deleted.out.contains("its conversations stay"), "{deleted:?}");
     assert_eq!(ids(&listed(&program)), [("main".to_owned(), true)]);
 }
+
+#[test]
+fn what_an_agent_answers_is_bound_listed_and_taken_away_with_it() {
+    let program = Program::new();
+    program.write_config("{\n  bindings: [\n    // mine\n    {agentId: 'main', match: {channel: 'telegram', accountId: '*'}},\n  ],\n}\n");
+    let add = ["agents", "add", "work", "--bind", "telegram", "--bind", "irc:libera", "--bind", "telegram"];
+    let ran = program.run(&add);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let listed = program.run(&["agents", "list", "--bindings"]);
+    assert_eq!(
+        listed.out,
+        "main  default\n  answers telegram:*\nwork\n  answers telegram\n  answers irc:libera\n"
+    );
+    let told = program.run(&["agents", "list", "--bindings", "--json"]).out;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["agents"][1]["bindings"], serde_json::json!(["telegram", "irc:libera"]));
+    assert!(!program.run(&["agents", "list", "--json"]).out.contains("bindings"));
+    for (arguments, code, said) in [
+        (["agents", "add", "other", "--bind", "telegram:default"], 1, "bound to the agent work already"),
+        (["agents", "add", "other", "--bind", "telegram:*"], 1, "bound to the agent main already"),
+        (["agents", "add", "other", "--bind", "telegran"], 78, "bindings[3].match.channel"),
+        (["agents", "add", "other", "--bind", ":work"], 2, "names no channel"),
+    ] {
+        let ran = program.run(&arguments);
+        assert!(ran.code == code && ran.err.contains(said), "{arguments:?}: {ran:?}");
+    }
+    let deleted = program.run(&["agents", "delete", "work"]);
+    assert!(
+        deleted.code == 0 && deleted.out.contains("answers nothing any more (2 bindings)"),
+        "{deleted:?}"
+    );
+    let config = program.config();
+    assert!(config.contains("// mine") && !config.contains("work") && !config.contains("libera"), "{config}");
+    assert_eq!(program.run(&["agents", "list", "--bindings"]).out, "main  default\n  answers telegram:*\n");
+}

@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 /// The newest schema of a state db.
-const NEWEST: i64 = 11;
+const NEWEST: i64 = 12;
 const SCHEMA: &str = include_str!("../../../store/src/schema/1.sql");
 const WORD: &str = "plaintext-canary-5Rf8";
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use moltbot_testkit::client::{Client, Device, SignatureVersion};
-use moltbot_testkit::home::Home;
+use moltbot_testkit::home::{Home, PROVIDER};
 use moltbot_testkit::model::{Reply, ScriptedModel};
 use moltbot_testkit::process::{Gateway, run};
 use moltbot_testkit::telegram::{Person, TelegramApi};
@@ -215,6 +215,128 @@ async fn nothing_looks_while_everything_is_stopped() {
     client.call("turns.resume", json!({})).await.unwrap();
     looked(&mut client, "ok-token").await;
     assert_eq!(model.requests().len(), 1);
+}
+
+/// A bot, whose owner is Olga and who lets in Ann besides.
+fn with_telegram(home: &Home, api: &TelegramApi) {
+    home.change_config(|config| {
+        config["channels"] = json!({"telegram": {
+            "botToken": api.token(), "apiRoot": api.root(), "allowFrom": [500, 1001],
+        }});
+        config["commands"] = json!({"ownerAllowFrom": ["telegram:default:user:500"]});
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_with_a_heartbeat_of_their_own_look_each_as_it_says_and_no_other_does() {
+    let model = ScriptedModel::answering(|_| Reply::text("HEARTBEAT_OK all is well"));
+    let home = home(&model, &json!({"every": "1s", "prompt": "Look around.", "ackMaxChars": 300}));
+    home.change_config(|config| {
+        let small = json!({"id": "small", "contextWindow": 100_000, "maxTokens": 1000});
+        config["models"]["providers"][PROVIDER]["models"].as_array_mut().unwrap().push(small);
+        config["agents"]["list"] = json!([
+            {"id": "main", "default": true},
+            {"id": "work", "heartbeat": {"prompt": "Look at the work.", "model": format!("{PROVIDER}/small"), "ackMaxChars": 3}},
+            {"id": "rest", "heartbeat": {"every": "0m"}},
+        ]);
+    });
+    for workspace in ["workspace", "workspace-work", "workspace-rest"] {
+        write(&home.state_path().join(workspace).join("HEARTBEAT.md"), "- water the plants\n");
+    }
+    let gateway = Gateway::start(PROGRAM, &home);
+    let mut client = owner(&gateway).await;
+    let event = looked(&mut client, "sent").await;
+    assert_eq!(
+        (&event["agentId"], &event["preview"]),
+        (&json!("work"), &json!("all is well")),
+        "more than 3 characters"
+    );
+    let asked = model.wait_for_requests(2);
+    for request in &asked {
+        assert!(request.last_user_text().starts_with("Look at the work."), "{}", request.last_user_text());
+        assert_eq!(request.body["model"], "small");
+    }
+    assert_eq!(said(&client).await, json!([]), "the default agent has none of its own");
+    let health = client.call("health", json!({})).await.unwrap();
+    let beats = |agent: usize| health["agents"][agent]["heartbeat"].clone();
+    assert_eq!(beats(0), json!({"enabled": false}));
+    assert_eq!(
+        (&beats(1)["enabled"], &beats(1)["every"], &beats(1)["ackMaxChars"]),
+        (&json!(true), &json!("1s"), &json!(3))
+    );
+    assert_eq!(beats(2)["enabled"], false);
+    let last = moltbot(&home, &["system", "heartbeat", "last", "--json"]);
+    assert_eq!((&last["agentId"], &last["agents"][0]["agentId"]), (&json!("work"), &json!("work")), "{last}");
+    let on = moltbot(&home, &["system", "heartbeat", "enable", "--json"]);
+    assert_eq!(on["agents"], json!(["work"]));
+    let off = moltbot(&home, &["system", "heartbeat", "disable", "--json"]);
+    assert_eq!(off["agents"], json!([]));
+    assert_eq!(looked(&mut client, "skipped").await["reason"], "disabled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_the_owners_identities_hears_it_with_what_the_model_thought() {
+    let (api, model) = (TelegramApi::start(), ScriptedModel::queue([]));
+    let home = home(
+        &model,
+        &json!({
+            "every": "0m", "target": "telegram", "accountId": "default", "to": "500", "includeReasoning": true,
+        }),
+    );
+    with_telegram(&home, &api);
+    home.change_config(|config| {
+        config["commands"] =
+            json!({"ownerAllowFrom": ["telegram:default:user:500", "telegram:default:user:501"]});
+    });
+    let gateway = Gateway::start(PROGRAM, &home);
+    let mut client = owner(&gateway).await;
+    // A bot may not write first.
+    model.push(Reply::text("hello"));
+    api.write(&Person::new(500, "Olga", None), "hello");
+    api.wait_for_sent(500, 1);
+    let then = Box::new(Reply::text("Your parcel is here."));
+    model.push(Reply::Thoughtful { thoughts: "A parcel matters.".into(), then });
+    client.call("wake", json!({"mode": "now", "text": "the parcel is here"})).await.unwrap();
+    looked(&mut client, "sent").await;
+    let told: Vec<String> = api.wait_for_sent(500, 3).into_iter().map(|sent| sent.text).collect();
+    assert_eq!(told[1..], ["Reasoning:\nA parcel matters.", "Your parcel is here."]);
+    assert_eq!(api.sent_to(501).len(), 0, "his other identity is not the one");
+}
+
+#[test]
+fn somebody_else_than_the_owner_hears_no_heartbeat_and_stops_the_start() {
+    let (api, model) = (TelegramApi::start(), ScriptedModel::echo());
+    for (agent, heartbeat, path) in [
+        (false, json!({"target": "telegram", "to": "1001"}), "agents.defaults.heartbeat.to is \"1001\""),
+        (true, json!({"target": "telegram", "to": "1001"}), "agents.list[1].heartbeat.to is \"1001\""),
+        (false, json!({"target": "telegram", "to": "@olga"}), "agents.defaults.heartbeat.to is \"@olga\""),
+        (false, json!({"to": "500"}), "agents.defaults.heartbeat.target names no channel"),
+        (false, json!({"accountId": "work"}), "agents.defaults.heartbeat.accountId is \"work\""),
+        (
+            true,
+            json!({"target": "telegram", "accountId": "work"}),
+            "agents.list[1].heartbeat.accountId is \"work\"",
+        ),
+        (
+            true,
+            json!({"activeHours": {"start": "08:00", "end": "22:00", "timezone": "No/Where"}}),
+            "agents.list[1].heartbeat.activeHours.timezone is",
+        ),
+    ] {
+        let home = home(&model, &json!({}));
+        with_telegram(&home, &api);
+        home.change_config(|config| {
+            if agent {
+                config["agents"]["list"] = json!([{"id": "main"}, {"id": "work", "heartbeat": heartbeat}]);
+            } else {
+                config["agents"]["defaults"]["heartbeat"] = heartbeat.clone();
+            }
+        });
+        let ran = run(PROGRAM, &home, &["gateway", "run"]);
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(78), "{heartbeat}: {told}");
+        assert!(told.contains(path), "{heartbeat}: {told}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod deliveries;
+mod leaving;
 mod rotation;
 mod signatures;
 

@@ -8,6 +8,7 @@ use moltbot_testkit::process::{Gateway, run};
 use moltbot_testkit::telegram::{Fault, Person, Sent, TelegramApi};
 use serde_json::{Value, json};
 
+mod bindings;
 mod buttons;
 mod commands;
 mod doctor;

@@ -290,7 +290,7 @@ fn require_approver(question: &Question, by: Approver<'_>) -> Result<(String, Op
             let asks = match question.requester() {
                 Requester::Turn(Principal::Sender(id)) => *id == sender.to_string(),
                 Requester::Client(_)
-                | Requester::Turn(Principal::Heartbeat | Principal::Hook(_) | Principal::Owner) => false,
+                | Requester::Turn(Principal::Heartbeat(_) | Principal::Hook(_) | Principal::Owner) => false,
             };
             if asks && in_group {
                 let message = "who asked in a group does not decide there; answer in the direct chat, or at the machine";

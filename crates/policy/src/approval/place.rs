@@ -37,7 +37,7 @@ fn may_leave(tools: &ToolsConfig, cause: &Cause) -> Result<(), Refusal> {
     }
     match cause.principal() {
         Principal::Owner => Ok(()),
-        Principal::Heartbeat => Err(refused("commands of a heartbeat run in the sandbox alone")),
+        Principal::Heartbeat(_) => Err(refused("commands of a heartbeat run in the sandbox alone")),
         Principal::Hook(_) => Err(refused("what a hook caused runs in the sandbox alone")),
         Principal::Sender(id) if is_named(tools, id) => Ok(()),
         Principal::Sender(_) => Err(refused("commands for this sender run in the sandbox alone")),

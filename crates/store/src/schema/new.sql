@@ -47,6 +47,7 @@ CREATE TABLE turns (
     allowances          TEXT,
     cost                INTEGER,
     thinking            TEXT,
+    tells               INTEGER NOT NULL DEFAULT 0,
     UNIQUE (channel, account, external_id)
 ) STRICT;
 CREATE INDEX turns_unfinished ON turns (session) WHERE state = 'received';
@@ -134,5 +135,14 @@ CREATE INDEX summaries_by_session ON summaries (session);
 CREATE TABLE system_events (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     said_ms INTEGER NOT NULL,
-    text    BLOB NOT NULL
+    text    BLOB NOT NULL,
+    source  BLOB,
+    turn    INTEGER
+) STRICT;
+
+CREATE TABLE hook_deliveries (
+    hook    TEXT NOT NULL,
+    run     TEXT UNIQUE,
+    content TEXT NOT NULL,
+    UNIQUE (hook, content)
 ) STRICT;

@@ -8,6 +8,7 @@ use super::{Accepted, PendingTurn, RunStatus, TurnId, TurnState, read};
 use crate::allowance::{self, AllowanceHolder};
 use crate::column::Column;
 use crate::database::{self, Failure};
+use crate::event;
 use crate::sealed::Database;
 use crate::session::{self, Session};
 
@@ -29,8 +30,11 @@ pub(crate) fn accept(
     };
     let turn = insert(database, message, &session, now_ms)?;
     allowance::begin_turn(database, turn, holders, now_ms)?;
+    let look = message.look.as_deref();
+    event::bind(database, turn, look.map_or(&[], |look| &look.events))?;
+    let told = look.map_or(&[][..], |look| &look.told).iter().cloned().map(Part::text);
     let images = message.images.iter().cloned().map(Part::from);
-    let content = std::iter::once(Part::text(message.text.clone())).chain(images).collect();
+    let content = std::iter::once(Part::text(message.text.clone())).chain(told).chain(images).collect();
     let said = Message::User { content, timestamp: now_ms, principal: message.principal.clone() };
     session::append(database, &session, turn, &[said], now_ms)?;
     Ok(Accepted::Fresh(PendingTurn {
@@ -62,8 +66,9 @@ fn insert(
     now_ms: u64,
 ) -> Result<TurnId, Failure> {
     let mut statement = database.prepare_cached(
-        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms, timeout_ms, thinking)
-         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :timeout, :thinking)",
+        "INSERT INTO turns (session, run, channel, account, external_id, state, accepted_ms, timeout_ms, thinking,
+                            tells)
+         VALUES (:session, :run, :channel, :account, :external_id, :state, :now, :timeout, :thinking, :tells)",
     )?;
     let turn = statement.insert(named_params! {
         ":session": session.row,
@@ -75,6 +80,7 @@ fn insert(
         ":now": database::whole(now_ms),
         ":timeout": message.timeout_ms.map(database::whole),
         ":thinking": message.thinking.map(ThinkingLevel::name),
+        ":tells": message.tells,
     })?;
     let turn = TurnId(turn);
     // Its place has the number that the row has just got.

@@ -8,6 +8,7 @@ use crate::allowance;
 use crate::column::Column;
 use crate::database::{self, Failure};
 use crate::error::StoreError;
+use crate::event;
 use crate::quarantine;
 use crate::sealed::Database;
 use crate::session::{self, Session};
@@ -74,6 +75,10 @@ pub(crate) fn finish(database: &Database, turn: TurnId, end: &TurnEnd) -> Result
         let reply = database.seal(&session.turn(Column::Reply, turn), reply.as_bytes())?;
         statement.execute((turn.0, reply))?;
     }
+    if let Some((source, text)) = &end.event {
+        event::insert(database, source, text, end.ended_ms)?;
+    }
+    event::settle(database, turn, end.ending == Ending::Done)?;
     end.notices.iter().try_for_each(|notice| quarantine::put(database, notice))?;
     let mut statement = database.prepare_cached(
         "UPDATE turns SET state = :state, ended_ms = :ended, error = :error, usage = :usage, cost = :cost

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use moltbot_protocol::ids::RunId;
-use moltbot_protocol::message::{InboundMessage, Message, Part, SentImage, ThinkingLevel, Usage, text_of};
+use moltbot_protocol::message::{InboundMessage, Look, Message, Part, SentImage, ThinkingLevel, Usage};
 use moltbot_protocol::principal::Principal;
 use rusqlite::Row;
 
@@ -17,7 +17,7 @@ use crate::session::{self, Session};
 pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> {
     let mut statement = database.prepare_cached(
         "SELECT session, session_id, key, turns.id, accepted_ms, channel, account, external_id, run,
-                extra_system_prompt, timeout_ms, origin, thinking
+                extra_system_prompt, timeout_ms, origin, thinking, tells
          FROM turns JOIN sessions ON sessions.id = turns.session
          WHERE state = 'received' ORDER BY turns.id",
     )?;
@@ -31,7 +31,7 @@ pub(crate) fn pending(database: &Database) -> Result<Vec<PendingTurn>, Failure> 
 
 fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failure> {
     let (session, id) = (session::in_row(row)?, TurnId(row.get(3)?));
-    let Said { text, images, principal, steps, tail } = said_in(database, &session, id)?;
+    let Said { text, look, images, principal, steps, tail } = said_in(database, &session, id)?;
     let extra_system_prompt = database.unseal_text(&session.turn(Column::Prompt, id), row.get_ref(9)?)?;
     let origin = database.unseal_text(&session.turn(Column::Origin, id), row.get_ref(11)?)?;
     let origin = origin.map(|origin| database::from_json("an origin", origin)).transpose()?;
@@ -52,6 +52,8 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
             origin,
             timeout_ms: row.get(10)?,
             thinking: thinking.transpose()?,
+            tells: row.get(13)?,
+            look,
             principal,
             text,
             images,
@@ -66,6 +68,8 @@ fn pending_turn(database: &Database, row: &Row<'_>) -> Result<PendingTurn, Failu
 struct Said {
     /// The text that the turn answers.
     text: String,
+    /// What it was told besides, when it is a heartbeat.
+    look: Option<Box<Look>>,
     /// The pictures that came with it.
     images: Vec<SentImage>,
     /// Who caused it: sealed with the text, so that nobody makes one's words another's.
@@ -85,7 +89,7 @@ fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<Said,
         match message(database, session, turn, row)? {
             // The first message is the one that the turn answers; others were taken in.
             Message::User { content, principal, .. } if asked.is_none() => {
-                asked = Some((text_of(&content), images_of(content), principal));
+                asked = Some((said_by(content, &principal), principal));
             }
             result @ (Message::ToolResult { .. } | Message::User { .. }) => results.push(result),
             answer @ Message::Assistant { .. } => {
@@ -94,17 +98,27 @@ fn said_in(database: &Database, session: &Session, turn: TurnId) -> Result<Said,
         }
     }
     // Without its message nobody knows whose turn it is.
-    let (text, images, principal) =
+    let ((text, look, images), principal) =
         asked.ok_or_else(|| database::unreadable("a turn without its message", &turn.to_string()))?;
-    Ok(Said { text, images, principal, steps, tail: results })
+    Ok(Said { text, look, images, principal, steps, tail: results })
 }
 
-fn images_of(content: Vec<Part>) -> Vec<SentImage> {
-    let images = content.into_iter().filter_map(|part| match part {
-        Part::Image { mime_type, path } => Some(SentImage { mime_type, path }),
-        _ => None,
-    });
-    images.collect()
+/// The text of a message, what a heartbeat was told besides, and the pictures.
+fn said_by(content: Vec<Part>, principal: &Principal) -> (String, Option<Box<Look>>, Vec<SentImage>) {
+    let (mut texts, mut images) = (Vec::new(), Vec::new());
+    for part in content {
+        match part {
+            Part::Image { mime_type, path } => images.push(SentImage { mime_type, path }),
+            Part::Text { text } => texts.push(text),
+            Part::Thinking { .. } | Part::ToolCall { .. } => {}
+        }
+    }
+    if !principal.is_heartbeat() {
+        return (texts.concat(), None, images);
+    }
+    let mut texts = texts.into_iter();
+    let text = texts.next().unwrap_or_default();
+    (text, Some(Box::new(Look { told: texts.collect(), events: Vec::new() })), images)
 }
 
 /// The message in a row of its number and its body.

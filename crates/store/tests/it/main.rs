@@ -111,6 +111,8 @@ fn message(session: &str, text: &str) -> InboundMessage {
         origin: None,
         timeout_ms: None,
         thinking: None,
+        look: None,
+        tells: false,
     }
 }
 
@@ -147,6 +149,7 @@ fn done(text: &str, ended_ms: u64) -> TurnEnd {
         ending: Ending::Done,
         messages: vec![assistant(vec![Part::text(text)], ended_ms)],
         reply: Some(text.into()),
+        event: None,
         notices: Vec::new(),
         is_silent: false,
         error: None,

@@ -51,7 +51,6 @@ impl From<HookError> for Failure {
     fn from(error: HookError) -> Self {
         let status = match error {
             HookError::Agent | HookError::Session { .. } => StatusCode::FORBIDDEN,
-            HookError::Heartbeat => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::BAD_REQUEST,
         };
         Self::new(status, &error.to_string())
