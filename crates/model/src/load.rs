@@ -159,22 +159,27 @@ mod tests {
             cut in proptest::option::weighted(0.1, 0_f64..1.0),
         ) {
             let mut bytes = File::random(if qwen { "qwen2" } else { "llama" }).bytes();
-            // Behind the head there are only numbers.
-            let head = bytes.len() - 4 * 64 * 280;
-            let place = |share: f64, whole: usize| {
+            let numbers: u64 = Head::read(&bytes).unwrap().tensors().map(|tensor| tensor.bytes).sum();
+            let head = bytes.len() - usize::try_from(numbers).unwrap();
+            let place = |share: f64, from: usize, to: usize| {
                 let thousandths = (0..1000).take_while(|part| f64::from(*part) / 1000.0 < share).count();
-                whole * thousandths / 1000
+                from + (to - from) * thousandths / 1000
             };
             for (share, number, width) in changes {
-                let at = place(share, head.min(12_000)) + usize::try_from(number % 12).unwrap();
+                // Most of a head is words. In front of them are the measures, behind them the places of tensors.
+                let start = match number % 3 {
+                    0 => place(share, 0, 800),
+                    1 => place(share, head - 1800, head),
+                    _ => place(share, 0, head),
+                };
                 for (offset, byte) in number.to_le_bytes().into_iter().take(width).enumerate() {
-                    if let Some(old) = bytes.get_mut(at + offset) {
+                    if let Some(old) = bytes.get_mut(start + offset) {
                         *old = byte;
                     }
                 }
             }
             if let Some(share) = cut {
-                bytes.truncate(place(share, bytes.len()));
+                bytes.truncate(place(share, 0, bytes.len()));
             }
             if let Err(failure) = outcome(&bytes) {
                 prop_assert!(!failure.message.is_empty() && failure.message.len() < 1000, "{}", failure);
