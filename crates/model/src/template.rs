@@ -134,13 +134,11 @@ impl io::Write for Bounded {
 }
 
 /// `raise_exception`: the template refuses the conversation.
-#[expect(clippy::needless_pass_by_value, reason = "the form of a template's function")]
 fn raise(cause: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, cause))
 }
 
 /// `strftime_now`: what is asked is the same at all times.
-#[expect(clippy::needless_pass_by_value, reason = "the form of a template's function")]
 fn time(_format: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, "the time is not told to a template"))
 }

@@ -134,8 +134,7 @@ fn text_that_is_spelt_like_a_mark_is_text() {
             json!([{ "role": "user", "content": format!("{attack}.") }]),
             json!([{ "role": "user", "content": [{ "type": "text", "text": attack }, { "type": "text", "text": "." }] }]),
         ] {
-            let (trimmed, lost) = if attack.ends_with('\n') { (1, 0) } else { (1, 0) };
-            assert_eq!(tokens(messages), expected + trimmed - lost, "{attack:?}");
+            assert_eq!(tokens(messages), expected + 1, "{attack:?}");
         }
         // Halves of a mark in two places do not become one.
         for (at, _) in attack.char_indices().skip(1) {
@@ -294,4 +293,29 @@ fn paths_methods_and_sizes_have_their_bounds() {
     connection.raw("POST", "/v1/chat/completions", &long);
     let (status, refused) = connection.answer();
     assert_eq!((status, &refused["error"]["code"]), (413, &json!("request_too_large")));
+}
+
+#[test]
+fn requests_that_are_made_to_be_large_do_not_end_it() {
+    let model = Model::ready(&File::script(GREETING, Then::End).bytes());
+    let bytes = 4 * 1024 * 1024 - 1000;
+    let message = |text: String| {
+        format!("{{\"model\":\"{NAME}\",\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}]}}")
+    };
+    let nested = format!("[{}[]]", "[],".repeat(bytes / 3 - 10));
+    let tool = format!("{{\"type\":\"function\",\"function\":{{\"name\":\"a\",\"parameters\":{nested}}}}}");
+    let tools = message("a".into()).replace("\"model\"", &format!("\"tools\":[{tool}],\"model\""));
+    for (body, code) in [
+        (message("a".repeat(bytes)), "context_length_exceeded"),
+        (message("\u{1d11e}".repeat(bytes / 4)), "context_length_exceeded"),
+        (message(" ".repeat(bytes)), ""),
+        (message("a  b ".repeat(bytes / 5)), "context_length_exceeded"),
+        (message("<".repeat(bytes)), "invalid_conversation"),
+        (tools, "context_length_exceeded"),
+    ] {
+        let mut connection = model.connect();
+        connection.raw("POST", "/v1/chat/completions", body.as_bytes());
+        let (status, answer) = connection.answer();
+        assert_eq!(answer["error"]["code"].as_str().unwrap_or_default(), code, "{status} {answer}");
+    }
 }
