@@ -105,3 +105,85 @@ fn compare(bytes: &[u8], asked: &str) -> Result<(), Failure> {
         asked.to_ascii_lowercase()
     )))
 }
+
+#[cfg(test)]
+#[path = "../tests/it/files.rs"]
+#[expect(dead_code, reason = "the tests of the program use the rest")]
+mod files;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rustix::fs::MemfdFlags;
+
+    use super::files::File;
+    use super::*;
+
+    /// What becomes of a file, without the net that catches what the engine throws.
+    fn outcome(bytes: &[u8]) -> Result<Loaded, Failure> {
+        let file = rustix::fs::memfd_create("model", MemfdFlags::CLOEXEC).unwrap();
+        rustix::io::write(&file, bytes).unwrap();
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        built(&Load { name: "a".into(), sha256, context: 256, threads: 1 }, &file)
+    }
+
+    /// Numbers that are likely to be believed, or to be too much.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            0_u64..20,
+            any::<u64>(),
+            any::<u32>().prop_map(u64::from),
+            Just(u64::MAX),
+            Just(u64::from(u32::MAX)),
+            (0_u32..64).prop_map(|bit| 1 << bit),
+        ]
+    }
+
+    #[test]
+    fn an_unchanged_file_is_built() {
+        for architecture in ["llama", "qwen2"] {
+            assert!(outcome(&File::random(architecture).bytes()).is_ok());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The head of a file says everything that is allocated. It is changed at up to three places, by one to eight bytes, and
+        /// perhaps the file is cut: it is built, or refused, and nothing else. The process may have no more memory than the
+        /// file's measures need: an allocation without measure would end it.
+        #[test]
+        fn a_changed_file_is_built_or_refused(
+            qwen in any::<bool>(),
+            changes in proptest::collection::vec((0_f64..1.0, number(), 1_usize..=8), 1..4),
+            cut in proptest::option::weighted(0.1, 0_f64..1.0),
+        ) {
+            let mut bytes = File::random(if qwen { "qwen2" } else { "llama" }).bytes();
+            let numbers: u64 = Head::read(&bytes).unwrap().tensors().map(|tensor| tensor.bytes).sum();
+            let head = bytes.len() - usize::try_from(numbers).unwrap();
+            let place = |share: f64, from: usize, to: usize| {
+                let thousandths = (0..1000).take_while(|part| f64::from(*part) / 1000.0 < share).count();
+                from + (to - from) * thousandths / 1000
+            };
+            for (share, number, width) in changes {
+                // Most of a head is words. In front of them are the measures, behind them the places of tensors.
+                let start = match number % 3 {
+                    0 => place(share, 0, 800),
+                    1 => place(share, head - 1800, head),
+                    _ => place(share, 0, head),
+                };
+                for (offset, byte) in number.to_le_bytes().into_iter().take(width).enumerate() {
+                    if let Some(old) = bytes.get_mut(start + offset) {
+                        *old = byte;
+                    }
+                }
+            }
+            if let Some(share) = cut {
+                bytes.truncate(place(share, 0, bytes.len()));
+            }
+            if let Err(failure) = outcome(&bytes) {
+                prop_assert!(!failure.message.is_empty() && failure.message.len() < 1000, "{}", failure);
+            }
+        }
+    }
+}

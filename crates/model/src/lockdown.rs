@@ -93,3 +93,78 @@ const WAITING: &[i64] = &[libc::SYS_epoll_wait];
 /// Older names of waiting.
 #[cfg(not(target_arch = "x86_64"))]
 const WAITING: &[i64] = &[];
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind, Read as _};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this test again, in a process of its own")]
+    fn behind_the_walls_nothing_is_opened_started_or_reached() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "--test-threads=1", "lockdown::tests::within"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    }
+
+    #[test]
+    #[ignore = "run by behind_the_walls_nothing_is_opened_started_or_reached: it shuts its own process in"]
+    #[expect(clippy::disallowed_methods, reason = "all of it is refused")]
+    fn within() {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let file = rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        lock_down().unwrap();
+        let refused: Vec<(&str, Error)> = vec![
+            ("a file to read", std::fs::File::open("/dev/null").unwrap_err()),
+            ("a file to write", std::fs::write("/dev/null", "x").unwrap_err()),
+            ("a folder", std::fs::read_dir("/").unwrap_err()),
+            ("a file to remove", std::fs::remove_file("/nowhere").unwrap_err()),
+            ("a process", Command::new("/bin/true").spawn().unwrap_err()),
+            ("a program", Command::new("/bin/true").exec()),
+            ("a thread", std::thread::Builder::new().spawn(|| ()).unwrap_err()),
+            ("a listener", TcpListener::bind("127.0.0.1:0").unwrap_err()),
+            ("a connection", TcpStream::connect("127.0.0.1:9").unwrap_err()),
+            ("a socket for datagrams", UdpSocket::bind("127.0.0.1:0").unwrap_err()),
+            ("a pair of sockets", UnixStream::pair().unwrap_err()),
+            ("a pipe", std::io::pipe().unwrap_err()),
+            ("another descriptor", near.try_clone().unwrap_err()),
+            (
+                "memory that is a file",
+                rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC).unwrap_err().into(),
+            ),
+            ("a signal", rustix::process::test_kill_process(rustix::process::getpid()).unwrap_err().into()),
+            (
+                "a mount",
+                rustix::mount::unmount("/nowhere", rustix::mount::UnmountFlags::empty()).unwrap_err().into(),
+            ),
+            (
+                "a way to be traced",
+                rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap_err().into(),
+            ),
+            (
+                "more memory",
+                rustix::process::setrlimit(Resource::Data, Rlimit { current: None, maximum: None })
+                    .unwrap_err()
+                    .into(),
+            ),
+            ("the length of a file", rustix::fs::ftruncate(&file, 1).unwrap_err().into()),
+            ("a terminal's settings", rustix::termios::tcgetwinsize(&far).unwrap_err().into()),
+        ];
+        for (what, error) in refused {
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{what}: {error}");
+        }
+        // What it lives by: bytes, memory and time.
+        std::io::Write::write_all(&mut &far, b"x").unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        assert_eq!(vec![1_u8; 64 << 20].iter().map(|byte| u64::from(*byte)).sum::<u64>(), 64 << 20);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}

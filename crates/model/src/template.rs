@@ -53,11 +53,10 @@ impl Template {
     /// The text of a conversation up to where the answer begins, or why the template refuses it.
     pub(crate) fn write(&self, conversation: &Conversation, words: &Vocabulary) -> Result<String, String> {
         let messages: Value = conversation.messages.iter().map(|message| shown(message, words)).collect();
-        let tools =
-            conversation.tools.as_ref().map_or_else(|| Value::from(()), |tools| guarded(tools, words));
+        let tools = conversation.tools.as_deref().map(|tools| given(tools, words));
         let context: Value = [
             ("messages", messages),
-            ("tools", tools),
+            ("tools", tools.unwrap_or_else(|| Value::from(()))),
             ("add_generation_prompt", Value::from(true)),
             ("bos_token", Value::from(words.begin())),
             ("eos_token", Value::from(words.end())),
@@ -83,7 +82,7 @@ fn shown(message: &Message, words: &Vocabulary) -> Value {
     members.extend(message.answers.as_deref().map(|id| ("tool_call_id", text(id))));
     if !message.calls.is_empty() {
         let calls = message.calls.iter().map(|call| {
-            let function = [("name", text(&call.name)), ("arguments", guarded(&call.arguments, words))];
+            let function = [("name", text(&call.name)), ("arguments", given(&call.arguments, words))];
             let function: Value = function.into_iter().collect();
             let call = [("id", text(&call.id)), ("type", Value::from("function")), ("function", function)];
             call.into_iter().collect::<Value>()
@@ -91,6 +90,11 @@ fn shown(message: &Message, words: &Vocabulary) -> Value {
         members.push(("tool_calls", calls.collect()));
     }
     members.into_iter().collect()
+}
+
+/// What JSON says, with all its texts guarded; what is no JSON is the text that it is.
+fn given(json: &str, words: &Vocabulary) -> Value {
+    guarded(&serde_json::from_str(json).unwrap_or_else(|_| Value::from(json)), words)
 }
 
 /// A value with all its texts guarded.
@@ -130,13 +134,11 @@ impl io::Write for Bounded {
 }
 
 /// `raise_exception`: the template refuses the conversation.
-#[expect(clippy::needless_pass_by_value, reason = "the form of a template's function")]
 fn raise(cause: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, cause))
 }
 
 /// `strftime_now`: what is asked is the same at all times.
-#[expect(clippy::needless_pass_by_value, reason = "the form of a template's function")]
 fn time(_format: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, "the time is not told to a template"))
 }

@@ -131,12 +131,17 @@ impl Vocabulary {
                 self.encode_plain(&mut plain, &mut tokens)?;
                 tokens.push(id);
                 at += length;
-            } else {
-                if letter != GUARD {
-                    plain.push(letter);
-                }
-                at += letter.len_utf8();
+                continue;
             }
+            at += letter.len_utf8();
+            if letter == GUARD {
+                continue;
+            }
+            let word = letter == ' ' && !plain.ends_with(char::is_whitespace);
+            if plain.len() >= if word { PIECE } else { PIECE_MOST } {
+                self.encode_plain(&mut plain, &mut tokens)?;
+            }
+            plain.push(letter);
         }
         self.encode_plain(&mut plain, &mut tokens)?;
         Ok(tokens)
@@ -220,6 +225,11 @@ fn marks(
     Ok((marks, meanings))
 }
 
+/// Bytes from which on text is cut between words: the tokenizer takes a hundred bytes of memory for each, and nothing is joined
+/// there anyway.
+const PIECE: usize = 32 * 1024;
+/// Bytes from which on text without words is cut.
+const PIECE_MOST: usize = 64 * 1024;
 /// The longest mark.
 const MARK_BYTES: usize = 64;
 

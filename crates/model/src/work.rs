@@ -237,8 +237,8 @@ impl Speaker {
     }
 }
 
-/// Tokens of the warming up: steps of each size.
-const WARM: usize = 64 + 32 + 16 + 8 + 1;
+/// Tokens of the warming up: a step of many and a step of one.
+const WARM: usize = 8 + 1;
 
 fn tell(asker: &UnboundedSender<Word>, word: Word) -> Result<(), Silence> {
     asker.send(word).map_err(|_| Silence::Gone)
