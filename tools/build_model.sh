@@ -7,6 +7,6 @@ level=""
 if [ "$(uname -m)" = x86_64 ] && grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo; then
     level="-C target-cpu=x86-64-v3"
 fi
-RUSTFLAGS="${RUSTFLAGS:-} $level" ${CARGO:-cargo} build --release --locked -p moltbot-model --target-dir target/model
+RUSTFLAGS="${RUSTFLAGS:-} $level" ${CARGO:-cargo} build --profile model --locked -p moltbot-model --target-dir target/model
 mkdir -p target/release
-install -m 755 target/model/release/moltbot-model target/release/moltbot-model
+install -m 755 target/model/model/moltbot-model target/release/moltbot-model

@@ -35,7 +35,6 @@ pub enum BindingError {
 }
 
 /// The rules of a gateway.
-/// The rules of a gateway.
 #[derive(Debug)]
 pub(crate) struct Bindings {
     rules: Vec<Rule>,
