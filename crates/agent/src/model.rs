@@ -15,6 +15,7 @@ mod bare_call;
 mod catalog;
 mod conversation;
 mod draft;
+mod embedding;
 mod error;
 mod exchange;
 mod gemini;
@@ -34,6 +35,7 @@ pub use catalog::{
     ModelDescription, Models, ModelsError, NoModel, ProviderKeys, ProviderState, aliases, resolve_alias,
 };
 pub use conversation::{Conversation, Route, Tried};
+pub use embedding::Embedded;
 pub use error::ModelError;
 pub use local::{FETCHABLE, Fetchable, LocalModels};
 pub use moltbot_net::LoopbackModel as Discovered;

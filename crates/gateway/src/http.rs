@@ -3,6 +3,7 @@
 
 mod answer;
 mod completions;
+mod embeddings;
 mod hooks;
 mod invoke;
 mod openapi;

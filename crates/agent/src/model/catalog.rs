@@ -19,6 +19,7 @@ use super::conversation::Route;
 use super::local::{LocalModels, OWN};
 use super::provider::{Model, Provider};
 use super::scan::{self, Scanned};
+use super::{Embedded, ModelError, embedding};
 
 mod keys;
 mod slot;
@@ -317,6 +318,20 @@ impl Models {
             }
         }
         Ok(scanned)
+    }
+
+    /// Has a model, named as `provider/model` or by its short name, make rows of numbers of some texts.
+    ///
+    /// # Errors
+    /// When there is no such model, it has no embeddings, or it does not answer.
+    pub async fn embed(
+        &self,
+        reference: &str,
+        texts: &[String],
+        dimensions: Option<u32>,
+        actor: &str,
+    ) -> Result<Embedded, ModelError> {
+        embedding::embed(&self.named(reference)?, texts, dimensions, actor).await
     }
 
     /// What the config names for an agent.

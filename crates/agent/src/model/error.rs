@@ -75,6 +75,9 @@ pub enum ModelError {
     /// The model cannot call tools: it must be asked without them.
     #[error("{model} cannot call tools")]
     WithoutTools { model: String },
+    /// The provider has no embeddings.
+    #[error("{provider} has no embeddings; name a model of another provider, as provider/model")]
+    WithoutEmbeddings { provider: String },
     /// What answers is no model provider, or not under that path.
     #[error(
         "{provider} has no chat under that address (status {status}); correct models.providers.{provider}.baseUrl"
@@ -286,6 +289,7 @@ impl ModelError {
             | Self::Filtered { .. }
             | Self::NoModel(_)
             | Self::Random(_)
+            | Self::WithoutEmbeddings { .. }
             | Self::WithoutTools { .. } => Failure::Final,
         }
     }
@@ -316,6 +320,7 @@ impl ModelError {
             Self::Unavailable { .. } => "overloaded",
             Self::UnknownModel { .. } => "unknown-model",
             Self::Unreachable(_) => "unreachable",
+            Self::WithoutEmbeddings { .. } => "without-embeddings",
             Self::WithoutTools { .. } => "without-tools",
             Self::WrongAddress { .. } => "wrong-address",
         }

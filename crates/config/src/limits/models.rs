@@ -31,3 +31,7 @@ pub const PACKAGE_INDEX_BYTES: usize = 8 * 1024 * 1024;
 pub const PACKAGE_SILENCE: Duration = Duration::from_secs(60);
 /// The largest body of a call of a tool, in bytes: upstream's limit.
 pub const TOOL_CALL_BYTES: usize = 2 * 1024 * 1024;
+/// Texts of one question for embeddings: what providers take.
+pub const EMBEDDINGS: usize = 2048;
+/// The largest answer to one, in bytes: 2048 rows of 1024 numbers, or fewer longer ones.
+pub const EMBEDDINGS_ANSWER_BYTES: usize = 64 * 1024 * 1024;

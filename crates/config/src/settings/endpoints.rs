@@ -17,6 +17,9 @@ pub struct HttpConfig {
 pub struct EndpointsConfig {
     /// `POST /v1/chat/completions`.
     pub chat_completions: ChatCompletionsConfig,
+    /// `POST /v1/embeddings`: rows of numbers for texts, by a model of a provider that has such, for whoever signs in and may
+    /// write.
+    pub embeddings: EndpointConfig,
     /// `GET /metrics`: figures of the gateway in the text form of Prometheus, for whoever signs in and may read.
     pub metrics: EndpointConfig,
     /// `GET /v1/models`: the models that can be used, for whoever signs in and may read.

@@ -15,7 +15,7 @@ use moltbot_protocol::scope::Scope;
 use tokio::sync::Semaphore;
 
 use super::answer::{self, Body};
-use super::{completions, invoke, openapi, responses, views};
+use super::{completions, embeddings, invoke, openapi, responses, views};
 use crate::shared::Shared;
 
 /// A path with a method, before anybody decided who may use it.
@@ -69,6 +69,7 @@ impl Class {
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
     ChatCompletions,
+    Embeddings,
     Invoke,
     Metrics,
     Models,
@@ -120,6 +121,10 @@ impl Routes {
         if config.endpoints.responses.enabled {
             let route = Path::post("/v1/responses").needs(Scope::Write).limited_by(Class::COMPLETION);
             routes.push(route.answered_by(Endpoint::Responses));
+        }
+        if config.endpoints.embeddings.enabled {
+            let route = Path::post("/v1/embeddings").needs(Scope::Write).limited_by(Class::COMPLETION);
+            routes.push(route.answered_by(Endpoint::Embeddings));
         }
         if config.endpoints.tools_invoke.enabled {
             let route = Path::post("/tools/invoke").needs(Scope::Write).limited_by(Class::CALL);
@@ -182,6 +187,7 @@ pub(super) async fn answer(
         Endpoint::ChatCompletions => {
             completions::answer(shared, grant.actor(), route.class, place, request).await
         }
+        Endpoint::Embeddings => embeddings::answer(shared, grant.actor(), route.class, place, request).await,
         Endpoint::Invoke => invoke::answer(shared, grant.actor(), route.class, place, request).await,
         Endpoint::Metrics => views::metrics(shared).await,
         Endpoint::Models => views::models(shared),
@@ -215,6 +221,7 @@ mod tests {
         let chat_completions = ChatCompletionsConfig { enabled };
         let endpoints = EndpointsConfig {
             chat_completions,
+            embeddings: view,
             metrics: view,
             models: view,
             openapi: view,
@@ -240,6 +247,7 @@ mod tests {
             [
                 "POST /v1/chat/completions | operator.write | 1048576 64",
                 "POST /v1/responses | operator.write | 1048576 64",
+                "POST /v1/embeddings | operator.write | 1048576 64",
                 "POST /tools/invoke | operator.write | 2097152 8",
                 "GET /metrics | operator.read | 0 8",
                 "GET /v1/models | operator.read | 0 8",

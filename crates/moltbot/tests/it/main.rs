@@ -41,6 +41,8 @@ mod drill;
 #[cfg(test)]
 mod editing;
 #[cfg(test)]
+mod embeddings;
+#[cfg(test)]
 mod enclosed;
 #[cfg(test)]
 mod endurance;

@@ -22,7 +22,7 @@ fn described(model: &ScriptedModel) -> Home {
     home.change_config(|config| {
         let on = json!({"enabled": true});
         config["gateway"]["http"]["endpoints"] =
-            json!({"metrics": on, "models": on, "openapi": on, "readyz": on, "responses": on, "toolsInvoke": on});
+            json!({"metrics": on, "models": on, "openapi": on, "readyz": on, "responses": on, "toolsInvoke": on, "embeddings": on});
     });
     home
 }
