@@ -3,8 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
+use moltbot_testkit::home::Home;
+use moltbot_testkit::model::ScriptedModel;
+use moltbot_testkit::process::{Gateway, run};
 use serde_json::Value;
 
 use crate::paths::{read, tree, write};
@@ -125,6 +130,68 @@ fn every_command_that_is_shown_is_one_of_ours() {
         }
     }
     assert!(seen.len() > 100 && wrong.is_empty(), "{} commands, {wrong:#?}", seen.len());
+}
+
+/// What is typed in pages and not run here, by its beginning, and where it is.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("ledger export", "leads to other machines; sending.rs sends to servers of its own"),
+    ("logs --follow", "never ends; cli.rs follows a log"),
+    ("security audit --deep", "takes minutes; audit.rs"),
+    ("security drill", "takes minutes; drill.rs"),
+    ("service install", "asks the machine's own service manager; service.rs has one"),
+];
+
+/// The exit codes that a command documents.
+fn documented(program: &str, home: &Home, words: &[&str]) -> Vec<i32> {
+    let words: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
+    let help = run(program, home, &words);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let codes = help.split("Exit codes:").nth(1).unwrap_or_else(|| panic!("{words:?}: {help}"));
+    codes.split(|c: char| !c.is_ascii_digit()).filter_map(|code| code.parse().ok()).collect()
+}
+
+#[test]
+fn every_command_that_is_typed_in_a_page_runs_and_ends_as_it_documents() {
+    const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
+    let (mut count, mut good, mut wrong) = (0, 0, Vec::new());
+    for page in pages() {
+        let lines = typed(&read(&page));
+        if lines.is_empty() {
+            continue;
+        }
+        // Each page from its beginning, with a gateway that runs.
+        let model = ScriptedModel::echo();
+        let home = Home::with_model(&model);
+        let _gateway = Gateway::start(PROGRAM, &home);
+        for line in lines {
+            let line = line.split(" #").next().unwrap().trim().to_owned();
+            let words = shlex(line.strip_prefix("moltbot ").unwrap());
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if ELSEWHERE.iter().any(|(begin, _)| words.join(" ").starts_with(begin)) {
+                continue;
+            }
+            let mut command = moltbot_testkit::process::command(PROGRAM, &home, &words);
+            let mut child =
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            // A secret, where one is asked for, and a message, where somebody may talk.
+            let said = b"what-somebody-types-0123456789-abcdefghij\n";
+            let _gone = child.stdin.take().unwrap().write_all(said);
+            let ran = child.wait_with_output().unwrap();
+            let code = ran.status.code().unwrap_or(-1);
+            count += 1;
+            good += usize::from(code == 0);
+            if !documented(PROGRAM, &home, &words).contains(&code) {
+                wrong.push(format!(
+                    "{}: {line}: {code}: {}",
+                    page.display(),
+                    String::from_utf8_lossy(&ran.stderr)
+                ));
+            }
+        }
+    }
+    println!("{good} of {count} end well");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(count > 40 && good * 4 > count * 3, "{good} of {count} end well");
 }
 
 /// The words of a line that has quotes and nothing else of a shell.
