@@ -32,7 +32,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(libc::SYS_mmap, vec![without(2, libc::PROT_EXEC)?]);
     rules.insert(libc::SYS_mprotect, vec![without(2, libc::PROT_EXEC)?]);
     // Only whether a descriptor blocks.
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![equal(1, u64::from(libc::FIONBIO))?])?]);
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![equal(1, libc::FIONBIO)?])?]);
     let flags = [libc::F_GETFL, libc::F_SETFL, libc::F_GETFD];
     let flags = flags.map(|flag| SeccompRule::new(vec![equal(1, u64::from(flag.unsigned_abs()))?]));
     rules.insert(libc::SYS_fcntl, flags.into_iter().collect::<Result<_, _>>()?);

@@ -7,7 +7,7 @@ use crate::failure::{Code, Failure};
 /// What may be taken, in bytes: three quarters of what the machine has, or what this process was limited to.
 pub(crate) fn allowed() -> u64 {
     let machine = rustix::system::sysinfo();
-    let total = u64::try_from(machine.totalram).unwrap_or(0).saturating_mul(u64::from(machine.mem_unit));
+    let total = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
     let limits = [Resource::As, Resource::Data].map(rustix::process::getrlimit);
     limits.into_iter().filter_map(|limit| limit.current).fold(total / 4 * 3, u64::min)
 }
