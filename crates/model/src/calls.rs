@@ -143,7 +143,7 @@ mod tests {
         ] {
             assert_eq!(read(&text, &offered()), Reading::Calls(vec![called.clone(); count]), "{text}");
             for (at, _) in text.char_indices() {
-                let part = &text[..at];
+                let part = text.get(..at).unwrap();
                 assert_ne!(read(part, &offered()), Reading::Text, "it could still become a call: {part}");
             }
         }

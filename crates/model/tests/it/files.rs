@@ -139,7 +139,7 @@ impl File {
                 }
             }
         }
-        while words.len() % 8 != 0 {
+        while !words.len().is_multiple_of(8) {
             words.push((format!("<|unused{}|>", words.len()), 5));
         }
         words.into_iter().unzip()

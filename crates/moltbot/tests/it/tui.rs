@@ -19,7 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_moltbot");
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
 /// What the last row says once the client knows its conversation.
-const READY: &str = "idle · scripted/scripted";
+const READY: &str = "idle · scripted";
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
