@@ -526,13 +526,13 @@ fn the_choice_is_the_configs_then_a_keys_then_a_server_found_here_then_none() {
             &none,
             keys(false, false, false),
             None,
-            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot",
+            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, start a model server such as Ollama on this machine, or fetch a small model with `moltbot models pull`, then restart moltbot",
         ),
         (
             &replaced,
             keys(true, true, true),
             None,
-            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, or start a model server such as Ollama on this machine, then restart moltbot",
+            "no model is set up: set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, start a model server such as Ollama on this machine, or fetch a small model with `moltbot models pull`, then restart moltbot",
         ),
     ] {
         let models = resolve(config, keys, found);

@@ -136,7 +136,7 @@ const CASES: &[(&str, &str)] = &[
     ("{gateway: {controlUi: {enable: true}}}", "gateway.controlUi.enable: there is no setting \"enable\""),
     (
         "{bindings: [{agentId: 'main', match: {chanel: 'x'}}]}",
-        "bindings[0].match.chanel: there is no setting \"chanel\"",
+        "bindings[0].match: `channel` is missing | bindings[0].match.chanel: there is no setting \"chanel\"",
     ),
     (
         "{models: {providers: {a: {api: 'smtp'}}}}",
