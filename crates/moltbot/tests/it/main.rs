@@ -81,6 +81,8 @@ mod loading;
 #[cfg(test)]
 mod local;
 #[cfg(test)]
+mod local_model;
+#[cfg(test)]
 mod lockdown;
 #[cfg(test)]
 mod methods;
