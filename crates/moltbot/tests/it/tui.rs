@@ -31,7 +31,7 @@ const CTRL_N: &[u8] = b"\x0e";
 const CTRL_Y: &[u8] = b"\x19";
 
 /// A terminal, and the client at it.
-struct Terminal {
+pub(crate) struct Terminal {
     near: File,
     child: Child,
     written: Receiver<Vec<u8>>,
@@ -46,7 +46,7 @@ impl Terminal {
         Self::start_with(home, arguments, &[])
     }
 
-    fn start_with(home: &Home, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(home: &Home, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let near = rustix::pty::openpt(flags).unwrap();
         rustix::pty::unlockpt(&near).unwrap();
@@ -70,18 +70,18 @@ impl Terminal {
         self.near.write_all(keys).unwrap();
     }
 
-    fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.press(text.as_bytes());
         self.press(ENTER);
     }
 
     /// What a person sees.
-    fn seen(&self) -> String {
+    pub(crate) fn seen(&self) -> String {
         self.screen.screen().contents()
     }
 
     #[track_caller]
-    fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         self.wait_until(text, |seen| seen.contains(text));
     }
 
