@@ -52,8 +52,12 @@ async fn median(client: &Client, method: &str, params: &Value) -> (Duration, Val
     (taken[4], last)
 }
 
-/// Has a gateway take `turns` turns: the first of each of `sessions` conversations, the rest in one.
-async fn use_for_long(turns: usize, sessions: usize) -> Seen {
+/// Turns of one conversation, after which the next one begins: what a model is sent of it is part of what a turn takes.
+const TALK: usize = 20;
+
+/// Has a gateway take `turns` turns: the first of each of `sessions` conversations, the rest in conversations of one length;
+/// and then `long` more in one.
+async fn use_for_long(turns: usize, sessions: usize, long: usize) -> Seen {
     let model = ScriptedModel::echo();
     let home = Home::with_model(&model);
     let mut gateway = Gateway::start(env!("CARGO_BIN_EXE_moltbot"), &home);
@@ -66,25 +70,31 @@ async fn use_for_long(turns: usize, sessions: usize) -> Seen {
     };
     let step = (turns / 50).max(1);
     for number in 0..turns {
-        let session =
-            if number < sessions { format!("agent:main:one-{number}") } else { "agent:main:long".into() };
+        let session = match number.checked_sub(sessions) {
+            None => format!("agent:main:one-{number}"),
+            Some(later) => format!("agent:main:talk-{}", later / TALK),
+        };
         seen.turns.push(turn(&client, &session, number).await);
         if number % step == 0 {
             seen.memory.push((number, resident(gateway.pid())));
         }
     }
+    for number in turns..turns + long {
+        turn(&client, "agent:main:long", number).await;
+    }
     let end = |session: &str| json!({"sessionKey": session, "limit": 20});
     let (short, history) = median(&client, "chat.history", &end("agent:main:one-0")).await;
     assert_eq!(history["messages"].as_array().unwrap().len(), 2);
-    let (long, history) = median(&client, "chat.history", &end("agent:main:long")).await;
+    let (lengthy, history) = median(&client, "chat.history", &end("agent:main:long")).await;
     assert_eq!(history["messages"].as_array().unwrap().len(), 20);
     let last = history["messages"][19]["content"][0]["text"].as_str().unwrap().to_owned();
-    assert!(last.contains(&format!("message {}", turns - 1)), "{last}");
+    assert!(last.contains(&format!("message {}", turns + long - 1)), "{last}");
     let (newest, list) = median(&client, "sessions.list", &json!({"limit": 50})).await;
     assert_eq!(list["sessions"].as_array().unwrap().len(), 50);
-    let (all, list) = median(&client, "sessions.list", &json!({"limit": sessions + 1})).await;
-    assert_eq!(list["sessions"].as_array().unwrap().len(), sessions + 1);
-    (seen.opened, seen.listed) = ((short, long), (newest, all));
+    let count = sessions + (turns - sessions).div_ceil(TALK) + 1;
+    let (all, list) = median(&client, "sessions.list", &json!({"limit": count})).await;
+    assert_eq!(list["sessions"].as_array().unwrap().len(), count);
+    (seen.opened, seen.listed) = ((short, lengthy), (newest, all));
     gateway.terminate();
     seen
 }
@@ -111,8 +121,8 @@ fn slope(memory: &[(usize, u64)]) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_turns_and_many_sessions_are_all_there_and_are_found() {
-    let seen = use_for_long(400, 120).await;
-    assert_eq!(seen.turns.len(), 400);
+    let seen = use_for_long(300, 120, 60).await;
+    assert_eq!(seen.turns.len(), 300);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,9 +130,9 @@ async fn many_turns_and_many_sessions_are_all_there_and_are_found() {
 async fn siege_a_hundred_thousand_turns_leave_memory_and_times_as_they_were() {
     const TURNS: usize = 100_000;
     const SESSIONS: usize = 10_000;
-    let seen = use_for_long(TURNS, SESSIONS).await;
+    let seen = use_for_long(TURNS, SESSIONS, 1500).await;
     let tenth = TURNS / 10;
-    // The first tenth makes the sessions; the conversation that goes on is compared with itself.
+    // The first tenth makes conversations of one turn each; what comes after is compared with itself.
     let (early, late) = (p99(&seen.turns[tenth..2 * tenth]), p99(&seen.turns[TURNS - tenth..]));
     let half: Vec<(usize, u64)> =
         seen.memory.iter().copied().filter(|(turn, _)| *turn >= TURNS / 2).collect();
