@@ -38,6 +38,7 @@ mod program;
 mod protected;
 mod running;
 mod sandbox;
+mod sealed;
 mod spare;
 mod spawner;
 mod stopper;

@@ -14,20 +14,19 @@ use moltbot_config::limits;
 use moltbot_policy::command::Ended;
 use moltbot_policy::local_model::LocalModelPermit;
 use moltbot_policy::{Book as _, Recorded, Unrecorded};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::examine;
 use crate::outcome::{Exit, RunError};
 use crate::program::open_own;
 use crate::running::{Kept, Running, await_readable};
 use crate::sandbox::Sandbox;
+use crate::sealed;
 use crate::spawner::Given;
 use crate::wire::{self, ModelEnds, Request};
 
@@ -304,33 +303,15 @@ fn copied(own: &Path) -> Result<(OwnedFd, String), LocalModelError> {
         Ok(_) => {}
     }
     let file = open_own(&path).map_err(|error| LocalModelError::Program { source: error.into() })?;
-    let copy = rustix::fs::memfd_create(PROGRAM, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .map_err(|errno| start(errno.into()))?;
-    let mut digest = Sha256::new();
-    let total = examine::copy(&file, |bytes| {
-        digest.update(bytes);
-        write_all(copy.as_fd(), bytes)
-    });
-    if total.map_err(start)? > limits::LOCAL_MODEL_PROGRAM_BYTES {
-        return Err(start(io::ErrorKind::FileTooLarge.into()));
-    }
     // Whoever runs it within the walls is another user.
     let mode = Mode::RUSR | Mode::XUSR | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
-    rustix::fs::fchmod(&copy, mode).map_err(|errno| start(errno.into()))?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&copy, seals).map_err(|errno| start(errno.into()))?;
+    let copy = sealed::copy(&file, PROGRAM, mode, |_| {}).map_err(start)?;
+    if copy.bytes > limits::LOCAL_MODEL_PROGRAM_BYTES {
+        return Err(start(io::ErrorKind::FileTooLarge.into()));
+    }
     // A file that is open for writing cannot be run.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let copy = rustix::fs::open(format!("/proc/self/fd/{}", copy.as_raw_fd()), flags, Mode::empty())
+    let program = rustix::fs::open(format!("/proc/self/fd/{}", copy.file.as_raw_fd()), flags, Mode::empty())
         .map_err(|errno| start(errno.into()))?;
-    let digest: [u8; 32] = digest.finalize().into();
-    Ok((copy, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
-}
-
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes))?;
-        bytes = bytes.get(written..).unwrap_or_default();
-    }
-    Ok(())
+    Ok((program, copy.digest.iter().map(|byte| format!("{byte:02x}")).collect()))
 }

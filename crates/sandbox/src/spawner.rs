@@ -151,7 +151,7 @@ impl Filters {
             (Builder::Bubblewrap | Builder::Helper, false) => (&self.plain, Beside::All),
         };
         if cell.get().is_none() {
-            let made = wire::sealed("moltbot-filter", &filter::compile(beside)?)?;
+            let made = crate::sealed::of_bytes("moltbot-filter", &filter::compile(beside)?)?;
             drop(cell.set(made));
         }
         cell.get().map(AsFd::as_fd).ok_or_else(gone)

@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use moltbot_policy::container::Backend;
 use moltbot_policy::profile::{NetworkAccess, Profile, WorkspaceAccess};
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -17,6 +16,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Exit, Step};
+use crate::sealed;
 
 /// What to run, and behind which walls.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -259,7 +259,7 @@ pub(crate) fn send_request(
     entrances: &[OwnedFd],
     along: Along<'_>,
 ) -> io::Result<()> {
-    let request = sealed("moltbot-request", &serde_json::to_vec(request)?)?;
+    let request = sealed::of_bytes("moltbot-request", &serde_json::to_vec(request)?)?;
     let mut descriptors = vec![request.as_fd(), filter];
     descriptors.extend(entrances.iter().map(AsFd::as_fd));
     if let Some(ModelEnds { input, program }) = along.model {
@@ -313,7 +313,7 @@ pub(crate) fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Handed> {
 
 /// Hands walls that were built ahead what is run within them.
 pub(crate) fn send_task(socket: BorrowedFd<'_>, task: &Task) -> io::Result<()> {
-    let task = sealed("moltbot-task", &serde_json::to_vec(task)?)?;
+    let task = sealed::of_bytes("moltbot-task", &serde_json::to_vec(task)?)?;
     send(socket, b".", &[task.as_fd()])
 }
 
@@ -324,19 +324,6 @@ pub(crate) fn receive_task(socket: BorrowedFd<'_>) -> io::Result<Task> {
         Some(task) => Ok(serde_json::from_slice(&contents(task.as_fd())?)?),
         None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway sent no task")),
     }
-}
-
-/// A memory file that nobody can change.
-pub(crate) fn sealed(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
-    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest)?;
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    Ok(file)
 }
 
 /// The whole of a memory file, whatever its position: the filter's is shared by all helpers.
@@ -415,9 +402,9 @@ mod tests {
         let (near, far) = pair();
         let script = "\u{1}".repeat(64 * 1024);
         let request = Request::new(&script, "src", &Profile::for_probe());
-        let filter = sealed("filter", b"12345678").unwrap();
+        let filter = sealed::of_bytes("filter", b"12345678").unwrap();
         let (workspace, _writer) = rustix::pipe::pipe().unwrap();
-        let entrance = sealed("entrance", b"").unwrap();
+        let entrance = sealed::of_bytes("entrance", b"").unwrap();
         let along = Along { workspace: Some(workspace.as_fd()), model: None };
         send_request(near.as_fd(), &request, filter.as_fd(), &[entrance], along).unwrap();
         let handed = receive_request(far.as_fd()).unwrap();
@@ -430,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_sealed_file_cannot_be_changed() {
-        let file = sealed("x", b"abc").unwrap();
+        let file = sealed::of_bytes("x", b"abc").unwrap();
         assert!(rustix::io::pwrite(&file, b"d", 0).is_err());
     }
 }

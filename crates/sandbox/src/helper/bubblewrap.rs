@@ -47,7 +47,7 @@ pub(super) fn enclose(job: &Job, folder: Option<OwnedFd>) -> Result<(), Failure>
     let (near, far) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at(Step::Start)?;
-    let filter = wire::sealed("moltbot-filter", &job.filter).at(Step::Start)?;
+    let filter = crate::sealed::of_bytes("moltbot-filter", &job.filter).at(Step::Start)?;
     wire::send_request(near.as_fd(), &job.request, filter.as_fd(), &[], Along::default()).at(Step::Start)?;
     let word = Word { uid, workspace: number.map(|stat| (stat.st_dev, stat.st_ino)) };
     wire::send_word(near.as_fd(), word, job.socket.as_fd()).at(Step::Start)?;

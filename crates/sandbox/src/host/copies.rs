@@ -4,15 +4,15 @@
 //! between, in the same file. Of a sealed copy neither is possible.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use moltbot_policy::approval::{FileFact, HostPermit, Named};
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags};
-use sha2::{Digest, Sha256};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::HostError;
 use crate::examine::{self, WORKSPACE};
+use crate::sealed;
 
 /// The first bytes of a script, as far as the kernel reads them.
 const HEAD: usize = 256;
@@ -67,21 +67,12 @@ fn copied(approved: &FileFact, workspace: BorrowedFd<'_>) -> Result<(OwnedFd, Ve
     if (stat.st_dev, stat.st_ino) != (approved.device, approved.inode) {
         return Err(drift());
     }
-    let copy = rustix::fs::memfd_create("moltbot-approved", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
-        .map_err(io::Error::from)?;
-    let (mut digest, mut head) = (Sha256::new(), Vec::new());
-    examine::copy(&file, |bytes| {
+    let mut head = Vec::new();
+    let copy = sealed::copy(&file, "moltbot-approved", Mode::RUSR | Mode::XUSR, |bytes| {
         let room = HEAD.saturating_sub(head.len());
         head.extend(bytes.iter().take(room));
-        // What is digested is what is written: the file is read once.
-        digest.update(bytes);
-        write_all(copy.as_fd(), bytes)
     })?;
-    rustix::fs::fchmod(&copy, Mode::RUSR | Mode::XUSR).map_err(io::Error::from)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&copy, seals).map_err(io::Error::from)?;
-    let digest: [u8; 32] = digest.finalize().into();
-    if digest == approved.digest { Ok((copy, head)) } else { Err(drift()) }
+    if copy.digest == approved.digest { Ok((copy.file, head)) } else { Err(drift()) }
 }
 
 /// Opens a file by where it really is, through no link.
@@ -109,12 +100,4 @@ fn require_system_interpreter(program: &FileFact, head: &[u8]) -> Result<(), Hos
         return Ok(());
     }
     Err(HostError::Interpreter { path: program.path.clone(), interpreter: interpreter.to_owned() })
-}
-
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes))?;
-        bytes = bytes.get(written..).unwrap_or_default();
-    }
-    Ok(())
 }

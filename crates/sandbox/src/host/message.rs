@@ -15,7 +15,6 @@ use tokio::io::unix::AsyncFd;
 use super::HostError;
 use super::copies::Copies;
 use crate::outcome::Exit;
-use crate::wire;
 
 /// The order, the folder, the program, and a script file.
 const DESCRIPTORS: usize = 4;
@@ -53,7 +52,7 @@ pub(super) fn send_order(socket: BorrowedFd<'_>, permit: &HostPermit, copies: &C
         is_script: copies.is_script,
         operand: copies.operand.as_ref().map(|(place, _)| *place),
     };
-    let order = wire::sealed("moltbot-order", &serde_json::to_vec(&order)?)?;
+    let order = crate::sealed::of_bytes("moltbot-order", &serde_json::to_vec(&order)?)?;
     let mut descriptors = vec![order.as_fd(), copies.directory.as_fd(), copies.program.as_fd()];
     descriptors.extend(copies.operand.as_ref().map(|(_, copy)| copy.as_fd()));
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
