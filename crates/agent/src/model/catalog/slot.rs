@@ -17,6 +17,7 @@ use crate::model::Discovered;
 use crate::model::local::{Known, LocalModels, OWN};
 use crate::model::provider::{Auth, Facts, Key, Model, Provider};
 use crate::model::rest::Rest;
+use crate::model::wire::origin_of;
 
 /// A provider as far as it is known.
 #[derive(Debug)]
@@ -340,9 +341,4 @@ fn client(provider: &str, base: &Url, reach: Reach, ledger: &Ledger) -> Result<C
     let destination = Destination::parse(base, reach)
         .map_err(|source| ModelsError::Destination { provider: provider.into(), source })?;
     Ok(Client::new(Purpose::Provider, destination, ledger.clone()))
-}
-
-/// Scheme, host and port: what may be said of a base URL.
-fn origin_of(url: &Url) -> String {
-    url.origin().ascii_serialization()
 }
